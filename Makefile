@@ -54,7 +54,7 @@ clean:
 	@touch $@
 
 # --only-binary: a source package would fetch build tools that no lock knows.
-INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-input
+INSTALL = $(BIN)/python -m pip install -qq --disable-pip-version-check --no-input
 .venv/.demo .venv/.test: .venv/.%: .venv/.made requirements-%.lock pyproject.toml
 	@$(INSTALL) --require-hashes --only-binary=:all: -r requirements-$*.lock
 	@$(INSTALL) --no-deps --no-build-isolation --editable .
