@@ -1,0 +1,1 @@
+"""The embedded default: the broker between a real OpenID provider library and a Comm100 stand-in, all on loopback."""
