@@ -9,9 +9,10 @@ ARGS ?=
 .PHONY: demo test lint format lock clean chromium
 .DEFAULT_GOAL := demo
 
-# In a terminal the demo gets a process group of its own, so that Ctrl-C ends the demo and does not break off make.
+# In the foreground of a terminal the demo gets a process group of its own, so that Ctrl-C ends the demo and does not break off make.
+IN_FOREGROUND = $(BIN)/python -c 'import os, sys; sys.exit(os.getpgrp() != os.tcgetpgrp(0))' 2>/dev/null
 demo: .venv/.demo
-	@if [ -t 0 ] && [ -t 1 ]; then set -m; fi; $(BIN)/broker demo $(ARGS); exit $$?
+	@if $(IN_FOREGROUND); then set -m; $(BIN)/broker demo $(ARGS); else exec $(BIN)/broker demo $(ARGS); fi
 
 test: lint $(REAL)/node_modules/.installed chromium
 	@$(BIN)/coverage erase
