@@ -1,0 +1,137 @@
+"""What every answer is sent with, and how large a request may be; both decided before anything else runs.
+
+Refuses to know routes, pages and errors. Wrap the whole application in these two, outside the framework's own
+middleware, or its answer to an unexpected exception goes out without the headers.
+"""
+
+from collections.abc import Awaitable, Callable, Iterable
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+Headers = Iterable[tuple[bytes, bytes]]
+Refuse = Callable[[Scope, Receive, Send, int], Awaitable[None]]
+"""Answers a request that is out of bounds with the status given: 413, 414 or 431."""
+
+MAX_TARGET_BYTES = 8 * 1024
+"""Bytes of path and query together, as sent; a callback with a long state and code needs about 3,000."""
+MAX_HEADER_BYTES = 16 * 1024
+"""Bytes of all header lines together, with `: ` and line end."""
+MAX_COOKIE_BYTES = 8 * 1024
+"""Bytes of all Cookie headers together; several, as HTTP/2 proxies may send them, count as one."""
+MAX_COOKIES = 60
+"""Number of cookies: our own are at most 5 small ones, the others belong to neighbours on the same domain."""
+
+# Two years. Neither includeSubDomains nor preload: the neighbours of public_url's host are not ours to promise for, and
+# preload cannot be taken back in time. An admin who can promise it sets them at the proxy, for the whole domain.
+_STRICT_TRANSPORT_SECURITY = "max-age=63072000"
+
+
+def build_security_headers(*, style_sha256: str, https: bool) -> tuple[tuple[bytes, bytes], ...]:
+    """Return the headers of every answer, encoded as ASGI wants them.
+
+    Args:
+        style_sha256: base64 of the SHA-256 of the one inline style allowed.
+        https: whether browsers reach the broker by https; without it there is no Strict-Transport-Security.
+    """
+    headers = {
+        "content-security-policy": (
+            f"default-src 'none'; style-src 'sha256-{style_sha256}'; img-src data:; base-uri 'none'; "
+            "frame-ancestors 'none'; form-action 'none'"
+        ),
+        "x-content-type-options": "nosniff",
+        "x-frame-options": "DENY",
+        "referrer-policy": "no-referrer",
+        "cache-control": "no-store",
+        "cross-origin-opener-policy": "same-origin",
+        "cross-origin-resource-policy": "same-origin",
+        "permissions-policy": "camera=(), geolocation=(), microphone=(), payment=(), usb=()",
+        "x-robots-tag": "noindex",
+    }
+    if https:
+        headers["strict-transport-security"] = _STRICT_TRANSPORT_SECURITY
+    return tuple((name.encode(), value.encode()) for name, value in headers.items())
+
+
+class SecurityHeaders:
+    """Puts the security headers on every answer, once each, and takes Server and CORS headers off.
+
+    Args:
+        app: the application inside.
+        style_sha256: base64 of the SHA-256 of the one inline style allowed.
+        https: whether browsers reach the broker by https.
+    """
+
+    def __init__(self, app: ASGIApp, *, style_sha256: str, https: bool) -> None:
+        self._app = app
+        self._headers = build_security_headers(style_sha256=style_sha256, https=https)
+        self._replaced = frozenset(name for name, _ in self._headers) | {b"server"}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Run the application inside, with a `send` that completes the headers (ASGI)."""
+
+        async def send_with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                message = {**message, "headers": self._completed(message.get("headers", ()))}
+            await send(message)
+
+        await self._app(scope, receive, send_with_headers)
+
+    def _completed(self, headers: Headers) -> list[tuple[bytes, bytes]]:
+        kept = [(name, value) for name, value in headers if not self._is_replaced(name.lower())]
+        return [*kept, *self._headers]
+
+    def _is_replaced(self, name: bytes) -> bool:
+        return name in self._replaced or name.startswith(b"access-control-")
+
+
+class RequestBounds:
+    """Hands a request that is too large to `refuse` at once, before anything else looks at it.
+
+    The server in front bounds none of this but the target, at 64 KiB.
+
+    Args:
+        app: the application inside.
+        refuse: answers instead of it, with the status it is given.
+    """
+
+    def __init__(self, app: ASGIApp, *, refuse: Refuse) -> None:
+        self._app = app
+        self._refuse = refuse
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Run the application inside, or refuse (ASGI)."""
+        status = check_bounds(scope) if scope["type"] == "http" else None
+        if status is None:
+            await self._app(scope, receive, send)
+        else:
+            await self._refuse(scope, receive, send, status)
+
+
+def check_bounds(scope: Scope) -> int | None:
+    """Return the status to refuse this HTTP request with, or None when it is within bounds.
+
+    414 for the target (RFC 9110, section 15.5.15), 431 for headers and cookies (RFC 6585, section 5), 413 for a body,
+    which no address here takes (RFC 9110, section 15.5.14).
+    """
+    headers: Headers = scope["headers"]
+    if _target_bytes(scope) > MAX_TARGET_BYTES:
+        return 414
+    if sum(len(name) + len(value) + 4 for name, value in headers) > MAX_HEADER_BYTES:
+        return 431
+    cookies = [value for name, value in headers if name == b"cookie"]
+    if sum(map(len, cookies)) > MAX_COOKIE_BYTES or sum(value.count(b";") + 1 for value in cookies) > MAX_COOKIES:
+        return 431
+    if any(_announces_body(name, value) for name, value in headers):
+        return 413
+    return None
+
+
+def _target_bytes(scope: Scope) -> int:
+    query: bytes = scope["query_string"]
+    path: bytes = scope.get("raw_path") or scope["path"].encode()
+    return len(path) + (1 + len(query) if query else 0)
+
+
+def _announces_body(name: bytes, value: bytes) -> bool:
+    """Tell by one header; a Content-Length that is no plain zero counts, whatever it says."""
+    return name == b"transfer-encoding" or (name == b"content-length" and value.strip(b"0") != b"")
