@@ -18,7 +18,7 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
 from broker.demo.pages import PAGE_HEADERS, build_page
-from broker.demo.token_check import CLOCK_SKEW, TokenRefusedError, VerifiedToken, check_secret, verify_token
+from broker.demo.token_check import CLOCK_SKEW, TokenRefused, VerifiedToken, check_secret, verify_token
 
 ENDPOINT_PATH = "/AdminWebService/SSO/SSOJWTConsumer.aspx"
 SIGN_IN_PATH = "/signin"
@@ -89,7 +89,7 @@ class _Site:
     async def take_token(self, request: Request) -> Response:
         try:
             session, page = self._judge(request)
-        except TokenRefusedError as refusal:
+        except TokenRefused as refusal:
             self._record(request, refusal=refusal.reason, token=None)
             return build_page(
                 "comm100_refused.html", status=403, reason=refusal.reason, sentence=refusal.sentence, start=SIGN_IN_PATH
@@ -142,7 +142,7 @@ class _Site:
         self._use_once(token)
         agent = self.agents.get(token.email.casefold())
         if agent is None:
-            raise TokenRefusedError("unknown_agent", f"No agent of this site has the e-mail address {token.email}.")
+            raise TokenRefused("unknown_agent", f"No agent of this site has the e-mail address {token.email}.")
         name = token.claims.get("name")
         session = _Session(agent=agent, name=name if isinstance(name, str) and name else agent.name, token=token)
         return session, self._wanted_page(request)
@@ -152,7 +152,7 @@ class _Site:
         for token_id in [known for known, forget_at in self.used.items() if forget_at <= now]:
             del self.used[token_id]
         if token.token_id in self.used:
-            raise TokenRefusedError("replayed", "This token was used before.")
+            raise TokenRefused("replayed", "This token was used before.")
         self.used[token.token_id] = token.expires + CLOCK_SKEW
 
     def _wanted_page(self, request: Request) -> str:
@@ -162,7 +162,7 @@ class _Site:
         if not wanted:
             return f"{self.public_url}{_START_PAGE}"
         if len(wanted) > 1 or not wanted[0].startswith(f"{self.public_url}/"):
-            raise TokenRefusedError("foreign_page", "The page asked for is not a page of this site.")
+            raise TokenRefused("foreign_page", "The page asked for is not a page of this site.")
         # A Comm100 that names its own endpoint as the page means "anywhere": going there again would bring no token.
         return f"{self.public_url}{_START_PAGE}" if urlsplit(wanted[0]).path == ENDPOINT_PATH else wanted[0]
 
@@ -231,9 +231,9 @@ def create_comm100(
 def _only_token(request: Request) -> str:
     tokens = request.query_params.getlist("jwt")
     if not tokens:
-        raise TokenRefusedError("token_missing", "No token arrived.")
+        raise TokenRefused("token_missing", "No token arrived.")
     if len(tokens) > 1:
-        raise TokenRefusedError("token_repeated", "More than one token arrived.")
+        raise TokenRefused("token_repeated", "More than one token arrived.")
     return tokens[0]
 
 

@@ -19,7 +19,7 @@ _EXPECTED_HEADER: Mapping[str, object] = MappingProxyType({"alg": "HS256", "typ"
 _MINIMUM_SECRET = 32
 
 
-class TokenRefusedError(Exception):
+class TokenRefused(Exception):
     """A token, or the request that carried it, was not accepted: a stable `reason` code and one sentence for people."""
 
     def __init__(self, reason: str, sentence: str) -> None:
@@ -59,13 +59,13 @@ def verify_token(unverified_jwt: str, *, shared_secret: str, now: float) -> Veri
         now: seconds since 1970.
 
     Raises:
-        TokenRefusedError: it may not be believed, and why.
+        TokenRefused: it may not be believed, and why.
     """
     header = _check_header(unverified_jwt)
     try:
         payload = jwt.PyJWS().decode(unverified_jwt, shared_secret.encode(), algorithms=["HS256"])
     except jwt.InvalidTokenError as error:
-        raise TokenRefusedError("signature", "The token was not signed with this site's shared secret.") from error
+        raise TokenRefused("signature", "The token was not signed with this site's shared secret.") from error
     claims = _read_claims(payload)
     expires = _check_times(claims, now)
     email = _required_text(claims, "email")
@@ -77,11 +77,11 @@ def _check_header(unverified_jwt: str) -> Mapping[str, object]:
     try:
         header = jwt.get_unverified_header(unverified_jwt)
     except jwt.InvalidTokenError as error:
-        raise TokenRefusedError("malformed", "What arrived is not a signed token.") from error
+        raise TokenRefused("malformed", "What arrived is not a signed token.") from error
     if header.get("alg") != _EXPECTED_HEADER["alg"]:
-        raise TokenRefusedError("algorithm", "The token is not signed with HS256.")
+        raise TokenRefused("algorithm", "The token is not signed with HS256.")
     if header != _EXPECTED_HEADER:
-        raise TokenRefusedError("header", "The token's header is not exactly alg HS256 and typ JWT.")
+        raise TokenRefused("header", "The token's header is not exactly alg HS256 and typ JWT.")
     return _EXPECTED_HEADER
 
 
@@ -89,21 +89,21 @@ def _read_claims(payload: object) -> Mapping[str, object]:
     try:
         claims = json.loads(payload) if isinstance(payload, bytes) else None
     except ValueError as error:
-        raise TokenRefusedError("malformed", "The token's content is not JSON.") from error
+        raise TokenRefused("malformed", "The token's content is not JSON.") from error
     if not isinstance(claims, dict):
-        raise TokenRefusedError("malformed", "The token's content is not a JSON object.")
+        raise TokenRefused("malformed", "The token's content is not a JSON object.")
     return MappingProxyType(claims)
 
 
 def _check_times(claims: Mapping[str, object], now: float) -> float:
     expires = _seconds(claims, "exp")
     if expires is None:
-        raise TokenRefusedError("exp_missing", "The token does not say when it expires.")
+        raise TokenRefused("exp_missing", "The token does not say when it expires.")
     if now >= expires + CLOCK_SKEW:
-        raise TokenRefusedError("expired", "The token has expired.")
+        raise TokenRefused("expired", "The token has expired.")
     not_before = _seconds(claims, "nbf")
     if not_before is not None and now < not_before - CLOCK_SKEW:
-        raise TokenRefusedError("not_yet_valid", "The token is not valid yet.")
+        raise TokenRefused("not_yet_valid", "The token is not valid yet.")
     return expires
 
 
@@ -112,12 +112,12 @@ def _seconds(claims: Mapping[str, object], name: str) -> float | None:
     if value is None:
         return None
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
-        raise TokenRefusedError("malformed", f"The token's {name} is not a time in seconds.")
+        raise TokenRefused("malformed", f"The token's {name} is not a time in seconds.")
     return value
 
 
 def _required_text(claims: Mapping[str, object], name: str) -> str:
     value = claims.get(name)
     if not isinstance(value, str) or not value.strip():
-        raise TokenRefusedError(f"{name}_missing", f"The token has no {name}.")
+        raise TokenRefused(f"{name}_missing", f"The token has no {name}.")
     return value
