@@ -68,8 +68,8 @@ $(REAL)/node_modules/.installed: .venv/.test $(REAL)/package.json $(REAL)/packag
 # Installed already, else Debian's package where we may install it, else Playwright's own download.
 chromium: .venv/.test
 	@for name in chromium chromium-browser google-chrome; do $$name --version >/dev/null 2>&1 && exit 0; done; \
-	own=$$($(BIN)/python -c 'from playwright.sync_api import sync_playwright as p; \
-	with p() as it: print(it.chromium.executable_path)'); \
+	own=$$($(BIN)/python -c 'from playwright.sync_api import sync_playwright as it; p = it().start(); \
+	    print(p.chromium.executable_path); p.stop()'); \
 	[ -x "$$own" ] && exit 0; \
 	may=; if [ "$$(id -u)" != 0 ]; then may="sudo -n"; fi; \
 	if grep -qs '^ID=debian' /etc/os-release && $$may true 2>/dev/null; then \
