@@ -57,7 +57,7 @@ _ADVICE: Mapping[int, _Advice] = MappingProxyType(
             who="Your IT desk. Send them the code and the id below.",
         ),
         404: _Advice(
-            title="There is no page here",
+            title="Page not found",
             now="Open Comm100 and start the sign-in there.",
             who="If a link of your organisation brought you here, your IT desk can correct it.",
         ),

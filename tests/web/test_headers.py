@@ -1,0 +1,189 @@
+"""Every answer carries the security headers once, and a request out of bounds is refused before anything reads it."""
+
+from collections.abc import AsyncIterator
+
+import httpx
+import pytest
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, RedirectResponse, Response
+from starlette.routing import Route
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from broker.web.headers import (
+    MAX_COOKIE_BYTES,
+    MAX_COOKIES,
+    MAX_HEADER_BYTES,
+    MAX_TARGET_BYTES,
+    RequestBounds,
+    SecurityHeaders,
+)
+
+SITE = "https://sso.acme.example"
+EXPECTED = {
+    "content-security-policy": "default-src 'none'; style-src 'sha256-abc='; img-src data:; base-uri 'none'; "
+    "frame-ancestors 'none'; form-action 'none'",
+    "x-content-type-options": "nosniff",
+    "x-frame-options": "DENY",
+    "referrer-policy": "no-referrer",
+    "cache-control": "no-store",
+    "cross-origin-opener-policy": "same-origin",
+    "cross-origin-resource-policy": "same-origin",
+    "permissions-policy": "camera=(), geolocation=(), microphone=(), payment=(), usb=()",
+    "x-robots-tag": "noindex",
+    "strict-transport-security": "max-age=63072000",
+}
+
+
+async def plain(_request: Request) -> Response:
+    return PlainTextResponse("inside")
+
+
+async def redirect(_request: Request) -> Response:
+    answer = RedirectResponse("https://idp.example/authorize", 303)
+    answer.set_cookie("__Host-a", "1")
+    answer.set_cookie("__Host-b", "2")
+    return answer
+
+
+async def careless(_request: Request) -> Response:
+    names = [*EXPECTED, "server", "access-control-allow-origin"]
+    return PlainTextResponse("inside", headers={name.title(): "something else" for name in names})
+
+
+async def broken(_request: Request) -> Response:
+    raise LookupError
+
+
+def site(*, https: bool = True) -> httpx.AsyncClient:
+    routes = [Route("/", plain), Route("/redirect", redirect), Route("/careless", careless), Route("/broken", broken)]
+    app = SecurityHeaders(Starlette(routes=routes), style_sha256="abc=", https=https)
+    return httpx.AsyncClient(transport=httpx.ASGITransport(app, raise_app_exceptions=False), base_url=SITE)
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [
+        pytest.param("GET", "/", 200, id="page"),
+        pytest.param("HEAD", "/", 200, id="head"),
+        pytest.param("GET", "/redirect", 303, id="redirect"),
+        pytest.param("GET", "/careless", 200, id="set_inside_too"),
+        pytest.param("GET", "/nowhere", 404, id="no_such_page"),
+        pytest.param("DELETE", "/", 405, id="other_method"),
+        pytest.param("GET", "/broken", 500, id="unexpected_exception"),
+    ],
+)
+async def test_every_answer_has_each_header_once(method: str, path: str, status: int) -> None:
+    async with site() as browser:
+        answer = await browser.request(method, path)
+    assert answer.status_code == status
+    for name, value in EXPECTED.items():
+        assert answer.headers.get_list(name) == [value]
+    assert "server" not in answer.headers
+    assert not [name for name in answer.headers if name.startswith("access-control-")]
+
+
+async def test_the_application_keeps_its_own_headers() -> None:
+    async with site() as browser:
+        answer = await browser.get("/redirect")
+    assert answer.headers["location"] == "https://idp.example/authorize"
+    assert len(answer.headers.get_list("set-cookie")) == 2
+
+
+async def test_without_https_nothing_is_promised_about_transport() -> None:
+    async with site(https=False) as browser:
+        answer = await browser.get("/")
+    assert "strict-transport-security" not in answer.headers
+    assert answer.headers["content-security-policy"] == EXPECTED["content-security-policy"]
+
+
+async def refuse(scope: Scope, receive: Receive, send: Send, status: int) -> None:
+    await PlainTextResponse("refused", status)(scope, receive, send)
+
+
+def bounded() -> ASGIApp:
+    return RequestBounds(PlainTextResponse("inside"), refuse=refuse)
+
+
+@pytest.fixture
+async def browser() -> AsyncIterator[httpx.AsyncClient]:
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(bounded()), base_url=SITE) as browser:
+        browser.headers.clear()
+        yield browser
+
+
+def request(target: str = "/login", headers: list[tuple[str, str]] | None = None, method: str = "GET") -> httpx.Request:
+    return httpx.Request(method, SITE + target, headers=headers or [])
+
+
+def cookies(count: int, length: int = 3) -> list[tuple[str, str]]:
+    return [("cookie", "; ".join("a=" + "x" * (length - 2) for _ in range(count)))]
+
+
+ROOM = MAX_HEADER_BYTES - len("host: sso.acme.example\r\n") - len("x: \r\n")
+
+
+@pytest.mark.parametrize(
+    ("sent", "status"),
+    [
+        pytest.param(request(), 200, id="plain"),
+        pytest.param(request("/login?" + "q" * (MAX_TARGET_BYTES - 7)), 200, id="longest_query"),
+        pytest.param(request("/login?" + "q" * (MAX_TARGET_BYTES - 6)), 414, id="query_too_long"),
+        pytest.param(request("/login?" + "q" * 64_000), 414, id="query_of_64_KB"),
+        pytest.param(request("/" + "p" * MAX_TARGET_BYTES), 414, id="path_too_long"),
+        pytest.param(request("/login", [("x", "h" * ROOM)]), 200, id="largest_headers"),
+        pytest.param(request("/login", [("x", "h" * (ROOM + 1))]), 431, id="headers_too_large"),
+        pytest.param(request("/login", [("x", "")] * 5000), 431, id="too_many_headers"),
+        pytest.param(request("/login", cookies(1, MAX_COOKIE_BYTES)), 200, id="largest_cookie"),
+        pytest.param(request("/login", cookies(1, MAX_COOKIE_BYTES + 1)), 431, id="cookie_too_large"),
+        pytest.param(request("/login", cookies(1, 5000) * 2), 431, id="two_cookie_headers_too_large_together"),
+        pytest.param(request("/login", cookies(MAX_COOKIES)), 200, id="most_cookies"),
+        pytest.param(request("/login", cookies(MAX_COOKIES + 1)), 431, id="too_many_cookies"),
+        pytest.param(request("/login", cookies(1) * 61), 431, id="too_many_cookies_one_header_each"),
+        pytest.param(request("/login", [("content-length", "0")]), 200, id="empty_body"),
+        pytest.param(request("/login", [("content-length", "1")], "POST"), 413, id="body"),
+        pytest.param(request("/login", [("content-length", "10000000")]), 413, id="body_of_10_MB"),
+        pytest.param(request("/login", [("content-length", "-0")], "POST"), 413, id="length_that_is_no_plain_zero"),
+        pytest.param(request("/login", [("transfer-encoding", "chunked")]), 413, id="chunked_body"),
+    ],
+)
+async def test_what_is_out_of_bounds_is_refused(browser: httpx.AsyncClient, sent: httpx.Request, status: int) -> None:
+    answer = await browser.send(sent)
+    assert (answer.status_code, answer.text) == (status, "inside" if status == 200 else "refused")
+
+
+async def test_a_body_is_refused_without_reading_a_byte_of_it() -> None:
+    sent: list[Message] = []
+
+    async def receive() -> Message:
+        raise AssertionError
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    scope = {
+        "type": "http",
+        "method": "POST",
+        "path": "/login",
+        "query_string": b"",
+        "headers": [(b"content-length", b"10000000")],
+    }
+    await bounded()(scope, receive, send)
+    assert sent[0]["status"] == 413
+
+
+async def test_what_is_no_http_request_passes_by() -> None:
+    seen: list[str] = []
+
+    async def inside(scope: Scope, _receive: Receive, _send: Send) -> None:
+        seen.append(scope["type"])
+
+    async def receive() -> Message:
+        return {"type": "lifespan.startup"}
+
+    async def send(_message: Message) -> None:
+        raise AssertionError
+
+    app = SecurityHeaders(RequestBounds(inside, refuse=refuse), style_sha256="abc=", https=True)
+    await app({"type": "lifespan"}, receive, send)
+    assert seen == ["lifespan"]
