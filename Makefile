@@ -1,12 +1,12 @@
 # Thin: sets up .venv from the locks, then hands over. The work is in `broker demo` and in pytest.
-# Needs Python 3.11 or newer and, for `make test`, headless Chromium, which it looks for and else fetches.
+# Needs Python 3.11 or newer; `make test` looks for headless Chromium too, and fetches it where there is none.
 
 SHELL := /bin/bash
 BIN := .venv/bin
 REAL := tests/providers_real
 ARGS ?=
 
-.PHONY: demo test lint format lock clean chromium
+.PHONY: demo test lint format lock clean prepare
 .DEFAULT_GOAL := demo
 
 # In the foreground of a terminal the demo gets a process group of its own, so that Ctrl-C ends the demo and does not break off make.
@@ -14,7 +14,7 @@ IN_FOREGROUND = $(BIN)/python -c 'import os, sys; sys.exit(os.getpgrp() != os.tc
 demo: .venv/.demo
 	@if $(IN_FOREGROUND); then set -m; $(BIN)/broker demo $(ARGS); else exec $(BIN)/broker demo $(ARGS); fi
 
-test: lint $(REAL)/node_modules/.installed chromium
+test: lint prepare $(REAL)/node_modules/.installed
 	@$(BIN)/coverage erase
 	@$(BIN)/coverage run -m pytest $(ARGS)
 	@$(BIN)/coverage combine --quiet
@@ -61,21 +61,9 @@ INSTALL = $(BIN)/python -m pip install -qq --disable-pip-version-check --no-inpu
 	@$(INSTALL) --no-deps --no-build-isolation --editable .
 	@touch $@
 
-$(REAL)/node_modules/.installed: .venv/.test $(REAL)/package.json $(REAL)/package-lock.json
+prepare: .venv/.test
+	@tests/prepare.sh
+
+$(REAL)/node_modules/.installed: $(REAL)/package.json $(REAL)/package-lock.json | prepare
 	@cd $(REAL) && PATH="$(CURDIR)/$(BIN):$$PATH" npm ci --loglevel=error >/dev/null
 	@touch $@
-
-# Installed already, else Debian's package where we may install it, else Playwright's own download.
-chromium: .venv/.test
-	@for name in chromium chromium-browser google-chrome; do $$name --version >/dev/null 2>&1 && exit 0; done; \
-	own=$$($(BIN)/python -c 'from playwright.sync_api import sync_playwright as it; p = it().start(); \
-	    print(p.chromium.executable_path); p.stop()'); \
-	[ -x "$$own" ] && exit 0; \
-	may=; if [ "$$(id -u)" != 0 ]; then may="sudo -n"; fi; \
-	if grep -qs '^ID=debian' /etc/os-release && $$may true 2>/dev/null; then \
-	    ($$may apt-get -qq update && DEBIAN_FRONTEND=noninteractive $$may apt-get -qq install --no-install-recommends chromium) >/dev/null 2>&1 \
-	        && exit 0; \
-	fi; \
-	$(BIN)/playwright install --no-shell chromium >/dev/null 2>&1 && exit 0; \
-	echo "The browser tests need headless Chromium, and neither apt-get nor Playwright could install it: install Chromium, then run make test again." >&2; \
-	exit 1
