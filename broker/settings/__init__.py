@@ -1,0 +1,28 @@
+"""The settings: the only reader of files and environment; frozen records out, all mistakes at once.
+
+It owns what an admin may write and how it is refused. It knows nothing of the web, of the protocol or of Comm100: it
+hands out values.
+"""
+
+from broker.settings.addresses import Listen
+from broker.settings.load import load_settings
+from broker.settings.model import Settings
+from broker.settings.presets import PRESETS, Preset
+from broker.settings.provider import ProviderSettings
+from broker.settings.report import describe, weakenings
+from broker.settings.secret import Secret, SecretKeys
+from broker.settings.site import SiteSettings
+
+__all__ = [
+    "PRESETS",
+    "Listen",
+    "Preset",
+    "ProviderSettings",
+    "Secret",
+    "SecretKeys",
+    "Settings",
+    "SiteSettings",
+    "describe",
+    "load_settings",
+    "weakenings",
+]

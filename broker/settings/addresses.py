@@ -1,0 +1,186 @@
+"""Host names, origins, URLs and sockets: what may be written for them.
+
+It owns their grammar. It opens no connection and resolves no name. No message repeats the value: an address can hold
+a password.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from dataclasses import dataclass
+from urllib.parse import SplitResult, urlsplit
+
+from broker.settings.unusable import Unusable
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+_LABEL = r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
+_HOST_NAME = re.compile(rf"{_LABEL}(?:\.{_LABEL})*")
+# Browsers read a last label like these as the end of an IPv4 address (WHATWG URL, "ends in a number").
+_NUMBER = re.compile(r"[0-9]+|0x[0-9a-f]*")
+_URL_CHARACTERS = re.compile(r"[!#-;=?-\[\]_a-z~]+", re.IGNORECASE)  # printable ASCII without " < > \ ^ ` { | }
+_MAILBOX = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@(?P<host>[A-Za-z0-9.-]+)")
+
+
+@dataclass(frozen=True, slots=True)
+class Listen:
+    """Where a server listens: `host` without brackets, `port` from 1 to 65535."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{host}:{self.port}"
+
+
+def is_host_name(text: str) -> bool:
+    """Say whether this is a lower-case DNS name in ASCII that no browser takes for a number."""
+    return (
+        len(text) <= 253
+        and _HOST_NAME.fullmatch(text) is not None
+        and _NUMBER.fullmatch(text.rpartition(".")[2]) is None
+    )
+
+
+def is_loopback(host: str) -> bool:
+    """Say whether a host, without brackets, is 127.0.0.0/8, ::1 or localhost."""
+    address = _ip(host)
+    return host == "localhost" if address is None else address.is_loopback
+
+
+def listen(text: str) -> Listen:
+    """Read `host:port`, an IPv6 address in brackets.
+
+    Raises:
+        Unusable: it is no such pair.
+    """
+    host, colon, port = text.rpartition(":")
+    bare = host[1:-1] if host.startswith("[") and host.endswith("]") else host
+    right_host = is_host_name(host) or (_ip(bare) is not None and (":" in bare) == (bare != host))
+    if not (colon and right_host and re.fullmatch(r"[0-9]{1,5}", port) and 1 <= int(port) <= 65535):
+        raise Unusable("must be host:port with a port from 1 to 65535, an IPv6 address in brackets")
+    return Listen(bare, int(port))
+
+
+def network(text: str) -> Network:
+    """Read an address range such as `10.0.0.0/8`.
+
+    Raises:
+        Unusable: it is none, or bits are set behind its prefix.
+    """
+    try:
+        return ipaddress.ip_network(text)
+    except ValueError:
+        raise Unusable("must be an address range (CIDR) without bits behind the prefix") from None
+
+
+def email_domain(text: str) -> str:
+    """Take the part behind the @ of addresses: lower-case ASCII with a dot, as in `acme.example`.
+
+    Raises:
+        Unusable: it is none.
+    """
+    if not is_host_name(text) or "." not in text:
+        raise Unusable("must be a mail domain in lower-case ASCII, without @ and wildcard (subdomains are not implied)")
+    return text
+
+
+def redirect_host(text: str) -> str:
+    """Take a plain host name.
+
+    Raises:
+        Unusable: it is none.
+    """
+    if "*" in text:
+        raise Unusable("must be one host name: a wildcard would also cover hosts that carry other customers' pages")
+    if not is_host_name(text):
+        raise Unusable("must be a host name in lower case, without scheme, port and path")
+    return text
+
+
+def mailbox(text: str) -> str:
+    """Take an e-mail address.
+
+    Raises:
+        Unusable: it does not look like one.
+    """
+    found = _MAILBOX.fullmatch(text)
+    if found is None or "." not in found["host"] or not is_host_name(found["host"].lower()):
+        raise Unusable("must be one plain e-mail address")
+    return text
+
+
+def origin(text: str) -> str:
+    """Take scheme, host and port of a URL; one slash at the end is dropped.
+
+    Raises:
+        Unusable: there is more to it, or it is not https and not on loopback.
+    """
+    parts = url(text.removesuffix("/"), plain_host=True)
+    if parts.path or "?" in text or "#" in text:
+        raise Unusable("must be scheme and host alone, without path, query and fragment")
+    if parts.scheme != "https" and not is_loopback(parts.hostname or ""):
+        raise Unusable("must begin with https://: http is accepted on loopback only")
+    return text.removesuffix("/")
+
+
+def url(text: str, *, plain_host: bool = False, query: bool = False) -> SplitResult:
+    """Split an http or https URL in which every parser sees the same host.
+
+    Args:
+        text: the URL.
+        plain_host: the host must be in lower case, and a default port left out, as browsers write it.
+        query: query and fragment are allowed.
+
+    Raises:
+        Unusable: it is none, or holds a user name, or a query or fragment that is not allowed.
+    """
+    parts = _split(text)
+    if parts is None or parts.scheme not in {"http", "https"} or not parts.hostname or not _is_host(parts.hostname):
+        raise Unusable("must be a complete URL such as the example, in plain ASCII")
+    if "@" in parts.netloc:
+        raise Unusable("must not hold a user name or password")
+    if not query and ("?" in text or "#" in text):
+        raise Unusable("must have neither query nor fragment")
+    if plain_host and (parts.netloc != parts.netloc.lower() or not text.startswith(parts.scheme)):
+        raise Unusable("must have scheme and host in lower case")
+    if plain_host and (parts.netloc.endswith(":") or parts.port == {"http": 80, "https": 443}[parts.scheme]):
+        raise Unusable("must leave the default port out")
+    return parts
+
+
+def check_reach(parts: SplitResult, *, on_loopback: bool) -> None:
+    """Check that an address is https and not on loopback, unless the broker itself is on loopback.
+
+    Raises:
+        Unusable: it is neither.
+    """
+    if on_loopback:
+        return
+    if parts.scheme != "https":
+        raise Unusable("must begin with https://: http is accepted only while public_url is on loopback")
+    if is_loopback(parts.hostname or ""):
+        raise Unusable("must not be on loopback, unless public_url is")
+
+
+def _split(text: str) -> SplitResult | None:
+    if not _URL_CHARACTERS.fullmatch(text):
+        return None
+    try:
+        parts = urlsplit(text)
+        return None if parts.port == 0 else parts
+    except ValueError:
+        return None
+
+
+def _is_host(host: str) -> bool:
+    return is_host_name(host) or (_ip(host) is not None and "%" not in host)
+
+
+def _ip(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    try:
+        return ipaddress.ip_address(host)
+    except ValueError:
+        return None

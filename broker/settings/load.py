@@ -1,0 +1,59 @@
+"""The only way in: `load_settings`.
+
+It owns the order of reading, checking and reporting; each of these lives next door.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from broker.errors import Mistake, SettingsError
+from broker.settings import addresses, sources
+from broker.settings.findings import mistakes_found
+from broker.settings.model import Settings
+from broker.settings.rules import mistakes_between_sections
+from broker.settings.section import Surroundings
+from broker.settings.unusable import Unusable
+
+
+def load_settings(path: Path | None, environ: Mapping[str, str]) -> Settings:
+    """Read and check the settings.
+
+    Args:
+        path: the settings file; None when everything is in the environment.
+        environ: the environment; only names that begin with `BROKER_` are looked at.
+
+    Raises:
+        SettingsError: with every mistake found, none of which holds a secret.
+    """
+    written = sources.read(path, environ)
+    if not written.readable:
+        raise SettingsError(written.mistakes)
+    folder = path.absolute().parent if path else Path.cwd()
+    surroundings = Surroundings(folder, on_loopback=_on_loopback(written.tree.get("public_url")))
+    outcome = _checked(written, surroundings)
+    mistakes = (*written.mistakes, *mistakes_between_sections(written.tree))
+    if isinstance(outcome, Settings) and not mistakes:
+        return outcome
+    found = () if isinstance(outcome, Settings) else outcome
+    raise SettingsError((*found, *mistakes))
+
+
+def _checked(written: sources.Written, surroundings: Surroundings) -> Settings | tuple[Mistake, ...]:
+    try:
+        return Settings.model_validate(written.tree, context=surroundings)
+    except ValidationError as error:
+        return mistakes_found(error, written.variables)
+
+
+def _on_loopback(public_url: Any) -> bool:
+    if not isinstance(public_url, str):
+        return True  # it is reported as it is; what depends on it cannot be judged
+    try:
+        return addresses.is_loopback(addresses.url(public_url, query=True).hostname or "")
+    except Unusable:
+        return True

@@ -1,0 +1,156 @@
+"""The settings as a whole: the keys at the top of the file.
+
+It owns their grammar, their defaults and their descriptions. It reads no file but those the keys name.
+"""
+
+from __future__ import annotations
+
+import re
+import ssl
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal
+from urllib.parse import urlsplit
+
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    PlainSerializer,
+    StrictBool,
+    StrictStr,
+    ValidationInfo,
+    field_validator,
+)
+
+from broker.settings import addresses
+from broker.settings.addresses import Listen, Network
+from broker.settings.provider import ProviderSettings
+from broker.settings.section import FROZEN, IDENTIFIER, OwnKeys, Section, surroundings
+from broker.settings.site import SiteSettings
+from broker.settings.unusable import Unusable
+
+
+def _listen(text: Any) -> Listen:
+    if not isinstance(text, str):
+        raise Unusable("must be text: put it in quotes")
+    return addresses.listen(text)
+
+
+def _network(text: Any) -> Network:
+    if not isinstance(text, str):
+        raise Unusable("must be text: put it in quotes")
+    return addresses.network(text)
+
+
+def _proxy(text: str) -> str:
+    parts = addresses.url(text)
+    if parts.path not in {"", "/"} or parts.port is None:
+        raise Unusable("must be scheme, host and port alone")
+    return text
+
+
+def _ca_file(text: Any, info: ValidationInfo) -> Path:
+    if not isinstance(text, str) or not text:
+        raise Unusable("must be a path, as text")
+    file = surroundings(info).folder / text
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cafile=file)
+    except ssl.SSLError:
+        raise Unusable("names a file without certificates in PEM form") from None
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "no usable path"
+        raise Unusable(f"names a file that cannot be read ({reason})") from None
+    return file
+
+
+def _identifier(text: str) -> str:
+    if not re.fullmatch(IDENTIFIER, text):
+        raise Unusable("has an id that is not lower-case letters and digits, joined by single underscores")
+    return text
+
+
+Identifier = Annotated[StrictStr, AfterValidator(_identifier)]
+Socket = Annotated[Listen, BeforeValidator(_listen), PlainSerializer(str)]
+Range = Annotated[Network, BeforeValidator(_network)]
+
+
+def _label_by_id(providers: Any) -> Any:
+    if not isinstance(providers, Mapping):
+        return providers
+    return {key: _labelled(str(key), section) for key, section in providers.items()}
+
+
+def _labelled(identifier: str, section: Any) -> Any:
+    if not isinstance(section, Mapping) or section.get("label") is not None:
+        return section
+    return {**section, "label": identifier.replace("_", " ").title()[:60]}
+
+
+class Settings(Section):
+    """Everything an admin can set; made by `load_settings` only."""
+
+    secret_keys_of_section: ClassVar[tuple[str, ...]] = ("secret_keys",)
+
+    public_url: Annotated[StrictStr, AfterValidator(addresses.origin)] = Field(
+        description="Where browsers reach the broker: scheme and host. Every URL the broker builds starts with it.",
+        examples=["https://sso.acme.example"],
+    )
+    secret_keys: OwnKeys = Field(
+        description="The broker's own keys, one per line, newest first, 32 bytes or more each: the first signs, all "
+        "verify.",
+        examples=["/run/secrets/broker-keys"],
+    )
+    listen: Socket = Field(
+        "0.0.0.0:8000",
+        validate_default=True,
+        description="The public port.",
+        examples=["0.0.0.0:8000"],
+    )
+    operations_listen: Socket = Field(
+        "127.0.0.1:9000",
+        validate_default=True,
+        description="Health, readiness and metrics: never on the public port.",
+        examples=["127.0.0.1:9000"],
+    )
+    trusted_proxies: tuple[Range, ...] = Field(
+        (),
+        description="Address ranges whose X-Forwarded-For is believed, for the client address in logs only.",
+        examples=[["10.0.0.0/8"]],
+    )
+    trusted_ca_file: Annotated[Path, BeforeValidator(_ca_file)] | None = Field(
+        None, description="Further CA certificates (PEM) for outbound TLS.", examples=["/etc/ssl/acme-ca.pem"]
+    )
+    outbound_proxy: Annotated[StrictStr, AfterValidator(_proxy)] | None = Field(
+        None,
+        description="The proxy for outbound calls; proxy environment variables are ignored.",
+        examples=["http://proxy.acme.example:3128"],
+    )
+    shared_email_domains: StrictBool = Field(
+        False, description="true: two providers may assert the same domain.", examples=[False]
+    )
+    log_email: Literal["hashed", "plain", "none"] = Field(
+        "hashed", description="How e-mail addresses are written to the log.", examples=["hashed"]
+    )
+    support_email: Annotated[StrictStr, AfterValidator(addresses.mailbox)] | None = Field(
+        None, description="The IT desk's address, offered on error pages.", examples=["it-desk@acme.example"]
+    )
+    sites: Annotated[Mapping[Identifier, SiteSettings], *FROZEN] = Field(
+        description="The Comm100 sites by id; the first is the one of /login.", min_length=1, examples=[{"main": {}}]
+    )
+    identity_providers: Annotated[Mapping[Identifier, ProviderSettings], BeforeValidator(_label_by_id), *FROZEN] = (
+        Field(description="The identity providers by id.", min_length=1, examples=[{"okta": {}}])
+    )
+
+    @field_validator("operations_listen")
+    @classmethod
+    def _check_ports_differ(cls, operations: Listen, info: ValidationInfo) -> Listen:
+        public = info.data.get("listen")
+        if isinstance(public, Listen) and public.port == operations.port:
+            raise Unusable("must use another port than listen")
+        return operations
+
+    @property
+    def on_loopback(self) -> bool:
+        """Whether `public_url` is on loopback: development, where http and loopback addresses are accepted."""
+        return addresses.is_loopback(urlsplit(self.public_url).hostname or "")

@@ -1,0 +1,208 @@
+"""One identity provider: who we are there, and what it may assert.
+
+It owns the keys below `identity_providers.ID`. It knows nothing of the protocol's messages.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from datetime import date, datetime
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    StrictBool,
+    StrictStr,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
+
+from broker.settings import addresses
+from broker.settings.presets import LATER_CLIENT_AUTHENTICATION, LATER_PRESETS, PRESETS
+from broker.settings.public_mail import is_public_mail
+from broker.settings.secret import Secret
+from broker.settings.section import FROZEN, ClientSecret, Section, Text, Texts, each_once, surroundings
+from broker.settings.unusable import Unusable
+
+Algorithm = Literal["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"]
+
+# What the protocol itself sends, or what would change how it answers; scopes and max_age have keys of their own.
+_PROTOCOLS_OWN = frozenset(
+    {
+        "response_type", "response_mode", "client_id", "client_secret", "redirect_uri", "scope", "state", "nonce",
+        "code", "code_challenge", "code_challenge_method", "code_verifier", "request", "request_uri", "max_age",
+        "id_token_hint", "grant_type", "client_assertion", "client_assertion_type", "registration", "iss", "dpop_jkt",
+    }
+)  # fmt: skip
+
+
+def _preset(text: str) -> str:
+    if text in LATER_PRESETS:
+        raise Unusable(f"{text} is not available in this version; oidc works with every OpenID Connect provider")
+    if text not in PRESETS:
+        raise Unusable(f"must be one of: {', '.join(PRESETS)}")
+    return text
+
+
+def _client_authentication(text: Any) -> Any:
+    if isinstance(text, str) and text in LATER_CLIENT_AUTHENTICATION:
+        raise Unusable(f"{text} is not available in this version")
+    return text
+
+
+def _domain(text: str) -> str:
+    addresses.email_domain(text)
+    if is_public_mail(text):
+        raise Unusable(f"must not name {text}: anyone can get an address there")
+    return text
+
+
+def _scope(text: str) -> str:
+    if not re.fullmatch(r"[!#-\[\]-~]+", text):  # RFC 6749, section 3.3
+        raise Unusable("must be a scope: printable ASCII without spaces and quotes")
+    return text
+
+
+def _scopes(values: tuple[str, ...]) -> tuple[str, ...]:
+    if "openid" not in values:
+        raise Unusable("must contain openid, or the provider sends no ID token")
+    return each_once(values)
+
+
+def _parameters(values: Any) -> Any:
+    if not isinstance(values, Mapping):
+        return values
+    for name, value in values.items():
+        if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z0-9_.:-]{1,100}", name):
+            raise Unusable("has a parameter whose name is not letters, digits, _ . : -")
+        if name.lower() in _PROTOCOLS_OWN:
+            raise Unusable(f"must not set {name}: the broker sends what the protocol needs there")
+        if not isinstance(value, str) or not value.isprintable():
+            raise Unusable(f"must give {name} as text: put it in quotes")
+    return values
+
+
+def _date(value: Any) -> Any:
+    if isinstance(value, str) and re.fullmatch(r"\d{4}-\d{2}-\d{2}", value):
+        try:
+            return date.fromisoformat(value)
+        except ValueError:
+            raise Unusable("must be a date that exists") from None
+    if isinstance(value, datetime) or not isinstance(value, date):
+        raise Unusable("must be a date: year-month-day")
+    return value
+
+
+class ProviderSettings(Section):
+    """One identity provider."""
+
+    secret_keys_of_section: ClassVar[tuple[str, ...]] = ("client_secret",)
+
+    preset: Annotated[StrictStr, AfterValidator(_preset)] = Field(
+        "oidc", description="The kind of provider; oidc is any OpenID Connect provider.", examples=["oidc"]
+    )
+    issuer: StrictStr = Field(
+        description="The provider's issuer, exactly as its discovery document says.",
+        examples=["https://id.acme.example"],
+    )
+    client_id: Text = Field(description="The client id the provider gave us.", examples=["0oa1b2c3"])
+    client_authentication: Annotated[
+        Literal["client_secret_basic", "client_secret_post", "none"], BeforeValidator(_client_authentication)
+    ] = Field(description="How the broker proves who it is at the token endpoint.", examples=["client_secret_post"])
+    client_secret: ClientSecret = Field(
+        description="The client secret the provider gave us; required unless client_authentication is none.",
+        examples=["/run/secrets/idp"],
+    )
+    client_secret_expires: Annotated[date, BeforeValidator(_date)] | None = Field(
+        None, description="The day the client secret expires; warned about before it comes.", examples=["2027-03-31"]
+    )
+    email_domains: Annotated[tuple[Annotated[StrictStr, AfterValidator(_domain)], ...], AfterValidator(each_once)] = (
+        Field(
+            description="The domains whose addresses this provider may assert; subdomains are not implied.",
+            examples=[["acme.example"]],
+        )
+    )
+    label: Annotated[Text, Field(max_length=60)] = Field(
+        description="Text on the chooser's button; default: made from the id.", examples=["Acme"]
+    )
+    enabled: StrictBool = Field(
+        True, description="false: only the setup page's test sign-in uses this provider.", examples=[True]
+    )
+    scopes: Annotated[tuple[Annotated[StrictStr, AfterValidator(_scope)], ...], AfterValidator(_scopes)] = Field(
+        description="Scopes asked for; openid is one of them.", examples=[["openid", "email", "profile"]]
+    )
+    signing_algorithms: Annotated[tuple[Algorithm, ...], AfterValidator(each_once)] = Field(
+        description="Algorithms accepted for ID tokens.", examples=[["RS256"]]
+    )
+    userinfo: Literal["always", "when_needed", "never"] = Field(
+        description="When the userinfo endpoint is asked: always where there is one, only if the ID token lacks e-mail "
+        "or name, or never.",
+        examples=["when_needed"],
+    )
+    email_claim: Text | None = Field(
+        None, description="The claim that holds the e-mail address; default: email.", examples=["email"]
+    )
+    name_claim: Text | None = Field(
+        None, description="The claim that holds the display name; default: name.", examples=["name"]
+    )
+    groups_claim: Text | None = Field(
+        None, description="The claim that lists the person's groups.", examples=["groups"]
+    )
+    allowed_groups: Texts | None = Field(
+        None, description="Only people in one of these groups may enter; needs groups_claim.", examples=[["agents"]]
+    )
+    authorization_parameters: Annotated[Mapping[str, str], BeforeValidator(_parameters), *FROZEN] = Field(
+        {},
+        validate_default=True,
+        description="Further parameters of the authorization request.",
+        examples=[{"prompt": "select_account"}],
+    )
+    max_age: int | None = Field(
+        None,
+        strict=True,
+        ge=0,
+        le=31_536_000,
+        description="Seconds: the person must have signed in at the provider within them.",
+        examples=[28800],
+    )
+    allow_private_network: StrictBool = Field(
+        False, description="true: the provider may be on a private address.", examples=[False]
+    )
+    trust_unverified_email: StrictBool = Field(
+        False, description="true: addresses the provider does not call verified are believed.", examples=[False]
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill_in(cls, values: object) -> object:
+        if not isinstance(values, Mapping):
+            return values
+        preset = PRESETS.get(str(values.get("preset") or "oidc"), PRESETS["oidc"])
+        return {**preset.defaults, **{key: value for key, value in values.items() if value is not None}}
+
+    @field_validator("issuer")
+    @classmethod
+    def _check_issuer(cls, text: str, info: ValidationInfo) -> str:
+        addresses.check_reach(addresses.url(text), on_loopback=surroundings(info).on_loopback)
+        return text
+
+    @field_validator("client_secret")
+    @classmethod
+    def _check_client_secret(cls, secret: Secret | None, info: ValidationInfo) -> Secret | None:
+        public = info.data.get("client_authentication") == "none"
+        if public and secret is not None:
+            raise Unusable("must not be given while client_authentication is none")
+        if secret is None and not public and "client_authentication" in info.data:
+            raise Unusable("is required, as client_secret_file or as client_secret", key="client_secret_file")
+        return secret
+
+    @field_validator("allowed_groups")
+    @classmethod
+    def _check_groups(cls, groups: tuple[str, ...] | None, info: ValidationInfo) -> tuple[str, ...] | None:
+        if groups is not None and info.data.get("groups_claim", "") is None:
+            raise Unusable("needs groups_claim: the name of the claim that lists the groups")
+        return groups

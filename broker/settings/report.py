@@ -1,0 +1,49 @@
+"""What is said about settings: the mistakes for people, and the weakenings for the log and a metric.
+
+It owns the layout of `broker serve`'s complaint. It reads nothing.
+"""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterator
+
+from broker.errors import SettingsError
+from broker.settings.model import Settings
+
+_WIDTH = 80
+
+
+def describe(error: SettingsError) -> str:
+    """Write every mistake down for a terminal of 80 columns."""
+    count = len(error.mistakes)
+    lines = [f"The settings cannot be used: {count} mistake{'' if count == 1 else 's'}."]
+    for mistake in error.mistakes:
+        lines += ["", f"  {mistake.path}", *_wrapped(mistake.problem), f"    for example: {mistake.example}"]
+    return "\n".join(lines) + "\n"
+
+
+def _wrapped(problem: str) -> list[str]:
+    indent = " " * 4
+    return textwrap.wrap(
+        problem, _WIDTH, initial_indent=indent, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
+    )
+
+
+def weakenings(settings: Settings) -> tuple[str, ...]:
+    """Name every protection that is switched off, as `option` or `option:path`, in the order of the settings (S-58)."""
+    return tuple(_weakenings(settings))
+
+
+def _weakenings(settings: Settings) -> Iterator[str]:
+    if settings.public_url.startswith("http://"):
+        yield "public_url_without_tls"
+    if settings.shared_email_domains:
+        yield "shared_email_domains"
+    if settings.log_email == "plain":
+        yield "log_email_plain"
+    for identifier, provider in settings.identity_providers.items():
+        if provider.allow_private_network:
+            yield f"allow_private_network:identity_providers.{identifier}"
+        if provider.trust_unverified_email:
+            yield f"trust_unverified_email:identity_providers.{identifier}"

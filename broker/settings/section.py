@@ -1,0 +1,162 @@
+"""What every section of the settings has in common: frozen, no unknown keys, secrets given as text or as a file.
+
+It owns the pairing of `x` and `x_file`. It knows no section by name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import MappingProxyType
+from typing import Annotated, Any, ClassVar, TypeVar
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    PlainSerializer,
+    StrictStr,
+    ValidationInfo,
+    model_validator,
+)
+
+from broker.settings import strength
+from broker.settings.secret import Secret, SecretKeys, WatchedFile
+from broker.settings.unusable import Unusable
+
+T = TypeVar("T")
+IDENTIFIER = r"[a-z0-9]+(_[a-z0-9]+)*"
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What a value's validity depends on besides itself.
+
+    Args:
+        folder: where relative paths start.
+        on_loopback: development: http and loopback addresses are accepted.
+    """
+
+    folder: Path
+    on_loopback: bool
+
+
+def surroundings(info: ValidationInfo) -> Surroundings:
+    """Return what `load_settings` passed along with the values."""
+    if not isinstance(info.context, Surroundings):
+        raise TypeError("settings are made by load_settings only")
+    return info.context
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """A secret as the admin gave it: `x`, or `x_file`."""
+
+    key: str
+    text: object = field(repr=False)
+    file: object = field(repr=False)
+
+
+class Section(BaseModel):
+    """A part of the settings: unknown keys are refused, a null counts as not given, nothing changes afterwards."""
+
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, hide_input_in_errors=True, arbitrary_types_allowed=True, ser_json_inf_nan="strings"
+    )
+
+    secret_keys_of_section: ClassVar[tuple[str, ...]] = ()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _pair_secrets(cls, values: object) -> object:
+        if not isinstance(values, Mapping):
+            return values
+        given = {key: value for key, value in values.items() if value is not None}
+        for key in cls.secret_keys_of_section:
+            given[key] = Given(key, given.pop(key, None), given.pop(f"{key}_file", None))
+        return given
+
+
+def _reader(read: Callable[[str], T], *, required: bool) -> Callable[[Any, ValidationInfo], Callable[[], T] | None]:
+    def take(given: Any, info: ValidationInfo) -> Callable[[], T] | None:
+        if not isinstance(given, Given):
+            raise TypeError("secrets are paired by their section")
+        if given.text is not None and given.file is not None:
+            raise Unusable(f"is given twice: keep either {given.key} or {given.key}_file")
+        if given.file is not None:
+            return _from_file(given, read, surroundings(info).folder)
+        if given.text is not None:
+            return _from_text(given.text, read)
+        if required:
+            raise Unusable(f"is required, as {given.key}_file or as {given.key}", key=f"{given.key}_file")
+        return None
+
+    return take
+
+
+def _from_file(given: Given, read: Callable[[str], T], folder: Path) -> Callable[[], T]:
+    key = f"{given.key}_file"
+    if not isinstance(given.file, str) or not given.file:
+        raise Unusable("must be a path, as text", key=key)
+    try:
+        return WatchedFile(folder / given.file, read).value
+    except Unusable as unusable:
+        problem = unusable.problem
+        raise Unusable(problem if problem.startswith("names") else f"names a file that {problem}", key=key) from None
+
+
+def _from_text(text: object, read: Callable[[str], T]) -> Callable[[], T]:
+    if isinstance(text, (list, tuple)) and all(isinstance(line, str) for line in text):
+        text = "\n".join(text)
+    if not isinstance(text, str):
+        raise Unusable("must be text: put it in quotes")
+    value = read(text)
+    return lambda: value
+
+
+def _secret(read: Callable[[str], str], *, required: bool) -> BeforeValidator:
+    take = _reader(read, required=required)
+
+    def make(given: Any, info: ValidationInfo) -> Secret | None:
+        value = take(given, info)
+        return None if value is None else Secret(value)
+
+    return BeforeValidator(make)
+
+
+def _keys(given: Any, info: ValidationInfo) -> SecretKeys | None:
+    value = _reader(strength.secret_keys, required=True)(given, info)
+    return None if value is None else SecretKeys(value)
+
+
+_HIDDEN = PlainSerializer(lambda secret: None if secret is None else "(hidden)", return_type=str | None)
+
+SharedSecret = Annotated[Secret, _secret(strength.shared_secret, required=True), _HIDDEN]
+ClientSecret = Annotated[Secret | None, _secret(strength.client_secret, required=False), _HIDDEN]
+OwnKeys = Annotated[SecretKeys, BeforeValidator(_keys), _HIDDEN]
+
+
+def _printable(text: str) -> str:
+    if not text or text != text.strip() or not text.isprintable():
+        raise Unusable("must be text without line breaks and without white space at its ends")
+    return text
+
+
+def each_once(values: tuple[T, ...]) -> tuple[T, ...]:
+    """Take a list that is not empty and repeats nothing.
+
+    Raises:
+        Unusable: it is empty, or repeats something.
+    """
+    if not values:
+        raise Unusable("is an empty list: leave the key out, or name something")
+    if len(set(values)) < len(values):
+        raise Unusable("names something twice")
+    return values
+
+
+Text = Annotated[StrictStr, AfterValidator(_printable)]
+Texts = Annotated[tuple[Text, ...], AfterValidator(each_once)]
+FROZEN = (AfterValidator(MappingProxyType), PlainSerializer(dict))

@@ -1,0 +1,208 @@
+"""Where settings are written: a YAML file and the environment, merged into one tree.
+
+It owns reading and merging. It knows no setting but the names of the secrets, whose text is taken from the environment
+as it stands. No message repeats a value or a piece of the file.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Hashable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from broker.errors import Mistake
+
+Path_ = tuple[str, ...]
+
+PREFIX = "BROKER_"
+NO_SETTING = frozenset({"BROKER_CONFIG"})
+_LARGEST_FILE = 256 * 1024  # bytes
+_MOST_VALUES = 20_000  # a tree of aliases stands for more values than the file has bytes
+_SECRETS = frozenset({"secret_keys", "shared_secret", "client_secret"})
+_VARIABLE = re.compile(r"[A-Z0-9]+(_[A-Z0-9]+)*(__[A-Z0-9]+(_[A-Z0-9]+)*)*")
+# Kubernetes puts these into every container beside a Service named `broker`.
+_SERVICE_LINK = re.compile(r"BROKER_(SERVICE_(HOST|PORT(_[A-Z0-9_]+)?)|PORT(_[0-9]+_(TCP|UDP|SCTP)(_[A-Z]+)?)?)")
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What the admin wrote.
+
+    Args:
+        tree: the merged settings, not yet checked.
+        variables: the path of each value that came from the environment, and the variable's name.
+        mistakes: what could not be read; later checks may still be useful.
+        readable: the tree is worth checking.
+    """
+
+    tree: dict[str, Any] = field(repr=False)
+    variables: Mapping[Path_, str]
+    mistakes: tuple[Mistake, ...]
+    readable: bool
+
+
+def read(path: Path | None, environ: Mapping[str, str]) -> Written:
+    """Read the settings file, if there is one, and lay the environment over it key by key."""
+    mistakes: list[Mistake] = []
+    tree = {} if path is None else _file(path, mistakes)
+    readable = tree is not None
+    tree = tree or {}
+    variables: dict[Path_, str] = {}
+    # A short path first, so that `BROKER_SITES__MAIN__DELIVERY` wins over `BROKER_SITES`.
+    for name in sorted(environ, key=lambda name: (name.count("__"), name)):
+        if name.startswith(PREFIX) and name not in NO_SETTING:
+            _lay_over(tree, name, environ[name], variables, mistakes)
+    return Written(tree, variables, tuple(mistakes), readable)
+
+
+def _file(path: Path, mistakes: list[Mistake]) -> dict[str, Any] | None:
+    where = str(path)
+    try:
+        with path.open("rb") as file:
+            raw = file.read(_LARGEST_FILE + 1)
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "no usable path"
+        mistakes.append(Mistake(where, f"cannot be read ({reason})", "broker serve --config broker.yaml"))
+        return None
+    if len(raw) > _LARGEST_FILE:
+        mistakes.append(Mistake(where, f"is larger than {_LARGEST_FILE} bytes", "ten lines are enough"))
+        return None
+    try:
+        tree = _parse(raw, mistakes)
+    except _Unreadable as error:
+        mistakes.append(Mistake(where, error.problem, "public_url: https://sso.acme.example"))
+        return None
+    if tree is None:
+        return {}
+    if not isinstance(tree, dict):
+        mistakes.append(Mistake(where, "is not a list of keys with values", "public_url: https://sso.acme.example"))
+        return None
+    return tree
+
+
+class _Unreadable(Exception):
+    def __init__(self, problem: str) -> None:
+        super().__init__(problem)
+        self.problem = problem
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML's safe loader, that also notices keys given twice and takes no merge keys."""
+
+    def __init__(self, stream: bytes | str, mistakes: list[Mistake]) -> None:
+        super().__init__(stream)
+        self._mistakes = mistakes
+
+    def flatten_mapping(self, node: yaml.MappingNode) -> None:
+        """Leave `<<` where it is: a key like any other, and an unknown one; merging can grow without bounds."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+        """Make a dict; a key given twice is a mistake, not a silent last word."""
+        lines: dict[str, int] = {}
+        for key, _ in node.value:
+            if not isinstance(key, yaml.ScalarNode):
+                raise _Unreadable(f"has a key that is not text in line {key.start_mark.line + 1}")
+            line = key.start_mark.line + 1
+            if key.value in lines:
+                problem = f"is given twice, in line {lines[key.value]} and in line {line}"
+                self._mistakes.append(Mistake(shown_key(key.value), problem, "keep one of the two"))
+            lines.setdefault(key.value, line)
+        return super().construct_mapping(node, deep=deep)
+
+
+def _merge_key(loader: _Loader, node: yaml.ScalarNode) -> str:
+    return loader.construct_yaml_str(node)
+
+
+_Loader.add_constructor("tag:yaml.org,2002:merge", _merge_key)
+
+
+def _parse(text: bytes | str, mistakes: list[Mistake]) -> Any:
+    try:
+        loader = _Loader(text, mistakes)
+        try:
+            tree = loader.get_single_data()
+        finally:
+            loader.dispose()
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        where = f" near line {mark.line + 1}, column {mark.column + 1}" if mark else ""
+        raise _Unreadable(f"is not YAML{where}") from None
+    except (yaml.YAMLError, ValueError):  # ValueError: bytes that are no text, a date that does not exist
+        raise _Unreadable("is not YAML in UTF-8, or holds a date that does not exist") from None
+    except RecursionError:
+        raise _Unreadable("is nested too deep") from None
+    _bound(tree)
+    return tree
+
+
+def _bound(tree: Any) -> None:
+    waiting = [tree]
+    seen = 0
+    while waiting:
+        value = waiting.pop()
+        seen += 1
+        if seen > _MOST_VALUES:
+            raise _Unreadable(f"stands for more than {_MOST_VALUES} values")
+        if isinstance(value, dict):
+            waiting.extend(value.values())
+        elif isinstance(value, (list, tuple, set)):
+            waiting.extend(value)
+
+
+def _lay_over(tree: dict[str, Any], name: str, text: str, variables: dict[Path_, str], mistakes: list[Mistake]) -> None:
+    if not _VARIABLE.fullmatch(name.removeprefix(PREFIX)) or _SERVICE_LINK.fullmatch(name):
+        mistakes.append(_unknown_variable(name))
+        return
+    path = tuple(name.removeprefix(PREFIX).lower().split("__"))
+    try:
+        value = _value(path[-1], text, mistakes)
+    except _Unreadable as error:
+        mistakes.append(Mistake(name, error.problem, "a value as in the settings file"))
+        return
+    variables[path] = name
+    section = tree
+    for step in path[:-1]:
+        below = section.get(step)
+        if below is not None and not isinstance(below, dict):
+            mistakes.append(Mistake(name, f"lies below {step}, which is given as a single value", "keep one of them"))
+            return
+        section[step] = dict(below or {})  # a copy: an alias in the file may stand in several places
+        section = section[step]
+    section[path[-1]] = _merged(section.get(path[-1]), value)
+
+
+def _merged(below: Any, above: Any) -> Any:
+    if not (isinstance(below, dict) and isinstance(above, dict)):
+        return above
+    return {**below, **{key: _merged(below.get(key), value) for key, value in above.items()}}
+
+
+def _value(key: str, text: str, mistakes: list[Mistake]) -> Any:
+    if not text.strip():
+        return None
+    if key in _SECRETS and not text.startswith(("'", '"')):
+        return text  # as it stands: read as YAML, a secret with ` #` in it would lose its end
+    try:
+        return _parse(text, mistakes)
+    except _Unreadable as error:
+        if error.problem.startswith("is not YAML"):
+            return text  # such as [::]:8000
+        raise
+
+
+def _unknown_variable(name: str) -> Mistake:
+    shown = name if re.fullmatch(r"[A-Za-z0-9_]{1,200}", name) else PREFIX + "..."
+    if _SERVICE_LINK.fullmatch(name):
+        problem = "is no setting; Kubernetes adds it beside a Service named broker"
+        return Mistake(shown, problem, "enableServiceLinks: false in the pod")
+    return Mistake(shown, "is no setting: a name is BROKER_ and the path in upper case", "BROKER_SITES__MAIN__ENDPOINT")
+
+
+def shown_key(key: object) -> str:
+    """Return a key as it may be shown: a secret in the wrong place must not be."""
+    return key if isinstance(key, str) and re.fullmatch(r"[a-z][a-z0-9_]{0,39}|<<", key) else "(unreadable key)"

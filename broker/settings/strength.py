@@ -1,0 +1,78 @@
+"""What a secret must be like before anything is signed with it (S-30, S-51).
+
+It owns lengths and placeholders. It never returns or raises any part of a secret it refuses.
+"""
+
+from __future__ import annotations
+
+import re
+
+from broker.settings.unusable import Unusable
+
+SHORTEST = 32  # bytes: HS256 asks for a key as long as its hash (RFC 7518, section 3.2)
+
+_PLACEHOLDER = re.compile(
+    r"<.*>|\$?\{.*\}|x{4}.*|.*(change[-_ ]?me|change[-_ ]?it|change[-_ ]?this|replace[-_ ]?me|replace[-_ ]?this"
+    r"|placeholder|example|your[-_ ]?(own[-_ ]?)?(shared[-_ ]?|client[-_ ]?)?(secret|key)|todo|xxxx).*",
+    re.IGNORECASE | re.DOTALL,
+)
+_LONGEST_UNIT = 8  # characters: "secretsecretsecret" is a placeholder, a unit longer than this is someone's choice
+
+
+def shared_secret(text: str) -> str:
+    """Take a secret to sign with: 32 bytes of UTF-8 or more, and no placeholder.
+
+    Raises:
+        Unusable: it is none.
+    """
+    _one_line(text)
+    if len(text.encode()) < SHORTEST:
+        raise Unusable(f"is shorter than {SHORTEST} bytes")
+    _no_placeholder(text)
+    return text
+
+
+def client_secret(text: str) -> str:
+    """Take a secret someone else chose: any text, but no placeholder in angle brackets and no `changeme`.
+
+    Raises:
+        Unusable: it is none.
+    """
+    _one_line(text)
+    if re.fullmatch(r"<.*>|change[-_ ]?me|x{4,}", text, re.IGNORECASE):
+        raise Unusable("is a placeholder, not a secret")
+    return text
+
+
+def secret_keys(text: str) -> tuple[str, ...]:
+    """Take one key per line, newest first; blank lines do not count.
+
+    Raises:
+        Unusable: there is none, one is too short or a placeholder, or one is repeated.
+    """
+    keys = tuple(line.strip() for line in text.splitlines() if line.strip())
+    if not keys:
+        raise Unusable("holds no key")
+    for number, key in enumerate(keys, start=1):
+        try:
+            shared_secret(key)
+        except Unusable as unusable:
+            raise Unusable(f"holds a key that {unusable.problem} (key {number} of {len(keys)})") from None
+    if len(set(keys)) < len(keys):
+        raise Unusable("holds the same key twice")
+    return keys
+
+
+def _one_line(text: str) -> None:
+    if not text:
+        raise Unusable("is empty")
+    if text != text.strip() or not text.isprintable():
+        raise Unusable("has white space or a line break at its start or end, or a control character in it")
+
+
+def _no_placeholder(text: str) -> None:
+    unit = (text + text).find(text[: len(text) // 2], 1)
+    if 0 < unit <= _LONGEST_UNIT and text == (text[:unit] * len(text))[: len(text)]:
+        raise Unusable("is a short text repeated, not a secret")
+    if _PLACEHOLDER.fullmatch(text):
+        raise Unusable("is a placeholder, not a secret")
