@@ -87,8 +87,6 @@ class SecurityHeaders:
 class RequestBounds:
     """Hands a request that is too large to `refuse` at once, before anything else looks at it.
 
-    The server in front bounds none of this but the target, at 64 KiB.
-
     Args:
         app: the application inside.
         refuse: answers instead of it, with the status it is given.
