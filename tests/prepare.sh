@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# Makes sure of the two things the tests need that PyPI cannot bring: headless Chromium, and the C library Node is linked to.
+# Makes sure of the two things the tests need that PyPI cannot bring: headless Chromium, and a C library Node is linked to.
 # What is there already is taken; else Debian's packages where we may install them, else Playwright's own Chromium.
 set -eu
 bin=.venv/bin
 
-node_runs() { "$bin/node" --version >/dev/null 2>&1; }
+node_runs() { "$bin/node" --version && "$bin/playwright" --version; } >/dev/null 2>&1  # Playwright has a Node of its own
 
 chromium_is_there() {
     local name
