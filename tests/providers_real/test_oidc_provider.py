@@ -13,7 +13,6 @@ from urllib.parse import parse_qs, urlsplit
 import httpx
 import jwt
 import pytest
-from joserfc.jwk import RSAKey
 
 from tests.providers_real import person, programs
 
@@ -64,7 +63,6 @@ def started(directory: Path, row: Row) -> Iterator[World]:
     """Run the provider and the broker registered with each other as `row` says."""
     public_port, operations_port, comm100_port = (programs.free_port() for _ in range(3))
     public_url = f"http://127.0.0.1:{public_port}"
-    private_key = RSAKey.generate_key(2048, {"use": "sig", "alg": "RS256"}, auto_kid=True)
     client: dict[str, object] = {
         "client_id": "comm100-broker",
         "redirect_uris": [f"{public_url}/callback/certified"],
@@ -73,19 +71,17 @@ def started(directory: Path, row: Row) -> Iterator[World]:
         "token_endpoint_auth_method": row.authentication,
         "id_token_signed_response_alg": row.signing,
     }
-    if row.authentication.startswith("client_secret"):
+    if row.authentication != "none":
         client["client_secret"] = CLIENT_SECRET
-    if row.authentication == "private_key_jwt":
-        client["jwks"] = {"keys": [private_key.as_dict(private=False)]}
     configuration = {"client": client, "claims_in_id_token": row.claims_in_id_token, "accounts": ACCOUNTS}
     with programs.oidc_provider(directory / "provider.log", configuration) as issuer:
         world = World(issuer, public_url, f"http://127.0.0.1:{operations_port}", f"http://127.0.0.1:{comm100_port}")
-        settings = settings_for(world, row, directory, private_key)
+        settings = settings_for(world, row, directory)
         with programs.broker(directory / "broker.log", settings, world.operations_url):
             yield world
 
 
-def settings_for(world: World, row: Row, directory: Path, private_key: RSAKey) -> dict[str, object]:
+def settings_for(world: World, row: Row, directory: Path) -> dict[str, object]:
     """The broker's settings, its secrets as files in `directory`."""
     provider: dict[str, object] = {
         "preset": "oidc",
@@ -95,10 +91,8 @@ def settings_for(world: World, row: Row, directory: Path, private_key: RSAKey) -
         "signing_algorithms": [row.accepted],
         "email_domains": ["acme.example"],
     }
-    if row.authentication.startswith("client_secret"):
+    if row.authentication != "none":
         provider["client_secret_file"] = secret_file(directory / "client-secret", row.broker_secret)
-    if row.authentication == "private_key_jwt":
-        provider["private_key_file"] = secret_file(directory / "private-key", private_key.as_pem(private=True).decode())
     return {
         "public_url": world.public_url,
         "secret_keys_file": secret_file(directory / "secret-keys", "k" * 20 + "0123456789abcdef0123456789abcdef"),
@@ -184,7 +178,6 @@ def assert_refused(answer: httpx.Response, world: World, status: int, reason: st
         pytest.param(Row(signing="ES256", accepted="ES256"), id="ES256"),
         pytest.param(Row(signing="PS256", accepted="PS256"), id="PS256"),
         pytest.param(Row(authentication="client_secret_post"), id="client_secret_post"),
-        pytest.param(Row(authentication="private_key_jwt"), id="private_key_jwt"),
         pytest.param(Row(authentication="none"), id="a public client"),
     ],
 )
