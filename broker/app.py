@@ -1,0 +1,189 @@
+"""The only place where anything is wired: settings in, two ASGI applications out.
+
+What needs time, the network or a key gets it from here as an argument.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+
+from starlette.types import ASGIApp
+
+from broker import telemetry
+from broker.comm100 import Site
+from broker.errors import BrokerError
+from broker.oidc.cached import Clock
+from broker.oidc.client import Clients, HttpClient, ProviderClient, Reach, open_client
+from broker.oidc.discovery import Discovery
+from broker.oidc.registration import Registration
+from broker.policy import Policy
+from broker.providers import PRESETS, ClaimRules, Provider
+from broker.settings import ProviderSettings, Settings, SiteSettings, weakenings
+from broker.signin import Broker
+from broker.web.operations import operations_site
+from broker.web.pages import Pages
+from broker.web.routes import public_site
+from broker.web.site import Web
+
+WARMTH_SECONDS = 30.0  # between looks at what is missing or old
+
+_log = logging.getLogger("broker")
+
+
+class Stopping:
+    """Whether the service is about to stop: then it is not ready, so that no new request is sent to it."""
+
+    def __init__(self) -> None:
+        self.begun = False
+
+    def __call__(self) -> bool:
+        """Return whether it is."""
+        return self.begun
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """A service that is ready to be served.
+
+    Args:
+        public: the application of the public port.
+        operations: the application of the operations port.
+        stopping: to be told when stopping begins.
+    """
+
+    public: ASGIApp
+    operations: ASGIApp
+    stopping: Stopping
+
+
+@asynccontextmanager
+async def create_app(
+    settings: Settings, *, http: Clients = open_client, clock: Clock = time.time
+) -> AsyncIterator[Service]:
+    """Wire the service, and keep its HTTP clients open for as long as it runs.
+
+    No provider has to answer for this: one that is down is tried again later.
+
+    Args:
+        settings: checked.
+        http: opens an HTTP client; a test gives its own.
+        clock: seconds since the epoch; a test gives its own.
+    """
+    async with AsyncExitStack() as stack:
+        clients: dict[Reach, HttpClient] = {}
+        for reach in {_reach(settings, provider) for provider in settings.identity_providers.values()}:
+            clients[reach] = await stack.enter_async_context(http(reach))
+        providers = {
+            identifier: _provider(settings, identifier, provider, clients, clock)
+            for identifier, provider in settings.identity_providers.items()
+            if provider.enabled
+        }
+        broker = Broker(
+            sites={identifier: _site(settings, identifier, site) for identifier, site in settings.sites.items()},
+            providers=providers,
+            secret_keys=settings.secret_keys.reveal,
+            clock=clock,
+        )
+        signals = telemetry.Telemetry(
+            log_email=settings.log_email, secret_keys=settings.secret_keys.reveal, weakenings=weakenings(settings)
+        )
+        signals.log_start(
+            {"public_url": settings.public_url, "sites": list(settings.sites), "identity_providers": list(providers)}
+        )
+        pages = Pages(support_email=settings.support_email)
+        web = Web(broker=broker, pages=pages, record=signals.record, public_url=settings.public_url)
+        stopping = Stopping()
+        warmth = [asyncio.create_task(_keep_warm(provider)) for provider in providers.values()]
+        try:
+            yield Service(
+                public=public_site(web),
+                operations=operations_site(providers, metrics=signals.metrics, stopping=stopping),
+                stopping=stopping,
+            )
+        finally:
+            for task in warmth:
+                task.cancel()
+            await asyncio.gather(*warmth, return_exceptions=True)
+
+
+async def _keep_warm(provider: Provider) -> None:
+    """Fetch metadata and keys before a sign-in has to, and say once when that stops or starts to work."""
+    was_well: bool | None = None
+    while True:
+        failure: BrokerError | None = None
+        try:
+            await provider.discovery.keep_warm()
+        except BrokerError as error:
+            failure = error
+        failure = failure or provider.discovery.metadata.failure or provider.discovery.keys.failure
+        if failure is None and was_well is not True:
+            _log.info("identity provider is ready", extra={"facts": {"provider": provider.id}})
+        elif failure is not None and was_well is not False:
+            facts = {"provider": provider.id, "code": failure.code, "expected": failure.expected, "got": failure.got}
+            _log.error("identity provider is not usable", extra={"facts": {**facts, "remedy": failure.remedy}})
+        was_well = failure is None
+        await asyncio.sleep(WARMTH_SECONDS)
+
+
+def _reach(settings: Settings, provider: ProviderSettings) -> Reach:
+    return Reach(
+        trusted_ca_file=settings.trusted_ca_file,
+        outbound_proxy=settings.outbound_proxy,
+        private_networks=provider.allow_private_network or settings.on_loopback,
+    )
+
+
+def _provider(
+    settings: Settings,
+    identifier: str,
+    provider: ProviderSettings,
+    clients: Mapping[Reach, HttpClient],
+    clock: Clock,
+) -> Provider:
+    reach = _reach(settings, provider)
+    registration = Registration(
+        issuer=provider.issuer,
+        client_id=provider.client_id,
+        client_secret=provider.client_secret.reveal if provider.client_secret else None,
+        client_authentication=provider.client_authentication,
+        redirect_uri=f"{settings.public_url}/callback/{identifier}",
+        scopes=provider.scopes,
+        signing_algorithms=frozenset(provider.signing_algorithms),
+        authorization_parameters=provider.authorization_parameters,
+        max_age=provider.max_age,
+        allow_loopback=settings.on_loopback,
+    )
+    send = ProviderClient(clients[reach], private_networks=reach.private_networks).send
+    return Provider(
+        id=identifier,
+        label=provider.label,
+        registration=registration,
+        policy=Policy(frozenset(provider.email_domains), frozenset(provider.allowed_groups or ())),
+        rules=ClaimRules(provider.email_claim, provider.name_claim, provider.trust_unverified_email),
+        userinfo=provider.userinfo,
+        groups_claim=provider.groups_claim,
+        decide=PRESETS[provider.preset],
+        discovery=Discovery(registration, send, clock),
+        send=send,
+    )
+
+
+def _site(settings: Settings, identifier: str, site: SiteSettings) -> Site:
+    offered = site.identity_providers or tuple(settings.identity_providers)
+    return Site(
+        id=identifier,
+        endpoint=site.endpoint,
+        shared_secret=site.shared_secret.reveal,
+        delivery=site.delivery,
+        redirect_hosts=frozenset(site.redirect_hosts),
+        token_lifetime=site.token_lifetime,
+        claims=site.claims,
+        provider_ids=tuple(id_ for id_ in offered if settings.identity_providers[id_].enabled),
+        start_url=site.start_url,
+        on_loopback=settings.on_loopback,
+    )

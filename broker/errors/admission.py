@@ -1,0 +1,57 @@
+"""The person is genuine, but may not enter."""
+
+from __future__ import annotations
+
+from broker.errors.root import BrokerError
+
+
+class NotAdmitted(
+    BrokerError,
+    status=403,
+    person="You are signed in at your organisation, but your account may not enter here. Ask your IT desk.",
+):
+    """The person is genuine, but may not enter."""
+
+
+class EmailMissing(
+    NotAdmitted,
+    code="email_missing",
+    person="Your account has no e-mail address that could be used here. Ask your IT desk to add it.",
+    remedy="Give the person an e-mail address at the provider, add the email scope, or set email_claim.",
+):
+    """Neither the ID token nor userinfo carries an e-mail address."""
+
+
+class EmailMalformed(
+    NotAdmitted,
+    code="email_malformed",
+    person="The e-mail address of your account cannot be used here. Ask your IT desk to correct it.",
+    remedy="The address is no plain ASCII mailbox. It is refused as it stands, never repaired.",
+):
+    """The e-mail address is not a plain ASCII mailbox of at most 254 characters."""
+
+
+class EmailUnverified(
+    NotAdmitted,
+    code="email_unverified",
+    person="The e-mail address of your account is not verified. Verify it, or ask your IT desk.",
+    remedy="The provider must send email_verified: true. trust_unverified_email is for directories only IT can edit.",
+):
+    """`email_verified` is not JSON `true` where that is demanded."""
+
+
+class EmailDomainNotAllowed(
+    NotAdmitted,
+    code="email_domain_not_allowed",
+    person="Your e-mail address does not belong to an organisation that may sign in here.",
+    remedy="Add the domain to the provider's email_domains if its people may become agents. Subdomains do not follow.",
+):
+    """The address's domain is not one this provider may assert."""
+
+
+class GroupNotAllowed(
+    NotAdmitted,
+    code="group_not_allowed",
+    remedy="Add the person to one of allowed_groups, or have the provider send the groups claim.",
+):
+    """The person is in none of the groups allowed, or the provider did not send the groups."""

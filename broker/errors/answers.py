@@ -1,0 +1,97 @@
+"""The identity provider said no, or did not answer at all."""
+
+from __future__ import annotations
+
+from broker.errors.root import BrokerError
+
+
+class ProviderRefused(
+    BrokerError,
+    status=403,
+    person="Your organisation's sign-in service did not let you in. Your IT desk can tell why.",
+):
+    """The identity provider answered with an error (RFC 6749, section 4.1.2.1)."""
+
+
+class AccessDenied(
+    ProviderRefused,
+    code="access_denied",
+    person="The sign-in was cancelled, or your account is not allowed to use it. Try again, or ask your IT desk.",
+    remedy="Assign the person or their group to the application at the provider, and grant consent there.",
+):
+    """The person cancelled, or the provider's policy denies (`access_denied`)."""
+
+
+class InteractionRequired(
+    ProviderRefused,
+    code="interaction_required",
+    remedy="The provider wanted to show a page and was told not to. Remove prompt from authorization_parameters.",
+):
+    """The provider needs to show a page (OpenID Connect Core, section 3.1.2.6)."""
+
+
+class ProviderError(
+    ProviderRefused,
+    code="provider_error",
+    remedy="Look up the provider's error in the log line; most often the application's registration there is at fault.",
+):
+    """Any other error the provider sent to the callback."""
+
+
+class CodeRejected(
+    ProviderRefused,
+    code="code_rejected",
+    status=400,
+    person="The sign-in took too long or was completed already. Start it again.",
+    remedy="Now and then: nothing. Always: the redirect URI registered differs, or codes are consumed by a scanner.",
+):
+    """The token endpoint does not take the code (`invalid_grant`; RFC 6749, section 5.2)."""
+
+
+class ProviderUnavailable(
+    BrokerError,
+    status=503,
+    person="Your organisation's sign-in service does not answer at the moment. Try again in a minute.",
+):
+    """No usable answer came: worth trying again."""
+
+
+class ProviderUnreachable(
+    ProviderUnavailable,
+    code="provider_unreachable",
+    remedy="Check DNS, the firewall and the provider's status page; `broker check` names the step that fails.",
+):
+    """No connection, a dropped connection, or TLS failed."""
+
+
+class ProviderTimedOut(
+    ProviderUnavailable,
+    code="provider_timed_out",
+    remedy="The provider took too long. Check its status page and the way there.",
+):
+    """The provider's answer did not arrive within the time allowed."""
+
+
+class ProviderFailing(
+    ProviderUnavailable,
+    code="provider_failing",
+    remedy="The provider answered with a server error or asked to wait. Check its status page.",
+):
+    """A 5xx, a 429, or `temporarily_unavailable` / `server_error`."""
+
+
+class ProviderAddressRefused(
+    ProviderUnavailable,
+    code="provider_address_refused",
+    remedy="The provider's name resolves to a private address. If that is meant, set allow_private_network: true.",
+):
+    """The provider's host resolves to a private, loopback or link-local address."""
+
+
+class Overloaded(
+    ProviderUnavailable,
+    code="overloaded",
+    person="Many people are signing in at the moment. Try again in a few seconds.",
+    remedy="Add replicas, or find out why the provider answers slowly.",
+):
+    """More sign-ins in flight than connections to the provider."""

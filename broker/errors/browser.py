@@ -1,0 +1,136 @@
+"""What the browser brought: a request that cannot be taken, or a sign-in that is not under way here."""
+
+from __future__ import annotations
+
+from broker.errors.root import BrokerError
+
+
+class RequestError(
+    BrokerError,
+    status=400,
+    person="The link that brought you here cannot be used. Go back to Comm100 and start the sign-in again.",
+):
+    """The browser's request cannot be taken."""
+
+
+class NoSuchPage(
+    RequestError,
+    code="no_such_page",
+    status=404,
+    person="There is no page here.",
+    remedy="Compare the address with the ones in docs/settings.md: /login, /callback/{provider id}, /logout.",
+):
+    """No route, site or identity provider of that name."""
+
+
+class MethodNotAllowed(
+    RequestError,
+    code="method_not_allowed",
+    status=405,
+    person="This address is for opening in a browser only.",
+    remedy="Only GET is answered here. A link checker or a preview may have called; nothing was started.",
+):
+    """Another method than GET: nothing is started or consumed."""
+
+
+class NotANavigation(
+    RequestError,
+    code="not_a_navigation",
+    person="This address is for opening in a browser tab only.",
+    remedy="A prefetch or a script called; nothing was started. Link to the address, do not fetch it.",
+):
+    """A prefetch or a script's fetch, which must start and consume nothing."""
+
+
+class RequestTooLarge(
+    RequestError,
+    code="request_too_large",
+    status=431,
+    person="Your browser sent more than this page accepts. Clear the cookies of this site and start again.",
+    remedy="The address, the headers or the body exceed the bounds named in docs/operations.md.",
+):
+    """An address, header block or body beyond the bounds."""
+
+
+class ParameterRepeated(
+    RequestError,
+    code="parameter_repeated",
+    remedy="A parameter came twice. A proxy or a link on the way may have added it; RFC 6749, 3.1 forbids it.",
+):
+    """A parameter that must come once came more often (RFC 6749, section 3.1)."""
+
+
+class ParametersContradict(
+    RequestError,
+    code="parameters_contradict",
+    remedy="The provider's answer held both a code and an error; something on the way altered it.",
+):
+    """An authorization response that is both a success and an error."""
+
+
+class RedirectUrlRefused(
+    RequestError,
+    code="redirect_url_refused",
+    person="The page you were to return to is not a known Comm100 page. Open Comm100 and start the sign-in there.",
+    remedy="Add the host of redirect_url to the site's redirect_hosts if it is one of your Comm100 hosts.",
+):
+    """A redirect_url that is no address of this site's Comm100."""
+
+
+class TransactionError(
+    BrokerError,
+    status=400,
+    person="This sign-in cannot be completed. Start it again.",
+):
+    """The sign-in under way cannot be told from a forged one: start again."""
+
+
+class StateMissing(
+    TransactionError,
+    code="state_missing",
+    remedy="The provider came back without state. Check that the redirect URI is not used as a start address.",
+):
+    """The callback has no state (RFC 6749, section 10.12)."""
+
+
+class StateInvalid(
+    TransactionError,
+    code="state_invalid",
+    remedy="The state is not one of ours, or its key is no longer in secret_keys. All replicas need the same keys.",
+):
+    """The state was not sealed by one of our keys, or not a byte of it may differ."""
+
+
+class StateOfAnotherProvider(
+    TransactionError,
+    code="state_of_another_provider",
+    remedy="The sign-in began at another provider. Give each provider its own redirect URI, /callback/{provider id}.",
+):
+    """A state issued for one provider at another provider's callback (RFC 9700, section 4.4)."""
+
+
+class TransactionExpired(
+    TransactionError,
+    code="transaction_expired",
+    person="This sign-in took longer than ten minutes. It has to be started again.",
+    remedy="Nothing to do when it happens now and then. If often: compare the clocks of the replicas.",
+):
+    """The sign-in began more than ten minutes ago, by our own clock."""
+
+
+class CookieMissing(
+    TransactionError,
+    code="cookie_missing",
+    person="Your browser did not bring back the cookie of this sign-in. Allow cookies for this site and start again.",
+    remedy="Another browser finished the sign-in, cookies are blocked, or public_url is not the address people use.",
+):
+    """The callback came without the cookie that binds the sign-in to this browser."""
+
+
+class TransactionSpent(
+    TransactionError,
+    code="transaction_spent",
+    person="This sign-in was already completed. If you are not signed in, start again.",
+    remedy="The same callback was opened twice: a reload or the back button. Nothing to do.",
+):
+    """The same callback a second time."""

@@ -1,0 +1,215 @@
+"""Answers of the identity provider that must not be believed."""
+
+from __future__ import annotations
+
+from broker.errors.root import BrokerError
+
+
+class ProviderMistrusted(
+    BrokerError,
+    status=502,
+    person="The answer of your organisation's sign-in service could not be verified. Your IT desk has to look into it.",
+):
+    """An answer that must not be believed: nothing in it was used."""
+
+
+class AnswerUnreadable(
+    ProviderMistrusted,
+    code="answer_unreadable",
+    remedy="The provider's answer is no JSON object within bounds. A proxy may have answered in its place.",
+):
+    """Not a JSON object: broken, nested too deep, with repeated members, not UTF-8."""
+
+
+class AnswerTooLarge(
+    ProviderMistrusted,
+    code="answer_too_large",
+    remedy="The provider's answer exceeds the bounds, or is compressed although that was declined.",
+):
+    """More bytes than the bound for this kind of message, or a content encoding we declined."""
+
+
+class AnswerUnexpected(
+    ProviderMistrusted,
+    code="answer_unexpected",
+    remedy="The provider answered with a status or type this step does not know. Check the issuer and a proxy between.",
+):
+    """A redirect, an unknown status or another media type."""
+
+
+class MetadataInvalid(
+    ProviderMistrusted,
+    code="metadata_invalid",
+    remedy="Open the provider's /.well-known/openid-configuration: the member named is missing or not usable.",
+):
+    """A member of the discovery document is missing, of the wrong type, or no usable URL."""
+
+
+class MetadataIssuer(
+    ProviderMistrusted,
+    code="metadata_issuer",
+    remedy="Set issuer to exactly what the provider's discovery document says, slash by slash.",
+):
+    """The discovery document names another issuer (OpenID Connect Discovery, section 4.3)."""
+
+
+class CallbackIssuer(
+    ProviderMistrusted,
+    code="callback_issuer",
+    status=400,
+    remedy="The authorization response came from another issuer. Give each provider its own redirect URI.",
+):
+    """`iss` at the callback is wrong, or missing although announced (RFC 9207, section 2.4)."""
+
+
+class CodeMissing(
+    ProviderMistrusted,
+    code="code_missing",
+    status=400,
+    remedy="The provider came back with neither code nor error. Allow the authorization code flow for the application.",
+):
+    """Neither `code` nor `error` at the callback."""
+
+
+class ClientRejected(
+    ProviderMistrusted,
+    code="client_rejected",
+    remedy="The client secret is wrong or expired, or client_authentication is not what the provider expects.",
+):
+    """The token endpoint does not take our credentials (`invalid_client`; RFC 6749, section 5.2)."""
+
+
+class TokenResponseInvalid(
+    ProviderMistrusted,
+    code="token_response_invalid",
+    remedy="The token endpoint's answer lacks a member or has one of the wrong type; openid must be in scopes.",
+):
+    """The token response is not as OpenID Connect Core, section 3.1.3.3 demands."""
+
+
+class TokenRequestRefused(
+    ProviderMistrusted,
+    code="token_request_refused",
+    remedy="The token endpoint refused the request; its error is in the log line. Check grant types and redirect URI.",
+):
+    """Any other error of the token endpoint (RFC 6749, section 5.2)."""
+
+
+class KeysInvalid(
+    ProviderMistrusted,
+    code="keys_invalid",
+    remedy="The provider's jwks_uri holds no usable public signing key.",
+):
+    """No usable key in the provider's JWK Set (RFC 7517, section 5)."""
+
+
+class IdTokenMalformed(
+    ProviderMistrusted,
+    code="id_token_malformed",
+    remedy="The ID token is no signed JWT of the expected form. Encrypted ID tokens are not supported.",
+):
+    """Not a signed, compact JWT with a header we accept (RFC 7515; RFC 8725, section 3)."""
+
+
+class IdTokenAlgorithm(
+    ProviderMistrusted,
+    code="id_token_algorithm",
+    remedy="Set signing_algorithms to what the provider is known to sign with, or change it there. None is never one.",
+):
+    """`alg` is not one of the configured algorithms (RFC 8725, section 3.1)."""
+
+
+class IdTokenKeyUnknown(
+    ProviderMistrusted,
+    code="id_token_key_unknown",
+    remedy="No key of the provider fits the token. If it lasts, the provider's jwks_uri is out of date.",
+):
+    """No published key fits `kid` and `alg`."""
+
+
+class IdTokenSignature(
+    ProviderMistrusted,
+    code="id_token_signature",
+    remedy="The signature is wrong: someone altered the token, or the provider publishes the wrong keys.",
+):
+    """The signature does not verify."""
+
+
+class IdTokenIssuer(
+    ProviderMistrusted,
+    code="id_token_issuer",
+    remedy="The token is of another issuer than the one configured. Compare issuer, tenant and authorization server.",
+):
+    """`iss` is not the configured issuer (OpenID Connect Core, section 3.1.3.7, 2)."""
+
+
+class IdTokenAudience(
+    ProviderMistrusted,
+    code="id_token_audience",
+    remedy="The token was made for another client. Compare client_id with the application at the provider.",
+):
+    """`aud` or `azp` is not us alone (OpenID Connect Core, section 3.1.3.7, 3 to 5)."""
+
+
+class IdTokenTime(
+    ProviderMistrusted,
+    code="id_token_time",
+    remedy="The token is expired or not yet valid. Compare the clocks of this machine and of the provider.",
+):
+    """`exp`, `iat` or `nbf` missing, of the wrong type, or outside the leeway."""
+
+
+class IdTokenNonce(
+    ProviderMistrusted,
+    code="id_token_nonce",
+    remedy="The token does not belong to this sign-in. If it lasts, the provider drops nonce.",
+):
+    """`nonce` missing or of another sign-in (OpenID Connect Core, section 3.1.3.7, 11)."""
+
+
+class IdTokenSubject(
+    ProviderMistrusted,
+    code="id_token_subject",
+    remedy="The token has no usable sub; the provider is at fault.",
+):
+    """`sub` missing, empty, or longer than 255 ASCII characters (OpenID Connect Core, section 2)."""
+
+
+class IdTokenAccessTokenHash(
+    ProviderMistrusted,
+    code="id_token_access_token_hash",
+    remedy="The access token was exchanged on the way; the provider or a proxy is at fault.",
+):
+    """`at_hash` does not fit the access token (OpenID Connect Core, section 3.1.3.8)."""
+
+
+class IdTokenAuthTime(
+    ProviderMistrusted,
+    code="id_token_auth_time",
+    remedy="The provider did not ask for a fresh sign-in although max_age demands it. Raise or remove max_age.",
+):
+    """`auth_time` missing or too old under `max_age` (OpenID Connect Core, section 3.1.3.7, 13)."""
+
+
+class UserinfoInvalid(
+    ProviderMistrusted,
+    code="userinfo_invalid",
+    remedy="The userinfo endpoint refused or answered something else than a JSON object.",
+):
+    """The userinfo response is not as OpenID Connect Core, section 5.3.2 demands."""
+
+
+class UserinfoSubject(
+    ProviderMistrusted,
+    code="userinfo_subject",
+    remedy="Userinfo speaks of another person than the ID token; the provider is at fault.",
+):
+    """`sub` of userinfo missing or not the ID token's (OpenID Connect Core, section 5.3.2)."""
+
+
+class EmailContradicts(
+    ProviderMistrusted,
+    code="email_contradicts",
+    remedy="ID token and userinfo name different addresses. Set userinfo: never, or correct the claim mapping there.",
+):
+    """ID token and userinfo name different e-mail addresses."""

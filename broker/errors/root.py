@@ -1,0 +1,44 @@
+"""What every error carries: a code for programs, a sentence for the person, a remedy for the admin."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import ClassVar
+
+
+class BrokerError(Exception):
+    """What went wrong, for three readers: a program (`code`), a person (`person`) and an admin (`remedy`).
+
+    Args:
+        expected: what a right value would have been; for the log only.
+        got: what came instead; for the log only.
+        retry_after: seconds after which trying again makes sense, where the other side said so.
+    """
+
+    code: ClassVar[str] = ""
+    status: ClassVar[int] = 400
+    person: ClassVar[str] = "The sign-in did not work."
+    remedy: ClassVar[str] = ""
+
+    def __init_subclass__(cls, *, code: str = "", status: int = 0, person: str = "", remedy: str = "") -> None:
+        super().__init_subclass__()
+        cls.code = code
+        cls.status = status or cls.status
+        cls.person = person or cls.person
+        cls.remedy = remedy or cls.remedy
+
+    def __init__(self, *, expected: object = None, got: object = None, retry_after: int | None = None) -> None:
+        super().__init__(self.code)
+        self.expected = expected
+        self.got = got
+        self.retry_after = retry_after
+
+
+def every_error() -> Iterator[type[BrokerError]]:
+    """Yield each error class that has a code, in the order of this file: the closed list of reasons."""
+    waiting = list(BrokerError.__subclasses__())
+    while waiting:
+        error = waiting.pop(0)
+        if error.code:
+            yield error
+        waiting[:0] = error.__subclasses__()

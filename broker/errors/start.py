@@ -1,0 +1,40 @@
+"""Mistakes in the settings: ours, found at start, all at once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from broker.errors.root import BrokerError
+
+
+@dataclass(frozen=True, slots=True)
+class Mistake:
+    """One unusable setting: where it is, what is wrong with it, and an example of a right value.
+
+    Args:
+        path: the setting's dotted path, as in `identity_providers.okta.client_id`.
+        problem: what is wrong, in a sentence that never holds a secret value.
+        example: a value, or a line, that would be accepted.
+    """
+
+    path: str
+    problem: str
+    example: str
+
+
+class SettingsError(BrokerError, code="settings_unusable", status=500, remedy="Correct the settings named."):
+    """The settings cannot be used; `mistakes` holds every one of them, not only the first."""
+
+    def __init__(self, mistakes: tuple[Mistake, ...]) -> None:
+        super().__init__()
+        self.mistakes = mistakes
+
+
+class Unexpected(
+    BrokerError,
+    code="unexpected",
+    status=503,
+    person="Something went wrong on our side. Try again in a minute.",
+    remedy="This is a defect of the broker: report it with the log line, which names the place in the code.",
+):
+    """An exception nobody foresaw; the last net, so that a person always gets a page."""

@@ -1,0 +1,95 @@
+"""The authorization request and its response: the two trips of the browser (RFC 6749, section 4.1)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NoReturn
+from urllib.parse import urlencode
+
+from authlib.oauth2.rfc7636 import create_s256_code_challenge
+
+from broker.errors import (
+    AccessDenied,
+    CallbackIssuer,
+    CodeMissing,
+    InteractionRequired,
+    ParametersContradict,
+    ProviderError,
+    ProviderFailing,
+)
+from broker.oidc.messages import provider_text
+from broker.oidc.metadata import ProviderMetadata
+from broker.oidc.registration import Registration
+
+_INTERACTION = ("interaction_required", "login_required", "account_selection_required", "consent_required")
+
+
+def build_authorization_url(
+    metadata: ProviderMetadata, registration: Registration, *, state: str, nonce: str, code_verifier: str
+) -> str:
+    """Return where the browser goes to sign in.
+
+    PKCE is used always, whether or not the metadata mentions it (RFC 9700, section 2.1.1): a provider that does not
+    know it ignores it.
+
+    Args:
+        metadata: the provider's.
+        registration: ours there.
+        state: sealed; carries the sign-in.
+        nonce: comes back in the ID token (OpenID Connect Core, section 3.1.2.1).
+        code_verifier: only its hash travels (RFC 7636, section 4.2).
+    """
+    parameters = dict(registration.authorization_parameters)
+    if registration.max_age is not None:
+        parameters["max_age"] = str(registration.max_age)
+    parameters |= {
+        "response_type": "code",
+        "client_id": registration.client_id,
+        "redirect_uri": registration.redirect_uri,
+        "scope": " ".join(registration.scopes),
+        "state": state,
+        "nonce": nonce,
+        "code_challenge": create_s256_code_challenge(code_verifier),
+        "code_challenge_method": "S256",
+    }
+    endpoint = metadata.authorization_endpoint
+    return f"{endpoint}{'&' if '?' in endpoint else '?'}{urlencode(parameters)}"
+
+
+def check_callback(parameters: Mapping[str, str], metadata: ProviderMetadata) -> str:
+    """Return the code, if the provider expected sends one.
+
+    The state was opened before: an error without a sign-in of ours is nobody's business.
+
+    Args:
+        parameters: of the callback, each of them once.
+        metadata: of the provider the sign-in began at.
+
+    Raises:
+        CallbackIssuer: `iss` is another's, or missing although announced (RFC 9207, section 2.4).
+        ParametersContradict: a code and an error at once.
+        ProviderRefused, ProviderFailing: the provider sent an error.
+        CodeMissing: neither code nor error.
+    """
+    issuer = parameters.get("iss")
+    if (issuer is None and metadata.announces_iss) or (issuer is not None and issuer != metadata.issuer):
+        raise CallbackIssuer(expected=metadata.issuer, got=issuer)
+    code, error = parameters.get("code"), parameters.get("error")
+    if code is not None and error is not None:
+        raise ParametersContradict(expected="code or error", got="both")
+    if error is not None:
+        _raise_refusal(error, parameters.get("error_description", ""))
+    if not code:
+        raise CodeMissing(expected="code", got="nothing")
+    return code
+
+
+def _raise_refusal(error: str, description: str) -> NoReturn:
+    said = provider_text(error, description)
+    if error in ("temporarily_unavailable", "server_error"):
+        raise ProviderFailing(expected="a code", got=said)
+    if error == "access_denied":
+        raise AccessDenied(expected="a code", got=said)
+    if error in _INTERACTION:
+        raise InteractionRequired(expected="a code", got=said)
+    raise ProviderError(expected="a code", got=said)

@@ -1,0 +1,116 @@
+"""A document fetched once and shared by everyone who needs it.
+
+This file owns when to fetch again: by age, never twice at the same time, never in a storm, and never at the price of
+the last good document. It knows nothing of what the document says.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Generic, TypeVar
+
+from broker.errors import BrokerError, ProviderUnreachable
+
+Clock = Callable[[], float]  # seconds since the epoch
+Document = TypeVar("Document")
+
+
+class Cached(Generic[Document]):
+    """The last good document, and the one fetch under way.
+
+    Args:
+        fetch: gets the document and says for how many seconds it may be kept.
+        clock: seconds since the epoch.
+        retry_missing: seconds between attempts while there is no document.
+        retry_stale: seconds between attempts while there is an old one.
+        refetch_interval: seconds between refetches asked for before the document is old.
+    """
+
+    def __init__(
+        self,
+        fetch: Callable[[], Awaitable[tuple[Document, float]]],
+        clock: Clock,
+        *,
+        retry_missing: float = 1,
+        retry_stale: float = 60,
+        refetch_interval: float = 60,
+    ) -> None:
+        self._fetch = fetch
+        self._clock = clock
+        self._retry_missing = retry_missing
+        self._retry_stale = retry_stale
+        self._refetch_interval = refetch_interval
+        self._document: Document | None = None
+        self._fresh_until = 0.0
+        self._last_attempt: float | None = None
+        self._last_refetch: float | None = None
+        self._failure: BrokerError | None = None
+        self._flight: asyncio.Task[None] | None = None
+
+    @property
+    def failure(self) -> BrokerError | None:
+        """Why the last attempt failed, or None when it did not."""
+        return self._failure
+
+    def peek(self) -> Document | None:
+        """Return the last good document without fetching anything."""
+        return self._document
+
+    async def get(self) -> Document:
+        """Return the document: the kept one while it is fresh, else a new one, else the kept one all the same.
+
+        Raises:
+            BrokerError: there is none, and the last attempt failed.
+        """
+        if self._document is None or self._clock() >= self._fresh_until:
+            await self._attempt(self._retry_missing if self._document is None else self._retry_stale)
+        if self._document is None:
+            raise self._why_missing()
+        return self._document
+
+    async def refetch(self) -> Document:
+        """Return a document newer than the one that did not do, unless one was asked for a short while ago.
+
+        Raises:
+            BrokerError: there is none at all.
+        """
+        if self._document is None:
+            return await self.get()
+        now = self._clock()
+        if self._flight is None and _within(now, self._last_refetch, self._refetch_interval):
+            return self._document
+        if self._flight is None:
+            self._last_refetch = now
+        await self._attempt(0)
+        return self._document
+
+    async def _attempt(self, interval: float) -> None:
+        if self._flight is None:
+            if _within(self._clock(), self._last_attempt, interval):
+                return
+            self._last_attempt = self._clock()
+            self._flight = asyncio.create_task(self._renew())
+        # Shielded: a person who gives up must not take the document away from the others who wait.
+        await asyncio.shield(self._flight)
+
+    async def _renew(self) -> None:
+        try:
+            document, lifetime = await self._fetch()
+        except BrokerError as failure:
+            self._failure = failure
+        else:
+            self._document, self._failure = document, None
+            self._fresh_until = self._clock() + lifetime
+        finally:
+            self._flight = None
+
+    def _why_missing(self) -> BrokerError:
+        failure = self._failure
+        if failure is None:
+            return ProviderUnreachable(expected="a document", got="a fetch broken off")
+        return type(failure)(expected=failure.expected, got=failure.got, retry_after=failure.retry_after)
+
+
+def _within(now: float, then: float | None, interval: float) -> bool:
+    return then is not None and 0 <= now - then < interval

@@ -1,0 +1,251 @@
+"""The only place that opens a socket to an identity provider.
+
+This file owns TLS, time, size and reach of outbound requests: no redirect is followed, no proxy or CA is taken from
+the environment, no cookie is kept, no compressed answer is read, no private address is reached unasked. It judges no
+answer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import ipaddress
+import re
+import socket
+import ssl
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass
+from http.cookiejar import CookieJar, DefaultCookiePolicy
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import aiohttp
+import certifi
+import httpx
+from httpx_aiohttp import AiohttpTransport
+
+from broker.errors import (
+    AnswerTooLarge,
+    AnswerUnexpected,
+    Overloaded,
+    ProviderAddressRefused,
+    ProviderTimedOut,
+    ProviderUnreachable,
+)
+from broker.oidc.messages import Answer, ProviderRequest
+
+CONNECT_SECONDS = 3.0
+CALL_SECONDS = 5.0  # one call in all: connecting, waiting, reading
+ACQUIRE_SECONDS = 5.0  # waiting for a free connection
+MAX_CONNECTIONS = 1000  # at once, of this process
+KEEP_ALIVE_SECONDS = 50.0
+
+HttpClient = httpx.AsyncClient
+Clients = Callable[["Reach"], AbstractAsyncContextManager[HttpClient]]
+
+
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """How far requests may go.
+
+    Args:
+        trusted_ca_file: further certificate authorities, PEM.
+        outbound_proxy: the proxy all requests take; then names are resolved there, and only literals are checked here.
+        private_networks: private addresses may be reached (`allow_private_network`, or development on loopback).
+    """
+
+    trusted_ca_file: Path | None = None
+    outbound_proxy: str | None = None
+    private_networks: bool = False
+
+
+class _AddressRefused(OSError):
+    def __init__(self) -> None:
+        super().__init__(errno.EPERM, "the address is not on the public network")
+
+
+@asynccontextmanager
+async def open_client(reach: Reach) -> AsyncIterator[httpx.AsyncClient]:
+    """Open one client for the life of the process: one TLS context, one pool of connections.
+
+    httpx gives the interface, aiohttp the pool: httpx's own costs a scan of every idle connection per request.
+
+    Args:
+        reach: how far requests may go.
+    """
+    context = _tls_context(reach.trusted_ca_file)
+    guard = None if reach.private_networks or reach.outbound_proxy else _public_socket
+    connector = aiohttp.TCPConnector(
+        ssl=context, limit=MAX_CONNECTIONS, keepalive_timeout=KEEP_ALIVE_SECONDS, socket_factory=guard
+    )
+    session = aiohttp.ClientSession(
+        connector=connector, cookie_jar=aiohttp.DummyCookieJar(), auto_decompress=False, trust_env=False
+    )
+    async with session:
+        transport = AiohttpTransport(
+            verify=context,
+            trust_env=False,
+            client=session,
+            proxy=httpx.Proxy(reach.outbound_proxy) if reach.outbound_proxy else None,
+        )
+        async with httpx.AsyncClient(
+            transport=transport,
+            trust_env=False,
+            follow_redirects=False,
+            cookies=CookieJar(policy=DefaultCookiePolicy(allowed_domains=[])),
+            timeout=httpx.Timeout(CALL_SECONDS, connect=CONNECT_SECONDS, pool=CONNECT_SECONDS),
+            headers={"Accept-Encoding": "identity", "User-Agent": "comm100-sso-broker"},
+        ) as client:
+            yield client
+
+
+class ProviderClient:
+    """Sends a request to a provider and reads the answer within bounds.
+
+    Args:
+        client: the process's one, or a test's.
+        private_networks: this provider may be on a private address.
+    """
+
+    def __init__(self, client: httpx.AsyncClient, *, private_networks: bool) -> None:
+        self._client = client
+        self._private_networks = private_networks
+        self._places = asyncio.Semaphore(MAX_CONNECTIONS)
+
+    async def send(self, request: ProviderRequest) -> Answer:
+        """Return the provider's answer, whatever it says.
+
+        A request is sent a second time only when the first was never sent: the connection could not be made.
+
+        Args:
+            request: from one of the `build_` functions.
+
+        Raises:
+            ProviderUnreachable, ProviderTimedOut, ProviderAddressRefused, Overloaded: no answer came.
+            AnswerTooLarge: the answer exceeds the request's limit, or is compressed.
+        """
+        if not self._private_networks and not _is_public_or_name(urlsplit(request.url).hostname or ""):
+            raise ProviderAddressRefused(expected="a public address", got=urlsplit(request.url).hostname)
+        try:
+            async with asyncio.timeout(ACQUIRE_SECONDS):
+                await self._places.acquire()
+        except TimeoutError:
+            raise Overloaded(
+                expected=f"at most {MAX_CONNECTIONS} requests at once", got="more", retry_after=5
+            ) from None
+        try:
+            async with asyncio.timeout(CALL_SECONDS):
+                try:
+                    return await self._send_once(request)
+                except _NeverSent:
+                    return await self._send_once(request)
+        except TimeoutError:
+            raise ProviderTimedOut(expected=f"an answer within {CALL_SECONDS:.0f} s", got=_place(request)) from None
+        except _NeverSent as failure:
+            raise ProviderUnreachable(expected=f"a connection to {_place(request)}", got=str(failure)) from failure
+        finally:
+            self._places.release()
+
+    async def _send_once(self, request: ProviderRequest) -> Answer:
+        outgoing = self._client.build_request(
+            request.method, request.url, headers=dict(request.headers), content=request.body
+        )
+        try:
+            response = await self._client.send(outgoing, stream=True)
+            try:
+                return await _read(response, request.limit)
+            finally:
+                await response.aclose()
+        except httpx.TransportError as error:
+            raise _translated(error, request) from error
+        except (httpx.HTTPError, httpx.InvalidURL, aiohttp.ClientError, ValueError) as error:
+            # aiohttp's own: an answer that is no HTTP, which the transport passes on as it is.
+            raise AnswerUnexpected(expected="an HTTP answer", got=type(error).__name__) from error
+
+
+class _NeverSent(Exception):
+    """The connection could not be made, so the provider saw nothing."""
+
+
+def _translated(error: httpx.TransportError, request: ProviderRequest) -> Exception:
+    cause = error.__cause__
+    if isinstance(cause, aiohttp.ClientConnectorError):
+        reason = getattr(cause, "os_error", cause)  # a certificate error has none
+        if isinstance(reason, _AddressRefused):
+            return ProviderAddressRefused(expected="a public address", got=_place(request))
+        return _NeverSent(type(reason).__name__)
+    if isinstance(cause, aiohttp.ServerTimeoutError):
+        return ProviderTimedOut(expected="an answer in time", got=_place(request))
+    return ProviderUnreachable(expected=f"an answer of {_place(request)}", got=type(cause or error).__name__)
+
+
+async def _read(response: httpx.Response, limit: int) -> Answer:
+    if response.headers.get("content-encoding", "identity").strip().lower() not in ("", "identity"):
+        raise AnswerTooLarge(expected="an answer without content encoding", got="a compressed one")
+    body = bytearray()
+    async for chunk in response.aiter_raw():
+        body += chunk
+        if len(body) > limit:
+            raise AnswerTooLarge(expected=f"at most {limit} bytes", got="more")
+    cache_control = response.headers.get("cache-control", "")
+    return Answer(
+        status=response.status_code,
+        media_type=response.headers.get("content-type", "").partition(";")[0].strip().lower(),
+        body=bytes(body),
+        max_age=_seconds(re.search(r"(?:^|[,\s])max-age=(\d{1,9})(?!\d)", cache_control)),
+        retry_after=_seconds(re.fullmatch(r"\s*(\d{1,5})\s*", response.headers.get("retry-after", ""))),
+    )
+
+
+def _seconds(found: re.Match[str] | None) -> int | None:
+    return int(found[1]) if found else None
+
+
+def _place(request: ProviderRequest) -> str:
+    """The host and path, for the log: never the query."""
+    parts = urlsplit(request.url)
+    return f"{parts.hostname}{parts.path}"
+
+
+def _tls_context(trusted_ca_file: Path | None) -> ssl.SSLContext:
+    """Made once: it reads a hundred certificates. From a file of ours, for OpenSSL's default obeys the environment."""
+    context = ssl.create_default_context(cafile=certifi.where())
+    if trusted_ca_file is not None:
+        context.load_verify_locations(trusted_ca_file)
+    return context
+
+
+def _public_socket(address: tuple[object, ...]) -> socket.socket:
+    """Make the socket for an address about to be connected to, unless it is private.
+
+    Here and not at the resolver: a literal is never resolved, and a name may resolve to something else the next time.
+    """
+    family, kind, protocol, _, sockaddr = address
+    if not isinstance(sockaddr, tuple) or not is_public_address(str(sockaddr[0])):
+        raise _AddressRefused
+    return socket.socket(family=family, type=kind, proto=protocol)  # type: ignore[arg-type]
+
+
+def _is_public_or_name(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return True
+    return is_public_address(host)
+
+
+def is_public_address(text: str) -> bool:
+    """Whether an IP address is on the public network, looking into the IPv6 forms that carry an IPv4 address.
+
+    Args:
+        text: the address, with or without a zone.
+    """
+    address = ipaddress.ip_address(text.partition("%")[0])
+    if isinstance(address, ipaddress.IPv6Address):
+        inner = address.ipv4_mapped or address.sixtofour or (address.teredo and address.teredo[1])
+        if inner is None and address in ipaddress.ip_network("64:ff9b::/96"):
+            inner = ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
+        if inner:
+            return is_public_address(str(inner))
+    return address.is_global and not address.is_multicast

@@ -1,0 +1,56 @@
+"""What we keep of one provider between sign-ins: its metadata and its keys.
+
+This file owns their refreshing. Each is fetched once for everybody; both survive the provider's outages.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+from broker.oidc.cached import Cached, Clock
+from broker.oidc.keys import KeySet, build_keys_request, check_keys
+from broker.oidc.messages import Answer, ProviderRequest
+from broker.oidc.metadata import ProviderMetadata, build_discovery_request, check_discovery
+from broker.oidc.registration import Registration
+
+METADATA_LIFETIME = 3600.0  # seconds
+
+Send = Callable[[ProviderRequest], Awaitable[Answer]]
+
+
+class Discovery:
+    """One provider's metadata and keys, kept for everyone.
+
+    Args:
+        registration: ours at the provider.
+        send: the provider's client.
+        clock: seconds since the epoch.
+    """
+
+    def __init__(self, registration: Registration, send: Send, clock: Clock) -> None:
+        self._registration = registration
+        self._send = send
+        self.metadata: Cached[ProviderMetadata] = Cached(self._fetch_metadata, clock)
+        self.keys: Cached[KeySet] = Cached(self._fetch_keys, clock)
+
+    async def keep_warm(self) -> None:
+        """Fetch what is missing or old, so that no sign-in has to wait for it.
+
+        Raises:
+            BrokerError: something is missing and cannot be had now.
+        """
+        await self.metadata.get()
+        await self.keys.get()
+
+    async def _fetch_metadata(self) -> tuple[ProviderMetadata, float]:
+        answer = await self._send(build_discovery_request(self._registration.issuer))
+        metadata = check_discovery(
+            answer,
+            expected_issuer=self._registration.issuer,
+            allow_loopback=self._registration.allow_loopback,
+        )
+        return metadata, METADATA_LIFETIME
+
+    async def _fetch_keys(self) -> tuple[KeySet, float]:
+        metadata = await self.metadata.get()
+        return check_keys(await self._send(build_keys_request(metadata.jwks_uri)))

@@ -1,0 +1,216 @@
+"""The ID token: from a string nobody vouches for to claims that may be believed.
+
+Two steps in this order: `verify_signature` (RFC 7515, with RFC 8725's cautions), then `check_claims`
+(OpenID Connect Core, section 3.1.3.7). Nothing in the token chooses the algorithm, the key's address or the issuer.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import hmac
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from joserfc import jws
+from joserfc.errors import JoseError
+
+from broker.errors import (
+    AnswerUnreadable,
+    IdTokenAccessTokenHash,
+    IdTokenAlgorithm,
+    IdTokenAudience,
+    IdTokenAuthTime,
+    IdTokenIssuer,
+    IdTokenKeyUnknown,
+    IdTokenMalformed,
+    IdTokenNonce,
+    IdTokenSignature,
+    IdTokenSubject,
+    IdTokenTime,
+)
+from broker.oidc.keys import KeySet
+from broker.oidc.messages import JsonObject, read_json_object, shape
+
+CLOCK_LEEWAY = 60  # seconds our clock and the provider's may differ
+MAX_TOKEN_AGE = 600  # seconds since iat
+MAX_HEADER_BYTES = 16 * 1024
+MAX_SUBJECT_CHARACTERS = 255  # OpenID Connect Core, section 2
+
+_HASHES: Mapping[str, Any] = {"256": hashlib.sha256, "384": hashlib.sha384, "512": hashlib.sha512}
+
+
+@dataclass(frozen=True, slots=True)
+class SignedClaims:
+    """Claims whose signature was verified, and nothing else."""
+
+    algorithm: str
+    claims: JsonObject = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class VerifiedIdToken:
+    """Claims that were made by this issuer, for us, for this sign-in, now.
+
+    Args:
+        issuer: who made them.
+        subject: whom they are about.
+        claims: all of them.
+    """
+
+    issuer: str
+    subject: str
+    claims: JsonObject = field(repr=False)
+
+
+def verify_signature(unverified_token: str, keys: KeySet, *, algorithms: Collection[str]) -> SignedClaims:
+    """Return the claims if one of the provider's keys signed them.
+
+    Args:
+        unverified_token: the compact JWS.
+        keys: the provider's keys.
+        algorithms: those accepted, from our settings (RFC 8725, section 3.1).
+
+    Raises:
+        IdTokenMalformed: no compact JWS, or a header that asks for something special.
+        IdTokenAlgorithm: `alg` is not accepted.
+        IdTokenKeyUnknown: no key fits; newer keys may.
+        IdTokenSignature: no fitting key made the signature; newer keys may have.
+    """
+    header = _check_header(unverified_token)
+    algorithm = header.get("alg")
+    if not isinstance(algorithm, str) or algorithm not in algorithms:
+        raise IdTokenAlgorithm(expected=sorted(algorithms), got=algorithm if isinstance(algorithm, str) else "none")
+    kid = header.get("kid")
+    candidates = keys.candidates(kid=kid, algorithm=algorithm)
+    if not candidates:
+        raise IdTokenKeyUnknown(expected=f"a key for {algorithm}", got=kid)
+    registry = jws.JWSRegistry(algorithms=[algorithm], strict_check_header=False)
+    registry.max_header_length = MAX_HEADER_BYTES
+    for candidate in candidates:
+        try:
+            signed = jws.deserialize_compact(unverified_token, candidate.key, registry=registry)
+        except (JoseError, ValueError):
+            continue
+        return SignedClaims(algorithm, _check_payload(signed.payload))
+    raise IdTokenSignature(expected=f"a signature by {kid or 'the only key'}", got="another")
+
+
+def check_claims(
+    signed: SignedClaims,
+    *,
+    expected_issuer: str,
+    expected_audience: str,
+    expected_nonce: str,
+    access_token: str,
+    max_age: int | None,
+    now: float,
+) -> VerifiedIdToken:
+    """Return the ID token if it was made by this issuer, for us, for this sign-in, now.
+
+    Args:
+        signed: claims of a verified signature.
+        expected_issuer: the configured issuer.
+        expected_audience: our client id.
+        expected_nonce: this sign-in's.
+        access_token: the one that came with it.
+        max_age: seconds since the person last gave credentials, if demanded.
+        now: seconds since the epoch.
+
+    Raises:
+        IdTokenIssuer, IdTokenAudience, IdTokenTime, IdTokenNonce, IdTokenSubject, IdTokenAccessTokenHash,
+        IdTokenAuthTime: the check of that name failed.
+    """
+    claims = signed.claims
+    if claims.get("iss") != expected_issuer:
+        raise IdTokenIssuer(expected=expected_issuer, got=claims.get("iss"))
+    _check_audience(claims, expected_audience)
+    _check_times(claims, now)
+    nonce = claims.get("nonce")
+    if not isinstance(nonce, str) or not hmac.compare_digest(nonce.encode(errors="replace"), expected_nonce.encode()):
+        raise IdTokenNonce(expected="this sign-in's nonce", got="another" if nonce else "none")
+    subject = claims.get("sub")
+    if not isinstance(subject, str) or not 0 < len(subject) <= MAX_SUBJECT_CHARACTERS or not subject.isascii():
+        raise IdTokenSubject(expected=f"1 to {MAX_SUBJECT_CHARACTERS} ASCII characters", got=shape(subject))
+    _check_access_token_hash(claims, signed.algorithm, access_token)
+    _check_auth_time(claims, max_age, now)
+    return VerifiedIdToken(expected_issuer, subject, claims)
+
+
+def _check_header(unverified_token: str) -> JsonObject:
+    """Read the header before any cryptography: three parts, a JWT, nothing critical, nothing unencoded."""
+    parts = unverified_token.split(".")
+    if len(parts) != 3 or not unverified_token.isascii() or len(parts[0]) > MAX_HEADER_BYTES:
+        raise IdTokenMalformed(expected="three parts of base64url", got=f"{len(parts)} parts")
+    try:
+        header = read_json_object(
+            base64.b64decode(parts[0] + "=" * (-len(parts[0]) % 4), altchars=b"-_", validate=True)
+        )
+    except (binascii.Error, AnswerUnreadable):
+        raise IdTokenMalformed(expected="a JSON header", got="something else") from None
+    # Explicit typing keeps other JWTs of the same provider out (RFC 8725, section 3.11).
+    kind = header.get("typ")
+    if kind is not None and (not isinstance(kind, str) or kind.upper() not in ("JWT", "APPLICATION/JWT")):
+        raise IdTokenMalformed(expected="typ JWT or none", got=kind)
+    if "crit" in header or "b64" in header:  # RFC 7515, section 4.1.11: we understand no extension
+        raise IdTokenMalformed(expected="no critical header member", got="crit or b64")
+    if not isinstance(header.get("kid"), str | None):
+        raise IdTokenMalformed(expected="kid: a string", got=shape(header.get("kid")))
+    return header
+
+
+def _check_payload(payload: bytes) -> JsonObject:
+    try:
+        return read_json_object(payload)
+    except AnswerUnreadable:
+        raise IdTokenMalformed(expected="claims as a JSON object", got="something else") from None
+
+
+def _check_audience(claims: Mapping[str, Any], client_id: str) -> None:
+    audience = claims.get("aud")
+    audiences = [audience] if isinstance(audience, str) else audience
+    # We trust no second audience (OpenID Connect Core, section 3.1.3.7, 3), so the list may hold us alone.
+    if not isinstance(audiences, list) or not audiences or any(one != client_id for one in audiences):
+        raise IdTokenAudience(expected=client_id, got=audience)
+    if "azp" in claims and claims["azp"] != client_id:
+        raise IdTokenAudience(expected=f"azp {client_id}", got=claims["azp"])
+
+
+def _check_times(claims: Mapping[str, Any], now: float) -> None:
+    expires, issued = _seconds(claims, "exp"), _seconds(claims, "iat")
+    if now >= expires + CLOCK_LEEWAY:
+        raise IdTokenTime(expected="exp in the future", got=f"{now - expires:.0f} s ago")
+    if not now - MAX_TOKEN_AGE - CLOCK_LEEWAY <= issued <= now + CLOCK_LEEWAY:
+        raise IdTokenTime(expected=f"iat within the last {MAX_TOKEN_AGE} s", got=f"{now - issued:.0f} s ago")
+    if "nbf" in claims and _seconds(claims, "nbf") > now + CLOCK_LEEWAY:
+        raise IdTokenTime(expected="nbf in the past", got=f"in {_seconds(claims, 'nbf') - now:.0f} s")
+
+
+def _seconds(claims: Mapping[str, Any], claim: str) -> float:
+    value = claims.get(claim)
+    # bool is an int to Python; numbers beyond a float's exactness are no time of this world.
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 2**53:
+        raise IdTokenTime(expected=f"{claim}: seconds since the epoch", got=f"{claim}: {shape(value)}")
+    return float(value)
+
+
+def _check_access_token_hash(claims: Mapping[str, Any], algorithm: str, access_token: str) -> None:
+    """The left half of the hash that the signature's algorithm names (OpenID Connect Core, section 3.1.3.6)."""
+    if "at_hash" not in claims:
+        return
+    digest = _HASHES.get(algorithm[-3:], hashlib.sha512)(access_token.encode()).digest()  # Ed25519: SHA-512
+    expected = base64.urlsafe_b64encode(digest[: len(digest) // 2]).rstrip(b"=").decode()
+    if claims["at_hash"] != expected:
+        raise IdTokenAccessTokenHash(expected="the hash of the access token", got="another")
+
+
+def _check_auth_time(claims: Mapping[str, Any], max_age: int | None, now: float) -> None:
+    if max_age is None:
+        return
+    auth_time = claims.get("auth_time")
+    if isinstance(auth_time, bool) or not isinstance(auth_time, int | float):
+        raise IdTokenAuthTime(expected="auth_time: seconds since the epoch", got=shape(auth_time))
+    if not now - max_age - CLOCK_LEEWAY <= auth_time <= now + CLOCK_LEEWAY:
+        raise IdTokenAuthTime(expected=f"within {max_age} s", got=f"{now - auth_time:.0f} s ago")

@@ -1,0 +1,133 @@
+"""The discovery document: what a provider says about itself (OpenID Connect Discovery 1.0).
+
+Only the members named here are read. Nothing in the document can switch off PKCE, choose an algorithm, or name
+another issuer.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+from broker.errors import AnswerUnexpected, MetadataInvalid, MetadataIssuer, ProviderFailing
+from broker.oidc.messages import DOCUMENT_LIMIT, Answer, ProviderRequest, read_json_object, shape, text_member
+
+MAX_URL_CHARACTERS = 2048
+_URL_CHARACTERS = re.compile(r"[!-~]+")
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderMetadata:
+    """The members of a provider's metadata that we use.
+
+    Args:
+        issuer: equal to the configured one.
+        authorization_endpoint: where the browser goes.
+        token_endpoint: where the code is exchanged.
+        jwks_uri: where the provider's keys are.
+        userinfo_endpoint: where further claims are, if anywhere.
+        end_session_endpoint: where the browser goes to sign out, if anywhere.
+        announces_iss: the callback will carry `iss` (RFC 9207, section 3).
+    """
+
+    issuer: str
+    authorization_endpoint: str
+    token_endpoint: str
+    jwks_uri: str
+    userinfo_endpoint: str | None
+    end_session_endpoint: str | None
+    announces_iss: bool
+
+
+def build_discovery_request(issuer: str) -> ProviderRequest:
+    """Return the request for an issuer's metadata.
+
+    Args:
+        issuer: the issuer identifier; a terminating slash is removed (OpenID Connect Discovery, section 4.1).
+    """
+    url = f"{issuer.removesuffix('/')}/.well-known/openid-configuration"
+    return ProviderRequest("GET", url, DOCUMENT_LIMIT, {"Accept": "application/json"})
+
+
+def check_discovery(answer: Answer, *, expected_issuer: str, allow_loopback: bool) -> ProviderMetadata:
+    """Return the metadata if it is the expected issuer's and complete.
+
+    Args:
+        answer: what the discovery address said.
+        expected_issuer: the configured issuer, compared character by character.
+        allow_loopback: plain http and loopback hosts may appear in endpoints.
+
+    Raises:
+        ProviderFailing: for a 5xx or 429.
+        AnswerUnexpected: for any other status than 200.
+        MetadataIssuer: another issuer, or none (OpenID Connect Discovery, section 4.3).
+        MetadataInvalid: a member missing or of the wrong type (section 3).
+    """
+    check_document_status(answer)
+    document = read_json_object(answer.body)
+    issuer = document.get("issuer")
+    if issuer != expected_issuer:
+        raise MetadataIssuer(expected=expected_issuer, got=issuer if isinstance(issuer, str) else shape(issuer))
+
+    def required(member: str) -> str:
+        return _check_endpoint(text_member(document, member, MetadataInvalid), member, allow_loopback)
+
+    def optional(member: str) -> str | None:
+        return required(member) if document.get(member) is not None else None
+
+    return ProviderMetadata(
+        issuer=expected_issuer,
+        authorization_endpoint=required("authorization_endpoint"),
+        token_endpoint=required("token_endpoint"),
+        jwks_uri=required("jwks_uri"),
+        userinfo_endpoint=optional("userinfo_endpoint"),
+        end_session_endpoint=optional("end_session_endpoint"),
+        announces_iss=_flag(document, "authorization_response_iss_parameter_supported"),
+    )
+
+
+def check_document_status(answer: Answer) -> None:
+    """Accept a 200 alone; a redirect is not followed, for it could lead anywhere.
+
+    Args:
+        answer: the answer to a GET of a public document.
+
+    Raises:
+        ProviderFailing: for a 5xx or 429.
+        AnswerUnexpected: for any other status.
+    """
+    if answer.status == 429 or answer.status >= 500:
+        raise ProviderFailing(expected=200, got=answer.status, retry_after=answer.retry_after)
+    if answer.status != 200:
+        raise AnswerUnexpected(expected=200, got=answer.status)
+
+
+def is_loopback_host(host: str) -> bool:
+    """Whether a URL's host is this machine by its very name (RFC 6761, section 6.3)."""
+    return host in {"localhost", "::1"} or re.fullmatch(r"127(\.\d{1,3}){3}", host) is not None
+
+
+def _check_endpoint(url: str, member: str, allow_loopback: bool) -> str:
+    if len(url) > MAX_URL_CHARACTERS or not _URL_CHARACTERS.fullmatch(url) or "\\" in url:
+        raise MetadataInvalid(expected=f"{member}: a URL of printable ASCII", got=f"{member}: another text")
+    try:
+        parts = urlsplit(url)
+        host, _ = parts.hostname or "", parts.port
+    except ValueError:
+        raise MetadataInvalid(expected=f"{member}: a URL", got=f"{member}: no URL") from None
+    plain_ok = allow_loopback and parts.scheme == "http" and is_loopback_host(host)
+    if not host or (parts.scheme != "https" and not plain_ok):
+        raise MetadataInvalid(expected=f"{member}: an https URL", got=f"{member}: {parts.scheme}://{host}")
+    if "@" in parts.netloc or "#" in url:
+        raise MetadataInvalid(expected=f"{member}: no credentials, no fragment", got=f"{member}: one of them")
+    return url
+
+
+def _flag(document: Mapping[str, Any], member: str) -> bool:
+    value = document.get(member)
+    if value is not None and not isinstance(value, bool):
+        raise MetadataInvalid(expected=f"{member}: true or false", got=f"{member}: {shape(value)}")
+    return value is True

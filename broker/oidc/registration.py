@@ -1,0 +1,42 @@
+"""Us at a provider: the relying party's registration, as the admin entered it.
+
+This file owns the record. It knows no preset and no settings file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+SIGNATURE_ALGORITHMS = frozenset(
+    {"RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"}
+)  # RFC 7518, section 3.1 and RFC 8037, without `none` and without anything symmetric
+
+
+@dataclass(frozen=True, slots=True)
+class Registration:
+    """One client registration at one issuer.
+
+    Args:
+        issuer: the issuer identifier, compared as it stands.
+        client_id: ours at this provider.
+        client_secret: gives the secret of the moment, for it may be renewed while we run; None for a public client.
+        client_authentication: how the token endpoint knows us (OpenID Connect Core, section 9).
+        redirect_uri: where the provider sends the browser; one per provider (RFC 9700, section 4.4.2).
+        scopes: asked for; `openid` among them.
+        signing_algorithms: accepted for ID tokens; never taken from discovery or from the token.
+        authorization_parameters: further parameters of the authorization request.
+        max_age: seconds since the person last gave credentials, where the admin demands it.
+        allow_loopback: development: plain http and loopback addresses are accepted.
+    """
+
+    issuer: str
+    client_id: str
+    client_secret: Callable[[], str] | None = field(repr=False)
+    client_authentication: str
+    redirect_uri: str
+    scopes: tuple[str, ...]
+    signing_algorithms: frozenset[str]
+    authorization_parameters: Mapping[str, str]
+    max_age: int | None
+    allow_loopback: bool

@@ -1,0 +1,110 @@
+"""The token request and its response: the code for an ID token (RFC 6749, section 4.1.3)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import NoReturn
+from urllib.parse import quote_plus, urlencode
+
+from authlib.oauth2.auth import ClientAuth
+
+from broker.errors import (
+    AnswerUnexpected,
+    AnswerUnreadable,
+    ClientRejected,
+    CodeRejected,
+    ProviderFailing,
+    TokenRequestRefused,
+    TokenResponseInvalid,
+)
+from broker.oidc.messages import (
+    RESPONSE_LIMIT,
+    Answer,
+    JsonObject,
+    ProviderRequest,
+    provider_text,
+    read_json_object,
+    text_member,
+)
+from broker.oidc.metadata import ProviderMetadata
+from broker.oidc.registration import Registration
+
+
+@dataclass(frozen=True, slots=True)
+class TokenResponse:
+    """What the token endpoint gave; the ID token is not verified yet."""
+
+    access_token: str = field(repr=False)
+    unverified_id_token: str = field(repr=False)
+
+
+def build_token_request(
+    metadata: ProviderMetadata, registration: Registration, *, code: str, code_verifier: str
+) -> ProviderRequest:
+    """Return the request that redeems the code, once.
+
+    Args:
+        metadata: the provider's.
+        registration: ours there, with the way it authenticates us (OpenID Connect Core, section 9).
+        code: from the callback.
+        code_verifier: proves that the sign-in began here (RFC 7636, section 4.5).
+    """
+    form = urlencode(
+        {
+            "grant_type": "authorization_code",
+            "code": code,
+            "redirect_uri": registration.redirect_uri,
+            "code_verifier": code_verifier,
+        }
+    )
+    headers = {"Accept": "application/json", "Content-Type": "application/x-www-form-urlencoded"}
+    client_id, secret = registration.client_id, registration.client_secret() if registration.client_secret else None
+    if registration.client_authentication == "client_secret_basic":
+        # RFC 6749, section 2.3.1 wants both form-encoded before they become a user name and a password.
+        client_id, secret = quote_plus(client_id), quote_plus(secret or "")
+    client = ClientAuth(client_id, secret, registration.client_authentication)
+    url, headers, form = client.prepare("POST", metadata.token_endpoint, headers, form)
+    return ProviderRequest("POST", url, RESPONSE_LIMIT, headers, form)
+
+
+def check_token_response(answer: Answer) -> TokenResponse:
+    """Return the tokens, if the answer is as OpenID Connect Core, section 3.1.3.3 demands.
+
+    Args:
+        answer: what the token endpoint said.
+
+    Raises:
+        ProviderFailing: for a 5xx or 429.
+        CodeRejected, ClientRejected, TokenRequestRefused: an error of RFC 6749, section 5.2.
+        TokenResponseInvalid: a member missing or of the wrong type.
+        AnswerUnexpected, AnswerUnreadable: no answer of a token endpoint.
+    """
+    if answer.status == 429 or answer.status >= 500:
+        raise ProviderFailing(expected=200, got=answer.status, retry_after=answer.retry_after)
+    if 400 <= answer.status < 500:
+        _raise_error(answer)
+    if answer.status != 200:
+        raise AnswerUnexpected(expected=200, got=answer.status)
+    document = read_json_object(answer.body)
+    if text_member(document, "token_type", TokenResponseInvalid).lower() != "bearer":
+        raise TokenResponseInvalid(expected="token_type: Bearer", got="another")
+    access_token = text_member(document, "access_token", TokenResponseInvalid)
+    if not access_token.isascii() or not access_token.isprintable() or " " in access_token:
+        raise TokenResponseInvalid(expected="access_token: printable ASCII", got="other characters")
+    return TokenResponse(access_token, text_member(document, "id_token", TokenResponseInvalid))
+
+
+def _raise_error(answer: Answer) -> NoReturn:
+    try:
+        document: JsonObject = read_json_object(answer.body)
+    except AnswerUnreadable:
+        raise AnswerUnexpected(expected="an OAuth error", got=f"status {answer.status} without JSON") from None
+    error = document.get("error")
+    said = provider_text(error, document.get("error_description"))
+    if error == "invalid_grant":
+        raise CodeRejected(expected="tokens", got=said)
+    if error == "invalid_client" or (answer.status == 401 and not isinstance(error, str)):
+        raise ClientRejected(expected="tokens", got=said)
+    if error in ("temporarily_unavailable", "server_error"):
+        raise ProviderFailing(expected="tokens", got=said, retry_after=answer.retry_after)
+    raise TokenRequestRefused(expected="tokens", got=said)

@@ -1,0 +1,42 @@
+"""The userinfo request and its response: further claims about the same person (OpenID Connect Core, section 5.3)."""
+
+from __future__ import annotations
+
+from broker.errors import AnswerUnreadable, ProviderFailing, UserinfoInvalid, UserinfoSubject
+from broker.oidc.messages import RESPONSE_LIMIT, Answer, JsonObject, ProviderRequest, read_json_object
+
+
+def build_userinfo_request(userinfo_endpoint: str, access_token: str) -> ProviderRequest:
+    """Return the request for further claims; the token goes into the header alone (RFC 6750, section 2.1).
+
+    Args:
+        userinfo_endpoint: from the metadata.
+        access_token: from the token response.
+    """
+    headers = {"Accept": "application/json", "Authorization": f"Bearer {access_token}"}
+    return ProviderRequest("GET", userinfo_endpoint, RESPONSE_LIMIT, headers)
+
+
+def check_userinfo(answer: Answer, *, expected_subject: str) -> JsonObject:
+    """Return the claims if they are about the person of the ID token.
+
+    Args:
+        answer: what the userinfo endpoint said.
+        expected_subject: `sub` of the verified ID token (section 5.3.2: they MUST be the same).
+
+    Raises:
+        ProviderFailing: for a 5xx or 429.
+        UserinfoInvalid: refused, or no JSON object; a JWT is not asked for and not taken.
+        UserinfoSubject: another person, or nobody.
+    """
+    if answer.status == 429 or answer.status >= 500:
+        raise ProviderFailing(expected=200, got=answer.status, retry_after=answer.retry_after)
+    if answer.status != 200 or answer.media_type != "application/json":
+        raise UserinfoInvalid(expected="200 application/json", got=f"{answer.status} {answer.media_type}")
+    try:
+        claims = read_json_object(answer.body)
+    except AnswerUnreadable as error:
+        raise UserinfoInvalid(expected=error.expected, got=error.got) from None
+    if claims.get("sub") != expected_subject:
+        raise UserinfoSubject(expected="the sub of the ID token", got="another" if claims.get("sub") else "none")
+    return claims

@@ -1,0 +1,154 @@
+"""Runs the two ports in one process, and stops without cutting off a sign-in.
+
+This file owns sockets, signals and what uvicorn must not do: print queries, name itself, believe proxies, or read a
+request head without end.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import socket
+from asyncio import TimerHandle, Transport
+from typing import Any
+
+import uvicorn
+from starlette.types import ASGIApp
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from broker.app import Service, create_app
+from broker.settings import Listen, Settings
+
+MAX_HEAD_BYTES = 96 * 1024  # of request line and headers; what `web` refuses with a page is smaller
+HEAD_SECONDS = 10.0  # for a request head to arrive in full
+IDLE_SECONDS = 75  # a connection is kept without a request; longer than common proxies keep theirs
+STOP_SECONDS = 20  # for requests in flight to finish; longer than a sign-in's deadline
+BACKLOG = 2048  # connections waiting to be taken
+
+_log = logging.getLogger("broker")
+
+
+class BoundedProtocol(HttpToolsProtocol):
+    """uvicorn's protocol, with a bound on the size of a request's head and on the time it takes to arrive."""
+
+    _head_bytes = 0
+    _in_head = True
+    _timer: TimerHandle | None = None
+
+    def connection_made(self, transport: Transport) -> None:  # type: ignore[override]
+        """Start the clock of the first request."""
+        super().connection_made(transport)
+        self._start_timer()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Stop the clock."""
+        self._stop_timer()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Count what arrives before the head is complete."""
+        if self._in_head:
+            self._head_bytes += len(data)
+            if self._timer is None:
+                self._start_timer()
+        super().data_received(data)
+        if self._in_head and self._head_bytes > MAX_HEAD_BYTES and not self.transport.is_closing():
+            self.send_400_response("The request head is too large.")
+
+    def on_headers_complete(self) -> None:
+        """Stop the clock: the rest is bounded by the application."""
+        self._in_head = False
+        self._stop_timer()
+        super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        """Be ready for the next request on this connection."""
+        self._in_head, self._head_bytes = True, 0
+        super().on_message_complete()
+
+    def _start_timer(self) -> None:
+        self._timer = self.loop.call_later(HEAD_SECONDS, self.transport.close)
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+
+def serve(settings: Settings) -> None:
+    """Run the service until SIGTERM or SIGINT, and return after the requests in flight are answered.
+
+    Args:
+        settings: checked.
+
+    Raises:
+        OSError: a port cannot be bound.
+    """
+    asyncio.run(_serve(settings))
+
+
+async def _serve(settings: Settings) -> None:
+    public_socket, operations_socket = _bind(settings.listen), _bind(settings.operations_listen)
+    async with create_app(settings) as service:
+        public, operations = _server(service.public), _server(service.operations)
+        _stop_on_signals(service, public)
+        _log.info(
+            "listening",
+            extra={"facts": {"public": str(settings.listen), "operations": str(settings.operations_listen)}},
+        )
+        aside = asyncio.create_task(operations.serve(sockets=[operations_socket]))
+        await public.serve(sockets=[public_socket])
+        # Last: health can be asked, and says that we are stopping, until the last sign-in is answered.
+        operations.should_exit = True
+        await aside
+    _log.info("stopped")
+
+
+class _Server(uvicorn.Server):
+    """uvicorn's server without its signal handlers: it would raise the signal again after a clean stop."""
+
+    def capture_signals(self) -> Any:
+        """Leave signals alone; they are handled for both ports at once."""
+        import contextlib
+
+        return contextlib.nullcontext()
+
+
+def _server(application: ASGIApp) -> _Server:
+    return _Server(
+        uvicorn.Config(
+            application,
+            http=BoundedProtocol,
+            ws="none",
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            proxy_headers=False,
+            timeout_keep_alive=IDLE_SECONDS,
+            timeout_graceful_shutdown=STOP_SECONDS,
+            backlog=BACKLOG,
+        )
+    )
+
+
+def _stop_on_signals(service: Service, public: uvicorn.Server) -> None:
+    def stop() -> None:
+        service.stopping.begun = True
+        public.should_exit = True
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop)
+
+
+def _bind(listen: Listen) -> socket.socket:
+    family = socket.AF_INET6 if ":" in listen.host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((listen.host, listen.port))
+    except OSError as error:
+        listener.close()
+        raise OSError(error.errno, f"cannot listen on {listen}: {error.strerror}") from None
+    return listener

@@ -1,0 +1,161 @@
+"""What an admin can see of the service from outside: one JSON log line per event, and counters.
+
+This file owns what may be written down. No code, state, nonce, verifier, token, cookie, secret, query string or
+Location ever gets here: events are made of named facts, never of requests or answers.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any, Literal, TextIO
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
+
+from broker.errors import BrokerError
+from broker.identity import Identity
+from broker.signin import Outcome
+
+MAX_TEXT_CHARACTERS = 300  # of one value in a log line; provider's words may be long
+
+LOGGER = logging.getLogger("broker")
+
+LogEmail = Literal["hashed", "plain", "none"]
+
+
+class JsonLines(logging.Formatter):
+    """One JSON object a line; what came from outside is escaped and cut."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line for a record; the facts of an event are in its `facts`."""
+        line: dict[str, Any] = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname.lower(),
+            "event": record.getMessage(),
+        }
+        line |= {name: _plain(value) for name, value in getattr(record, "facts", {}).items() if value is not None}
+        if record.exc_info and record.exc_info[0] is not None:
+            # The exception's own text may hold anything; where it was raised cannot.
+            line["exception"] = record.exc_info[0].__name__
+            line["raised_at"] = _raised_at(record)
+        return json.dumps(line, ensure_ascii=True)
+
+
+def log_to(stream: TextIO, level: int = logging.INFO) -> None:
+    """Send the logs of the whole process to a stream, as JSON lines.
+
+    Args:
+        stream: standard output, mostly.
+        level: the least level written.
+    """
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(JsonLines())
+    logging.basicConfig(handlers=[handler], level=level, force=True)
+    # What libraries say below a warning is about their insides, and may quote addresses with a query.
+    for library in ("asyncio", "aiohttp", "httpx", "httpcore", "uvicorn"):
+        logging.getLogger(library).setLevel(logging.WARNING)
+
+
+class Telemetry:
+    """The counters of one service, and the way an event becomes a log line.
+
+    Args:
+        log_email: how a person's address appears in the log.
+        secret_keys: gives the keys of the moment, newest first; the address's hash is keyed with the first.
+        weakenings: the options with ugly names that are on.
+    """
+
+    def __init__(
+        self, *, log_email: LogEmail, secret_keys: Callable[[], Sequence[str]], weakenings: Sequence[str]
+    ) -> None:
+        self._log_email = log_email
+        self._secret_keys = secret_keys
+        self._weakenings = weakenings
+        self._registry = CollectorRegistry()
+        self._signins = Counter(
+            "broker_signins",
+            "Sign-ins by how they ended; reason is an error code of docs/errors.md, or none.",
+            ["site", "provider", "result", "reason"],
+            registry=self._registry,
+        )
+        weakening = Gauge(
+            "broker_weakening", "1 for each insecure option that is on.", ["option"], registry=self._registry
+        )
+        for option in weakenings:
+            weakening.labels(option).set(1)
+
+    def log_start(self, facts: Mapping[str, object]) -> None:
+        """Write that the service started, and every weakening by name, at each start.
+
+        Args:
+            facts: what helps to tell one start from another: versions, addresses, ids.
+        """
+        LOGGER.info("started", extra={"facts": facts})
+        for option in self._weakenings:
+            LOGGER.warning("insecure option is on", extra={"facts": {"option": option}})
+
+    def record(self, outcome: Outcome) -> None:
+        """Count how a sign-in ended and write its line.
+
+        Args:
+            outcome: of one sign-in, or of one refused request.
+        """
+        error = outcome.error
+        result = "signed_in" if error is None else "failed" if error.status >= 500 else "refused"
+        reason = "none" if error is None else error.code
+        self._signins.labels(outcome.site, outcome.provider, result, reason).inc()
+        facts: dict[str, object] = {
+            "result": result,
+            "code": reason,
+            "trace_id": outcome.trace_id,
+            "site": outcome.site,
+            "provider": outcome.provider,
+            "milliseconds": round(outcome.seconds * 1000),
+        }
+        if outcome.identity is not None:
+            facts |= self._person(outcome.identity)
+        if error is not None:
+            facts |= {"expected": error.expected, "got": error.got, "remedy": error.remedy}
+        LOGGER.log(_level(error), "sign-in", extra={"facts": facts})
+
+    def metrics(self) -> bytes:
+        """Return all metrics in Prometheus' text format."""
+        return generate_latest(self._registry)
+
+    def _person(self, identity: Identity) -> dict[str, object]:
+        facts: dict[str, object] = {"email_from": identity.email_from, "name_from": identity.name_from}
+        if self._log_email == "plain":
+            facts["email"] = identity.email
+        elif self._log_email == "hashed":
+            # Keyed, for addresses are few enough to try them all; cut, for it only has to tell people apart.
+            key = self._secret_keys()[0].encode()
+            facts["email_hash"] = hmac.digest(key, b"log_email\0" + identity.email.encode(), hashlib.sha256).hex()[:16]
+            facts["email_domain"] = identity.email_domain
+        return facts
+
+
+def _level(error: BrokerError | None) -> int:
+    return logging.INFO if error is None else logging.ERROR if error.status >= 500 else logging.WARNING
+
+
+def _plain(value: object) -> object:
+    """Make a fact fit for one line: a number, or text without controls and not too long."""
+    if isinstance(value, bool | int | float):
+        return value
+    if isinstance(value, list | tuple):
+        return [_plain(one) if isinstance(one, str | int) else type(one).__name__ for one in value[:20]]
+    if not isinstance(value, str):
+        return type(value).__name__
+    text = "".join(c if c.isprintable() else " " for c in value[: MAX_TEXT_CHARACTERS + 1])
+    return text if len(text) <= MAX_TEXT_CHARACTERS else f"{text[:MAX_TEXT_CHARACTERS]}…"
+
+
+def _raised_at(record: logging.LogRecord) -> str:
+    trace = record.exc_info[2] if record.exc_info else None
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    return f"{trace.tb_frame.f_code.co_filename}:{trace.tb_lineno}" if trace else "nowhere"

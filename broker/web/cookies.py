@@ -1,0 +1,66 @@
+"""The transaction cookies on the wire: a strict reader of what browsers send, and exact writers.
+
+A name with white space before it, or one that comes twice, is not accepted: some browsers and most frameworks would
+take it for a `__Host-` cookie that it is not.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+from broker.transaction import LIFETIME, BrowserCookie, is_cookie_name
+
+_VALUE = re.compile(r"[A-Za-z0-9_.-]+")
+
+
+def prefix(*, https: bool) -> str:
+    """What stands before the name: `__Host-` ties a cookie to https, this host and no other (RFC 6265bis, 4.1.3.2).
+
+    Args:
+        https: whether browsers reach us by https; on a loopback http address the prefix is not possible.
+    """
+    return "__Host-" if https else ""
+
+
+def read_cookies(headers: Iterable[tuple[bytes, bytes]], *, https: bool) -> dict[str, BrowserCookie]:
+    """Return the transaction cookies by name, without the prefix.
+
+    Args:
+        headers: of the request, as they came.
+        https: whether the prefix is demanded.
+    """
+    found: dict[str, BrowserCookie] = {}
+    seen: set[str] = set()
+    repeated: set[str] = set()
+    start = prefix(https=https)
+    for pair in _pairs(headers):
+        name, equals, value = pair.partition("=")
+        if not equals or not name.startswith(start) or not is_cookie_name(name.removeprefix(start)):
+            continue
+        name = name.removeprefix(start)
+        (repeated if name in seen else seen).add(name)
+        if _VALUE.fullmatch(value):
+            found[name] = BrowserCookie(name, value)
+    return {name: cookie for name, cookie in found.items() if name not in repeated}
+
+
+def set_cookie(cookie: BrowserCookie, *, https: bool) -> str:
+    """Return the Set-Cookie value that leaves a cookie with the browser for the length of a sign-in."""
+    return f"{prefix(https=https)}{cookie.name}={cookie.value}; Max-Age={LIFETIME}; {_attributes(https=https)}"
+
+
+def delete_cookie(name: str, *, https: bool) -> str:
+    """Return the Set-Cookie value that takes a cookie away: the same attributes, no value, no age."""
+    return f"{prefix(https=https)}{name}=; Max-Age=0; {_attributes(https=https)}"
+
+
+def _pairs(headers: Iterable[tuple[bytes, bytes]]) -> Iterable[str]:
+    for name, value in headers:
+        if name == b"cookie":
+            # One space behind the semicolon, as RFC 6265, section 4.2.1 writes it; any more belongs to the name.
+            yield from (pair.removeprefix(" ") for pair in value.decode("latin-1").split(";"))
+
+
+def _attributes(*, https: bool) -> str:
+    return f"Path=/; HttpOnly; SameSite=Lax{'; Secure' if https else ''}"

@@ -1,0 +1,53 @@
+"""The operations port: alive, ready, metrics. It is never reachable where browsers are."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.routing import Route
+from starlette.types import ASGIApp
+
+from broker.providers import Provider
+
+METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+
+
+def operations_site(
+    providers: Mapping[str, Provider], *, metrics: Callable[[], bytes], stopping: Callable[[], bool]
+) -> ASGIApp:
+    """Return the ASGI application of the operations port.
+
+    Args:
+        providers: whose state readiness tells, and never depends on.
+        metrics: all of them in Prometheus' text format.
+        stopping: whether the service takes no new requests.
+    """
+
+    async def alive(_: Request) -> Response:
+        return PlainTextResponse("alive\n")
+
+    async def ready(_: Request) -> Response:
+        is_stopping = stopping()
+        body = {"ready": not is_stopping, "identity_providers": {id_: _state(one) for id_, one in providers.items()}}
+        return JSONResponse(body, 503 if is_stopping else 200)
+
+    async def all_metrics(_: Request) -> Response:
+        return Response(metrics(), media_type=METRICS_TYPE)
+
+    application = Starlette(routes=[Route("/healthz", alive), Route("/readyz", ready), Route("/metrics", all_metrics)])
+    application.router.redirect_slashes = False
+    return application
+
+
+def _state(provider: Provider) -> dict[str, str]:
+    """Say for metadata and keys whether we have them, and why the last attempt failed, if it did."""
+    discovery = provider.discovery
+    state = {
+        "metadata": "present" if discovery.metadata.peek() else "missing",
+        "keys": "present" if discovery.keys.peek() else "missing",
+    }
+    failure = discovery.metadata.failure or discovery.keys.failure
+    return state if failure is None else {**state, "last_failure": failure.code}

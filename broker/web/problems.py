@@ -1,0 +1,70 @@
+"""The one place where an error becomes what a person sees and what an admin can find again.
+
+An error page, one recorded outcome, the same code and trace id in both. Nothing from the request is reflected.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+
+from starlette.responses import HTMLResponse, Response
+
+from broker.errors import BrokerError
+from broker.identity import Identity
+from broker.signin import Outcome
+from broker.web.site import Web
+
+RESTART_DELAY = 1  # seconds a person has to see why the page changes
+
+
+@dataclass(slots=True)
+class Attempt:
+    """What is known so far of the request being answered; grows as its steps succeed.
+
+    Args:
+        trace_id: on the page and in the log.
+        site: id of the Comm100 site, once it is known to exist.
+        provider: id of the identity provider, once it is known to exist.
+        start_again: where a person can start again, once that is known.
+        restarts: start again without being asked.
+        drop_cookies: names of cookies that have done their duty.
+        started: of the request, by the machine's own clock.
+    """
+
+    trace_id: str
+    site: str = ""
+    provider: str = ""
+    start_again: str | None = None
+    restarts: bool = False
+    drop_cookies: list[str] = field(default_factory=list)
+    started: float = field(default_factory=time.perf_counter)
+
+    def outcome(self, error: BrokerError | None, identity: Identity | None = None) -> Outcome:
+        """Return how the request ended, for the log and the counter."""
+        seconds = time.perf_counter() - self.started
+        return Outcome(self.trace_id, self.site, self.provider, error, identity, seconds)
+
+
+def render_problem(web: Web, error: BrokerError, attempt: Attempt, *, status: int | None = None) -> Response:
+    """Return the page for an error.
+
+    Args:
+        web: pages and addresses.
+        error: what went wrong.
+        attempt: what is known of the request.
+        status: where it differs from the error's own.
+    """
+    page = web.pages.problem(
+        error, trace_id=attempt.trace_id, start_again=attempt.start_again, refreshes=attempt.restarts
+    )
+    response = HTMLResponse(page, status or error.status)
+    if attempt.restarts:
+        response.headers["Refresh"] = f"{RESTART_DELAY};url={attempt.start_again}"
+    if error.status == 405:
+        response.headers["Allow"] = "GET"
+    if error.retry_after is not None:
+        response.headers["Retry-After"] = str(error.retry_after)
+    elif error.status == 503:
+        response.headers["Retry-After"] = "10"
+    return response

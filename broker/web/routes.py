@@ -1,0 +1,57 @@
+"""The public site on one screen."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from functools import partial
+from secrets import token_hex
+
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from broker.errors import RequestTooLarge
+from broker.web import endpoints
+from broker.web.headers import RequestBounds, SecurityHeaders
+from broker.web.problems import Attempt, render_problem
+from broker.web.site import Web
+
+
+def public_site(web: Web) -> ASGIApp:
+    """Return the ASGI application of the public port.
+
+    Args:
+        web: what all endpoints share.
+    """
+
+    def page(endpoint: endpoints.Endpoint) -> Callable[[Request], Awaitable[Response]]:
+        return partial(endpoints.answer, endpoint, web)
+
+    application = Starlette(
+        routes=[
+            Route("/", page(endpoints.home)),
+            Route("/login", page(endpoints.login)),
+            Route("/login/{site}", page(endpoints.login)),
+            Route("/callback/{idp}", page(endpoints.callback)),
+            Route("/logout", page(endpoints.logout)),
+            Route("/logout/{site}", page(endpoints.logout)),
+        ],
+        exception_handlers={
+            404: lambda request, _: page(endpoints.no_such_page)(request),
+            405: lambda request, _: page(endpoints.method_not_allowed)(request),
+        },
+    )
+    application.router.redirect_slashes = False  # a redirect nobody asked for, to an address built from Host
+    return SecurityHeaders(
+        RequestBounds(application, refuse=partial(_refuse, web)), style_sha256=web.pages.style_sha256, https=web.https
+    )
+
+
+async def _refuse(web: Web, scope: Scope, receive: Receive, send: Send, status: int) -> None:
+    """Answer a request beyond the bounds, without reading any more of it."""
+    attempt = Attempt(trace_id=token_hex(8))
+    error = RequestTooLarge(expected="a request within bounds", got=status)
+    web.record(attempt.outcome(error))
+    await render_problem(web, error, attempt, status=status)(scope, receive, send)
