@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 _HOST = "127.0.0.1"
 _START_UP = 30.0
-_STOP = 10.0
+_STOP = 25.0  # longer than the broker gives requests in flight
 TICK = 0.1
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 SECONDS_TO_START = 40.0
-SECONDS_TO_STOP = 20.0
+SECONDS_TO_STOP = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,13 +42,15 @@ class Demo:
 
 
 @contextmanager
-def starting_demo(parent: Path, *, port: int = 0, environment: dict[str, str] | None = None) -> Iterator[Demo]:
+def starting_demo(
+    parent: Path, *, port: int | None = None, environment: dict[str, str] | None = None
+) -> Iterator[Demo]:
     """Start the demo and hand it over at once; end it with the block if the block did not."""
     output = parent / "output.txt"
     variables = {**os.environ, "TMPDIR": str(parent), **(environment or {})}
     with output.open("wb") as written:
         process = subprocess.Popen(
-            [sys.executable, "-m", "broker", "demo", "--port", str(port)],
+            [sys.executable, "-m", "broker", "demo", *([] if port is None else ["--port", str(port)])],
             stdout=written,
             stderr=subprocess.STDOUT,
             env=variables,
@@ -62,7 +64,7 @@ def starting_demo(parent: Path, *, port: int = 0, environment: dict[str, str] | 
 
 
 @contextmanager
-def running_demo(parent: Path, *, port: int = 0, environment: dict[str, str] | None = None) -> Iterator[Demo]:
+def running_demo(parent: Path, *, port: int | None = None, environment: dict[str, str] | None = None) -> Iterator[Demo]:
     """Start the demo and hand it over when it has said what to do."""
     with starting_demo(parent, port=port, environment=environment) as demo:
         wait_for(demo, lambda: "Ctrl-C" in demo.text())

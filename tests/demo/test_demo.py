@@ -73,14 +73,6 @@ def test_a_person_of_another_domain_is_refused_by_the_broker(demo: Demo, browser
     wait_for(demo, lambda: "email_domain_not_allowed" in demo.text())
 
 
-def test_who_cancels_is_told_so_by_the_broker(demo: Demo, browser: httpx.Client) -> None:
-    asked = go_to_provider(browser, demo)
-    refused = browser.post(asked.url, data={"action": "deny"})
-
-    assert refused.status_code == 403
-    assert "access_denied" in refused.text
-
-
 def test_sign_out_leads_through_the_broker_and_ends_the_session(demo: Demo, browser: httpx.Client) -> None:
     landed = browser.post(go_to_provider(browser, demo).url, data={"sub": "ada"})
     left = browser.post(landed.url.join("/signout"))
