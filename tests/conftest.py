@@ -1,11 +1,23 @@
-"""What every test shares: asynchronous tests run on asyncio, the loop the service runs on.
+"""What every test shares: asynchronous tests run on asyncio, the loop the service runs on, in a small world of fakes."""
 
-Knows nothing of the broker: the other side of a test lives in `tests.fakes`.
-"""
+from pathlib import Path
 
 import pytest
+
+from tests.fakes.clock import Clock
+from tests.fakes.world import World
 
 
 @pytest.fixture(scope="session")
 def anyio_backend() -> str:
     return "asyncio"
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def world(tmp_path: Path, clock: Clock) -> World:
+    return World(tmp_path, clock)

@@ -29,6 +29,9 @@ class SettingsError(BrokerError, code="settings_unusable", status=500, remedy="C
         super().__init__()
         self.mistakes = mistakes
 
+    def __str__(self) -> str:
+        return "; ".join(f"{mistake.path}: {mistake.problem}" for mistake in self.mistakes)
+
 
 class Unexpected(
     BrokerError,

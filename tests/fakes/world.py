@@ -1,0 +1,159 @@
+"""A whole small world in memory: the broker under test, identity providers, Comm100, and a browser that reaches all.
+
+The broker is the real one, wired by `create_app` from a real settings file. Only the other sides are fakes.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import yaml
+
+from broker.app import Service, create_app
+from broker.demo.comm100 import ENDPOINT_PATH, Agent, Received, create_comm100
+from broker.oidc.client import Reach
+from broker.settings import load_settings
+from tests.fakes.clock import Clock
+from tests.fakes.provider import FakeProvider
+
+BROKER = "https://sso.acme.example"
+COMM100 = "https://acme.comm100.example"
+ENDPOINT = f"{COMM100}{ENDPOINT_PATH}"
+PAGE = f"{COMM100}/agentconsole?queue=vip"
+SHARED_SECRET = "NTc4ZDk2YzQtMjU1Mi00YzFhLTk0ZjQtMGE3ZDkyMmQ1ZjE3"
+SECRET_KEY = "k1-6f1d0c2b9a8e7f6d5c4b3a2918070605"
+
+
+def settings_for(provider: FakeProvider, **keys: Any) -> dict[str, Any]:
+    """Return the settings of one identity provider and one site; `keys` go to the provider."""
+    section: dict[str, Any] = {
+        "preset": "oidc",
+        "issuer": provider.issuer,
+        "client_id": provider.client_id,
+        "email_domains": ["acme.example"],
+        "signing_algorithms": [provider.algorithm],
+    }
+    if provider.client_secret is None:
+        section["client_authentication"] = "none"
+    else:
+        section["client_secret"] = provider.client_secret
+    return {
+        "public_url": BROKER,
+        "secret_keys": [SECRET_KEY],
+        "sites": {"main": {"endpoint": ENDPOINT, "shared_secret": SHARED_SECRET}},
+        "identity_providers": {"idp": {**section, **keys}},
+    }
+
+
+class World:
+    """One broker, its providers by id, and Comm100.
+
+    Args:
+        folder: where the settings file goes.
+        clock: everybody's.
+    """
+
+    def __init__(self, folder: Path, clock: Clock) -> None:
+        self.folder = folder
+        self.clock = clock
+        self.provider = FakeProvider("https://idp.example", clock)
+        self.providers = [self.provider]
+        self.settings = settings_for(self.provider)
+        self.received: list[Received] = []
+        self.comm100 = create_comm100(
+            public_url=COMM100,
+            agents=[Agent("ada@acme.example", "Ada Lovelace"), Agent("grace@acme.example", "Grace Hopper")],
+            shared_secret=SHARED_SECRET,
+            remote_login_url=f"{BROKER}/login",
+            remote_logout_url=f"{BROKER}/logout",
+            clock=clock,
+            received=self.received,
+        )
+        self.opened: list[Reach] = []
+
+    @asynccontextmanager
+    async def broker(self, **changes: Any) -> AsyncIterator[Service]:
+        """Run the broker with these settings; keys given replace top-level ones."""
+        path = self.folder / "broker.yaml"
+        path.write_text(yaml.safe_dump({**copy.deepcopy(self.settings), **changes}))
+        async with create_app(load_settings(path, {}), http=self._outbound, clock=self.clock) as service:
+            yield service
+
+    @asynccontextmanager
+    async def _outbound(self, reach: Reach) -> AsyncIterator[httpx.AsyncClient]:
+        self.opened.append(reach)
+        async with httpx.AsyncClient(transport=httpx.MockTransport(self._provider_answer)) as client:
+            yield client
+
+    async def _provider_answer(self, request: httpx.Request) -> httpx.Response:
+        for provider in self.providers:
+            if request.url.netloc.decode() == provider.host:
+                return _unread(await provider.handle(request))
+        raise httpx.ConnectError(f"no such host: {request.url.host}")
+
+    def browser(self, service: Service) -> Browser:
+        """Open a fresh browser: no cookies, no history."""
+        return Browser(self, service)
+
+
+class Browser:
+    """A person's browser: cookies, and every step it takes kept for looking at.
+
+    Args:
+        world: the hosts it can reach.
+        service: the broker it meets; another one can be put in its place (another replica).
+    """
+
+    def __init__(self, world: World, service: Service) -> None:
+        self.world = world
+        self.service = service
+        self.steps: list[httpx.Response] = []
+        self.client = httpx.AsyncClient(transport=httpx.MockTransport(self._answer), follow_redirects=False)
+
+    async def _answer(self, request: httpx.Request) -> httpx.Response:
+        host = request.url.netloc.decode()
+        if host == httpx.URL(BROKER).netloc.decode():
+            return await httpx.ASGITransport(self.service.public).handle_async_request(request)
+        if host == httpx.URL(COMM100).netloc.decode():
+            return await httpx.ASGITransport(self.world.comm100).handle_async_request(request)
+        return await self.world._provider_answer(request)  # noqa: SLF001 - one world
+
+    async def open(self, url: str, **parameters: str) -> httpx.Response:
+        """Open an address and stop at its answer."""
+        response = await self.client.get(url, params=parameters or None)
+        self.steps.append(response)
+        return response
+
+    async def follow(self, response: httpx.Response, *, until: str = "") -> httpx.Response:
+        """Follow redirects to the end, or until the next address begins with `until`."""
+        while response.has_redirect_location:
+            target = str(response.url.join(response.headers["location"]))
+            if until and target.startswith(until):
+                return response
+            response = await self.open(target)
+        return response
+
+    async def sign_in(self, **parameters: str) -> httpx.Response:
+        """Go the whole way from the Remote Login URL to wherever it ends."""
+        return await self.follow(await self.open(f"{BROKER}/login", **parameters))
+
+    async def to_callback(self, **parameters: str) -> str:
+        """Go to the provider and return the address it sends the browser back to, without opening it."""
+        last = await self.follow(await self.open(f"{BROKER}/login", **parameters), until=f"{BROKER}/callback")
+        return str(last.headers["location"])
+
+    def broker_cookies(self) -> list[str]:
+        """Return the names of the broker's cookies."""
+        return [cookie.name for cookie in self.client.cookies.jar if cookie.domain == "sso.acme.example"]
+
+
+def _unread(response: httpx.Response) -> httpx.Response:
+    """Return the answer as it comes from a wire: not yet read."""
+    if response.is_stream_consumed:
+        return httpx.Response(response.status_code, headers=response.headers, stream=httpx.ByteStream(response.content))
+    return response
