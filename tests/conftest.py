@@ -1,4 +1,4 @@
-"""What every test shares: asynchronous tests run on asyncio, the loop the service runs on, in a small world of fakes."""
+"""What every test shares: asynchronous tests run on asyncio, as the service does, in a small world of fakes."""
 
 from pathlib import Path
 

@@ -11,14 +11,13 @@ import json
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
 from urllib.parse import parse_qs, unquote_plus, urlsplit
 
 import httpx
 from joserfc import jws
-from joserfc.jwk import ECKey, OKPKey, RSAKey
+from joserfc.jwk import ECKey, KeyParameters, OKPKey, RSAKey
 
-from tests.fakes.lies import Document, Lies
+from tests.fakes.lies import Document, Lies, as_it_is
 
 SigningKey = RSAKey | ECKey | OKPKey
 
@@ -44,7 +43,7 @@ class Grant:
 
 def new_key(algorithm: str, kid: str | None) -> SigningKey:
     """Make a signing key for an algorithm."""
-    parameters: dict[str, Any] = {"use": "sig"} if kid is None else {"use": "sig", "kid": kid}
+    parameters: KeyParameters = {"use": "sig"} if kid is None else {"use": "sig", "kid": kid}
     curves = {"ES256": "P-256", "ES384": "P-384", "ES512": "P-521"}
     if algorithm in curves:
         return ECKey.generate_key(curves[algorithm], parameters, auto_kid=False)
@@ -115,7 +114,7 @@ class FakeProvider:
         }
         page = pages.get(path)
         answer = page(request) if page else httpx.Response(404)
-        return self.lies.answers.get(path, lambda it: it)(answer)
+        return self.lies.answers.get(path, as_it_is)(answer)
 
     def _discovery(self, _: httpx.Request) -> httpx.Response:
         document = {
