@@ -15,6 +15,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from broker.demo.serving import running_broker, wait_until_ready
 from tests.demo.running import Demo, answers, running_demo, starting_demo, wait_for
 
 OPEN, BROKER, PROVIDER, SETTINGS = "Open", "Broker", "Identity provider", "Settings"
@@ -165,6 +166,17 @@ def test_a_broker_that_dies_is_reported_with_what_it_wrote(tmp_path: Path) -> No
         assert demo.process.wait(20) == 1
         assert "The broker ended by itself. This is what it wrote:" in demo.text()
         assert demo.folders() == []
+
+
+def test_a_broker_that_does_not_start_is_noticed_and_has_said_why(tmp_path: Path) -> None:
+    settings, log = tmp_path / "broker.yaml", tmp_path / "broker.log"
+    settings.write_text("public_url: nonsense\n", encoding="utf-8")
+    with running_broker(settings, log) as broker:
+        ready = wait_until_ready("127.0.0.1:1", broker, lambda: False)
+
+    assert not ready
+    assert broker.returncode == 2
+    assert "public_url" in log.read_text(encoding="utf-8")
 
 
 def test_without_the_extra_the_demo_names_what_to_install() -> None:
