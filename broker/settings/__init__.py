@@ -10,6 +10,7 @@ from broker.settings.model import Settings
 from broker.settings.presets import PRESETS, Preset
 from broker.settings.provider import ProviderSettings
 from broker.settings.report import describe, weakenings
+from broker.settings.schema import settings_schema
 from broker.settings.secret import Secret, SecretKeys
 from broker.settings.site import SiteSettings
 
@@ -24,5 +25,6 @@ __all__ = [
     "SiteSettings",
     "describe",
     "load_settings",
+    "settings_schema",
     "weakenings",
 ]

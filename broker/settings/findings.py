@@ -18,7 +18,7 @@ from broker.settings.presets import LATER_KEYS
 from broker.settings.provider import ProviderSettings
 from broker.settings.section import Section
 from broker.settings.site import SiteSettings
-from broker.settings.sources import Path_, shown_key
+from broker.settings.sources import KeyPath, shown_key
 from broker.settings.unusable import Unusable
 
 Location = tuple[int | str, ...]
@@ -39,7 +39,7 @@ _SENTENCES = {
 _SECTIONS: Mapping[str, type[Section]] = {"sites": SiteSettings, "identity_providers": ProviderSettings}
 
 
-def mistakes_found(error: ValidationError, variables: Mapping[Path_, str]) -> tuple[Mistake, ...]:
+def mistakes_found(error: ValidationError, variables: Mapping[KeyPath, str]) -> tuple[Mistake, ...]:
     """Say each finding in a sentence of ours.
 
     Args:
@@ -50,16 +50,16 @@ def mistakes_found(error: ValidationError, variables: Mapping[Path_, str]) -> tu
     return tuple(_mistake(finding["type"], finding["loc"], finding.get("ctx", {}), variables) for finding in findings)
 
 
-def _mistake(kind: str, location: Location, context: dict[str, Any], variables: Mapping[Path_, str]) -> Mistake:
+def _mistake(kind: str, location: Location, context: dict[str, Any], variables: Mapping[KeyPath, str]) -> Mistake:
     reason = context.get("error")
     unusable = reason if isinstance(reason, Unusable) else None
-    if location and location[-1] == "[key]":
-        location = location[:-1]
+    wrong_key = bool(location) and location[-1] == "[key]"
+    location = location[:-1] if wrong_key else location
     if kind == "extra_forbidden":
         problem, example = _unknown_key(location)
     else:
         problem = unusable.problem if unusable else _sentence(kind, context)
-        example = _example(location, unusable)
+        example = "acme_eu" if wrong_key else _example(location, unusable)
     if unusable and unusable.key:
         location = (*location[:-1], unusable.key)
     return Mistake(_dotted(location), problem + _origin(location, variables), example)
@@ -73,7 +73,7 @@ def _sentence(kind: str, context: dict[str, Any]) -> str:
             return f"must be {context['ge']} or more"
         case "less_than_equal":
             return f"must be {context['le']} or less"
-        case "string_too_long":
+        case "string_too_long" | "too_long":
             return f"must have {context['max_length']} characters or fewer"
         case _:
             return _SENTENCES.get(kind, "cannot be used")
@@ -135,7 +135,7 @@ def _may_be_shown(step: str) -> bool:
     return shown_key(step) == step or shown_key(step.lower()) == step.lower()
 
 
-def _origin(location: Location, variables: Mapping[Path_, str]) -> str:
+def _origin(location: Location, variables: Mapping[KeyPath, str]) -> str:
     path = tuple(str(step) for step in location)
     for length in range(len(path), 0, -1):
         if name := variables.get(path[:length]):

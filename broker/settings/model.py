@@ -20,6 +20,7 @@ from pydantic import (
     StrictBool,
     StrictStr,
     ValidationInfo,
+    WithJsonSchema,
     field_validator,
 )
 
@@ -70,9 +71,26 @@ def _identifier(text: str) -> str:
     return text
 
 
+_A_SITE = {"main": {"endpoint": "https://...", "shared_secret_file": "/run/secrets/comm100-main"}}
+_A_PROVIDER = {
+    "okta": {
+        "issuer": "https://id.acme.example",
+        "client_id": "0oa1b2c3",
+        "client_secret_file": "/run/secrets/idp",
+        "email_domains": ["acme.example"],
+    }
+}
+
+_SOCKET_FORM = WithJsonSchema({"type": "string", "pattern": ":[0-9]{1,5}$"})
+
 Identifier = Annotated[StrictStr, AfterValidator(_identifier)]
-Socket = Annotated[Listen, BeforeValidator(_listen), PlainSerializer(str)]
-Range = Annotated[Network, BeforeValidator(_network)]
+Socket = Annotated[
+    Listen,
+    BeforeValidator(_listen),
+    PlainSerializer(str),
+    WithJsonSchema({"type": "string", "pattern": ":[0-9]{1,5}$"}),
+]
+Range = Annotated[Network, BeforeValidator(_network), WithJsonSchema({"type": "string"})]
 
 
 def _label_by_id(providers: Any) -> Any:
@@ -84,7 +102,9 @@ def _label_by_id(providers: Any) -> Any:
 def _labelled(identifier: str, section: Any) -> Any:
     if not isinstance(section, Mapping) or section.get("label") is not None:
         return section
-    return {**section, "label": identifier.replace("_", " ").title()[:60]}
+    # An id that is refused itself gets any label, so that it is reported once.
+    label = identifier.replace("_", " ").title() if re.fullmatch(IDENTIFIER, identifier) else "?"
+    return {**section, "label": label[:60]}
 
 
 class Settings(Section):
@@ -136,10 +156,25 @@ class Settings(Section):
         None, description="The IT desk's address, offered on error pages.", examples=["it-desk@acme.example"]
     )
     sites: Annotated[Mapping[Identifier, SiteSettings], *FROZEN] = Field(
-        description="The Comm100 sites by id; the first is the one of /login.", min_length=1, examples=[{"main": {}}]
+        description="The Comm100 sites by id; the first is the one of /login.",
+        min_length=1,
+        examples=[_A_SITE],
     )
     identity_providers: Annotated[Mapping[Identifier, ProviderSettings], BeforeValidator(_label_by_id), *FROZEN] = (
-        Field(description="The identity providers by id.", min_length=1, examples=[{"okta": {}}])
+        Field(
+            description="The identity providers by id.",
+            min_length=1,
+            examples=[
+                {
+                    "okta": {
+                        "issuer": "https://id.acme.example",
+                        "client_id": "0oa1b2c3",
+                        "client_secret_file": "/run/secrets/idp",
+                        "email_domains": ["acme.example"],
+                    }
+                }
+            ],
+        )
     )
 
     @field_validator("operations_listen")

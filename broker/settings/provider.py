@@ -82,7 +82,7 @@ def _parameters(values: Any) -> Any:
         if name.lower() in _PROTOCOLS_OWN:
             raise Unusable(f"must not set {name}: the broker sends what the protocol needs there")
         if not isinstance(value, str) or not value.isprintable():
-            raise Unusable(f"must give {name} as text: put it in quotes")
+            raise Unusable("must hold texts only: put numbers, true and false in quotes")
     return values
 
 

@@ -1,4 +1,4 @@
-"""Mail domains anyone can get an address in: binding one to a provider would let strangers in (S-20).
+"""Mail domains anyone can get an address in: binding one to a provider would let strangers in.
 
 It owns the list alone. It is not complete and cannot be: it catches the mistake, not the malice.
 """

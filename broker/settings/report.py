@@ -19,19 +19,19 @@ def describe(error: SettingsError) -> str:
     count = len(error.mistakes)
     lines = [f"The settings cannot be used: {count} mistake{'' if count == 1 else 's'}."]
     for mistake in error.mistakes:
-        lines += ["", f"  {mistake.path}", *_wrapped(mistake.problem), f"    for example: {mistake.example}"]
+        lines += ["", f"  {mistake.path}", *_wrapped(mistake.problem), *_wrapped(f"for example: {mistake.example}")]
     return "\n".join(lines) + "\n"
 
 
-def _wrapped(problem: str) -> list[str]:
+def _wrapped(text: str) -> list[str]:
     indent = " " * 4
     return textwrap.wrap(
-        problem, _WIDTH, initial_indent=indent, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
+        text, _WIDTH, initial_indent=indent, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
     )
 
 
 def weakenings(settings: Settings) -> tuple[str, ...]:
-    """Name every protection that is switched off, as `option` or `option:path`, in the order of the settings (S-58)."""
+    """Name every protection that is switched off, as `option` or `option:path`, in the order of the settings."""
     return tuple(_weakenings(settings))
 
 

@@ -10,6 +10,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from broker.errors import Mistake
+from broker.settings import addresses
+from broker.settings.sources import shown_key
 
 
 def mistakes_between_sections(tree: Mapping[str, Any]) -> tuple[Mistake, ...]:
@@ -22,7 +24,7 @@ def _domains_claimed_twice(tree: Mapping[str, Any]) -> Iterator[Mistake]:
         return
     owners: dict[str, str] = {}
     for identifier, provider in _sections(tree, "identity_providers"):
-        for domain in dict.fromkeys(_texts(provider.get("email_domains"))):
+        for domain in filter(addresses.is_host_name, dict.fromkeys(_texts(provider.get("email_domains")))):
             owner = owners.setdefault(domain, identifier)
             if owner != identifier:
                 yield Mistake(
@@ -33,7 +35,7 @@ def _domains_claimed_twice(tree: Mapping[str, Any]) -> Iterator[Mistake]:
 
 
 def _unknown_providers(tree: Mapping[str, Any]) -> Iterator[Mistake]:
-    known = [identifier for identifier, _ in _sections(tree, "identity_providers")]
+    known = [identifier for identifier, _ in _sections(tree, "identity_providers") if identifier[0] != "("]
     for identifier, site in _sections(tree, "sites"):
         for index, provider in enumerate(_texts(site.get("identity_providers"))):
             if provider not in known:
@@ -48,7 +50,7 @@ def _sections(tree: Mapping[str, Any], key: str) -> list[tuple[str, Mapping[str,
     sections = tree.get(key)
     if not isinstance(sections, Mapping):
         return []
-    return [(str(identifier), section) for identifier, section in sections.items() if isinstance(section, Mapping)]
+    return [(shown_key(key), section) for key, section in sections.items() if isinstance(section, Mapping)]
 
 
 def _texts(values: Any) -> list[str]:

@@ -110,13 +110,13 @@ def read_text(path: Path) -> str:
         with path.open("rb") as file:
             raw = file.read(_LARGEST + 1)
     except (OSError, ValueError) as error:  # ValueError: a NUL in the path
-        raise Unusable(f"names a file that cannot be read ({_reason(error)})") from None
+        raise Unusable(f"cannot be read ({_reason(error)})") from None
     if len(raw) > _LARGEST:
-        raise Unusable(f"names a file larger than {_LARGEST} bytes")
+        raise Unusable(f"is larger than {_LARGEST} bytes")
     try:
         text = raw.decode()
     except UnicodeDecodeError:
-        raise Unusable("names a file that is not UTF-8 text") from None
+        raise Unusable("is not UTF-8 text") from None
     return text.removesuffix("\n").removesuffix("\r") if text.endswith("\n") else text
 
 

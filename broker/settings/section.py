@@ -19,6 +19,7 @@ from pydantic import (
     PlainSerializer,
     StrictStr,
     ValidationInfo,
+    WithJsonSchema,
     model_validator,
 )
 
@@ -103,8 +104,7 @@ def _from_file(given: Given, read: Callable[[str], T], folder: Path) -> Callable
     try:
         return WatchedFile(folder / given.file, read).value
     except Unusable as unusable:
-        problem = unusable.problem
-        raise Unusable(problem if problem.startswith("names") else f"names a file that {problem}", key=key) from None
+        raise Unusable(f"names a file that {unusable.problem}", key=key) from None
 
 
 def _from_text(text: object, read: Callable[[str], T]) -> Callable[[], T]:
@@ -133,9 +133,12 @@ def _keys(given: Any, info: ValidationInfo) -> SecretKeys | None:
 
 _HIDDEN = PlainSerializer(lambda secret: None if secret is None else "(hidden)", return_type=str | None)
 
-SharedSecret = Annotated[Secret, _secret(strength.shared_secret, required=True), _HIDDEN]
-ClientSecret = Annotated[Secret | None, _secret(strength.client_secret, required=False), _HIDDEN]
-OwnKeys = Annotated[SecretKeys, BeforeValidator(_keys), _HIDDEN]
+_TEXT = WithJsonSchema({"type": "string", "minLength": 1})
+_LINES = WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}, "minItems": 1}]})
+
+SharedSecret = Annotated[Secret, _secret(strength.shared_secret, required=True), _HIDDEN, _TEXT]
+ClientSecret = Annotated[Secret | None, _secret(strength.client_secret, required=False), _HIDDEN, _TEXT]
+OwnKeys = Annotated[SecretKeys, BeforeValidator(_keys), _HIDDEN, _LINES]
 
 
 def _printable(text: str) -> str:

@@ -16,7 +16,8 @@ import yaml
 
 from broker.errors import Mistake
 
-Path_ = tuple[str, ...]
+KeyPath = tuple[str, ...]
+Tree = dict[str, Any]
 
 PREFIX = "BROKER_"
 NO_SETTING = frozenset({"BROKER_CONFIG"})
@@ -24,8 +25,10 @@ _LARGEST_FILE = 256 * 1024  # bytes
 _MOST_VALUES = 20_000  # a tree of aliases stands for more values than the file has bytes
 _SECRETS = frozenset({"secret_keys", "shared_secret", "client_secret"})
 _VARIABLE = re.compile(r"[A-Z0-9]+(_[A-Z0-9]+)*(__[A-Z0-9]+(_[A-Z0-9]+)*)*")
-# Kubernetes puts these into every container beside a Service named `broker`.
-_SERVICE_LINK = re.compile(r"BROKER_(SERVICE_(HOST|PORT(_[A-Z0-9_]+)?)|PORT(_[0-9]+_(TCP|UDP|SCTP)(_[A-Z]+)?)?)")
+# Kubernetes puts these into every container beside a Service whose name begins with `broker`.
+_SERVICE_LINK = re.compile(
+    r"BROKER_(?!.*__)([A-Z0-9_]+_)?(SERVICE_(HOST|PORT(_[A-Z0-9_]+)?)|PORT(_[0-9]+_(TCP|UDP|SCTP)(_[A-Z]+)?)?)"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +42,8 @@ class Written:
         readable: the tree is worth checking.
     """
 
-    tree: dict[str, Any] = field(repr=False)
-    variables: Mapping[Path_, str]
+    tree: Tree = field(repr=False)
+    variables: Mapping[KeyPath, str]
     mistakes: tuple[Mistake, ...]
     readable: bool
 
@@ -51,7 +54,7 @@ def read(path: Path | None, environ: Mapping[str, str]) -> Written:
     tree = {} if path is None else _file(path, mistakes)
     readable = tree is not None
     tree = tree or {}
-    variables: dict[Path_, str] = {}
+    variables: dict[KeyPath, str] = {}
     # A short path first, so that `BROKER_SITES__MAIN__DELIVERY` wins over `BROKER_SITES`.
     for name in sorted(environ, key=lambda name: (name.count("__"), name)):
         if name.startswith(PREFIX) and name not in NO_SETTING:
@@ -59,7 +62,7 @@ def read(path: Path | None, environ: Mapping[str, str]) -> Written:
     return Written(tree, variables, tuple(mistakes), readable)
 
 
-def _file(path: Path, mistakes: list[Mistake]) -> dict[str, Any] | None:
+def _file(path: Path, mistakes: list[Mistake]) -> Tree | None:
     where = str(path)
     try:
         with path.open("rb") as file:
@@ -154,7 +157,9 @@ def _bound(tree: Any) -> None:
             waiting.extend(value)
 
 
-def _lay_over(tree: dict[str, Any], name: str, text: str, variables: dict[Path_, str], mistakes: list[Mistake]) -> None:
+def _lay_over(
+    tree: dict[str, Any], name: str, text: str, variables: dict[KeyPath, str], mistakes: list[Mistake]
+) -> None:
     if not _VARIABLE.fullmatch(name.removeprefix(PREFIX)) or _SERVICE_LINK.fullmatch(name):
         mistakes.append(_unknown_variable(name))
         return
@@ -198,7 +203,7 @@ def _value(key: str, text: str, mistakes: list[Mistake]) -> Any:
 def _unknown_variable(name: str) -> Mistake:
     shown = name if re.fullmatch(r"[A-Za-z0-9_]{1,200}", name) else PREFIX + "..."
     if _SERVICE_LINK.fullmatch(name):
-        problem = "is no setting; Kubernetes adds it beside a Service named broker"
+        problem = "is no setting; Kubernetes adds it beside a Service whose name begins with broker"
         return Mistake(shown, problem, "enableServiceLinks: false in the pod")
     return Mistake(shown, "is no setting: a name is BROKER_ and the path in upper case", "BROKER_SITES__MAIN__ENDPOINT")
 

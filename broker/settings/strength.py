@@ -1,4 +1,4 @@
-"""What a secret must be like before anything is signed with it (S-30, S-51).
+"""What a secret must be like before anything is signed with it.
 
 It owns lengths and placeholders. It never returns or raises any part of a secret it refuses.
 """

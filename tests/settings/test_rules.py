@@ -1,0 +1,257 @@
+"""What is refused, setting by setting, and why."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from broker.settings.public_mail import is_public_mail
+from tests.settings.admin import Admin
+
+OKTA = "identity_providers__okta__"
+MAIN = "sites__main__"
+
+
+def row(path: str, value: Any, then: object, id: str) -> Any:  # noqa: A002
+    return pytest.param(path, value, then, id=f"{path.rpartition('__')[2]}: {id}")
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "words"),
+    [
+        row("public_url", "https://sso.acme.example/broker", "scheme and host alone", "path"),
+        row("public_url", "https://sso.acme.example//", "scheme and host alone", "two slashes"),
+        row("public_url", "https://sso.acme.example?a=b", "neither query nor fragment", "query"),
+        row("public_url", "https://sso.acme.example#", "neither query nor fragment", "empty fragment"),
+        row("public_url", "https://admin:pw@sso.acme.example", "user name or password", "user name"),
+        row("public_url", "http://sso.acme.example", "must begin with https", "http"),
+        row("public_url", "sso.acme.example", "complete URL", "no scheme"),
+        row("public_url", "ftp://sso.acme.example", "complete URL", "ftp"),
+        row("public_url", "https://SSO.acme.example", "lower case", "upper case"),
+        row("public_url", "https://sso.acme.example:443", "default port", "default port"),
+        row("public_url", "https://sso.acme.example:", "default port", "empty port"),
+        row("public_url", "https://sso.acme.example:99999", "complete URL", "no such port"),
+        row("public_url", "https://sso_acme.example", "complete URL", "underscore"),
+        row("public_url", "https://sso.acme.example\\x", "complete URL", "backslash"),
+        row("public_url", "https://sso.acmé.example", "complete URL", "not ASCII"),
+        row("public_url", "https://sso.acme.0x7f", "complete URL", "a number to browsers"),
+        row("public_url", "https://[::1", "complete URL", "open bracket"),
+        row("public_url", 5, "must be text", "number"),
+        row("listen", "8000", "host:port", "port alone"),
+        row("listen", 8000, "must be text", "number"),
+        row("listen", ":8000", "host:port", "no host"),
+        row("listen", "0.0.0.0:0", "host:port", "port 0"),
+        row("listen", "0.0.0.0:65536", "host:port", "port too large"),
+        row("listen", "::1:8000", "host:port", "IPv6 without brackets"),
+        row("listen", "[127.0.0.1]:8000", "host:port", "IPv4 in brackets"),
+        row("listen", "http://127.0.0.1:8000", "host:port", "URL"),
+        row("operations_listen", "[::1]:8000", "another port than listen", "same port"),
+        row("trusted_proxies", ["10.0.0.1/8"], "bits behind the prefix", "host bits"),
+        row("trusted_proxies", "10.0.0.0/8", "must be a list", "no list"),
+        row("trusted_proxies", [10], "must be text", "number"),
+        row("trusted_ca_file", "keys", "without certificates", "no certificate"),
+        row("trusted_ca_file", "missing.pem", "cannot be read", "missing"),
+        row("trusted_ca_file", 1, "must be a path", "number"),
+        row("outbound_proxy", "proxy.acme.example:3128", "complete URL", "no scheme"),
+        row("outbound_proxy", "http://proxy.acme.example", "scheme, host and port", "no port"),
+        row("outbound_proxy", "http://me:pw@proxy.acme.example:1", "user name or password", "password"),
+        row("shared_email_domains", "yes", "true or false", "text"),
+        row("log_email", "full", "must be one of: hashed, plain or none", "unknown"),
+        row("support_email", "IT desk", "one plain e-mail address", "no address"),
+        row("support_email", "a@b@acme.example", "one plain e-mail address", "two @"),
+        row("sites", {}, "at least one", "none"),
+        row("sites", [], "keys with values", "list"),
+        row("sites__main", "x", "keys with values", "text"),
+        row("identity_providers", {}, "at least one", "none"),
+        row(MAIN + "endpoint", "http://acme.comm100.com/sso", "must begin with https", "http"),
+        row(MAIN + "endpoint", "https://127.0.0.1/sso", "must not be on loopback", "loopback"),
+        row(MAIN + "endpoint", "https://localhost/sso", "must not be on loopback", "localhost"),
+        row(MAIN + "endpoint", "https://[::1]/sso", "must not be on loopback", "IPv6 loopback"),
+        row(MAIN + "endpoint", "https://acme.comm100.com/sso?siteId=1", "neither query nor fragment", "query"),
+        row(MAIN + "endpoint", "https://acme.comm100.com/sso#", "neither query nor fragment", "fragment"),
+        row(MAIN + "endpoint", "https://a:b@acme.comm100.com/sso", "user name", "user name"),
+        row(MAIN + "endpoint", "https://acme.comm100.com:443/sso", "default port", "default port"),
+        row(MAIN + "endpoint", "https://acme.comm100.com/s so", "complete URL", "space"),
+        row(MAIN + "delivery", "post", "must be one of: endpoint or append", "unknown"),
+        row(MAIN + "redirect_hosts", ["*.comm100.io"], "wildcard would also cover", "wildcard"),
+        row(MAIN + "redirect_hosts", ["https://dash11.comm100.io"], "without scheme", "scheme"),
+        row(MAIN + "redirect_hosts", ["dash11.comm100.io:443"], "without scheme", "port"),
+        row(MAIN + "redirect_hosts", ["dash11.comm100.io/x"], "without scheme", "path"),
+        row(MAIN + "redirect_hosts", ["Dash11.comm100.io"], "lower case", "upper case"),
+        row(MAIN + "redirect_hosts", ["10.0.0.1"], "host name", "address"),
+        row(MAIN + "redirect_hosts", "dash11.comm100.io", "must be a list", "no list"),
+        row(MAIN + "token_lifetime", 0, "must be 1 or more", "0"),
+        row(MAIN + "token_lifetime", 301, "must be 300 or less", "301"),
+        row(MAIN + "token_lifetime", "60", "whole number", "text"),
+        row(MAIN + "token_lifetime", True, "whole number", "true"),
+        row(MAIN + "token_lifetime", 60.5, "whole number", "fraction"),
+        row(MAIN + "claims", {"email": "ceo@acme.example"}, "must not set email", "email"),
+        row(MAIN + "claims", {"exp": 1}, "must not set exp", "exp"),
+        row(MAIN + "claims", {"roles": ["admin"]}, "texts, numbers, true and false", "list"),
+        row(MAIN + "claims", {"x": None}, "texts, numbers, true and false", "null"),
+        row(MAIN + "claims", {"x": float("nan")}, "texts, numbers, true and false", "not a number"),
+        row(MAIN + "claims", {"iss": 5}, "must give iss as text", "iss as number"),
+        row(MAIN + "claims", {5: "x"}, "a claim whose name", "number as name"),
+        row(MAIN + "claims", ["iss"], "keys with values", "list of names"),
+        row(MAIN + "identity_providers", ["entra"], "no identity provider of these settings", "unknown"),
+        row(MAIN + "identity_providers", [], "an empty list", "empty"),
+        row(MAIN + "identity_providers", ["okta", "okta"], "twice", "twice"),
+        row(MAIN + "start_url", "http://secure.comm100.io/", "must begin with https", "http"),
+        row(MAIN + "start_url", "javascript:alert(1)", "complete URL", "script"),
+        row(OKTA + "preset", "okta", "okta is not available in this version", "okta"),
+        row(OKTA + "preset", "entra", "entra is not available in this version", "entra"),
+        row(OKTA + "preset", "google", "google is not available in this version", "google"),
+        row(OKTA + "preset", "saml", "must be one of: oidc", "unknown"),
+        row(OKTA + "tenant", "7a0c", "not available in this version", "given"),
+        row(OKTA + "tenants", ["7a0c"], "not available in this version", "given"),
+        row(OKTA + "private_key_file", "key.pem", "not available in this version", "given"),
+        row(OKTA + "client_authentication", "private_key_jwt", "not available in this version", "private_key_jwt"),
+        row(OKTA + "client_authentication", "tls_client_auth", "must be one of: client_secret_basic", "unknown"),
+        row(OKTA + "issuer", "http://acme.okta.com", "must begin with https", "http"),
+        row(OKTA + "issuer", "https://127.8.0.1/", "must not be on loopback", "loopback"),
+        row(OKTA + "issuer", "https://acme.okta.com/?a=b", "neither query nor fragment", "query"),
+        row(OKTA + "issuer", "https://a@acme.okta.com", "user name", "user name"),
+        row(OKTA + "issuer", "acme.okta.com", "complete URL", "no scheme"),
+        row(OKTA + "client_id", 12, "must be text", "number"),
+        row(OKTA + "client_id", "", "must be text", "empty"),
+        row(OKTA + "client_id", " abc", "without white space at its ends", "space"),
+        row(OKTA + "email_domains", [], "an empty list", "none"),
+        row(OKTA + "email_domains", "acme.example", "must be a list", "no list"),
+        row(OKTA + "email_domains", ["Acme.example"], "lower-case ASCII", "upper case"),
+        row(OKTA + "email_domains", ["@acme.example"], "without @", "at sign"),
+        row(OKTA + "email_domains", ["*.acme.example"], "without @ and wildcard", "wildcard"),
+        row(OKTA + "email_domains", ["acme"], "must be a mail domain", "one label"),
+        row(OKTA + "email_domains", ["acmé.example"], "lower-case ASCII", "not ASCII"),
+        row(OKTA + "email_domains", ["gmail.com"], "anyone can get an address there", "public"),
+        row(
+            OKTA + "email_domains", ["acme.example", "yahoo.co.uk"], "must not name yahoo.co.uk", "public in a country"
+        ),
+        row(OKTA + "label", "x" * 61, "60 characters", "long"),
+        row(OKTA + "label", "Acme\u202eatkO", "must be text", "turned around"),
+        row(OKTA + "enabled", "on", "true or false", "text"),
+        row(OKTA + "scopes", ["email"], "must contain openid", "without openid"),
+        row(OKTA + "scopes", ["openid", "e mail"], "must be a scope", "space"),
+        row(OKTA + "scopes", ["openid", "openid"], "twice", "twice"),
+        row(OKTA + "signing_algorithms", ["none"], "must be one of", "none"),
+        row(OKTA + "signing_algorithms", ["HS256"], "must be one of", "HS256"),
+        row(OKTA + "signing_algorithms", [], "an empty list", "empty"),
+        row(OKTA + "userinfo", "sometimes", "must be one of", "unknown"),
+        row(OKTA + "allowed_groups", ["agents"], "needs groups_claim", "without claim"),
+        row(OKTA + "authorization_parameters", {"state": "x"}, "must not set state", "state"),
+        row(OKTA + "authorization_parameters", {"Redirect_URI": "x"}, "must not set Redirect_URI", "other case"),
+        row(OKTA + "authorization_parameters", {"max_age": "5"}, "must not set max_age", "max_age"),
+        row(OKTA + "authorization_parameters", {"x": 5}, "texts only", "number"),
+        row(OKTA + "authorization_parameters", {"a b": "5"}, "parameter whose name", "name with space"),
+        row(OKTA + "authorization_parameters", ["prompt"], "keys with values", "list"),
+        row(OKTA + "max_age", -1, "must be 0 or more", "negative"),
+        row(OKTA + "client_secret_expires", "next year", "must be a date", "words"),
+        row(OKTA + "client_secret_expires", "2026-02-31", "date that exists", "no such day"),
+        row(OKTA + "client_secret_expires", 20270101, "must be a date", "number"),
+    ],
+)
+def test_a_value_that_cannot_be_meant_is_refused(admin: Admin, path: str, value: Any, words: str) -> None:
+    (mistake,) = admin.refused(admin.settings(**{path: value}))
+
+    assert mistake.path.partition("[")[0] == path.replace("__", ".")
+    assert words in mistake.problem
+    assert mistake.example
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "read"),
+    [
+        row("public_url", "https://sso.acme.example/", "https://sso.acme.example", "one slash"),
+        row("public_url", "https://sso.acme.example:8443", "https://sso.acme.example:8443", "port"),
+        row("public_url", "http://127.0.0.1:8000", "http://127.0.0.1:8000", "loopback"),
+        row("public_url", "http://[::1]:8000", "http://[::1]:8000", "IPv6 loopback"),
+        row(OKTA + "issuer", "https://acme.okta.com/oauth2/default/", "https://acme.okta.com/oauth2/default/", "slash"),
+        row(OKTA + "authorization_parameters", {"prompt": "login"}, {"prompt": "login"}, "prompt"),
+        row(OKTA + "signing_algorithms", ["EdDSA", "ES512"], ("EdDSA", "ES512"), "two"),
+        row(OKTA + "max_age", 0, 0, "at once"),
+        row(MAIN + "start_url", "https://secure.comm100.io/a?siteId=1#/b", None, "query and fragment"),
+        row(MAIN + "claims", {"x": 1.5, "y": True, "aud": "A"}, None, "kinds"),
+        row("listen", "localhost:80", None, "name"),
+    ],
+)
+def test_a_value_that_can_be_meant_is_taken(admin: Admin, path: str, value: Any, read: Any) -> None:
+    found: Any = admin.load(admin.settings(**{path: value}))
+    for step in path.split("__"):
+        found = found[step] if isinstance(found, Mapping) else getattr(found, step)
+
+    assert read is None or found == read
+
+
+@pytest.mark.parametrize(
+    ("tree_path", "words"),
+    [
+        pytest.param("public_url", "is required", id="public_url"),
+        pytest.param("sites__main__endpoint", "is required", id="endpoint"),
+        pytest.param("identity_providers__okta__issuer", "is required", id="issuer"),
+        pytest.param("identity_providers__okta__email_domains", "is required", id="email_domains"),
+        pytest.param("identity_providers__okta__client_id", "is required", id="client_id"),
+        pytest.param("identity_providers__okta__client_secret_file", "is required, as", id="client_secret"),
+        pytest.param("sites__main__shared_secret_file", "is required, as", id="shared_secret"),
+        pytest.param("secret_keys_file", "is required, as", id="secret_keys"),
+    ],
+)
+def test_a_required_setting_is_missed_by_name(admin: Admin, tree_path: str, words: str) -> None:
+    (mistake,) = admin.refused(admin.settings(without=tree_path))
+
+    assert mistake.path == tree_path.replace("__", ".")
+    assert words in mistake.problem
+
+
+def test_a_domain_belongs_to_one_provider(admin: Admin) -> None:
+    okta = admin.settings()["identity_providers"]["okta"]
+    tree = admin.settings(identity_providers={"okta": okta, "entra": okta | {"enabled": False}})
+
+    (mistake,) = admin.refused(tree)
+
+    assert mistake.path == "identity_providers.entra.email_domains"
+    assert "acme.example, which belongs to okta" in mistake.problem
+    assert admin.load(tree | {"shared_email_domains": True}).shared_email_domains
+
+
+def test_a_public_client_has_no_secret(admin: Admin) -> None:
+    tree = admin.settings(identity_providers__okta__client_authentication="none")
+
+    (mistake,) = admin.refused(tree)
+
+    assert "must not be given while client_authentication is none" in mistake.problem
+
+
+@pytest.mark.parametrize("identifier", ["Okta", "okta-eu", "_okta", "okta__eu", "okta eu", "", 5])
+def test_an_id_is_lower_case_letters_and_digits(admin: Admin, identifier: Any) -> None:
+    tree = admin.settings(identity_providers={identifier: admin.settings()["identity_providers"]["okta"]})
+
+    (mistake,) = admin.refused(tree)
+
+    assert mistake.path.startswith("identity_providers")
+    assert "has an id that is not" in mistake.problem or "must be text" in mistake.problem
+
+
+def test_on_loopback_everything_may_be_on_loopback(admin: Admin) -> None:
+    settings = admin.load(
+        admin.settings(
+            public_url="http://127.0.0.1:8000",
+            sites__main__endpoint="http://127.0.0.1:8001/sso",
+            sites__main__start_url="http://127.0.0.1:8001/",
+            identity_providers__okta__issuer="http://127.0.0.1:8002",
+        )
+    )
+
+    assert settings.on_loopback
+    assert not admin.load(admin.settings()).on_loopback
+
+
+@pytest.mark.parametrize(
+    "domain",
+    ["gmail.com", "googlemail.com", "hotmail.fr", "live.com", "yahoo.de", "yahoo.com.br", "icloud.com", "gmx.net"],
+)
+def test_public_mail_is_known(domain: str) -> None:
+    assert is_public_mail(domain)
+
+
+@pytest.mark.parametrize("domain", ["acme.example", "yahoo.acme.com", "gmx.acme.example", "mygmail.com"])
+def test_an_organisations_own_mail_is_not_public(domain: str) -> None:
+    assert not is_public_mail(domain)
