@@ -95,8 +95,17 @@ async def create_app(
         signals.log_start(
             {"public_url": settings.public_url, "sites": list(settings.sites), "identity_providers": list(providers)}
         )
+        for identifier, provider in settings.identity_providers.items():
+            if provider.client_secret_expires is not None:
+                signals.announce_expiry(identifier, provider.client_secret_expires, now=clock())
         pages = Pages(support_email=settings.support_email)
-        web = Web(broker=broker, pages=pages, record=signals.record, public_url=settings.public_url)
+        web = Web(
+            broker=broker,
+            pages=pages,
+            record=signals.record,
+            public_url=settings.public_url,
+            trusted_proxies=settings.trusted_proxies,
+        )
         stopping = Stopping()
         warmth = [asyncio.create_task(_keep_warm(provider)) for provider in providers.values()]
         try:

@@ -11,6 +11,7 @@ import logging
 import signal
 import socket
 from asyncio import TimerHandle, Transport
+from contextlib import nullcontext
 from typing import Any
 
 import uvicorn
@@ -19,6 +20,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from broker.app import Service, create_app
 from broker.settings import Listen, Settings
+from broker.web.headers import build_security_headers
 
 MAX_HEAD_BYTES = 96 * 1024  # of request line and headers; what `web` refuses with a page is smaller
 HEAD_SECONDS = 10.0  # for a request head to arrive in full
@@ -27,6 +29,15 @@ STOP_SECONDS = 20  # for requests in flight to finish; longer than a sign-in's d
 BACKLOG = 2048  # connections waiting to be taken
 
 _log = logging.getLogger("broker")
+
+
+_BAD_REQUEST = b"".join(
+    [
+        b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 0\r\n",
+        *(b"%b: %b\r\n" % header for header in build_security_headers(style_sha256="", https=False)),
+        b"\r\n",
+    ]
+)
 
 
 class BoundedProtocol(HttpToolsProtocol):
@@ -54,7 +65,7 @@ class BoundedProtocol(HttpToolsProtocol):
                 self._start_timer()
         super().data_received(data)
         if self._in_head and self._head_bytes > MAX_HEAD_BYTES and not self.transport.is_closing():
-            self.send_400_response("The request head is too large.")
+            self.send_400_response("")
 
     def on_headers_complete(self) -> None:
         """Stop the clock: the rest is bounded by the application."""
@@ -66,6 +77,11 @@ class BoundedProtocol(HttpToolsProtocol):
         """Be ready for the next request on this connection."""
         self._in_head, self._head_bytes = True, 0
         super().on_message_complete()
+
+    def send_400_response(self, msg: str) -> None:  # noqa: ARG002 - what the parser says is nobody's business
+        """Answer what is no request we can read, with the headers every answer has, and hang up."""
+        self.transport.write(_BAD_REQUEST)
+        self.transport.close()
 
     def _start_timer(self) -> None:
         self._timer = self.loop.call_later(HEAD_SECONDS, self.transport.close)
@@ -110,9 +126,7 @@ class _Server(uvicorn.Server):
 
     def capture_signals(self) -> Any:
         """Leave signals alone; they are handled for both ports at once."""
-        import contextlib
-
-        return contextlib.nullcontext()
+        return nullcontext()
 
 
 def _server(application: ASGIApp) -> _Server:

@@ -61,6 +61,7 @@ class Outcome:
 
     Args:
         trace_id: the same as on the page the person sees.
+        client: the browser's address, as far as it can be known.
         site: id of the Comm100 site; empty if it is not known.
         provider: id of the identity provider; empty if it is not known.
         error: what went wrong; None after a success.
@@ -69,6 +70,7 @@ class Outcome:
     """
 
     trace_id: str
+    client: str
     site: str
     provider: str
     error: BrokerError | None

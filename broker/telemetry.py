@@ -11,7 +11,7 @@ import hmac
 import json
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import Any, Literal, TextIO
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
@@ -20,6 +20,7 @@ from broker.errors import BrokerError
 from broker.identity import Identity
 from broker.signin import Outcome
 
+EXPIRY_WARNING_DAYS = 30  # before a client secret expires
 MAX_TEXT_CHARACTERS = 300  # of one value in a log line; provider's words may be long
 
 LOGGER = logging.getLogger("broker")
@@ -85,6 +86,12 @@ class Telemetry:
         weakening = Gauge(
             "broker_weakening", "1 for each insecure option that is on.", ["option"], registry=self._registry
         )
+        self._secret_expiry = Gauge(
+            "broker_client_secret_expires_timestamp_seconds",
+            "When a client secret expires, by client_secret_expires.",
+            ["provider"],
+            registry=self._registry,
+        )
         for option in weakenings:
             weakening.labels(option).set(1)
 
@@ -97,6 +104,21 @@ class Telemetry:
         LOGGER.info("started", extra={"facts": facts})
         for option in self._weakenings:
             LOGGER.warning("insecure option is on", extra={"facts": {"option": option}})
+
+    def announce_expiry(self, provider: str, expires: date, *, now: float) -> None:
+        """Export the day a client secret expires, and warn when it is near.
+
+        Args:
+            provider: id of the identity provider.
+            expires: the day, by the admin's word.
+            now: seconds since the epoch.
+        """
+        moment = datetime(expires.year, expires.month, expires.day, tzinfo=UTC).timestamp()
+        self._secret_expiry.labels(provider).set(moment)
+        days = int((moment - now) // 86400)
+        if days <= EXPIRY_WARNING_DAYS:
+            facts = {"provider": provider, "expires": expires.isoformat(), "days_left": days}
+            LOGGER.warning("client secret expires", extra={"facts": facts})
 
     def record(self, outcome: Outcome) -> None:
         """Count how a sign-in ended and write its line.
@@ -112,6 +134,7 @@ class Telemetry:
             "result": result,
             "code": reason,
             "trace_id": outcome.trace_id,
+            "client": outcome.client,
             "site": outcome.site,
             "provider": outcome.provider,
             "milliseconds": round(outcome.seconds * 1000),

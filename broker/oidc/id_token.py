@@ -182,7 +182,7 @@ def _check_times(claims: Mapping[str, Any], now: float) -> None:
     expires, issued = _seconds(claims, "exp"), _seconds(claims, "iat")
     if now >= expires + CLOCK_LEEWAY:
         raise IdTokenTime(expected="exp in the future", got=f"{now - expires:.0f} s ago")
-    if not now - MAX_TOKEN_AGE - CLOCK_LEEWAY <= issued <= now + CLOCK_LEEWAY:
+    if not now - MAX_TOKEN_AGE <= issued <= now + CLOCK_LEEWAY:
         raise IdTokenTime(expected=f"iat within the last {MAX_TOKEN_AGE} s", got=f"{now - issued:.0f} s ago")
     if "nbf" in claims and _seconds(claims, "nbf") > now + CLOCK_LEEWAY:
         raise IdTokenTime(expected="nbf in the past", got=f"in {_seconds(claims, 'nbf') - now:.0f} s")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import secrets
 from collections.abc import Awaitable, Callable
+from urllib.parse import parse_qsl, urlsplit
 
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
@@ -50,7 +51,7 @@ async def answer(endpoint: Endpoint, web: Web, request: Request) -> Response:
         web: what all endpoints share.
         request: the browser's.
     """
-    attempt = Attempt(trace_id=secrets.token_hex(8))
+    attempt = Attempt(trace_id=secrets.token_hex(8), client=web.client_address(request.scope))
     try:
         response = await endpoint(web, request, attempt)
     except BrokerError as error:
@@ -90,6 +91,7 @@ async def login(web: Web, request: Request, attempt: Attempt) -> Response:
         unverified_redirect_url=redirect_url,
         restarted=_once(request, "restarted") is not None,
     )
+    _log.info("sign-in begins", extra={"facts": _what_came(attempt, request, redirect_url)})
     under_way = read_cookies(request.headers.raw, https=web.https)
     attempt.drop_cookies += [cookie.name for cookie in surplus(list(under_way.values()), departure.cookie)]
     response = _see_other(departure.location)
@@ -179,6 +181,23 @@ def _chosen_provider(web: Web, site: Site, wanted: str | None) -> Provider | Non
     if wanted not in site.provider_ids:
         raise NoSuchPage(expected="an identity provider of this site", got="another")
     return web.broker.providers[wanted]
+
+
+def _what_came(attempt: Attempt, request: Request, redirect_url: str | None) -> dict[str, object]:
+    """Say what Comm100 sent, by which an admin can tell which delivery applies; never a value that names a person."""
+    wanted = urlsplit(redirect_url or "")
+    return {
+        "trace_id": attempt.trace_id,
+        "client": attempt.client,
+        "site": attempt.site,
+        "provider": attempt.provider,
+        "parameters": sorted(name[:40] for name in request.query_params)[:20],
+        "redirect_url_host": wanted.hostname,
+        "redirect_url_path": wanted.path,
+        "redirect_url_parameters": sorted({name[:40] for name, _ in parse_qsl(wanted.query, keep_blank_values=True)})[
+            :20
+        ],
+    }
 
 
 def _choices(web: Web, site: Site, redirect_url: str | None) -> list[Choice]:

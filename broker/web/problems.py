@@ -24,6 +24,7 @@ class Attempt:
 
     Args:
         trace_id: on the page and in the log.
+        client: the browser's address.
         site: id of the Comm100 site, once it is known to exist.
         provider: id of the identity provider, once it is known to exist.
         start_again: where a person can start again, once that is known.
@@ -33,6 +34,7 @@ class Attempt:
     """
 
     trace_id: str
+    client: str
     site: str = ""
     provider: str = ""
     start_again: str | None = None
@@ -43,7 +45,7 @@ class Attempt:
     def outcome(self, error: BrokerError | None, identity: Identity | None = None) -> Outcome:
         """Return how the request ended, for the log and the counter."""
         seconds = time.perf_counter() - self.started
-        return Outcome(self.trace_id, self.site, self.provider, error, identity, seconds)
+        return Outcome(self.trace_id, self.client, self.site, self.provider, error, identity, seconds)
 
 
 def render_problem(web: Web, error: BrokerError, attempt: Attempt, *, status: int | None = None) -> Response:

@@ -51,7 +51,7 @@ def public_site(web: Web) -> ASGIApp:
 
 async def _refuse(web: Web, scope: Scope, receive: Receive, send: Send, status: int) -> None:
     """Answer a request beyond the bounds, without reading any more of it."""
-    attempt = Attempt(trace_id=token_hex(8))
+    attempt = Attempt(trace_id=token_hex(8), client=web.client_address(scope))
     error = RequestTooLarge(expected="a request within bounds", got=status)
     web.record(attempt.outcome(error))
     await render_problem(web, error, attempt, status=status)(scope, receive, send)

@@ -7,7 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from ipaddress import IPv4Network, IPv6Network, ip_address
 from urllib.parse import urlencode
+
+from starlette.types import Scope
 
 from broker.signin import Broker, Outcome
 from broker.web.pages import Pages
@@ -22,12 +25,14 @@ class Web:
         pages: what people see.
         record: writes an outcome to the log and the counters.
         public_url: where browsers reach us.
+        trusted_proxies: whose word about the browser's address is believed, in the log alone.
     """
 
     broker: Broker
     pages: Pages
     record: Callable[[Outcome], None]
     public_url: str
+    trusted_proxies: tuple[IPv4Network | IPv6Network, ...]
 
     @property
     def https(self) -> bool:
@@ -43,3 +48,27 @@ class Web:
         """
         query = urlencode({name: value for name, value in parameters.items() if value is not None})
         return f"{self.public_url}/login{f'/{site}' if site else ''}{f'?{query}' if query else ''}"
+
+    def client_address(self, scope: Scope) -> str:
+        """Return the browser's address for the log: the last one in X-Forwarded-For that no trusted proxy has.
+
+        Args:
+            scope: of the request; its peer is believed only to be who it is.
+        """
+        address: str = (scope.get("client") or ("",))[0]
+        forwarded = [value.decode("latin-1") for name, value in scope["headers"] if name == b"x-forwarded-for"]
+        hops = [hop.strip() for hop in ",".join(forwarded).split(",")] if forwarded else []
+        while hops and self._is_trusted(address):
+            address = hops.pop()
+        return address if _is_address(address) else ""
+
+    def _is_trusted(self, address: str) -> bool:
+        return _is_address(address) and any(ip_address(address) in network for network in self.trusted_proxies)
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ip_address(text)
+    except ValueError:
+        return False
+    return True
