@@ -6,12 +6,13 @@ import json
 import os
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from broker.errors import SettingsError
-from broker.settings import Settings, describe, load_settings, settings_schema
+if TYPE_CHECKING:
+    from broker.settings import Settings
+
 
 EXIT_UNUSABLE_SETTINGS = 2
 
@@ -60,6 +61,8 @@ def demo(
 @app.command()
 def schema() -> None:
     """Print the JSON Schema of the settings file."""
+    from broker.settings import settings_schema
+
     typer.echo(json.dumps(settings_schema(), indent=2))
 
 
@@ -70,6 +73,9 @@ def main() -> None:
 
 def _settings(config: Path | None) -> Settings:
     """Load the settings, or print every mistake and end."""
+    from broker.errors import SettingsError
+    from broker.settings import describe, load_settings
+
     try:
         return load_settings(_settings_file(config), os.environ)
     except SettingsError as error:

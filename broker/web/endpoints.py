@@ -191,13 +191,15 @@ def _what_came(attempt: Attempt, request: Request, redirect_url: str | None) -> 
         "client": attempt.client,
         "site": attempt.site,
         "provider": attempt.provider,
-        "parameters": sorted(name[:40] for name in request.query_params)[:20],
+        "parameters": _names(request.url.query),
         "redirect_url_host": wanted.hostname,
         "redirect_url_path": wanted.path,
-        "redirect_url_parameters": sorted({name[:40] for name, _ in parse_qsl(wanted.query, keep_blank_values=True)})[
-            :20
-        ],
+        "redirect_url_parameters": _names(wanted.query),
     }
+
+
+def _names(query: str) -> list[str]:
+    return sorted({name[:40] for name, _ in parse_qsl(query, keep_blank_values=True)})[:20]
 
 
 def _choices(web: Web, site: Site, redirect_url: str | None) -> list[Choice]:
