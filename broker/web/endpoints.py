@@ -191,7 +191,7 @@ def _what_came(attempt: Attempt, request: Request, redirect_url: str | None) -> 
         "client": attempt.client,
         "site": attempt.site,
         "provider": attempt.provider,
-        "parameters": _names(request.url.query),
+        "parameters": _names(request.scope["query_string"].decode("latin-1")),
         "redirect_url_host": wanted.hostname,
         "redirect_url_path": wanted.path,
         "redirect_url_parameters": _names(wanted.query),
