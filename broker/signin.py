@@ -190,6 +190,9 @@ async def complete(
     site = broker.sites.get(bound.transaction.site)
     if site is None or provider.id not in site.provider_ids:
         raise NoSuchPage(expected="a site that offers this provider", got=bound.transaction.site)
+    redirect_url = bound.transaction.redirect_url
+    if redirect_url is not None:
+        check_redirect_url(redirect_url, site)  # once more: the settings may have changed since /login
 
     async with broker.place():
         metadata = await provider.discovery.metadata.get()
@@ -214,7 +217,7 @@ async def complete(
     identity = provider.decide(vouched, provider.rules)
     admit(identity, provider.policy, groups=vouched.claim(provider.groups_claim) if provider.groups_claim else None)
     token = build_token(build_claims(identity, site, now=broker.clock()), site)
-    return Arrival(build_delivery_url(token, bound.transaction.redirect_url, site), identity)
+    return Arrival(build_delivery_url(token, redirect_url, site), identity)
 
 
 async def _verify_with_newest_keys(provider: Provider, unverified_id_token: str) -> SignedClaims:
