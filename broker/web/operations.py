@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
@@ -11,8 +12,6 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from broker.providers import Provider
-
-METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
 def operations_site(
@@ -35,7 +34,7 @@ def operations_site(
         return JSONResponse(body, 503 if is_stopping else 200)
 
     async def all_metrics(_: Request) -> Response:
-        return Response(metrics(), media_type=METRICS_TYPE)
+        return Response(metrics(), media_type=CONTENT_TYPE_PLAIN_0_0_4)
 
     application = Starlette(routes=[Route("/healthz", alive), Route("/readyz", ready), Route("/metrics", all_metrics)])
     application.router.redirect_slashes = False
