@@ -6,6 +6,8 @@ The broker is the real one, wired by `create_app` from a real settings file. Onl
 from __future__ import annotations
 
 import copy
+import html
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -16,21 +18,23 @@ import yaml
 
 from broker.app import Service, create_app
 from broker.demo.comm100 import ENDPOINT_PATH, Agent, Received, create_comm100
+from broker.errors import BrokerError
 from broker.oidc.client import Reach
 from broker.settings import load_settings
 from tests.fakes.clock import Clock
-from tests.fakes.provider import FakeProvider
+from tests.fakes.provider import FakeProvider, Person
 
 BROKER = "https://sso.acme.example"
 COMM100 = "https://acme.comm100.example"
 ENDPOINT = f"{COMM100}{ENDPOINT_PATH}"
 PAGE = f"{COMM100}/agentconsole?queue=vip"
 SHARED_SECRET = "NTc4ZDk2YzQtMjU1Mi00YzFhLTk0ZjQtMGE3ZDkyMmQ1ZjE3"
+EUROPEAN = Agent("emmy@acme-eu.example", "Emmy Noether")  # signs in at the second provider
 SECRET_KEY = "k1-6f1d0c2b9a8e7f6d5c4b3a2918070605"
 
 
-def settings_for(provider: FakeProvider, **keys: Any) -> dict[str, Any]:
-    """Return the settings of one identity provider and one site; `keys` go to the provider."""
+def section_for(provider: FakeProvider, **keys: Any) -> dict[str, Any]:
+    """Return the settings of one identity provider; `keys` replace or add."""
     section: dict[str, Any] = {
         "preset": "oidc",
         "issuer": provider.issuer,
@@ -42,11 +46,16 @@ def settings_for(provider: FakeProvider, **keys: Any) -> dict[str, Any]:
         section["client_authentication"] = "none"
     else:
         section["client_secret"] = provider.client_secret
+    return {**section, **keys}
+
+
+def settings_for(provider: FakeProvider, **keys: Any) -> dict[str, Any]:
+    """Return the settings of one identity provider and one site; `keys` go to the provider."""
     return {
         "public_url": BROKER,
         "secret_keys": [SECRET_KEY],
         "sites": {"main": {"endpoint": ENDPOINT, "shared_secret": SHARED_SECRET}},
-        "identity_providers": {"idp": {**section, **keys}},
+        "identity_providers": {"idp": section_for(provider, **keys)},
     }
 
 
@@ -67,7 +76,7 @@ class World:
         self.received: list[Received] = []
         self.comm100 = create_comm100(
             public_url=COMM100,
-            agents=[Agent("ada@acme.example", "Ada Lovelace"), Agent("grace@acme.example", "Grace Hopper")],
+            agents=[Agent("ada@acme.example", "Ada Lovelace"), Agent("grace@acme.example", "Grace Hopper"), EUROPEAN],
             shared_secret=SHARED_SECRET,
             remote_login_url=f"{BROKER}/login",
             remote_logout_url=f"{BROKER}/logout",
@@ -76,12 +85,22 @@ class World:
         )
         self.opened: list[Reach] = []
 
+    def add_provider(self, identifier: str = "eu", **keys: Any) -> FakeProvider:
+        """Add a second identity provider, with people and keys of its own; `keys` go to its settings."""
+        provider = FakeProvider(f"https://{identifier}.example", self.clock, client_id=f"client-{identifier}")
+        claims = {"email": EUROPEAN.email, "email_verified": True, "name": EUROPEAN.name}
+        provider.person = Person(f"sub-{identifier}", claims)
+        self.providers.append(provider)
+        section = section_for(provider, **{"email_domains": ["acme-eu.example"], **keys})
+        self.settings["identity_providers"][identifier] = section
+        return provider
+
     @asynccontextmanager
-    async def broker(self, **changes: Any) -> AsyncIterator[Service]:
-        """Run the broker with these settings; keys given replace top-level ones."""
+    async def broker(self, clock: Clock | None = None, **changes: Any) -> AsyncIterator[Service]:
+        """Run the broker with these settings; keys given replace top-level ones, `clock` the one everybody else has."""
         path = self.folder / "broker.yaml"
         path.write_text(yaml.safe_dump({**copy.deepcopy(self.settings), **changes}))
-        async with create_app(load_settings(path, {}), http=self._outbound, clock=self.clock) as service:
+        async with create_app(load_settings(path, {}), http=self._outbound, clock=clock or self.clock) as service:
             yield service
 
     @asynccontextmanager
@@ -147,9 +166,62 @@ class Browser:
         last = await self.follow(await self.open(f"{BROKER}/login", **parameters), until=f"{BROKER}/callback")
         return str(last.headers["location"])
 
+    async def get(self, url: str, **headers: str) -> httpx.Response:
+        """Open an address with headers of our own making, `_` standing for `-`, and stop at its answer."""
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        response = await self.client.get(url, headers=named)
+        self.steps.append(response)
+        return response
+
+    def forget_cookies(self) -> None:
+        """Lose all cookies, as a browser does that clears them."""
+        self.client.cookies.clear()
+
     def broker_cookies(self) -> list[str]:
         """Return the names of the broker's cookies."""
         return [cookie.name for cookie in self.client.cookies.jar if cookie.domain == "sso.acme.example"]
+
+
+def assert_refused(response: httpx.Response, error: type[BrokerError]) -> None:
+    """Check that an answer is the error page of this very error, and that no token is on its way."""
+    assert error_code(response) == error.code
+    assert response.status_code == error.status
+    assert "location" not in response.headers
+    assert "jwt=" not in response.text + str(response.headers)
+    assert response.headers["cache-control"] == "no-store"
+
+
+def error_code(response: httpx.Response) -> str:
+    """Read the error code on a page."""
+    return _fact(response, "Error code")
+
+
+def trace_id(response: httpx.Response) -> str:
+    """Read the trace id on a page."""
+    return _fact(response, "Trace id")
+
+
+def start_again(response: httpx.Response) -> str | None:
+    """Read where the button of an error page leads."""
+    found = re.search(r'href="([^"]*)">Start again<', response.text)
+    return html.unescape(found[1]) if found else None
+
+
+def refresh(response: httpx.Response) -> str | None:
+    """Read where the browser goes by itself after an error page."""
+    return response.headers["refresh"].partition(";url=")[2] if "refresh" in response.headers else None
+
+
+async def metrics(service: Service) -> str:
+    """Read the metrics from the operations port."""
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(service.operations)) as client:
+        return (await client.get("http://127.0.0.1:9000/metrics")).text
+
+
+def _fact(response: httpx.Response, name: str) -> str:
+    found = re.search(rf"<dt>{name}</dt><dd><code>([^<]*)</code>", response.text)
+    assert found, f"no error page: {response.status_code} {response.text[:200]}"
+    return found[1]
 
 
 def _unread(response: httpx.Response) -> httpx.Response:
