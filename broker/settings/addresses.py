@@ -161,8 +161,17 @@ def check_reach(parts: SplitResult, *, on_loopback: bool) -> None:
         return
     if parts.scheme != "https":
         raise Unusable("must begin with https://: http is accepted only while public_url is on loopback")
-    if is_loopback(parts.hostname or ""):
+    if _reaches_loopback(parts.hostname or ""):
         raise Unusable("must not be on loopback, unless public_url is")
+
+
+def _reaches_loopback(host: str) -> bool:
+    # Wider than is_loopback, which grants: 0.0.0.0, ::ffff:127.0.0.1 and x.localhost end on loopback, too.
+    address = _ip(host)
+    if address is None:
+        return host == "localhost" or host.endswith(".localhost")
+    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
+    return any(each.is_loopback or each.is_unspecified for each in (address, mapped) if each)
 
 
 def _split(text: str) -> SplitResult | None:

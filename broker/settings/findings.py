@@ -59,7 +59,7 @@ def _mistake(kind: str, location: Location, context: dict[str, Any], variables: 
         problem, example = _unknown_key(location)
     else:
         problem = unusable.problem if unusable else _sentence(kind, context)
-        example = "acme_eu" if wrong_key else _example(location, unusable)
+        example = "acme_eu" if wrong_key else _example(location)
     if unusable and unusable.key:
         location = (*location[:-1], unusable.key)
     return Mistake(_dotted(location), problem + _origin(location, variables), example)
@@ -95,14 +95,11 @@ def known_keys(section: type[Section]) -> tuple[str, ...]:
     return (*section.model_fields, *(f"{key}_file" for key in section.secret_keys_of_section))
 
 
-def _example(location: Location, unusable: Unusable | None) -> str:
+def _example(location: Location) -> str:
     section, rest = _section(location)
     if not rest:
         return _line(Settings, str(location[0])) if location else "public_url: https://sso.acme.example"
-    key = str(rest[0])
-    if unusable and unusable.example is not None:
-        return _yaml(key, unusable.example)
-    return _line(section, key)
+    return _line(section, str(rest[0]))
 
 
 def _section(location: Location) -> tuple[type[Section], Location]:
@@ -116,11 +113,9 @@ def _line(section: type[Section], key: str) -> str:
     examples = section.model_fields[name].examples if name in section.model_fields else None
     if name in section.secret_keys_of_section:
         key = f"{name}_file"
-    return _yaml(key, examples[0]) if examples else key
-
-
-def _yaml(key: str, value: Any) -> str:
-    text = yaml.safe_dump(value, default_flow_style=True, width=1000, sort_keys=False)
+    if not examples:
+        return key
+    text = yaml.safe_dump(examples[0], default_flow_style=True, width=1000, sort_keys=False)
     return f"{key}: {text.removesuffix(chr(10)).removesuffix('...').strip()}"
 
 

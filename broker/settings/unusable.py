@@ -1,6 +1,6 @@
 """What a validator raises: why a value cannot be used, in our own words.
 
-It owns the sentence and the example. It never holds the value itself, so that no secret can slip into a report.
+It owns the sentence. It never holds the value itself, so that no secret can slip into a report.
 """
 
 from __future__ import annotations
@@ -11,12 +11,10 @@ class Unusable(ValueError):
 
     Args:
         problem: what is wrong, as the rest of a sentence that begins with the setting's name.
-        example: a value that would be accepted; without it the field's own example is shown.
         key: the key to name instead of the field's, such as `client_secret_file`.
     """
 
-    def __init__(self, problem: str, *, example: object = None, key: str | None = None) -> None:
+    def __init__(self, problem: str, *, key: str | None = None) -> None:
         super().__init__(problem)
         self.problem = problem
-        self.example = example
         self.key = key

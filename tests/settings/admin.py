@@ -1,6 +1,6 @@
 """An admin's folder: secrets in files, and a settings file that is right until a test changes it.
 
-Knows the contract's keys. Knows nothing of how they are read.
+Knows the keys. Knows nothing of how they are read.
 """
 
 import copy

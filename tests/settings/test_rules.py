@@ -1,10 +1,15 @@
 """What is refused, setting by setting, and why."""
 
 from collections.abc import Mapping
+from datetime import date
+from ipaddress import ip_network
+from pathlib import Path
 from typing import Any
 
+import certifi
 import pytest
 
+from broker.settings import Listen
 from broker.settings.public_mail import is_public_mail
 from tests.settings.admin import Admin
 
@@ -67,6 +72,10 @@ def row(path: str, value: Any, then: object, id: str) -> Any:  # noqa: A002
         row(MAIN + "endpoint", "https://127.0.0.1/sso", "must not be on loopback", "loopback"),
         row(MAIN + "endpoint", "https://localhost/sso", "must not be on loopback", "localhost"),
         row(MAIN + "endpoint", "https://[::1]/sso", "must not be on loopback", "IPv6 loopback"),
+        row(MAIN + "endpoint", "https://0.0.0.0/sso", "must not be on loopback", "unspecified address"),
+        row(MAIN + "endpoint", "https://[::ffff:127.0.0.1]/sso", "must not be on loopback", "mapped loopback"),
+        row(MAIN + "endpoint", "https://a.localhost/sso", "must not be on loopback", "below localhost"),
+        row("public_url", "http://0.0.0.0:8000", "must begin with https", "unspecified address"),
         row(MAIN + "endpoint", "https://acme.comm100.com/sso?siteId=1", "neither query nor fragment", "query"),
         row(MAIN + "endpoint", "https://acme.comm100.com/sso#", "neither query nor fragment", "fragment"),
         row(MAIN + "endpoint", "https://a:b@acme.comm100.com/sso", "user name", "user name"),
@@ -94,6 +103,7 @@ def row(path: str, value: Any, then: object, id: str) -> Any:  # noqa: A002
         row(MAIN + "claims", {5: "x"}, "a claim whose name", "number as name"),
         row(MAIN + "claims", ["iss"], "keys with values", "list of names"),
         row(MAIN + "identity_providers", ["entra"], "no identity provider of these settings", "unknown"),
+        row(MAIN + "identity_providers", "okta", "must be a list", "no list"),
         row(MAIN + "identity_providers", [], "an empty list", "empty"),
         row(MAIN + "identity_providers", ["okta", "okta"], "twice", "twice"),
         row(MAIN + "start_url", "http://secure.comm100.io/", "must begin with https", "http"),
@@ -168,9 +178,27 @@ def test_a_value_that_cannot_be_meant_is_refused(admin: Admin, path: str, value:
         row(OKTA + "authorization_parameters", {"prompt": "login"}, {"prompt": "login"}, "prompt"),
         row(OKTA + "signing_algorithms", ["EdDSA", "ES512"], ("EdDSA", "ES512"), "two"),
         row(OKTA + "max_age", 0, 0, "at once"),
-        row(MAIN + "start_url", "https://secure.comm100.io/a?siteId=1#/b", None, "query and fragment"),
-        row(MAIN + "claims", {"x": 1.5, "y": True, "aud": "A"}, None, "kinds"),
-        row("listen", "localhost:80", None, "name"),
+        row(
+            MAIN + "start_url",
+            "https://secure.comm100.io/a?siteId=1#/b",
+            "https://secure.comm100.io/a?siteId=1#/b",
+            "query and fragment",
+        ),
+        row(
+            MAIN + "claims",
+            {"x": 1.5, "y": True, "aud": "A"},
+            {"iss": "jwt server", "aud": "A", "sub": "comm100", "x": 1.5, "y": True},
+            "kinds",
+        ),
+        row("listen", "localhost:80", Listen("localhost", 80), "name"),
+        row("listen", "[::]:8000", Listen("::", 8000), "IPv6"),
+        row("trusted_proxies", ["10.0.0.0/8", "fd00::/8"], (ip_network("10.0.0.0/8"), ip_network("fd00::/8")), "two"),
+        row("trusted_ca_file", certifi.where(), Path(certifi.where()), "bundle"),
+        row("outbound_proxy", "http://proxy.acme.example:3128", "http://proxy.acme.example:3128", "address"),
+        row("support_email", "it-desk@acme.example", "it-desk@acme.example", "address"),
+        row(OKTA + "client_secret_expires", "2027-03-31", date(2027, 3, 31), "text"),
+        row(OKTA + "client_secret_expires", date(2027, 3, 31), date(2027, 3, 31), "date"),
+        row(OKTA + "enabled", False, False, "off"),
     ],
 )
 def test_a_value_that_can_be_meant_is_taken(admin: Admin, path: str, value: Any, read: Any) -> None:
@@ -178,7 +206,7 @@ def test_a_value_that_can_be_meant_is_taken(admin: Admin, path: str, value: Any,
     for step in path.split("__"):
         found = found[step] if isinstance(found, Mapping) else getattr(found, step)
 
-    assert read is None or found == read
+    assert found == read
 
 
 @pytest.mark.parametrize(
@@ -210,6 +238,14 @@ def test_a_domain_belongs_to_one_provider(admin: Admin) -> None:
     assert mistake.path == "identity_providers.entra.email_domains"
     assert "acme.example, which belongs to okta" in mistake.problem
     assert admin.load(tree | {"shared_email_domains": True}).shared_email_domains
+
+
+def test_groups_are_allowed_by_the_claim_that_lists_them(admin: Admin) -> None:
+    tree = admin.settings(
+        identity_providers__okta__allowed_groups=["a"], identity_providers__okta__groups_claim="groups"
+    )
+
+    assert admin.load(tree).identity_providers["okta"].allowed_groups == ("a",)
 
 
 def test_a_public_client_has_no_secret(admin: Admin) -> None:

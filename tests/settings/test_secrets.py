@@ -3,6 +3,7 @@
 import copy
 import logging
 import pickle
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -121,6 +122,16 @@ def test_a_changed_file_is_read_again_at_most_once_a_second(admin: Admin, caplog
         f"{admin.folder / 'file'} changed; the new value is in use"
     ]
     assert new not in caplog.text
+
+
+def test_settings_that_are_loaded_renew_their_secrets(admin: Admin) -> None:
+    settings = admin.load(admin.settings())
+    shared, own = admin.secret("shared-secret"), admin.secret("keys")
+
+    deadline = time.monotonic() + 10
+    while settings.sites["main"].shared_secret.reveal() != shared or settings.secret_keys.reveal() != (own,):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
 
 
 def test_a_secret_is_renewed_by_a_link_put_in_place_of_another(admin: Admin) -> None:

@@ -134,6 +134,13 @@ def test_a_variable_below_a_single_value_is_refused(admin: Admin) -> None:
     assert [mistake.path for mistake in mistakes] == ["BROKER_LISTEN__PORT"]
 
 
+def test_a_variable_that_stands_for_too_many_values_is_refused(admin: Admin) -> None:
+    (mistake,) = admin.refused(admin.settings(), BROKER_TRUSTED_PROXIES="&a [*a]")
+
+    assert mistake.path == "BROKER_TRUSTED_PROXIES"
+    assert "stands for more than" in mistake.problem
+
+
 def test_a_mistake_in_a_variable_names_the_variable(admin: Admin) -> None:
     (mistake,) = admin.refused(admin.settings(), BROKER_SITES__MAIN__DELIVERY="pigeon")
 

@@ -1,0 +1,131 @@
+"""The JSON Schema, the model and the document agree on every key."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+import yaml
+
+from broker.settings import ProviderSettings, Settings, SiteSettings, settings_schema
+from broker.settings.findings import known_keys
+from broker.settings.section import Section
+from tests.settings.admin import RIGHT, Admin
+
+DOCUMENT = (Path(__file__).parents[2] / "docs" / "settings.md").read_text(encoding="utf-8")
+# Two providers, and every key an admin is likely to set.
+WHOLE = """
+public_url: https://sso.acme.example
+secret_keys_file: keys
+listen: 0.0.0.0:8000
+operations_listen: 127.0.0.1:9000
+trusted_proxies: []
+trusted_ca_file: null
+outbound_proxy: null
+shared_email_domains: false
+log_email: hashed
+support_email: null
+sites:
+  main:
+    endpoint: https://acme.comm100.com/AdminWebService/SSO/SSOJWTConsumer.aspx
+    shared_secret_file: shared-secret
+    delivery: endpoint
+    redirect_hosts: [dash11.comm100.io]
+    token_lifetime: 60
+    claims: {iss: jwt server, aud: Comm100, sub: comm100}
+    identity_providers: [okta, entra]
+    start_url: https://secure.comm100.io/signin
+identity_providers:
+  okta:
+    preset: oidc
+    issuer: https://acme.okta.com
+    client_id: 0oa1b2c3
+    client_secret_file: client-secret
+    email_domains: [acme.example]
+    label: Acme Okta
+  entra:
+    preset: oidc
+    issuer: https://login.microsoftonline.com/7a0c/v2.0
+    client_id: abc
+    client_authentication: none
+    email_domains: [acme-eu.example]
+"""
+
+
+def _findings(tree: Any) -> list[str]:
+    validator = jsonschema.Draft202012Validator(settings_schema())
+    return [error.json_path for error in validator.iter_errors(tree)]
+
+
+def test_the_schema_is_one() -> None:
+    jsonschema.Draft202012Validator.check_schema(settings_schema())
+
+
+def test_schema_and_broker_take_a_whole_file(admin: Admin) -> None:
+    assert _findings(yaml.safe_load(WHOLE)) == []
+    assert list(admin.load(WHOLE).identity_providers) == ["okta", "entra"]
+
+
+def test_schema_and_broker_take_the_documents_smallest_file(admin: Admin) -> None:
+    text = re.findall(r"```yaml\n(.*?)```", DOCUMENT, re.DOTALL)[0]
+    in_folder = text.replace("/run/secrets/", "")
+    for name in ("broker-keys", "comm100-main", "acme"):
+        admin.secret(name)
+
+    assert _findings(yaml.safe_load(text)) == []
+    assert list(admin.load(in_folder).sites) == ["main"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "where"),
+    [
+        pytest.param({"lisen": "x"}, "$", id="unknown key"),
+        pytest.param({"sites__main__endpont": "x"}, "$.sites.main", id="unknown key of a site"),
+        pytest.param({"secret_keys": "x"}, "$", id="secret given both ways"),
+        pytest.param({"sites__main__shared_secret_file": None}, "$.sites.main.shared_secret_file", id="no secret"),
+        pytest.param({"sites__Main": {}}, "$.sites", id="id in upper case"),
+        pytest.param({"sites": {}}, "$.sites", id="no site"),
+        pytest.param({"identity_providers__okta__preset": "okta"}, "$.identity_providers.okta.preset", id="preset"),
+        pytest.param(
+            {"identity_providers__okta__client_authentication": "none"},
+            "$.identity_providers.okta",
+            id="secret of a public client",
+        ),
+        pytest.param({"sites__main__token_lifetime": 301}, "$.sites.main.token_lifetime", id="token lifetime"),
+    ],
+)
+def test_the_schema_refuses_what_the_broker_refuses(admin: Admin, changes: dict[str, Any], where: str) -> None:
+    tree = admin.settings(**changes)
+
+    assert where in _findings(tree)
+    assert admin.refused(tree)
+
+
+def test_every_key_of_the_schema_is_described() -> None:
+    schema = settings_schema()
+
+    for section in (schema, *schema["$defs"].values()):
+        assert all(value["description"] for value in section["properties"].values())
+
+
+@pytest.mark.parametrize(
+    ("heading", "section"),
+    [
+        pytest.param("Keys at the top", Settings, id="top"),
+        pytest.param("Keys of a site", SiteSettings, id="site"),
+        pytest.param("Keys of an identity provider", ProviderSettings, id="identity provider"),
+    ],
+)
+def test_the_document_has_a_row_for_every_key_and_no_other(heading: str, section: type[Section]) -> None:
+    part = DOCUMENT.partition(f"## {heading}")[2].partition("\n## ")[0]
+    schema = settings_schema()
+    properties = schema["$defs"].get(section.__name__, schema)["properties"]
+
+    rows = re.findall(r"^\| `(\w+)` \|", part, re.MULTILINE)
+
+    assert sorted(rows) == sorted(known_keys(section)) == sorted(properties)
+
+
+def test_the_right_settings_of_these_tests_are_right() -> None:
+    assert _findings(dict(RIGHT)) == []
