@@ -237,12 +237,14 @@ def surplus(cookies: Sequence[BrowserCookie], newcomer: BrowserCookie) -> list[B
     """Return the oldest cookies that have to go so that a new one fits: by number and by size.
 
     Args:
-        cookies: of the sign-ins under way in this browser.
+        cookies: of the sign-ins under way in this browser, in the order it sent them.
         newcomer: about to be set.
     """
     room = MAX_COOKIE_CHARACTERS - len(newcomer.name) - len(newcomer.value)
     leaving = []
-    for place, cookie in enumerate(sorted(cookies, key=lambda one: one.issued, reverse=True)):
+    # Of those made in the same second, a browser sends the older ones first (RFC 6265, section 5.4).
+    newest_first = sorted(reversed(cookies), key=lambda one: one.issued, reverse=True)
+    for place, cookie in enumerate(newest_first):
         room -= len(cookie.name) + len(cookie.value)
         if place >= MAX_COOKIES - 1 or room < 0:
             leaving.append(cookie)

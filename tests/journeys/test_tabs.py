@@ -1,0 +1,116 @@
+"""Several tabs, the back button, and the same callback twice: what people do with browsers."""
+
+from __future__ import annotations
+
+import pytest
+
+from broker.errors import CookieMissing, TransactionSpent
+from tests.fakes.clock import Clock
+from tests.fakes.world import BROKER, COMM100, ENDPOINT, PAGE, Browser, World, assert_refused, refresh
+
+PAGES = [f"{COMM100}/page/{number}" for number in range(8)]
+
+
+async def finish(browser: Browser, callback: str) -> str:
+    """Open a callback and return the page the person ends on."""
+    return str((await browser.follow(await browser.open(callback))).url)
+
+
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)], ids=["the first tab first", "the second tab first"])
+async def test_two_tabs_both_finish(world: World, order: tuple[int, int]) -> None:
+    async with world.broker() as service:
+        browser = world.browser(service)
+        callbacks = [await browser.to_callback(redirect_url=page) for page in PAGES[:2]]
+        assert len(browser.broker_cookies()) == 2
+        for tab in order:
+            assert await finish(browser, callbacks[tab]) == PAGES[tab]
+    assert [received.refusal for received in world.received] == [None, None]
+    assert browser.broker_cookies() == []
+
+
+@pytest.mark.parametrize("seconds_between", [0, 5], ids=["opened at once", "opened one after the other"])
+async def test_of_six_tabs_the_oldest_starts_again_and_all_finish(
+    world: World, clock: Clock, seconds_between: float
+) -> None:
+    async with world.broker() as service:
+        browser = world.browser(service)
+        callbacks = []
+        for page in PAGES[:6]:
+            callbacks.append(await browser.to_callback(redirect_url=page))
+            clock.advance(seconds_between)
+            assert len(browser.broker_cookies()) <= 5
+        dropped = await browser.open(callbacks[0])
+        assert_refused(dropped, CookieMissing)
+        for page, callback in list(zip(PAGES, callbacks, strict=False))[1:]:
+            assert await finish(browser, callback) == page
+        assert await finish(browser, refresh(dropped) or "") == PAGES[0]
+
+
+@pytest.mark.parametrize(
+    "page",
+    [pytest.param(PAGE, id="short pages"), pytest.param(PAGE + "&" + "aZ9-" * 480, id="long pages")],
+)
+async def test_any_number_of_abandoned_sign_ins_leaves_few_and_small_cookies(
+    world: World, clock: Clock, page: str
+) -> None:
+    async with world.broker() as service:
+        browser = world.browser(service)
+        for number in range(40):
+            await browser.to_callback(redirect_url=f"{page}{number}")
+            clock.advance(number % 3)
+            sent = browser.client.build_request("GET", f"{BROKER}/login").headers["cookie"]
+            assert len(browser.broker_cookies()) <= 5
+            assert len(sent) < 4_096
+
+
+async def test_long_pages_in_several_tabs_displace_each_other_but_the_newest_finishes(world: World) -> None:
+    noise = "".join(f"{number * 7919 % 9973:x}" for number in range(2_000))
+    async with world.broker() as service:
+        browser = world.browser(service)
+        pages = [f"{PAGE}&{tab}{noise[tab * 50 :]}"[:2_048] for tab in range(4)]
+        callbacks = [await browser.to_callback(redirect_url=page) for page in pages]
+        assert len(browser.client.build_request("GET", f"{BROKER}/login").headers["cookie"]) < 4_096
+        assert await finish(browser, callbacks[-1]) == pages[-1]
+
+
+async def test_the_same_callback_twice_asks_the_provider_once(world: World) -> None:
+    """S-03, in a browser that lets go of the cookie."""
+    async with world.broker() as service:
+        browser = world.browser(service)
+        callback = await browser.to_callback(redirect_url=PAGE)
+        assert await finish(browser, callback) == PAGE
+        assert_refused(await browser.open(callback), CookieMissing)
+    assert world.provider.count("/token") == 1
+    assert len(world.received) == 1
+
+
+async def test_the_same_callback_twice_with_its_cookie_asks_the_provider_once(world: World) -> None:
+    """S-03, in a browser that has kept the cookie: two requests on their way at the same time."""
+    async with world.broker() as service:
+        browser, twin = world.browser(service), world.browser(service)
+        callback = await browser.to_callback(redirect_url=PAGE)
+        twin.client.cookies.update(browser.client.cookies)
+        assert await finish(browser, callback) == PAGE
+        second = await twin.open(callback)
+        assert_refused(second, TransactionSpent)
+        assert twin.broker_cookies() == []
+    assert world.provider.count("/token") == 1
+
+
+async def test_the_back_button_signs_the_person_in_anew(world: World) -> None:
+    async with world.broker() as service:
+        browser = world.browser(service)
+        callback = await browser.to_callback(redirect_url=PAGE)
+        await finish(browser, callback)
+        again = await browser.open(callback)
+        assert await finish(browser, refresh(again) or "") == PAGE
+    assert [received.refusal for received in world.received] == [None, None]
+
+
+async def test_going_back_to_login_begins_another_sign_in(world: World) -> None:
+    async with world.broker() as service:
+        browser = world.browser(service)
+        abandoned = await browser.to_callback(redirect_url=PAGES[0])
+        assert await finish(browser, await browser.to_callback(redirect_url=PAGES[1])) == PAGES[1]
+        assert await finish(browser, abandoned) == PAGES[0]
+        assert str(browser.steps[-2].url).startswith(ENDPOINT)
