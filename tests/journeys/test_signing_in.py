@@ -2,35 +2,41 @@
 
 from __future__ import annotations
 
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import httpx
 import jwt
 import pytest
 
-from tests.fakes.clock import START, Clock
-from tests.fakes.world import PAGE, SHARED_SECRET, World
+from broker.errors import RedirectUrlRefused
+from tests.fakes.clock import START
+from tests.fakes.world import BROKER, COMM100, ENDPOINT, PAGE, SHARED_SECRET, World, assert_refused
 
-pytestmark = pytest.mark.anyio
+LONGEST = f"{PAGE}&" + "".join(f"{number:x}~" for number in range(10_000))
+UNCHECKED = {"verify_exp": False, "verify_iat": False, "verify_nbf": False, "verify_aud": False}
+
+
+def claims_of(token: str, secret: str = SHARED_SECRET) -> dict[str, Any]:
+    claims: dict[str, Any] = jwt.decode(token, secret.encode(), ["HS256"], options=UNCHECKED)
+    return claims
 
 
 async def test_a_person_goes_from_comm100_to_the_provider_and_back_signed_in(world: World) -> None:
     async with world.broker() as service:
         browser = world.browser(service)
-        page = await browser.follow(await browser.open("https://acme.comm100.example/signin/sso", site_id="10000"))
+        page = await browser.follow(await browser.open(f"{COMM100}/signin/sso", site_id="10000"))
     assert page.status_code == 200
     assert "Ada Lovelace" in page.text
     assert "ada@acme.example" in page.text
     assert world.received[0].refusal is None
 
 
-async def test_the_token_is_exactly_what_comm100_documents(world: World, clock: Clock) -> None:
+async def test_the_token_is_exactly_what_comm100_documents(world: World) -> None:
     async with world.broker() as service:
         await world.browser(service).sign_in(redirect_url=PAGE)
     token = dict(world.received[0].parameters)["jwt"]
-    claims = jwt.decode(
-        token,
-        SHARED_SECRET.encode(),
-        ["HS256"],
-        options={"verify_exp": False, "verify_iat": False, "verify_nbf": False, "verify_aud": False},
-    )
+    claims = claims_of(token)
     assert jwt.get_unverified_header(token) == {"alg": "HS256", "typ": "JWT"}
     assert len(claims.pop("jti")) >= 16
     assert claims == {
@@ -43,3 +49,115 @@ async def test_the_token_is_exactly_what_comm100_documents(world: World, clock: 
         "email": "ada@acme.example",
         "name": "Ada Lovelace",
     }
+
+
+async def test_the_person_returns_to_the_very_page_comm100_named(world: World) -> None:
+    async with world.broker() as service:
+        page = await world.browser(service).sign_in(redirect_url=PAGE)
+    assert str(page.url) == PAGE
+    assert [name for name, _ in world.received[0].parameters] == ["jwt", "redirect_url"]
+    assert world.received[0].referer is None
+
+
+@pytest.mark.parametrize(
+    "parameters",
+    [pytest.param({}, id="no redirect_url"), pytest.param({"redirect_url": ""}, id="an empty redirect_url")],
+)
+@pytest.mark.parametrize("delivery", ["endpoint", "append"])
+async def test_without_a_redirect_url_the_endpoint_gets_the_token_alone(
+    world: World, parameters: dict[str, str], delivery: str
+) -> None:
+    world.settings["sites"]["main"]["delivery"] = delivery
+    async with world.broker() as service:
+        browser = world.browser(service)
+        page = await browser.sign_in(**parameters)
+    assert page.status_code == 200
+    assert [name for name, _ in world.received[0].parameters] == ["jwt"]
+    assert world.received[0].refusal is None
+
+
+async def test_calling_twice_gives_two_tokens_with_ids_of_their_own(world: World) -> None:
+    async with world.broker() as service:
+        browser = world.browser(service)
+        await browser.sign_in()
+        await browser.sign_in()
+    first, second = (claims_of(dict(one.parameters)["jwt"]) for one in world.received)
+    assert first.pop("jti") != second.pop("jti")
+    assert first == second
+
+
+@pytest.mark.parametrize(
+    ("redirect_url", "arrives"),
+    [
+        pytest.param(ENDPOINT, f"{ENDPOINT}?jwt=", id="the bare endpoint"),
+        pytest.param(f"{ENDPOINT}?", f"{ENDPOINT}?jwt=", id="an empty query"),
+        pytest.param(f"{ENDPOINT}?a=%2f&b=+%2B", f"{ENDPOINT}?a=%2f&b=+%2B&jwt=", id="a query, byte for byte"),
+        pytest.param(f"{ENDPOINT}?a&&", f"{ENDPOINT}?a&&jwt=", id="a query that ends with a separator"),
+        pytest.param(f"{ENDPOINT}?page=x#top", f"{ENDPOINT}?page=x&jwt=", id="a fragment, which stays behind"),
+    ],
+)
+async def test_in_append_delivery_the_token_joins_the_redirect_url(
+    world: World, redirect_url: str, arrives: str
+) -> None:
+    world.settings["sites"]["main"]["delivery"] = "append"
+    async with world.broker() as service:
+        browser = world.browser(service)
+        callback = await browser.open(await browser.to_callback(redirect_url=redirect_url))
+    location, hash_mark, fragment = callback.headers["location"].partition("#")
+    token = location.removeprefix(arrives)
+    assert callback.status_code == 303
+    assert location.startswith(arrives)
+    assert claims_of(token)["email"] == "ada@acme.example"
+    assert hash_mark + fragment == redirect_url[len(redirect_url.partition("#")[0]) :]
+
+
+async def test_comm100_lets_a_person_in_by_append_delivery(world: World) -> None:
+    world.settings["sites"]["main"]["delivery"] = "append"
+    async with world.broker() as service:
+        page = await world.browser(service).sign_in(redirect_url=f"{ENDPOINT}?page=%2Fagentconsole")
+    assert [name for name, _ in world.received[0].parameters] == ["page", "jwt"]
+    assert world.received[0].refusal is None
+    assert "Ada Lovelace" in page.text
+
+
+@pytest.mark.parametrize("length", [len(PAGE) + 1, 500, 900, 1_200, 2_048])
+async def test_a_long_redirect_url_arrives_intact_by_a_short_address(world: World, length: int) -> None:
+    wanted = LONGEST[:length]
+    async with world.broker() as service:
+        browser = world.browser(service)
+        departure = await browser.open(f"{BROKER}/login", redirect_url=wanted)
+        callback = await browser.follow(departure, until=ENDPOINT)
+        cookies = callback.request.headers["cookie"]
+    address = departure.headers["location"]
+    delivered = parse_qs(urlsplit(callback.headers["location"]).query)
+    assert delivered["redirect_url"] == [wanted]
+    assert len(parse_qs(urlsplit(address).query)["state"][0]) <= 1_000
+    assert len(address) < 1_800  # AADSTS90015
+    assert len(cookies) < 4_096
+
+
+async def test_a_redirect_url_longer_than_2048_characters_is_refused(world: World) -> None:
+    async with world.broker() as service:
+        browser = world.browser(service)
+        assert_refused(await browser.open(f"{BROKER}/login", redirect_url=LONGEST[:2_049]), RedirectUrlRefused)
+    assert not browser.broker_cookies()
+
+
+async def test_every_redirect_is_a_303_without_a_body(world: World) -> None:
+    async with world.broker() as service:
+        browser = world.browser(service)
+        await browser.sign_in(redirect_url=PAGE)
+    ours: list[httpx.Response] = [step for step in browser.steps if step.url.host == urlsplit(BROKER).hostname]
+    assert [step.status_code for step in ours] == [303, 303]
+    assert [step.content for step in ours] == [b"", b""]
+    assert [step.headers["cache-control"] for step in ours] == ["no-store", "no-store"]
+    assert [step.headers["referrer-policy"] for step in ours] == ["no-referrer", "no-referrer"]
+
+
+async def test_once_warm_a_sign_in_costs_the_provider_two_requests(world: World) -> None:
+    async with world.broker() as service:
+        browser = world.browser(service)
+        await browser.sign_in()
+        world.provider.requests.clear()
+        await browser.sign_in()
+    assert world.provider.requests == ["/authorize", "/token", "/userinfo"]  # the first is the browser's own

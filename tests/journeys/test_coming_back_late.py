@@ -1,0 +1,164 @@
+"""A sign-in that was lost on the way starts again by itself once, and then only when the person wants to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+
+from broker.errors import CookieMissing, StateInvalid, TransactionError, TransactionExpired
+from tests.fakes.clock import Clock
+from tests.fakes.world import BROKER, PAGE, Browser, World, assert_refused, refresh, start_again
+
+Loss = Callable[[Browser, Clock], None]
+
+
+def lose_time(_browser: Browser, clock: Clock) -> None:
+    clock.advance(601)
+
+
+def lose_cookies(browser: Browser, _clock: Clock) -> None:
+    browser.forget_cookies()
+
+
+def lose_both(browser: Browser, clock: Clock) -> None:
+    """As a browser does: it drops the cookie after ten minutes by itself."""
+    lose_time(browser, clock)
+    lose_cookies(browser, clock)
+
+
+lost = pytest.mark.parametrize(
+    ("lose", "error"),
+    [
+        pytest.param(lose_time, TransactionExpired, id="came back after ten minutes"),
+        pytest.param(lose_both, TransactionExpired, id="came back after ten minutes without the cookie"),
+        pytest.param(lose_cookies, CookieMissing, id="lost the cookie"),
+    ],
+)
+
+
+@lost
+@pytest.mark.parametrize("page", [pytest.param(PAGE, id="with a page to go to"), pytest.param(None, id="with none")])
+async def test_a_lost_sign_in_starts_again_by_itself(
+    world: World, clock: Clock, lose: Loss, error: type[TransactionError], page: str | None
+) -> None:
+    """S-04."""
+    parameters = {} if page is None else {"redirect_url": page}
+    async with world.broker() as service:
+        browser = world.browser(service)
+        callback = await browser.to_callback(**parameters)
+        lose(browser, clock)
+        answer = await browser.open(callback)
+        assert_refused(answer, error)
+        assert world.provider.count("/token") == 0
+        assert browser.broker_cookies() == []
+        restart = refresh(answer) or ""
+        assert restart == start_again(answer)
+        assert restart.startswith(f"{BROKER}/login/main?")
+        assert parse_qs(urlsplit(restart).query).get("redirect_url") == (None if page is None else [page])
+        await browser.follow(await browser.open(restart))
+    assert [received.refusal for received in world.received] == [None]
+    assert dict(world.received[0].parameters).get("redirect_url") == page
+
+
+@lost
+async def test_a_sign_in_lost_twice_offers_a_button_alone_and_the_button_works(
+    world: World, clock: Clock, lose: Loss, error: type[TransactionError]
+) -> None:
+    async with world.broker() as service:
+        browser = world.browser(service)
+        callback = await browser.to_callback(redirect_url=PAGE)
+        lose(browser, clock)
+        departure = await browser.open(refresh(await browser.open(callback)) or "")
+        callback = (await browser.follow(departure, until=f"{BROKER}/callback")).headers["location"]
+        lose(browser, clock)
+        answer = await browser.open(callback)
+        assert_refused(answer, error)
+        assert refresh(answer) is None
+        page = await browser.follow(await browser.open(start_again(answer) or ""))
+    assert str(page.url) == PAGE
+
+
+async def test_a_browser_without_cookies_is_never_sent_round_in_circles(world: World) -> None:
+    async with world.broker() as service:
+        browser = world.browser(service)
+        address: str | None = f"{BROKER}/login"
+        rounds = 0
+        while address is not None:
+            callback = (await browser.follow(await browser.open(address), until=f"{BROKER}/callback")).headers[
+                "location"
+            ]
+            browser.forget_cookies()
+            address = refresh(await browser.open(callback))
+            rounds += 1
+    assert rounds == 2
+    assert world.provider.count("/token") == 0
+
+
+@pytest.mark.parametrize("age", [0, 599, 600], ids=lambda age: f"after {age} seconds")
+async def test_a_sign_in_finishes_within_ten_minutes(world: World, clock: Clock, age: int) -> None:
+    async with world.broker() as service:
+        browser = world.browser(service)
+        callback = await browser.to_callback(redirect_url=PAGE)
+        clock.advance(age)
+        page = await browser.follow(await browser.open(callback))
+    assert str(page.url) == PAGE
+
+
+async def test_another_browser_cannot_finish_a_sign_in(world: World) -> None:
+    """S-02."""
+    async with world.broker() as service:
+        victim, attacker = world.browser(service), world.browser(service)
+        callback = await attacker.to_callback(redirect_url=PAGE)
+        assert_refused(await victim.open(callback), CookieMissing)
+    assert world.provider.count("/token") == 0
+    assert world.provider.count("/userinfo") == 0
+
+
+async def test_another_browser_with_a_sign_in_of_its_own_cannot_finish_it_either(world: World) -> None:
+    """S-02."""
+    async with world.broker() as service:
+        victim, attacker = world.browser(service), world.browser(service)
+        own = await victim.to_callback(redirect_url=PAGE)
+        assert_refused(await victim.open(await attacker.to_callback()), CookieMissing)
+        page = await victim.follow(await victim.open(own))
+    assert str(page.url) == PAGE
+    assert world.provider.count("/token") == 1
+
+
+async def test_a_long_redirect_url_survives_a_late_return_while_the_cookie_is_there(world: World, clock: Clock) -> None:
+    page = f"{PAGE}&{'xY7_' * 450}{'%2F' * 20}"
+    async with world.broker() as service:
+        browser = world.browser(service)
+        callback = await browser.to_callback(redirect_url=page)
+        clock.advance(601)
+        answer = await browser.open(callback)
+        end = await browser.follow(await browser.open(refresh(answer) or ""))
+    assert str(end.url) == page
+
+
+async def test_the_restart_address_is_percent_encoded_throughout(world: World, clock: Clock) -> None:
+    """S-04, S-54: a page with every sign that means something in HTML, in a header or in a query."""
+    page = f"{PAGE}&a='<b>\"&amp;;,url=//evil.example%0d%0aSet-Cookie:x=1#f?=+"
+    async with world.broker() as service:
+        browser = world.browser(service)
+        callback = await browser.to_callback(redirect_url=page)
+        clock.advance(601)
+        answer = await browser.open(callback)
+    restart = refresh(answer) or ""
+    query = urlsplit(restart).query
+    assert set(query) <= set("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789%&=-._~+")
+    assert parse_qs(query)["redirect_url"] == [page]
+    assert answer.headers.get_list("refresh") == [f"1;url={restart}"]
+    assert start_again(answer) == restart
+    assert page not in answer.text
+
+
+async def test_a_state_nobody_sealed_leads_back_to_the_start_without_doing_so_itself(world: World) -> None:
+    async with world.broker() as service:
+        browser = world.browser(service)
+        answer = await browser.open(f"{BROKER}/callback/idp", state="made-up", code="made-up")
+    assert_refused(answer, StateInvalid)
+    assert refresh(answer) is None
+    assert start_again(answer) == f"{BROKER}/login"
