@@ -243,7 +243,7 @@ def surplus(cookies: Sequence[BrowserCookie], newcomer: BrowserCookie) -> list[B
     room = MAX_COOKIE_CHARACTERS - len(newcomer.name) - len(newcomer.value)
     leaving = []
     # Of those made in the same second, a browser sends the older ones first (RFC 6265, section 5.4).
-    newest_first = sorted(reversed(cookies), key=lambda one: one.issued, reverse=True)
+    newest_first = sorted(cookies, key=lambda one: one.issued)[::-1]
     for place, cookie in enumerate(newest_first):
         room -= len(cookie.name) + len(cookie.value)
         if place >= MAX_COOKIES - 1 or room < 0:

@@ -8,13 +8,14 @@ from urllib.parse import parse_qs, urlsplit
 import httpx
 import jwt
 import pytest
+from jwt.types import Options
 
 from broker.errors import RedirectUrlRefused
 from tests.fakes.clock import START
 from tests.fakes.world import BROKER, COMM100, ENDPOINT, PAGE, SHARED_SECRET, World, assert_refused
 
 LONGEST = f"{PAGE}&" + "".join(f"{number:x}~" for number in range(10_000))
-UNCHECKED = {"verify_exp": False, "verify_iat": False, "verify_nbf": False, "verify_aud": False}
+UNCHECKED: Options = {"verify_exp": False, "verify_iat": False, "verify_nbf": False, "verify_aud": False}
 
 
 def claims_of(token: str, secret: str = SHARED_SECRET) -> dict[str, Any]:
