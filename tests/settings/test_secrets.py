@@ -188,7 +188,8 @@ def test_the_last_good_secret_stays_when_the_new_one_is_not(
         pytest.param("this-is-just-an-example-of-a-secret!", "placeholder", id="example"),
         pytest.param("secretsecretsecretsecretsecretsecre", "short text repeated", id="secret repeated"),
         pytest.param("x" * 40, "short text repeated", id="one character"),
-        pytest.param("xxxx-xxxx-kT9vQ2aaBBccDDeeFFggHHiiJJ", "placeholder", id="xxxx"),
+        pytest.param("xxxx-xxxx-xxxx-xxxx-xxxx-xxxx-xxxx-xxxx", "short text repeated", id="xxxx-xxxx"),
+        pytest.param("acme-xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx", "placeholder", id="acme-xxxx"),
         pytest.param("<the shared secret of the Control Panel>", "placeholder", id="angle brackets"),
         pytest.param(" kT9vQ2aaBBccDDeeFFggHHiiJJkkLLmmNN", "white space", id="white space"),
         pytest.param("kT9vQ2aaBBccDDeeFFggHHiiJJkkLLmmNN\nkT9v", "control character", id="two lines"),
@@ -201,6 +202,13 @@ def test_a_weak_shared_secret_is_refused(admin: Admin, secret: str, words: str) 
 
     assert mistake.path == "sites.main.shared_secret_file"
     assert words in mistake.problem
+
+
+@pytest.mark.parametrize("piece", ["todo", "TODO", "xXXx", "Demo", "test"])
+def test_a_random_secret_is_taken_whatever_short_word_turns_up_in_it(admin: Admin, piece: str) -> None:
+    admin.secret("shared-secret", f"kT9vQ2aaBBccDDee{piece}FFggHHiiJJkkLLmmNN")
+
+    assert piece in admin.load(admin.settings()).sites["main"].shared_secret.reveal()
 
 
 @pytest.mark.parametrize(
