@@ -1,0 +1,140 @@
+"""The strict reading of JSON, and a provider's words made fit for our log."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import time
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from broker.errors import AnswerUnreadable, UserinfoInvalid
+from broker.oidc.messages import RESPONSE_LIMIT, provider_text, read_json_object, shape, text_member
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        pytest.param(b"", id="nothing"),
+        pytest.param(b"[]", id="an array"),
+        pytest.param(b'"text"', id="a string"),
+        pytest.param(b"null", id="null"),
+        pytest.param(b"<html></html>", id="a web page"),
+        pytest.param(b'{"a": 1} {"b": 2}', id="two objects"),
+        pytest.param(b'{"a": 1', id="broken off"),
+        pytest.param(b'{"a": 1, "a": 2}', id="a member twice"),
+        pytest.param(b'{"a": 1, "\\u0061": 2}', id="a member twice, once escaped"),
+        pytest.param(b'{"deep": [{"a": 1, "a": 2}]}', id="a member twice, further down"),
+        pytest.param(b'{"a": NaN}', id="NaN"),
+        pytest.param(b'{"a": Infinity}', id="Infinity"),
+        pytest.param(b'{"a": -Infinity}', id="minus Infinity"),
+        pytest.param(b'{"a": 1e400}', id="a number beyond a float"),
+        pytest.param(b'{"a": -1e400}', id="a number far below a float"),
+        pytest.param(b'{"a": ' + b"9" * 100_000 + b"}", id="an integer of 100,000 digits"),
+        pytest.param(b'{"a": ' + b"[" * 100_000 + b"]" * 100_000 + b"}", id="100,000 arrays deep"),
+        pytest.param(b'{"a":' * 100_000 + b"1" + b"}" * 100_000, id="100,000 objects deep"),
+        pytest.param(b"[" * 100_000, id="100,000 arrays never closed"),
+        pytest.param(b'{"a": "\xff"}', id="a byte that is no UTF-8"),
+        pytest.param(b'{"a": "\xed\xa0\x80"}', id="a surrogate in UTF-8"),
+        pytest.param(b'{"a": "\xc0\xaf"}', id="an overlong slash"),
+        pytest.param(b"\xef\xbb\xbf{}", id="a byte order mark"),
+        pytest.param('{"a": 1}'.encode("utf-16"), id="UTF-16"),
+        pytest.param('{"a": 1}'.encode("utf-16-le"), id="UTF-16 without a mark"),
+        pytest.param('{"a": 1}'.encode("utf-32"), id="UTF-32"),
+        pytest.param(b'{"a": "\n"}', id="a raw control character"),
+        pytest.param(b"{'a': 1}", id="single quotes"),
+    ],
+)
+def test_what_is_no_plain_json_object_is_refused(body: bytes) -> None:
+    """S-42."""
+    with pytest.raises(AnswerUnreadable):
+        read_json_object(body)
+
+
+_JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
+    max_leaves=20,
+)
+
+
+@settings(deadline=None, max_examples=100)
+@given(st.dictionaries(st.text(), _JSON, max_size=5))
+def test_every_json_object_is_read_as_it_was_written(document: dict[str, object]) -> None:
+    assert read_json_object(json.dumps(document)) == document
+    assert read_json_object(json.dumps(document).encode()) == document
+
+
+@settings(deadline=None, max_examples=200)
+@given(st.binary(max_size=200) | st.text(max_size=200).map(str.encode))
+def test_any_bytes_are_read_or_refused_and_nothing_else(body: bytes) -> None:
+    try:
+        document = read_json_object(body)
+    except AnswerUnreadable:
+        return
+    assert isinstance(document, dict)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        pytest.param(b'{"a":' + b"[" * (RESPONSE_LIMIT - 5), id="arrays"),
+        pytest.param(b'{"a":' + b"1" * (RESPONSE_LIMIT - 6) + b"}", id="digits"),
+        pytest.param(b'{"a":0.' + b"1" * (RESPONSE_LIMIT - 8) + b"}", id="decimal places"),
+        pytest.param(b'{"a":"' + b"\\u0000" * ((RESPONSE_LIMIT - 8) // 6) + b'"}', id="escapes"),
+        pytest.param(b'{"a":[' + b"9" * 4000 + (b"," + b"9" * 4000) * 60 + b"]}", id="many long numbers"),
+    ],
+)
+def test_the_largest_answer_is_read_or_refused_within_a_second(body: bytes) -> None:
+    started = time.perf_counter()
+    with contextlib.suppress(AnswerUnreadable):
+        read_json_object(body)
+    assert time.perf_counter() - started < 1
+
+
+@pytest.mark.parametrize(
+    ("value", "got"),
+    [
+        pytest.param(None, "id_token: nothing", id="null"),
+        pytest.param("", "id_token: an empty string", id="an empty string"),
+        pytest.param(["x"], "id_token: list", id="a list"),
+        pytest.param(True, "id_token: bool", id="true"),
+    ],
+)
+def test_a_member_that_is_no_text_is_refused_without_showing_it(value: object, got: str) -> None:
+    with pytest.raises(UserinfoInvalid) as refusal:
+        text_member({"id_token": value}, "id_token", UserinfoInvalid)
+    assert refusal.value.got == got
+
+
+def test_the_shape_of_a_value_does_not_tell_the_value() -> None:
+    assert [shape(value) for value in (None, "", "secret", 1, {"a": "secret"})] == [
+        "nothing",
+        "an empty string",
+        "str",
+        "int",
+        "dict",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("error", "description", "said"),
+    [
+        pytest.param("access_denied", "Not assigned.", "access_denied: Not assigned.", id="both"),
+        pytest.param("access_denied", None, "access_denied", id="no description"),
+        pytest.param({"a": 1}, ["b"], "", id="neither is text"),
+        pytest.param("x", "code AbCdEfGhIjKlMnOpQrStUvWx unknown", "x: code [left out] unknown", id="a code echoed"),
+        pytest.param(
+            "invalid_client",
+            "Trace ID: 3f2504e0-4f89-11d3-9a0c-0305e82c3301",
+            "invalid_client: Trace ID: 3f2504e0-4f89-11d3-9a0c-0305e82c3301",
+            id="Microsoft's trace id stays",
+        ),
+    ],
+)
+def test_a_providers_words_go_to_the_log_without_what_could_be_a_secret(
+    error: object, description: object, said: str
+) -> None:
+    assert provider_text(error, description) == said

@@ -1,0 +1,225 @@
+"""The discovery document: the members we use are checked, nothing else in it changes anything."""
+
+from __future__ import annotations
+
+import pytest
+
+from broker.errors import (
+    AnswerUnexpected,
+    AnswerUnreadable,
+    BrokerError,
+    MetadataInvalid,
+    MetadataIssuer,
+    ProviderFailing,
+)
+from broker.oidc.messages import DOCUMENT_LIMIT
+from broker.oidc.metadata import ProviderMetadata, build_discovery_request, check_discovery, is_loopback_host
+from tests.oidc.samples import ISSUER, METADATA, answer
+
+DOCUMENT = {
+    "issuer": ISSUER,
+    "authorization_endpoint": f"{ISSUER}/authorize",
+    "token_endpoint": f"{ISSUER}/token",
+    "jwks_uri": f"{ISSUER}/keys",
+    "userinfo_endpoint": f"{ISSUER}/userinfo",
+}
+
+
+def check(changes: dict[str, object], *, allow_loopback: bool = False) -> ProviderMetadata:
+    """Check the honest document with changes; `...` leaves a member out."""
+    document = {name: value for name, value in {**DOCUMENT, **changes}.items() if value is not ...}
+    return check_discovery(answer(document), expected_issuer=ISSUER, allow_loopback=allow_loopback)
+
+
+@pytest.mark.parametrize(
+    ("issuer", "url"),
+    [
+        pytest.param("https://idp.example", "https://idp.example/.well-known/openid-configuration", id="a host"),
+        pytest.param("https://idp.example/", "https://idp.example/.well-known/openid-configuration", id="a slash"),
+        pytest.param(
+            "https://idp.example/t/v2.0", "https://idp.example/t/v2.0/.well-known/openid-configuration", id="a path"
+        ),
+    ],
+)
+def test_the_document_is_asked_for_below_the_issuer(issuer: str, url: str) -> None:
+    request = build_discovery_request(issuer)
+    assert (request.method, request.url, request.limit, request.body) == ("GET", url, DOCUMENT_LIMIT, None)
+
+
+def test_an_honest_document_is_taken() -> None:
+    assert check({}) == METADATA
+
+
+@pytest.mark.parametrize(
+    "issuer",
+    [
+        pytest.param(..., id="missing"),
+        pytest.param(None, id="null"),
+        pytest.param([ISSUER], id="a list"),
+        pytest.param("https://other.example", id="another host"),
+        pytest.param(f"{ISSUER}/", id="a slash more"),
+        pytest.param("https://IDP.example", id="another case"),
+        pytest.param("https://idp.example:443", id="the default port spelled out"),
+        pytest.param("http://idp.example", id="http"),
+        pytest.param(f"{ISSUER}/tenant", id="a path more"),
+        pytest.param(f" {ISSUER}", id="white space"),
+    ],
+)
+def test_another_issuer_is_refused(issuer: object) -> None:
+    """S-40; OpenID Connect Discovery, section 4.3."""
+    with pytest.raises(MetadataIssuer):
+        check({"issuer": issuer})
+
+
+@pytest.mark.parametrize("member", ["authorization_endpoint", "token_endpoint", "jwks_uri"])
+@pytest.mark.parametrize(
+    "value",
+    [
+        pytest.param(..., id="missing"),
+        pytest.param(None, id="null"),
+        pytest.param("", id="empty"),
+        pytest.param(7, id="a number"),
+        pytest.param([f"{ISSUER}/x"], id="a list"),
+        pytest.param({"url": f"{ISSUER}/x"}, id="an object"),
+    ],
+)
+def test_a_member_we_need_must_be_a_text(member: str, value: object) -> None:
+    """S-40."""
+    with pytest.raises(MetadataInvalid):
+        check({member: value})
+
+
+@pytest.mark.parametrize(
+    "member",
+    ["authorization_endpoint", "token_endpoint", "jwks_uri", "userinfo_endpoint", "end_session_endpoint"],
+)
+@pytest.mark.parametrize(
+    "url",
+    [
+        pytest.param("http://idp.example/x", id="plain http"),
+        pytest.param("http://127.0.0.1/x", id="http on loopback"),
+        pytest.param("ftp://idp.example/x", id="another scheme"),
+        pytest.param("javascript:alert(1)", id="a script"),
+        pytest.param("data:text/html,x", id="a data address"),
+        pytest.param("/token", id="a path alone"),
+        pytest.param("//idp.example/x", id="no scheme"),
+        pytest.param("https:///x", id="no host"),
+        pytest.param("https://ada:pw@idp.example/x", id="credentials"),
+        pytest.param("https://@idp.example/x", id="empty credentials"),
+        pytest.param("https://idp.example/x#y", id="a fragment"),
+        pytest.param("https://idp.example/x#", id="an empty fragment"),
+        pytest.param("https://idp.example\\@evil.example/x", id="a backslash"),
+        pytest.param("https://idp.example/x y", id="a space"),
+        pytest.param("https://idp.example/x\r\nHost: evil", id="a line break"),
+        pytest.param("https://idp.example/\x00", id="a NUL"),
+        pytest.param("https://idp.exämple/x", id="no ASCII"),
+        pytest.param("https://idp.example:99999/x", id="no port"),
+        pytest.param("https://[::1/x", id="half a bracket"),
+        pytest.param("https://idp.example/" + "x" * 2048, id="too long"),
+    ],
+)
+def test_an_endpoint_that_is_no_plain_https_address_is_refused(member: str, url: str) -> None:
+    """S-40, S-41."""
+    with pytest.raises(MetadataInvalid):
+        check({member: url})
+
+
+@pytest.mark.parametrize("member", ["userinfo_endpoint", "end_session_endpoint"])
+@pytest.mark.parametrize("value", [pytest.param(..., id="missing"), pytest.param(None, id="null")])
+def test_an_endpoint_we_can_do_without_may_be_missing(member: str, value: object) -> None:
+    assert getattr(check({member: value}), member) is None
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.8.9.1", "localhost", "[::1]"])
+def test_plain_http_is_for_loopback_in_development_alone(host: str) -> None:
+    url = f"http://{host}:8080/token"
+    assert check({"token_endpoint": url}, allow_loopback=True).token_endpoint == url
+    with pytest.raises(MetadataInvalid):
+        check({"token_endpoint": url}, allow_loopback=False)
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        pytest.param("127.0.0.1.evil.example", id="a name that begins like one"),
+        pytest.param("localhost.evil.example", id="a name that begins with localhost"),
+        pytest.param("10.0.0.1", id="a private address"),
+        pytest.param("idp.example", id="a public name"),
+        pytest.param("0.0.0.0", id="any address"),
+    ],
+)
+def test_plain_http_elsewhere_is_refused_in_development_too(host: str) -> None:
+    assert not is_loopback_host(host)
+    with pytest.raises(MetadataInvalid):
+        check({"token_endpoint": f"http://{host}/token"}, allow_loopback=True)
+
+
+def test_endpoints_may_be_on_other_hosts() -> None:
+    """Google and Entra spread theirs over several."""
+    url = "https://graph.other.example/oidc/userinfo?v=1"
+    assert check({"userinfo_endpoint": url}).userinfo_endpoint == url
+
+
+@pytest.mark.parametrize(
+    ("value", "announced"),
+    [
+        pytest.param(..., False, id="missing"),
+        pytest.param(None, False, id="null"),
+        pytest.param(False, False, id="false"),
+        pytest.param(True, True, id="true"),
+    ],
+)
+def test_the_announcement_of_iss_is_read(value: object, announced: bool) -> None:
+    assert check({"authorization_response_iss_parameter_supported": value}).announces_iss is announced
+
+
+@pytest.mark.parametrize(
+    "value", [pytest.param("true", id="text"), pytest.param(1, id="one"), pytest.param([], id="[]")]
+)
+def test_an_announcement_of_another_type_is_refused(value: object) -> None:
+    with pytest.raises(MetadataInvalid):
+        check({"authorization_response_iss_parameter_supported": value})
+
+
+def test_nothing_else_in_the_document_changes_anything() -> None:
+    """S-40: neither TLS, PKCE, algorithms nor client authentication are the document's to choose."""
+    noise: dict[str, object] = {
+        "verify": False,
+        "tls_client_certificate_bound_access_tokens": True,
+        "code_challenge_methods_supported": ["plain"],
+        "id_token_signing_alg_values_supported": ["none", "HS256"],
+        "token_endpoint_auth_methods_supported": ["none"],
+        "response_types_supported": 5,
+        "mtls_endpoint_aliases": {"token_endpoint": "https://evil.example/token"},
+        "client_kwargs": {"code_challenge_method": None},
+        "jwks": {"keys": []},
+    }
+    assert check(noise) == METADATA
+
+
+@pytest.mark.parametrize(
+    ("status", "error"),
+    [
+        pytest.param(201, AnswerUnexpected, id="created"),
+        pytest.param(204, AnswerUnexpected, id="no content"),
+        pytest.param(302, AnswerUnexpected, id="a redirect"),
+        pytest.param(404, AnswerUnexpected, id="not found"),
+        pytest.param(429, ProviderFailing, id="too many requests"),
+        pytest.param(500, ProviderFailing, id="a server error"),
+        pytest.param(503, ProviderFailing, id="unavailable"),
+    ],
+)
+def test_another_status_than_200_is_refused(status: int, error: type[BrokerError]) -> None:
+    with pytest.raises(error):
+        check_discovery(answer(DOCUMENT, status), expected_issuer=ISSUER, allow_loopback=False)
+
+
+def test_how_long_the_provider_wants_us_to_wait_is_kept() -> None:
+    with pytest.raises(ProviderFailing) as failure:
+        check_discovery(answer(DOCUMENT, 429, retry_after=7), expected_issuer=ISSUER, allow_loopback=False)
+    assert failure.value.retry_after == 7
+
+
+def test_a_document_that_is_no_json_object_is_refused() -> None:
+    with pytest.raises(AnswerUnreadable):
+        check_discovery(answer(b"<html>"), expected_issuer=ISSUER, allow_loopback=False)
