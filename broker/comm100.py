@@ -25,6 +25,7 @@ MAX_TOKEN_LIFETIME = 300  # seconds
 # that there is nothing two parsers could read differently. The host ends at the first / ? # or the end.
 _REDIRECT_URL = re.compile(r"https://(?P<host>[A-Za-z0-9.-]+)(?::443)?(?P<path>/[!-\[\]-~]*)?(?:[?#][!-\[\]-~]*)?")
 _VISIBLE = re.compile(r"[!-\[\]-~]+")
+_CODE_UNIT = re.compile(r"%u([0-9a-f]{4})", re.IGNORECASE)
 
 Claim = str | int | float | bool
 
@@ -127,7 +128,8 @@ def build_delivery_url(token: str, redirect_url: str | None, site: Site) -> str:
     if site.delivery == "endpoint":
         return f"{site.endpoint}?jwt={token}&redirect_url={quote(redirect_url, safe='')}"
     address, hash_mark, fragment = redirect_url.partition("#")
-    separator = "" if address.endswith(("?", "&")) else "&" if "?" in address else "?"
+    _, question_mark, query = address.partition("?")
+    separator = "?" if not question_mark else "" if query == "" or query.endswith("&") else "&"
     return f"{address}{separator}jwt={token}{hash_mark}{fragment}"
 
 
@@ -150,5 +152,8 @@ def _check_token_destination(url: str, endpoint: str) -> None:
 
 
 def _fully_decoded(text: str) -> str:
-    decoded = unquote_plus(text)
-    return text if decoded == text else _fully_decoded(decoded)
+    """Decode until nothing is left to decode; `%uXXXX` is ASP.NET's own spelling, and the endpoint runs on ASP.NET."""
+    decoded = ""
+    while decoded != text:
+        decoded, text = text, _CODE_UNIT.sub(lambda unit: chr(int(unit[1], 16)), unquote_plus(text))
+    return text

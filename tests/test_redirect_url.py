@@ -1,0 +1,292 @@
+"""Which redirect_url is an address of the site's Comm100: what two parsers could read differently is refused."""
+
+from __future__ import annotations
+
+from typing import Literal
+from urllib.parse import parse_qsl, quote
+
+import pytest
+from ada_url import URL
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from broker.comm100 import MAX_REDIRECT_URL_CHARACTERS, Site, build_delivery_url, check_redirect_url
+from broker.errors import RedirectUrlRefused
+
+HOST = "acme.comm100.com"
+ENDPOINT = f"https://{HOST}/AdminWebService/SSO/SSOJWTConsumer.aspx"
+HOSTS = {HOST, "dash11.comm100.io"}
+
+
+def site(
+    delivery: Literal["endpoint", "append"] = "endpoint", *, endpoint: str = ENDPOINT, on_loopback: bool = False
+) -> Site:
+    return Site(
+        id="main",
+        endpoint=endpoint,
+        shared_secret=lambda: "s" * 40,
+        delivery=delivery,
+        redirect_hosts=frozenset({"dash11.comm100.io"}),
+        token_lifetime=60,
+        claims={},
+        provider_ids=("idp",),
+        start_url=None,
+        on_loopback=on_loopback,
+    )
+
+
+def is_accepted(url: str, at: Site) -> bool:
+    try:
+        return check_redirect_url(url, at) == url
+    except RedirectUrlRefused:
+        return False
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        pytest.param(f"https://{HOST}", id="the endpoint's host alone"),
+        pytest.param(f"https://{HOST}/", id="with a slash"),
+        pytest.param("https://dash11.comm100.io/agent/console", id="a listed host"),
+        pytest.param("https://DASH11.Comm100.IO/agent", id="a host in upper case"),
+        pytest.param(f"https://{HOST}:443/agent", id="the default port spelt out"),
+        pytest.param(f"https://{HOST}?queue=vip", id="a query without a path"),
+        pytest.param(f"https://{HOST}#/home", id="a fragment without a path"),
+        pytest.param(f"https://{HOST}/a?to=https://evil.example/@b#//evil.example", id="other addresses inside"),
+        pytest.param(f"https://{HOST}//evil.example", id="two slashes in the path"),
+        pytest.param(f"https://{HOST}/..;/%2e%2e/%5c", id="dots and encoded backslashes in the path"),
+        pytest.param(f"https://{HOST}/{'a' * (MAX_REDIRECT_URL_CHARACTERS - 9 - len(HOST))}", id="the longest"),
+    ],
+)
+def test_an_address_of_this_comm100_is_taken_as_it_came(url: str) -> None:
+    assert check_redirect_url(url, site()) == url
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        pytest.param("", id="nothing"),
+        pytest.param("https://evil.example/", id="another host"),
+        pytest.param(f"https://evil.{HOST}/", id="a host below ours"),
+        pytest.param("https://comm100.com/", id="a host above ours"),
+        pytest.param(f"https://{HOST}.evil.example/", id="our host as a prefix"),
+        pytest.param(f"https://evil{HOST}/", id="our host as a suffix"),
+        pytest.param(f"https://{HOST}./", id="a trailing dot"),
+        pytest.param(f"https://{HOST}..evil.example/", id="two dots"),
+        pytest.param(f"http://{HOST}/", id="http"),
+        pytest.param(f"HTTPS://{HOST}/", id="a scheme in upper case"),
+        pytest.param(f"hTTps://{HOST}/", id="a scheme in mixed case"),
+        pytest.param(f"https:/{HOST}/", id="one slash"),
+        pytest.param(f"https:{HOST}/", id="no slash"),
+        pytest.param(f"https:///{HOST}/", id="three slashes"),
+        pytest.param(f"//{HOST}/", id="no scheme"),
+        pytest.param("/agent", id="a path alone"),
+        pytest.param("javascript:alert(1)//https://" + HOST, id="javascript"),
+        pytest.param("data:text/html,hello", id="data"),
+        pytest.param(f"view-source:https://{HOST}/", id="a scheme around it"),
+        pytest.param(f"https://evil.example@{HOST}/", id="userinfo"),
+        pytest.param(f"https://{HOST}@evil.example/", id="our host as userinfo"),
+        pytest.param(f"https://{HOST}:443@evil.example/", id="our host and port as userinfo"),
+        pytest.param(f"https://@{HOST}/", id="an empty userinfo"),
+        pytest.param(f"https://{HOST}%40evil.example/", id="an encoded @"),
+        pytest.param(f"https://{HOST}\\@evil.example/", id="a backslash before @"),
+        pytest.param(f"https://evil.example\\@{HOST}/", id="a backslash behind another host"),
+        pytest.param(f"https://evil.example\\.{HOST}/", id="a backslash inside the host"),
+        pytest.param(f"https:\\\\{HOST}/", id="backslashes for slashes"),
+        pytest.param(f"https://{HOST}/a\\b", id="a backslash in the path"),
+        pytest.param(f"https://{HOST}/?a=\\b", id="a backslash in the query"),
+        pytest.param(f"https://{HOST}/#\\b", id="a backslash in the fragment"),
+        pytest.param(f"https://evil.example#@{HOST}/", id="our host in the fragment"),
+        pytest.param(f"https://evil.example?@{HOST}/", id="our host in the query"),
+        pytest.param(f"https://evil.example/@{HOST}/", id="our host in the path"),
+        pytest.param(f"https://evil.example;@{HOST}/", id="a semicolon"),
+        pytest.param("https://%61cme.comm100.com/", id="a percent-encoded host"),
+        pytest.param("https://acme%2ecomm100.com/", id="a percent-encoded dot"),
+        pytest.param(f"https://{HOST}%00.evil.example/", id="an encoded NUL"),
+        pytest.param(f"https://{HOST}%2f.evil.example/", id="an encoded slash"),
+        pytest.param(f"https://{HOST}:8443/", id="another port"),
+        pytest.param(f"https://{HOST}:80/", id="the port of http"),
+        pytest.param(f"https://{HOST}:/", id="an empty port"),
+        pytest.param(f"https://{HOST}:0443/", id="a port with a zero before it"),
+        pytest.param(f"https://{HOST}:4430/", id="a port that begins like ours"),
+        pytest.param(f"https://{HOST}:443:443/", id="two ports"),
+        pytest.param("https://[::1]/", id="an IPv6 address"),
+        pytest.param(f"https://[{HOST}]/", id="our host in brackets"),
+        pytest.param(f"https://[::1]{HOST}/", id="our host behind brackets"),
+        pytest.param("https://127.0.0.1/", id="an IPv4 address"),
+        pytest.param("https://2130706433/", id="an IPv4 address as one number"),
+        pytest.param("https:///evil.example", id="an empty host"),
+        pytest.param(f" https://{HOST}/", id="a space before"),
+        pytest.param(f"https://{HOST}/ ", id="a space behind"),
+        pytest.param(f"https://{HOST} /", id="a space behind the host"),
+        pytest.param(f"\thttps://{HOST}/", id="a tab before"),
+        pytest.param(f"ht\ttps://{HOST}/", id="a tab in the scheme"),
+        pytest.param("https://acme\t.comm100.com/", id="a tab in the host"),
+        pytest.param(f"https://{HOST}\n.evil.example/", id="a line feed in the host"),
+        pytest.param(f"https://{HOST}/\n", id="a line feed at the end"),
+        pytest.param(f"https://{HOST}\n", id="a line feed behind the host"),
+        pytest.param(f"https://{HOST}/\r\nSet-Cookie: a=b", id="CR LF"),
+        pytest.param(f"https://{HOST}/\x00", id="a NUL"),
+        pytest.param(f"https://{HOST}/\x7f", id="a DEL"),
+        pytest.param(f"https://{HOST}/\x85", id="a C1 control"),
+        pytest.param(f"https://{HOST}/ä", id="a letter beyond ASCII in the path"),
+        pytest.param("https://ⓐcme.comm100.com/", id="a letter that browsers turn into a"),
+        pytest.param("https://\u0430cme.comm100.com/", id="a letter that looks like a"),
+        pytest.param("https://acme。comm100.com/", id="a full stop of another script"),
+        pytest.param("https://acme.comm100.com\uff0fevil.example/", id="a slash of another script"),
+        pytest.param("https://acme.comm100.com\u00ad/", id="a soft hyphen"),
+        pytest.param("https://acme.comm100.com\ud800/", id="half of a surrogate pair"),
+        pytest.param(f"https://{HOST}/{'a' * (MAX_REDIRECT_URL_CHARACTERS - 8 - len(HOST))}", id="one too long"),
+        pytest.param("https://" + "a" * 100_000, id="far too long"),
+    ],
+)
+@pytest.mark.parametrize("on_loopback", [False, True], ids=["in production", "in development"])
+def test_any_other_is_refused(url: str, on_loopback: bool) -> None:
+    with pytest.raises(RedirectUrlRefused) as refusal:
+        check_redirect_url(url, site(on_loopback=on_loopback))
+    assert refusal.value.code == "redirect_url_refused"
+    assert refusal.value.status == 400
+
+
+ON_LOOPBACK = "http://127.0.0.1:8403/AdminWebService/SSO/SSOJWTConsumer.aspx"
+
+
+@pytest.mark.parametrize(
+    ("url", "accepted"),
+    [
+        pytest.param("http://127.0.0.1:8403", True, id="its origin alone"),
+        pytest.param("http://127.0.0.1:8403/agent?a=b#c", True, id="a page of it"),
+        pytest.param("http://127.0.0.1:84030/", False, id="a port that begins like it"),
+        pytest.param("http://127.0.0.1:8403@evil.example/", False, id="it as userinfo"),
+        pytest.param("http://127.0.0.1:8403.evil.example/", False, id="it as a prefix"),
+        pytest.param("http://127.0.0.1/", False, id="another port"),
+        pytest.param("https://127.0.0.1:8403/", False, id="https where it has http"),
+        pytest.param("http://localhost:8403/", False, id="another name of it"),
+        pytest.param("http://127.0.0.1:8403/\\", False, id="a backslash"),
+        pytest.param("http://127.0.0.1:8403/ä", False, id="a letter beyond ASCII"),
+        pytest.param("http://127.0.0.1:8403/\n", False, id="a line feed"),
+    ],
+)
+def test_in_development_the_endpoints_own_origin_is_taken_to_the_letter(url: str, accepted: bool) -> None:
+    assert is_accepted(url, site(endpoint=ON_LOOPBACK, on_loopback=True)) is accepted
+    assert not is_accepted(url, site(endpoint=ON_LOOPBACK)), "never in production"
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        pytest.param(f"https://{HOST}/other.aspx", id="another path"),
+        pytest.param(ENDPOINT.lower(), id="the path in another case"),
+        pytest.param(f"{ENDPOINT}/", id="a slash behind"),
+        pytest.param(f"{ENDPOINT};a=b", id="a path parameter"),
+        pytest.param(f"{ENDPOINT}/../SSOJWTConsumer.aspx", id="a way around to the same path"),
+        pytest.param(ENDPOINT.replace("SSO/", "%53SO/"), id="the path in another spelling"),
+        pytest.param(ENDPOINT.replace(HOST, "dash11.comm100.io"), id="a listed host, but not the endpoint's"),
+        pytest.param(ENDPOINT.replace(HOST, HOST.upper()), id="the host in upper case"),
+        pytest.param(ENDPOINT.replace(HOST, f"{HOST}:443"), id="the port spelt out"),
+        pytest.param(f"https://{HOST}/", id="the host alone"),
+    ],
+)
+def test_in_append_delivery_only_the_endpoint_gets_the_token(url: str) -> None:
+    with pytest.raises(RedirectUrlRefused):
+        check_redirect_url(url, site("append"))
+
+
+DEEPLY_ENCODED = "%" + "25" * 980 + "6Awt"
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        pytest.param("jwt=x", id="as it is"),
+        pytest.param("jwt", id="without a value"),
+        pytest.param("jwt=", id="with an empty value"),
+        pytest.param("a=b&jwt=x", id="behind another parameter"),
+        pytest.param("JWT=x", id="in upper case"),
+        pytest.param("jWt=x", id="in mixed case"),
+        pytest.param("%6Awt=x", id="percent-encoded"),
+        pytest.param("%6a%77%74=x", id="percent-encoded whole"),
+        pytest.param("%4aWT=x", id="percent-encoded in upper case"),
+        pytest.param("%256Awt=x", id="encoded twice"),
+        pytest.param("%25256Awt=x", id="encoded three times"),
+        pytest.param(f"{DEEPLY_ENCODED}=x", id="encoded 980 times"),
+        pytest.param("%u006Awt=x", id="encoded as ASP.NET reads it"),
+        pytest.param("%U006Awt=x", id="encoded as ASP.NET reads it, in upper case"),
+        pytest.param("%25u006awt=x", id="encoded as ASP.NET reads it, and once more"),
+        pytest.param("%20jwt=x", id="with a space before"),
+        pytest.param("jwt+=x", id="with a space behind"),
+        pytest.param("a=b;jwt=x", id="behind a semicolon"),
+        pytest.param("a=b&;jwt=x", id="behind both"),
+        pytest.param("&&jwt=x", id="behind two &"),
+    ],
+)
+def test_in_append_delivery_a_jwt_parameter_already_there_is_refused(query: str) -> None:
+    with pytest.raises(RedirectUrlRefused):
+        check_redirect_url(f"{ENDPOINT}?{query}", site("append"))
+
+
+@pytest.mark.parametrize(
+    "behind",
+    ["", "?", "?a=b", "?a=jwt", "?myjwt=x&jwt_id=2", "?a=b%26jwt=x", "#jwt=x", "?a=b#?jwt=x", "?a=%u12&b=%uzzzz"],
+)
+def test_in_append_delivery_another_query_is_taken(behind: str) -> None:
+    assert check_redirect_url(ENDPOINT + behind, site("append")) == ENDPOINT + behind
+
+
+PIECES = st.sampled_from(
+    ["https:", "http:", "/", "//", "\\", "@", ":", "443", "?", "#", ".", "%", "%2e", "%40", "%5c", ";", "[", "]", "\t",
+     "\n", "\r", "\0", " ", "。", "\uff0f", "ⓐ", "ß", "\u00ad", "\ud800", "-", "xn--", "0x7f", "evil.example", HOST,
+     "dash11.comm100.io", "jwt=", "&", "a"]
+)  # fmt: skip
+SEEDS = st.sampled_from([f"https://{HOST}/agent?a=b#c", "https://dash11.comm100.io", f"https://{HOST}:443/", ENDPOINT])
+
+
+@st.composite
+def mutated(draw: st.DrawFn) -> str:
+    """Take a right address and put pieces in, or leave some out, wherever it hurts."""
+    url = draw(SEEDS)
+    for _ in range(draw(st.integers(1, 4))):
+        start = draw(st.integers(0, min(len(url), 40)))
+        stop = start + draw(st.sampled_from([0, 0, 1, 3]))
+        piece = draw(st.one_of(PIECES, st.characters(), st.just("")))
+        url = url[:start] + piece + url[stop:]
+    return url
+
+
+@settings(max_examples=1500, deadline=None)
+@given(url=mutated())
+@example(url="https://acme.comm100.com:443#@evil.example")
+@example(url="https://acme.comm100.com?@evil.example")
+def test_a_browser_sees_the_same_host_in_every_address_accepted(url: str) -> None:
+    for at in (site(), site(on_loopback=True), site(endpoint=ON_LOOPBACK, on_loopback=True)):
+        if is_accepted(url, at):
+            seen = URL(url)
+            assert seen.hostname in HOSTS | {"127.0.0.1"}
+            assert (seen.protocol, seen.port, seen.username, seen.password) == ("https:", "", "", "")
+
+
+@settings(max_examples=600, deadline=None)
+@given(
+    behind=st.lists(
+        st.sampled_from(["?", "#", "&", ";", "=", "jwt", "JWT", "%6A", "wt", "a", "+", "%20", "%3D", "%25", "6a"]),
+        max_size=6,
+    ).map("".join)
+)
+def test_a_token_appended_is_the_only_one_and_goes_to_the_endpoint(behind: str) -> None:
+    url = ENDPOINT + behind
+    if is_accepted(url, site("append")):
+        delivered = URL(build_delivery_url("TOKEN", url, site("append")))
+        assert delivered.origin + delivered.pathname == ENDPOINT
+        found = parse_qsl(delivered.search.removeprefix("?"), keep_blank_values=True)
+        assert [value for name, value in found if name.lower() == "jwt"] == ["TOKEN"]
+        assert delivered.hash == URL(url).hash
+
+
+@settings(max_examples=200, deadline=None)
+@given(path=st.text(st.characters(min_codepoint=0x21, max_codepoint=0x7E, exclude_characters="\\"), max_size=60))
+def test_a_redirect_url_comes_back_whole_out_of_the_endpoints_query(path: str) -> None:
+    url = f"https://{HOST}/{path}"
+    assert is_accepted(url, site())
+    query = build_delivery_url("TOKEN", url, site()).partition("?")[2]
+    assert parse_qsl(query) == [("jwt", "TOKEN"), ("redirect_url", url)]
+    assert quote(url, safe="") in query
