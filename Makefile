@@ -5,8 +5,9 @@ SHELL := /bin/bash
 BIN := .venv/bin
 REAL := tests/providers_real
 ARGS ?=
+SECONDS ?= 20
 
-.PHONY: demo test lint format lock clean prepare
+.PHONY: demo test fuzz lint format lock clean prepare
 .DEFAULT_GOAL := demo
 
 # In the foreground of a terminal the demo gets a process group of its own, so that Ctrl-C ends the demo and does not break off make.
@@ -19,6 +20,10 @@ test: lint prepare $(REAL)/node_modules/.installed
 	@$(BIN)/coverage run -m pytest $(ARGS)
 	@$(BIN)/coverage combine --quiet
 	@$(BIN)/coverage report
+
+# SECONDS for each parser; a crash leaves its input in tests/fuzz/corpus, where `make test` finds it from then on.
+fuzz: .venv/.fuzz
+	@$(BIN)/python -m tests.fuzz.run --seconds $(SECONDS) $(ARGS)
 
 lint: .venv/.test
 	@$(BIN)/ruff check --quiet
@@ -37,6 +42,7 @@ lock: .venv/.test
 	@$(COMPILE) --upgrade --extra demo --group test --output-file requirements-test.lock
 	@$(COMPILE) --constraint requirements-test.lock --extra demo --group build --output-file requirements-demo.lock
 	@$(COMPILE) --constraint requirements-test.lock --output-file requirements.lock
+	@$(COMPILE:pyproject.toml=) --upgrade --group fuzz --output-file requirements-fuzz.lock
 	@cd $(REAL) && PATH="$(CURDIR)/$(BIN):$$PATH" npm update --package-lock-only --loglevel=error
 
 clean:
@@ -59,6 +65,10 @@ INSTALL = $(BIN)/python -m pip install -qq --disable-pip-version-check --no-inpu
 .venv/.demo .venv/.test: .venv/.%: .venv/.made requirements-%.lock pyproject.toml
 	@$(INSTALL) --require-hashes --only-binary=:all: -r requirements-$*.lock
 	@$(INSTALL) --no-deps --no-build-isolation --editable .
+	@touch $@
+
+.venv/.fuzz: .venv/.test requirements-fuzz.lock
+	@$(INSTALL) --require-hashes --only-binary=:all: -r requirements-fuzz.lock
 	@touch $@
 
 prepare: .venv/.test
