@@ -6,6 +6,7 @@ never from a key or a token.
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -132,11 +133,16 @@ def _is_for_signatures(jwk: Mapping[str, Any]) -> bool:
 
 def _key_object(key_type: str, public: dict[str, Any]) -> Key | None:
     try:
-        if key_type == "RSA":
-            rsa = RSAKey.import_key(public)
-            return rsa if MIN_RSA_BITS <= rsa.public_key.key_size <= MAX_RSA_BITS else None
+        if key_type == "RSA":  # measured first: the library only warns of a short one, and would build a long one
+            return RSAKey.import_key(public) if MIN_RSA_BITS <= _bits(public["n"]) <= MAX_RSA_BITS else None
+        if public["crv"] not in _CURVES.values():
+            return None
         elliptic = ECKey.import_key(public) if key_type == "EC" else OKPKey.import_key(public)
         _ = elliptic.public_key  # a point off the curve shows here, not at the first sign-in
     except (JoseError, ValueError, TypeError, KeyError):
         return None
     return elliptic
+
+
+def _bits(number: str) -> int:
+    return int.from_bytes(base64.urlsafe_b64decode(f"{number}==")).bit_length()
