@@ -1,0 +1,309 @@
+"""The sign-in under way: sealed in the state, bound to one browser, kept nowhere."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import re
+import zlib
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from broker.errors import CookieMissing, StateInvalid, StateOfAnotherProvider, TransactionExpired
+from broker.transaction import (
+    CLOCK_LEEWAY,
+    LIFETIME,
+    MAX_COOKIE_CHARACTERS,
+    MAX_COOKIES,
+    MAX_STATE_CHARACTERS,
+    BoundTransaction,
+    BrowserCookie,
+    SealedTransaction,
+    bind,
+    is_cookie_name,
+    open_state,
+    recover_redirect_url,
+    seal,
+    surplus,
+)
+
+KEY = "k1-6f1d0c2b9a8e7f6d5c4b3a2918070605"
+OLDER_KEY = "k0-0f1e2d3c4b5a69788796a5b4c3d2e1f0"
+NOW = 1_800_000_000.0
+SHORT = "https://acme.comm100.com/agent?queue=vip"
+REPETITIVE = f"https://acme.comm100.com/agent?filter={'queue=vip&' * 100}"  # packs well: stays in the state
+LONG = "https://acme.comm100.com/agent?filter=" + hashlib.shake_256(b"long").hexdigest(1000)
+
+
+def begun(redirect_url: str | None = SHORT, *, now: float = NOW, keys: tuple[str, ...] = (KEY,)) -> SealedTransaction:
+    return seal(site="main", provider="idp", redirect_url=redirect_url, restarted=False, now=now, secret_keys=keys)
+
+
+def come_back(
+    sealed: SealedTransaction, cookie_value: str | None, *, keys: tuple[str, ...] = (KEY,), now: float = NOW + 30
+) -> BoundTransaction:
+    return bind(open_state(sealed.state, secret_keys=keys), cookie_value, provider="idp", now=now)
+
+
+def payload_of(state: str) -> dict[str, Any]:
+    """Read what anyone can read of a state: it is signed, not hidden."""
+    packed, _, _ = state.rpartition(".")
+    raw = base64.urlsafe_b64decode(packed.removeprefix(".") + "==")
+    payload: dict[str, Any] = json.loads(zlib.decompress(raw) if packed.startswith(".") else raw)
+    return payload
+
+
+URLS = [
+    pytest.param(None, id="no redirect_url"),
+    pytest.param(SHORT, id="a short redirect_url"),
+    pytest.param(REPETITIVE, id="a redirect_url that packs well"),
+    pytest.param(LONG, id="a redirect_url that goes into the cookie"),
+    pytest.param(
+        "https://acme.comm100.com/" + hashlib.shake_256(b"max").hexdigest(1011), id="the longest redirect_url"
+    ),
+]
+
+
+@pytest.mark.parametrize("redirect_url", URLS)
+@pytest.mark.parametrize("restarted", [False, True], ids=["the first time", "started again"])
+def test_what_was_sealed_comes_back_whole(redirect_url: str | None, restarted: bool) -> None:
+    sealed = seal(
+        site="emea", provider="idp", redirect_url=redirect_url, restarted=restarted, now=NOW, secret_keys=[KEY]
+    )
+    bound = come_back(sealed, sealed.cookie.value)
+    assert bound.transaction == sealed.transaction
+    assert (bound.transaction.site, bound.transaction.redirect_url) == ("emea", redirect_url)
+    assert bound.transaction.restarted is restarted
+    assert (bound.nonce, bound.code_verifier) == (sealed.nonce, sealed.code_verifier)
+
+
+@pytest.mark.parametrize("redirect_url", URLS)
+def test_state_and_cookie_need_no_escaping_and_fit_the_bounds(redirect_url: str | None) -> None:
+    sealed = begun(redirect_url)
+    assert re.fullmatch(r"[A-Za-z0-9._-]+", sealed.state)
+    assert len(sealed.state) <= MAX_STATE_CHARACTERS
+    assert re.fullmatch(r"[A-Za-z0-9._-]+", sealed.cookie.value)
+    assert len(sealed.cookie.name) + len(sealed.cookie.value) <= MAX_COOKIE_CHARACTERS
+    assert is_cookie_name(sealed.cookie.name)
+
+
+def test_a_long_redirect_url_leaves_only_its_hash_in_the_state() -> None:
+    sealed = begun(LONG)
+    payload = payload_of(sealed.state)
+    assert "u" not in payload
+    assert len(payload["h"]) == 43
+    assert len(sealed.state) < 300
+
+
+@pytest.mark.parametrize("redirect_url", URLS)
+def test_the_state_holds_neither_nonce_nor_verifier_nor_the_browsers_randomness(redirect_url: str | None) -> None:
+    sealed = begun(redirect_url)
+    randomness = sealed.cookie.value.split(".")[1]
+    public = sealed.state + json.dumps(payload_of(sealed.state))
+    for secret in (sealed.nonce, sealed.code_verifier, randomness, KEY):
+        assert secret not in public
+    for shown in (
+        sealed,
+        sealed.cookie,
+        open_state(sealed.state, secret_keys=[KEY]),
+        come_back(sealed, sealed.cookie.value),
+    ):
+        for secret in (sealed.nonce, sealed.code_verifier, randomness, KEY, sealed.state):
+            assert secret not in repr(shown)
+
+
+def test_nonce_and_verifier_have_256_bits_and_the_characters_rfc_7636_allows() -> None:
+    for sealed in (begun() for _ in range(50)):
+        assert re.fullmatch(r"[A-Za-z0-9._~-]{43,128}", sealed.code_verifier)
+        assert len(base64.urlsafe_b64decode(sealed.nonce + "==")) == 32
+        assert sealed.nonce != sealed.code_verifier
+
+
+def test_two_sign_ins_share_nothing() -> None:
+    many = [begun() for _ in range(100)]
+    for values in zip(
+        *((one.state, one.nonce, one.code_verifier, one.cookie.value, one.transaction.id) for one in many), strict=True
+    ):
+        assert len(set(values)) == 100
+
+
+OTHERS = begun()
+
+
+@pytest.mark.parametrize(
+    "cookie_value",
+    [
+        pytest.param(None, id="no cookie"),
+        pytest.param("", id="an empty cookie"),
+        pytest.param("x", id="something else"),
+        pytest.param("....", id="dots"),
+        pytest.param(OTHERS.cookie.value, id="the cookie of another sign-in"),
+        pytest.param("6b49d200." + "A" * 43, id="made up randomness"),
+        pytest.param("6b49d200.ä", id="letters beyond ASCII"),
+        pytest.param("6b49d200.\ud800", id="half of a surrogate pair"),
+    ],
+)
+@pytest.mark.parametrize("redirect_url", [SHORT, LONG], ids=["short", "long"])
+def test_another_browser_cannot_use_the_state(cookie_value: str | None, redirect_url: str) -> None:
+    with pytest.raises(CookieMissing) as refusal:
+        come_back(begun(redirect_url), cookie_value)
+    assert refusal.value.code == "cookie_missing"
+    assert cookie_value is None or len(cookie_value) < 5 or cookie_value not in str(vars(refusal.value))
+
+
+def test_the_time_in_the_cookie_decides_nothing_at_the_callback() -> None:
+    sealed = begun()
+    _, _, rest = sealed.cookie.value.partition(".")
+    assert come_back(sealed, f"0.{rest}").transaction == sealed.transaction
+
+
+def packed(redirect_url: bytes) -> str:
+    return base64.urlsafe_b64encode(zlib.compress(redirect_url)).rstrip(b"=").decode()
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        pytest.param("", id="none"),
+        pytest.param(packed(b"https://evil.example/"), id="another one"),
+        pytest.param(packed(b"\xff"), id="no UTF-8"),
+        pytest.param(packed(b"0" * 100_000_000), id="100 MB of one character"),
+        pytest.param("AAAA", id="nothing packed"),
+        pytest.param("!", id="no base64"),
+    ],
+)
+def test_another_redirect_url_in_the_cookie_is_refused(part: str) -> None:
+    sealed = begun(LONG)
+    changed = f"{sealed.cookie.value.rpartition('.')[0]}.{part}"
+    with pytest.raises(CookieMissing):
+        come_back(sealed, changed)
+    assert recover_redirect_url(open_state(sealed.state, secret_keys=[KEY]), changed) is None
+
+
+def test_a_redirect_url_put_into_the_cookie_does_not_replace_the_sealed_one() -> None:
+    sealed = begun(SHORT)
+    bound = come_back(sealed, f"{sealed.cookie.value}.{packed(b'https://evil.example/')}")
+    assert bound.transaction.redirect_url == SHORT
+
+
+def test_a_state_of_one_provider_is_refused_at_another() -> None:
+    sealed = begun()
+    with pytest.raises(StateOfAnotherProvider) as refusal:
+        bind(open_state(sealed.state, secret_keys=[KEY]), sealed.cookie.value, provider="other", now=NOW)
+    assert (refusal.value.code, refusal.value.expected, refusal.value.got) == (
+        "state_of_another_provider",
+        "other",
+        "idp",
+    )
+
+
+@pytest.mark.parametrize(
+    ("seconds", "fits"),
+    [
+        pytest.param(0, True, id="at once"),
+        pytest.param(LIFETIME, True, id="after ten minutes to the second"),
+        pytest.param(LIFETIME + 1, False, id="a second later"),
+        pytest.param(10**9, False, id="years later"),
+        pytest.param(-30, True, id="by a replica whose clock is 30 s behind"),
+        pytest.param(-CLOCK_LEEWAY, True, id="by a replica whose clock is 60 s behind"),
+        pytest.param(-CLOCK_LEEWAY - 1, False, id="by a clock further behind"),
+    ],
+)
+def test_a_sign_in_takes_ten_minutes_at_most_by_our_own_clock(seconds: float, fits: bool) -> None:
+    sealed = begun()
+    if fits:
+        assert come_back(sealed, sealed.cookie.value, now=NOW + seconds).transaction == sealed.transaction
+        return
+    with pytest.raises(TransactionExpired) as refusal:
+        come_back(sealed, sealed.cookie.value, now=NOW + seconds)
+    assert refusal.value.code == "transaction_expired"
+
+
+@pytest.mark.parametrize("redirect_url", URLS)
+def test_an_expired_sign_in_still_tells_where_to_start_again(redirect_url: str | None) -> None:
+    sealed = begun(redirect_url)
+    assert recover_redirect_url(open_state(sealed.state, secret_keys=[KEY]), sealed.cookie.value) == redirect_url
+
+
+@pytest.mark.parametrize("redirect_url", [SHORT, LONG], ids=["short", "long"])
+def test_a_key_rotated_in_mid_sign_in_costs_nothing(redirect_url: str) -> None:
+    sealed = begun(redirect_url, keys=(OLDER_KEY,))
+    bound = come_back(sealed, sealed.cookie.value, keys=(KEY, OLDER_KEY))
+    assert (bound.nonce, bound.code_verifier) == (sealed.nonce, sealed.code_verifier)
+
+
+def test_the_first_key_seals_and_all_of_them_open() -> None:
+    sealed = begun(keys=(KEY, OLDER_KEY))
+    assert open_state(sealed.state, secret_keys=[KEY]).transaction.id == sealed.transaction.id
+    with pytest.raises(StateInvalid):
+        open_state(sealed.state, secret_keys=[OLDER_KEY])
+    with pytest.raises(StateInvalid):
+        open_state(sealed.state, secret_keys=[])
+
+
+@settings(max_examples=400, deadline=None)
+@given(value=st.one_of(st.text(max_size=120), st.builds("{}.{}.{}".format, st.text(), st.text(), st.text())))
+def test_no_other_cookie_binds_and_none_breaks_anything(value: str) -> None:
+    with pytest.raises(CookieMissing):
+        come_back(begun(LONG), value)
+
+
+def cookie(age: float, size: int = 60) -> BrowserCookie:
+    return replace(begun(now=NOW - age).cookie, value=f"{int(NOW - age):x}.{'A' * (size - 9)}")
+
+
+def test_the_oldest_sign_ins_go_when_there_are_too_many() -> None:
+    under_way = [cookie(age) for age in (50, 10, 40, 20, 30)]
+    assert surplus(under_way, cookie(0)) == [under_way[0]]
+    assert surplus(under_way[1:], cookie(0)) == []
+    assert len(surplus([cookie(age) for age in range(1, 41)], cookie(0))) == 41 - MAX_COOKIES
+
+
+def test_the_oldest_sign_ins_go_when_they_are_too_large() -> None:
+    young, old, oldest = cookie(10, 900), cookie(20, 900), cookie(30, 900)
+    assert surplus([oldest, young, old], cookie(0, 900)) == [oldest]
+    assert surplus([oldest, young, old], cookie(0, 2800)) == [young, old, oldest]
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    sizes=st.lists(st.integers(60, 3000), max_size=60),
+    ages=st.lists(st.integers(0, 10**9), min_size=60, max_size=60),
+    newest=st.integers(60, 3400),
+)
+def test_what_stays_in_the_browser_is_within_bounds(sizes: list[int], ages: list[int], newest: int) -> None:
+    under_way = [cookie(age, size) for size, age in zip(sizes, ages, strict=False)]
+    newcomer = cookie(0, newest)
+    leaving = surplus(under_way, newcomer)
+    staying = [one for one in under_way if one not in leaving] + [newcomer]
+    assert len(staying) <= MAX_COOKIES
+    assert sum(len(one.name) + len(one.value) for one in staying) <= MAX_COOKIE_CHARACTERS
+    assert min(one.issued for one in staying) >= max((one.issued for one in leaving), default=0)
+
+
+@pytest.mark.parametrize(
+    ("value", "issued"),
+    [
+        pytest.param("6b49d200.AAAA", 0x6B49D200, id="ours"),
+        pytest.param("", 0, id="nothing"),
+        pytest.param("-1.AAAA", 0, id="a sign"),
+        pytest.param("6B49D200.AAAA", 0, id="upper case"),
+        pytest.param("f" * 5000 + ".AAAA", 0, id="5,000 digits"),
+        pytest.param("٣.AAAA", 0, id="a digit of another script"),
+    ],
+)
+def test_a_cookies_age_is_read_without_trust(value: str, issued: int) -> None:
+    assert BrowserCookie("signin_AAAAAAAAAA", value).issued == issued
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["", "signin_", "signin_AAAAAAAAA", "signin_AAAAAAAAAAA", "signin_AAAAAAAAA\n", "Signin_AAAAAAAAAA", "session"],
+)
+def test_a_cookie_of_another_name_is_not_ours(name: str) -> None:
+    assert not is_cookie_name(name)
