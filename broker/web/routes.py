@@ -29,6 +29,12 @@ def public_site(web: Web) -> ASGIApp:
     def page(endpoint: endpoints.Endpoint) -> Callable[[Request], Awaitable[Response]]:
         return partial(endpoints.answer, endpoint, web)
 
+    def instead(endpoint: endpoints.Endpoint) -> Callable[[Request, Exception], Awaitable[Response]]:
+        async def answer(request: Request, _: Exception) -> Response:  # no lambda: those run in a thread
+            return await endpoints.answer(endpoint, web, request)
+
+        return answer
+
     application = Starlette(
         routes=[
             Route("/", page(endpoints.home)),
@@ -39,8 +45,8 @@ def public_site(web: Web) -> ASGIApp:
             Route("/logout/{site}", page(endpoints.logout)),
         ],
         exception_handlers={
-            404: lambda request, _: page(endpoints.no_such_page)(request),
-            405: lambda request, _: page(endpoints.method_not_allowed)(request),
+            404: instead(endpoints.no_such_page),
+            405: instead(endpoints.method_not_allowed),
         },
     )
     application.router.redirect_slashes = False  # a redirect nobody asked for, to an address built from Host
