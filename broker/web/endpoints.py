@@ -175,9 +175,9 @@ def _site(web: Web, request: Request, attempt: Attempt) -> Site:
 
 def _chosen_provider(web: Web, site: Site, wanted: str | None) -> Provider | None:
     """The provider asked for, else the only one, else nobody: the person has to choose."""
-    if wanted is None and len(site.provider_ids) > 1:
+    if not wanted and len(site.provider_ids) > 1:
         return None
-    wanted = wanted or site.provider_ids[0]
+    wanted = wanted or next(iter(site.provider_ids), "")  # none at all, when every one is disabled
     if wanted not in site.provider_ids:
         raise NoSuchPage(expected="an identity provider of this site", got="another")
     return web.broker.providers[wanted]
