@@ -99,7 +99,7 @@ class World:
     async def broker(self, clock: Clock | None = None, **changes: Any) -> AsyncIterator[Service]:
         """Run the broker with these settings; keys given replace top-level ones, `clock` the one everybody else has."""
         path = self.folder / "broker.yaml"
-        path.write_text(yaml.safe_dump({**copy.deepcopy(self.settings), **changes}))
+        path.write_text(yaml.safe_dump({**copy.deepcopy(self.settings), **changes}, sort_keys=False))
         async with create_app(load_settings(path, {}), http=self._outbound, clock=clock or self.clock) as service:
             yield service
 
