@@ -1,0 +1,194 @@
+"""A provider that says no, that is down, or that comes back: the person gets a page, the service goes on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import httpx
+import pytest
+
+from broker.errors import (
+    AccessDenied,
+    BrokerError,
+    CodeMissing,
+    CodeRejected,
+    InteractionRequired,
+    MetadataIssuer,
+    ProviderError,
+    ProviderFailing,
+    ProviderUnreachable,
+)
+from tests.fakes.clock import Clock
+from tests.fakes.lies import Lies, status, with_
+from tests.fakes.world import BROKER, PAGE, World, assert_refused, refresh, start_again
+
+Outage = Callable[[httpx.Request], httpx.Response]
+MARKER = "marker7f3a"
+
+
+def unreachable(request: httpx.Request) -> httpx.Response:
+    raise httpx.ConnectError("connection refused", request=request)
+
+
+def failing(_request: httpx.Request) -> httpx.Response:
+    return httpx.Response(500, text=MARKER)
+
+
+def asking_to_wait(_request: httpx.Request) -> httpx.Response:
+    return httpx.Response(429, headers={"Retry-After": "17"}, text=MARKER)
+
+
+outages = pytest.mark.parametrize(
+    ("outage", "error", "retry_after"),
+    [
+        pytest.param(unreachable, ProviderUnreachable, "10", id="refuses connections"),
+        pytest.param(failing, ProviderFailing, "10", id="answers 500"),
+        pytest.param(asking_to_wait, ProviderFailing, "17", id="asks to wait"),
+    ],
+)
+
+
+@pytest.mark.parametrize(
+    ("said", "error"),
+    [
+        pytest.param("access_denied", AccessDenied, id="access denied"),
+        pytest.param("login_required", InteractionRequired, id="login required"),
+        pytest.param("consent_required", InteractionRequired, id="consent required"),
+        pytest.param("interaction_required", InteractionRequired, id="interaction required"),
+        pytest.param("unauthorized_client", ProviderError, id="unauthorized client"),
+        pytest.param("invalid_scope", ProviderError, id="invalid scope"),
+        pytest.param(f"<script>{MARKER}", ProviderError, id="something nobody knows"),
+        pytest.param("", ProviderError, id="an empty error"),
+        pytest.param("server_error", ProviderFailing, id="server error"),
+        pytest.param("temporarily_unavailable", ProviderFailing, id="temporarily unavailable"),
+    ],
+)
+async def test_a_provider_may_say_no(world: World, said: str, error: type[BrokerError]) -> None:
+    world.provider.refuses = {"error": said, "error_description": f"<b>{MARKER}</b>", "error_uri": f"https://{MARKER}"}
+    async with world.broker() as service:
+        browser = world.browser(service)
+        answer = await browser.sign_in(redirect_url=PAGE)
+        assert_refused(answer, error)
+        assert refresh(answer) is None
+        assert browser.broker_cookies() == []
+        assert MARKER not in answer.text + str(answer.headers)
+        assert world.provider.count("/token") == 0
+        world.provider.refuses = None
+        page = await browser.follow(await browser.open(start_again(answer) or ""))
+    assert str(page.url) == PAGE
+
+
+async def test_a_provider_may_say_nothing(world: World) -> None:
+    world.provider.refuses = {}
+    async with world.broker() as service:
+        assert_refused(await world.browser(service).sign_in(), CodeMissing)
+
+
+@outages
+async def test_a_provider_down_at_the_start_stops_nothing_and_recovers(
+    world: World, clock: Clock, outage: Outage, error: type[BrokerError], retry_after: str
+) -> None:
+    """S-44."""
+    world.provider.is_down = outage
+    async with world.broker() as service:
+        browser = world.browser(service)
+        answer = await browser.open(f"{BROKER}/login", redirect_url=PAGE)
+        assert_refused(answer, error)
+        assert answer.headers["retry-after"] == retry_after
+        assert browser.broker_cookies() == []
+        world.provider.is_down = None
+        clock.advance(1)
+        page = await browser.follow(await browser.open(start_again(answer) or ""))
+    assert str(page.url) == PAGE
+
+
+async def test_while_a_provider_is_down_it_is_asked_at_most_once_a_second(world: World, clock: Clock) -> None:
+    """S-44."""
+    world.provider.is_down = failing
+    async with world.broker() as service:
+        browser = world.browser(service)
+        for _ in range(20):
+            await browser.open(f"{BROKER}/login")
+        assert world.provider.requests == ["/.well-known/openid-configuration"]
+        clock.advance(1)
+        await browser.open(f"{BROKER}/login")
+    assert len(world.provider.requests) == 2
+
+
+async def test_one_provider_down_leaves_the_others_working(world: World) -> None:
+    eu = world.add_provider("eu")
+    eu.is_down = unreachable
+    async with world.broker() as service:
+        browser = world.browser(service)
+        assert_refused(await browser.open(f"{BROKER}/login", idp="eu"), ProviderUnreachable)
+        assert str((await browser.sign_in(idp="idp", redirect_url=PAGE)).url) == PAGE
+
+
+async def test_a_provider_with_anothers_issuer_is_out_of_service_alone(world: World) -> None:
+    """S-40."""
+    world.add_provider("eu").lies = Lies(discovery=with_(issuer="https://idp.example"))
+    async with world.broker() as service:
+        browser = world.browser(service)
+        assert_refused(await browser.open(f"{BROKER}/login", idp="eu"), MetadataIssuer)
+        assert str((await browser.sign_in(idp="idp", redirect_url=PAGE)).url) == PAGE
+
+
+@outages
+async def test_a_provider_whose_metadata_goes_away_later_costs_no_sign_in(
+    world: World,
+    clock: Clock,
+    outage: Outage,
+    error: type[BrokerError],  # noqa: ARG001 - it never shows
+    retry_after: str,  # noqa: ARG001 - likewise
+) -> None:
+    async with world.broker() as service:
+        browser = world.browser(service)
+        await browser.sign_in()
+        clock.advance(2 * 86_400)
+        world.provider.lies = Lies(
+            answers={path: lambda _: outage(NOWHERE) for path in ("/.well-known/openid-configuration", "/keys")}
+        )
+        assert str((await browser.sign_in(redirect_url=PAGE)).url) == PAGE
+
+
+NOWHERE = httpx.Request("GET", "https://idp.example/")
+
+
+@pytest.mark.parametrize("path", ["/token", "/userinfo"])
+@outages
+async def test_an_outage_in_the_middle_leaves_a_page_and_starting_again_works(
+    world: World, clock: Clock, path: str, outage: Outage, error: type[BrokerError], retry_after: str
+) -> None:
+    async with world.broker() as service:
+        browser = world.browser(service)
+        callback = await browser.to_callback(redirect_url=PAGE)
+        clock.advance(5)
+        world.provider.lies = Lies(answers={path: lambda _: outage(NOWHERE)})
+        answer = await browser.open(callback)
+        assert_refused(answer, error)
+        assert answer.headers["retry-after"] == retry_after
+        assert MARKER not in answer.text
+        assert browser.broker_cookies() == []
+        assert world.received == []
+        world.provider.lies = Lies()
+        page = await browser.follow(await browser.open(start_again(answer) or ""))
+    assert str(page.url) == PAGE
+
+
+async def test_a_code_is_redeemed_once_even_if_the_answer_is_lost(world: World) -> None:
+    """S-45."""
+    world.provider.lies = Lies(answers={"/token": status(502)})
+    async with world.broker() as service:
+        assert_refused(await world.browser(service).sign_in(), ProviderFailing)
+    assert world.provider.count("/token") == 1
+
+
+async def test_a_code_the_provider_does_not_know_is_the_persons_to_try_again(world: World) -> None:
+    async with world.broker() as service:
+        browser = world.browser(service)
+        callback = await browser.to_callback(redirect_url=PAGE)
+        world.provider.grants.clear()
+        answer = await browser.open(callback)
+        assert_refused(answer, CodeRejected)
+        page = await browser.follow(await browser.open(start_again(answer) or ""))
+    assert str(page.url) == PAGE
