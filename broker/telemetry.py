@@ -36,7 +36,7 @@ class JsonLines(logging.Formatter):
         line: dict[str, Any] = {
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname.lower(),
-            "event": record.getMessage(),
+            "event": _plain(record.getMessage()),
         }
         line |= {name: _plain(value) for name, value in getattr(record, "facts", {}).items() if value is not None}
         if record.exc_info and record.exc_info[0] is not None:
@@ -167,10 +167,11 @@ def _level(error: BrokerError | None) -> int:
 
 def _plain(value: object) -> object:
     """Make a fact fit for one line: a number, or text without controls and not too long."""
-    if isinstance(value, bool | int | float):
-        return value
+    if isinstance(value, int | float):
+        # NaN and infinity are no JSON, and a number can have thousands of digits.
+        return value if abs(value) < 2**63 else f"{type(value).__name__} beyond bounds"
     if isinstance(value, list | tuple):
-        return [_plain(one) if isinstance(one, str | int) else type(one).__name__ for one in value[:20]]
+        return [_plain(one) if isinstance(one, str | int | float) else type(one).__name__ for one in value[:20]]
     if not isinstance(value, str):
         return type(value).__name__
     text = "".join(c if c.isprintable() else " " for c in value[: MAX_TEXT_CHARACTERS + 1])

@@ -1,0 +1,301 @@
+"""What an admin can see from outside: one JSON object a line, and counters; nothing that must stay secret."""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from prometheus_client.parser import text_string_to_metric_families
+
+from broker.errors import BrokerError, CookieMissing, ProviderTimedOut, SettingsError, every_error
+from broker.identity import Identity
+from broker.signin import Outcome
+from broker.telemetry import EXPIRY_WARNING_DAYS, MAX_TEXT_CHARACTERS, JsonLines, LogEmail, Telemetry
+from tests.fakes.clock import START
+from tests.fakes.world import World
+
+ADA = Identity("ada@acme.example", "email", "Ada Lovelace", "name", "00u-ada", "https://idp.example")
+SIGNED_IN = Outcome("0123456789abcdef", "192.0.2.7", "main", "idp", None, ADA, 0.1234)
+REFUSED = Outcome(
+    "0123456789abcdef", "192.0.2.7", "main", "idp", CookieMissing(expected="the cookie", got="none"), None, 0.002
+)
+FAILED = Outcome(
+    "0123456789abcdef", "192.0.2.7", "", "idp", ProviderTimedOut(expected="an answer", got="none"), None, 5.0
+)
+
+
+class Written:
+    """A log as it would stand on the standard output."""
+
+    def __init__(self) -> None:
+        self.stream = io.StringIO()
+
+    @property
+    def lines(self) -> list[dict[str, Any]]:
+        return [json.loads(line, parse_constant=pytest.fail) for line in self.stream.getvalue().splitlines()]
+
+
+@pytest.fixture
+def log() -> Iterator[Written]:
+    """Write the broker's log as the service does, without touching the handlers of the test run."""
+    written = Written()
+    handler = logging.StreamHandler(written.stream)
+    handler.setFormatter(JsonLines())
+    logger = logging.getLogger("broker")
+    level = logger.level
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    yield written
+    logger.removeHandler(handler)
+    logger.setLevel(level)
+
+
+def signals(log_email: LogEmail = "hashed", *, key: str = "k" * 32, weakenings: tuple[str, ...] = ()) -> Telemetry:
+    return Telemetry(log_email=log_email, secret_keys=lambda: [key, "older" * 8], weakenings=weakenings)
+
+
+LABELS = ("site", "provider", "result", "reason", "option")
+
+
+def counted(of: Telemetry, name: str) -> dict[tuple[str, ...], float]:
+    """Return a metric's values by its labels, in the order above."""
+    return {
+        tuple(sample.labels[label] for label in LABELS if label in sample.labels): sample.value
+        for family in text_string_to_metric_families(of.metrics().decode())
+        for sample in family.samples
+        if sample.name == name
+    }
+
+
+def line_of(**facts: object) -> dict[str, Any]:
+    """Format one event and read it back; it must be one line of JSON, as RFC 8259 has it."""
+    record = logging.makeLogRecord({"msg": "event", "levelno": logging.INFO, "levelname": "INFO", "facts": facts})
+    line = JsonLines().format(record)
+    assert line.isascii()
+    assert line.isprintable()
+    read: dict[str, Any] = json.loads(line, parse_constant=pytest.fail)
+    return read
+
+
+@pytest.mark.parametrize(
+    ("hostile", "written"),
+    [
+        pytest.param('a\r\n{"event":"forged"}', 'a  {"event":"forged"}', id="line breaks"),
+        pytest.param("a\u2028b\u2029c\x85d", "a b c d", id="line breaks of Unicode"),
+        pytest.param("\x1b[31mred\x07", " [31mred ", id="terminal codes"),
+        pytest.param("abc\u202edcba\u2066", "abc dcba ", id="direction marks"),
+        pytest.param("a\x00b", "a b", id="a NUL"),
+        pytest.param("a\ud800b", "a b", id="half of a surrogate pair"),
+        pytest.param("日本 Zoë", "日本 Zoë", id="any script"),
+        pytest.param("x" * MAX_TEXT_CHARACTERS, "x" * MAX_TEXT_CHARACTERS, id="the longest"),
+        pytest.param("x" * 10**6, "x" * MAX_TEXT_CHARACTERS + "…", id="a million characters"),
+        pytest.param(float("nan"), "float beyond bounds", id="not a number"),
+        pytest.param(float("-inf"), "float beyond bounds", id="minus infinity"),
+        pytest.param(10**5000, "int beyond bounds", id="5,000 digits"),
+        pytest.param(True, True, id="true"),
+        pytest.param(1.5, 1.5, id="a number"),
+        pytest.param(["a\nb", 1, {"deep": 1}, float("inf")], ["a b", 1, "dict", "float beyond bounds"], id="a list"),
+        pytest.param(["x"] * 1000, ["x"] * 20, id="a long list"),
+        pytest.param({"token": "secret"}, "dict", id="an object"),
+        pytest.param(b"secret", "bytes", id="bytes"),
+    ],
+)
+def test_a_hostile_fact_stays_one_short_plain_value(hostile: object, written: object) -> None:
+    assert line_of(got=hostile)["got"] == written
+
+
+def test_a_fact_that_is_none_is_left_out() -> None:
+    assert "got" not in line_of(got=None)
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    fact=st.recursive(st.one_of(st.text(), st.integers(), st.floats(), st.booleans(), st.binary()), st.lists),
+    event=st.text(st.characters(categories=["L", "N", "P", "S", "Z", "C"])),
+)
+def test_every_event_is_one_line_of_json(fact: object, event: str) -> None:
+    assert len(json.dumps(line_of(got=fact))) < 40_000
+    record = logging.makeLogRecord({"msg": event, "levelname": "INFO"})
+    line = JsonLines().format(record)
+    assert len(line.splitlines()) == 1
+    assert set(json.loads(line)) == {"time", "level", "event"}
+
+
+def test_the_words_of_a_library_are_cut_too() -> None:
+    record = logging.makeLogRecord({"msg": "%s", "args": ("x\n" * 10**5,), "levelname": "WARNING"})
+    assert len(JsonLines().format(record)) < 2 * MAX_TEXT_CHARACTERS
+
+
+def test_an_exception_leaves_its_type_and_place_but_not_its_words(log: Written) -> None:
+    try:
+        raise ValueError("the code is 4/0AbCd")
+    except ValueError:
+        logging.getLogger("broker").exception("defect")
+    (line,) = log.lines
+    assert line["exception"] == "ValueError"
+    assert "test_telemetry.py:" in line["raised_at"]
+    assert "4/0AbCd" not in json.dumps(line)
+
+
+def test_a_line_says_when_how_grave_and_what(log: Written) -> None:
+    signals().record(SIGNED_IN)
+    (line,) = log.lines
+    assert line.pop("time").endswith("+00:00")
+    assert len(line.pop("email_hash")) == 16
+    assert line == {
+        "level": "info",
+        "event": "sign-in",
+        "result": "signed_in",
+        "code": "none",
+        "trace_id": "0123456789abcdef",
+        "client": "192.0.2.7",
+        "site": "main",
+        "provider": "idp",
+        "milliseconds": 123,
+        "email_from": "email",
+        "name_from": "name",
+        "email_domain": "acme.example",
+    }
+
+
+@pytest.mark.parametrize(
+    ("outcome", "level", "result"),
+    [
+        pytest.param(SIGNED_IN, "info", "signed_in", id="a success"),
+        pytest.param(REFUSED, "warning", "refused", id="a refusal"),
+        pytest.param(FAILED, "error", "failed", id="the provider's failure"),
+    ],
+)
+def test_whose_fault_it_is_decides_how_grave_a_line_is(outcome: Outcome, level: str, result: str, log: Written) -> None:
+    of = signals()
+    of.record(outcome)
+    (line,) = log.lines
+    assert (line["level"], line["result"]) == (level, result)
+    assert counted(of, "broker_signins_total") == {
+        (outcome.site, outcome.provider, result, outcome.error.code if outcome.error else "none"): 1
+    }
+
+
+def test_a_refusal_is_logged_with_what_an_admin_needs(log: Written) -> None:
+    signals().record(REFUSED)
+    (line,) = log.lines
+    assert (line["code"], line["expected"], line["got"]) == ("cookie_missing", "the cookie", "none")
+    assert line["remedy"] == CookieMissing.remedy
+    assert "email_domain" not in line
+
+
+# A settings error ends the service before there is a counter.
+@pytest.mark.parametrize("error", [one for one in every_error() if one is not SettingsError], ids=lambda one: one.code)
+def test_every_refusal_is_counted_under_its_code(error: type[BrokerError]) -> None:
+    of = signals()
+    of.record(replace(REFUSED, error=error()))
+    ((site, provider, result, reason),) = counted(of, "broker_signins_total")
+    assert (site, provider, reason) == ("main", "idp", error.code)
+    assert result == ("failed" if error.status >= 500 else "refused")
+
+
+@pytest.mark.parametrize(
+    ("log_email", "shown"),
+    [
+        pytest.param("plain", {"email"}, id="plain: the address"),
+        pytest.param("hashed", {"email_hash", "email_domain"}, id="hashed: a hash and the domain"),
+        pytest.param("none", set(), id="none: nothing"),
+    ],
+)
+def test_the_address_appears_as_the_admin_wants(log_email: LogEmail, shown: set[str], log: Written) -> None:
+    signals(log_email).record(SIGNED_IN)
+    (line,) = log.lines
+    assert {"email", "email_hash", "email_domain"} & set(line) == shown
+    text = json.dumps(line)
+    assert ("ada@acme.example" in text) is (log_email == "plain")
+    assert "Lovelace" not in text
+    assert "00u-ada" not in text
+
+
+def test_the_hash_tells_people_apart_and_needs_the_key(log: Written) -> None:
+    grace = replace(ADA, email="grace@acme.example")
+    for of, person in ((signals(), ADA), (signals(), ADA), (signals(), grace), (signals(key="o" * 32), ADA)):
+        of.record(replace(SIGNED_IN, identity=person))
+    first, again, other, rekeyed = (line["email_hash"] for line in log.lines)
+    assert first == again
+    assert len({first, other, rekeyed}) == 3
+
+
+def test_outcomes_add_up() -> None:
+    of = signals()
+    for outcome in (SIGNED_IN, SIGNED_IN, REFUSED, FAILED):
+        of.record(outcome)
+    assert counted(of, "broker_signins_total") == {
+        ("main", "idp", "signed_in", "none"): 2,
+        ("main", "idp", "refused", "cookie_missing"): 1,
+        ("", "idp", "failed", "provider_timed_out"): 1,
+    }
+
+
+def test_two_services_in_one_process_count_for_themselves() -> None:
+    one, other = signals(), signals()
+    one.record(SIGNED_IN)
+    assert counted(other, "broker_signins_total") == {}
+
+
+def test_every_weakening_is_logged_at_each_start_and_exported(log: Written) -> None:
+    of = signals(weakenings=("log_email_plain", "trust_unverified_email:identity_providers.okta"))
+    for _ in range(2):
+        of.log_start({"public_url": "https://sso.acme.example", "sites": ["main"]})
+    warned = [line["option"] for line in log.lines if line["level"] == "warning"]
+    assert warned == 2 * ["log_email_plain", "trust_unverified_email:identity_providers.okta"]
+    assert counted(of, "broker_weakening") == {
+        ("log_email_plain",): 1,
+        ("trust_unverified_email:identity_providers.okta",): 1,
+    }
+
+
+def test_without_a_weakening_nothing_is_warned_of(log: Written) -> None:
+    of = signals()
+    of.log_start({"public_url": "https://sso.acme.example"})
+    assert [line["level"] for line in log.lines] == ["info"]
+    assert counted(of, "broker_weakening") == {}
+
+
+@pytest.mark.parametrize(
+    ("days_left", "warned"),
+    [
+        pytest.param(-1, True, id="yesterday"),
+        pytest.param(0, True, id="today"),
+        pytest.param(EXPIRY_WARNING_DAYS, True, id="soon"),
+        pytest.param(EXPIRY_WARNING_DAYS + 1, False, id="not soon"),
+    ],
+)
+def test_a_client_secret_about_to_expire_is_warned_of_and_exported(days_left: int, warned: bool, log: Written) -> None:
+    of = signals()
+    today = datetime(2027, 1, 15, tzinfo=UTC)
+    expires = today + timedelta(days=days_left)
+    of.announce_expiry("idp", expires.date(), now=today.timestamp())
+    expected = [(expires.date().isoformat(), days_left)] if warned else []
+    assert [(line["expires"], line["days_left"]) for line in log.lines] == expected
+    assert counted(of, "broker_client_secret_expires_timestamp_seconds") == {("idp",): expires.timestamp()}
+
+
+@pytest.mark.anyio
+async def test_a_service_with_ugly_options_says_so_in_log_and_metrics(world: World, log: Written) -> None:
+    world.settings["log_email"] = "plain"
+    world.settings["identity_providers"]["idp"] |= {"trust_unverified_email": True, "allow_private_network": True}
+    async with world.broker() as service:
+        browser = world.browser(service)
+        await browser.sign_in()
+    options = [line["option"] for line in log.lines if line["event"] == "insecure option is on"]
+    assert options == [
+        "log_email_plain",
+        "allow_private_network:identity_providers.idp",
+        "trust_unverified_email:identity_providers.idp",
+    ]
+    assert [line["email"] for line in log.lines if line["event"] == "sign-in"] == ["ada@acme.example"]
+    assert world.clock() == START
