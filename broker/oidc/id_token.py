@@ -13,7 +13,7 @@ import hmac
 import warnings
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeGuard
 
 from joserfc import jws
 from joserfc.errors import JoseError, SecurityWarning
@@ -194,10 +194,14 @@ def _check_times(claims: Mapping[str, Any], now: float) -> None:
 
 def _seconds(claims: Mapping[str, Any], claim: str) -> float:
     value = claims.get(claim)
-    # bool is an int to Python; numbers beyond a float's exactness are no time of this world.
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 2**53:
+    if not _is_time(value):
         raise IdTokenTime(expected=f"{claim}: seconds since the epoch", got=f"{claim}: {shape(value)}")
     return float(value)
+
+
+def _is_time(value: object) -> TypeGuard[int | float]:
+    # bool is an int to Python; numbers beyond a float's exactness are no time of this world.
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < 2**53
 
 
 def _check_access_token_hash(claims: Mapping[str, Any], algorithm: str, access_token: str) -> None:
@@ -214,7 +218,7 @@ def _check_auth_time(claims: Mapping[str, Any], max_age: int | None, now: float)
     if max_age is None:
         return
     auth_time = claims.get("auth_time")
-    if isinstance(auth_time, bool) or not isinstance(auth_time, int | float):
+    if not _is_time(auth_time):
         raise IdTokenAuthTime(expected="auth_time: seconds since the epoch", got=shape(auth_time))
     if not now - max_age - CLOCK_LEEWAY <= auth_time <= now + CLOCK_LEEWAY:
         raise IdTokenAuthTime(expected=f"within {max_age} s", got=f"{now - auth_time:.0f} s ago")

@@ -1,0 +1,314 @@
+"""Signed claims are believed only if they were made by this issuer, for us, for this sign-in, now."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from broker.errors import (
+    IdTokenAccessTokenHash,
+    IdTokenAudience,
+    IdTokenAuthTime,
+    IdTokenIssuer,
+    IdTokenNonce,
+    IdTokenSubject,
+    IdTokenTime,
+    ProviderMistrusted,
+)
+from broker.oidc.id_token import SignedClaims, VerifiedIdToken, check_claims
+from tests.fakes.clock import START
+from tests.oidc.samples import ACCESS_TOKEN, CLIENT_ID, ISSUER, NONCE, claims
+
+HUGE = 10**400  # JSON can say it, a float cannot
+
+
+def check(*, algorithm: str = "RS256", max_age: int | None = None, **changes: object) -> VerifiedIdToken:
+    return check_claims(
+        SignedClaims(algorithm, claims(**changes)),
+        expected_issuer=ISSUER,
+        expected_audience=CLIENT_ID,
+        expected_nonce=NONCE,
+        access_token=ACCESS_TOKEN,
+        max_age=max_age,
+        now=START,
+    )
+
+
+def test_honest_claims_are_believed() -> None:
+    token = check(email="ada@acme.example")
+    assert (token.issuer, token.subject) == (ISSUER, "00u-ada")
+    assert token.claims["email"] == "ada@acme.example"
+    assert "ada@" not in repr(token)
+
+
+@pytest.mark.parametrize(
+    "issuer",
+    [
+        pytest.param(..., id="missing"),
+        pytest.param(None, id="null"),
+        pytest.param("", id="empty"),
+        pytest.param([ISSUER], id="a list"),
+        pytest.param("https://other.example", id="another"),
+        pytest.param(f"{ISSUER}/", id="a slash more"),
+        pytest.param("https://IDP.example", id="another case"),
+        pytest.param("idp.example", id="no scheme"),
+        pytest.param(f"{ISSUER}\x00", id="a NUL more"),
+    ],
+)
+def test_another_issuer_is_refused(issuer: object) -> None:
+    """S-14."""
+    with pytest.raises(IdTokenIssuer):
+        check(iss=issuer)
+
+
+@pytest.mark.parametrize(
+    ("audience", "party"),
+    [
+        pytest.param(CLIENT_ID, ..., id="us"),
+        pytest.param([CLIENT_ID], ..., id="us in a list"),
+        pytest.param(CLIENT_ID, CLIENT_ID, id="us, and azp says so"),
+        pytest.param([CLIENT_ID], CLIENT_ID, id="us in a list, and azp says so"),
+    ],
+)
+def test_a_token_for_us_alone_is_taken(audience: object, party: object) -> None:
+    assert check(aud=audience, azp=party).subject == "00u-ada"
+
+
+@pytest.mark.parametrize(
+    ("audience", "party"),
+    [
+        pytest.param(..., ..., id="missing"),
+        pytest.param(None, ..., id="null"),
+        pytest.param("", ..., id="empty"),
+        pytest.param([], ..., id="an empty list"),
+        pytest.param("client-2", ..., id="another client"),
+        pytest.param("client-2", CLIENT_ID, id="another client, although azp is us"),
+        pytest.param(["client-2"], CLIENT_ID, id="another client in a list, although azp is us"),
+        pytest.param([CLIENT_ID, "client-2"], CLIENT_ID, id="a second audience"),
+        pytest.param([CLIENT_ID, "https://api.example"], ..., id="an API too"),
+        pytest.param([[CLIENT_ID]], ..., id="a list in a list"),
+        pytest.param({CLIENT_ID: 1}, ..., id="an object"),
+        pytest.param("client-1,client-2", ..., id="two in one text"),
+        pytest.param("client-12", ..., id="one that begins like us"),
+        pytest.param("CLIENT-1", ..., id="another case"),
+        pytest.param(CLIENT_ID, "client-2", id="azp is another"),
+        pytest.param([CLIENT_ID], "", id="azp is empty"),
+        pytest.param([CLIENT_ID], None, id="azp is null"),
+        pytest.param([CLIENT_ID], [CLIENT_ID], id="azp is a list"),
+    ],
+)
+def test_a_token_for_others_is_refused(audience: object, party: object) -> None:
+    """S-15; azp never replaces aud."""
+    with pytest.raises(IdTokenAudience):
+        check(aud=audience, azp=party)
+
+
+@pytest.mark.parametrize(
+    "times",
+    [
+        pytest.param({"exp": START - 59}, id="expired 59 s ago"),
+        pytest.param({"iat": START + 60}, id="issued 60 s from now"),
+        pytest.param({"iat": START - 600}, id="issued 10 minutes ago"),
+        pytest.param({"nbf": START + 60}, id="valid 60 s from now"),
+        pytest.param({"nbf": START - 86_400}, id="valid since yesterday"),
+        pytest.param({"nbf": 0}, id="valid since ever"),
+        pytest.param({"exp": START + 86_400 * 3650}, id="valid for ten years"),
+        pytest.param({"iat": START - 0.5, "exp": START + 0.5}, id="fractions of a second"),
+    ],
+)
+def test_a_clock_may_differ_by_a_minute(times: dict[str, Any]) -> None:
+    assert check(**times).subject == "00u-ada"
+
+
+@pytest.mark.parametrize(
+    "times",
+    [
+        pytest.param({"exp": START - 60}, id="expired 60 s ago"),
+        pytest.param({"exp": START - 3600}, id="expired an hour ago"),
+        pytest.param({"exp": 0}, id="expired in 1970"),
+        pytest.param({"iat": START + 61}, id="issued 61 s from now"),
+        pytest.param({"iat": START - 601}, id="issued more than 10 minutes ago"),
+        pytest.param({"iat": START * 1000}, id="iat in milliseconds"),
+        pytest.param({"exp": START * 1_000_000_000}, id="exp in nanoseconds"),
+        pytest.param({"nbf": START + 61}, id="valid 61 s from now"),
+    ],
+)
+def test_a_token_out_of_its_time_is_refused(times: dict[str, Any]) -> None:
+    """S-17."""
+    with pytest.raises(IdTokenTime):
+        check(**times)
+
+
+NO_TIMES = [
+    pytest.param(None, id="null"),
+    pytest.param(str(int(START)), id="a text"),
+    pytest.param(True, id="true"),
+    pytest.param(False, id="false"),
+    pytest.param([START], id="a list"),
+    pytest.param({}, id="an object"),
+    pytest.param(-1, id="before 1970"),
+    pytest.param(HUGE, id="beyond a float"),
+    pytest.param(-HUGE, id="far before 1970"),
+    pytest.param(float("nan"), id="NaN"),
+    pytest.param(float("inf"), id="infinity"),
+    pytest.param(2**53, id="beyond exactness"),
+]
+
+
+@pytest.mark.parametrize("claim", ["exp", "iat", "nbf"])
+@pytest.mark.parametrize("value", NO_TIMES)
+def test_what_is_no_time_is_refused(claim: str, value: Any) -> None:
+    """S-17."""
+    with pytest.raises(IdTokenTime):
+        check(**{claim: value})
+
+
+@pytest.mark.parametrize("claim", ["exp", "iat"])
+def test_a_token_without_its_times_is_refused(claim: str) -> None:
+    missing: dict[str, Any] = {claim: ...}
+    with pytest.raises(IdTokenTime):
+        check(**missing)
+
+
+@pytest.mark.parametrize(
+    "nonce",
+    [
+        pytest.param(..., id="missing"),
+        pytest.param(None, id="null"),
+        pytest.param("", id="empty"),
+        pytest.param("nonce-of-an-earlier-sign-in", id="of an earlier sign-in"),
+        pytest.param(NONCE.upper(), id="another case"),
+        pytest.param(f"{NONCE} ", id="white space"),
+        pytest.param([NONCE], id="a list"),
+        pytest.param(7, id="a number"),
+        pytest.param("\ud800", id="a lone surrogate"),
+        pytest.param("näh", id="no ASCII"),
+    ],
+)
+def test_a_token_of_another_sign_in_is_refused(nonce: object) -> None:
+    """S-16."""
+    with pytest.raises(IdTokenNonce) as refusal:
+        check(nonce=nonce)
+    assert NONCE not in f"{refusal.value.expected} {refusal.value.got}"
+
+
+@pytest.mark.parametrize(
+    "subject",
+    [
+        pytest.param(..., id="missing"),
+        pytest.param(None, id="null"),
+        pytest.param("", id="empty"),
+        pytest.param(7, id="a number"),
+        pytest.param(["00u-ada"], id="a list"),
+        pytest.param("x" * 256, id="too long"),
+        pytest.param("ädä", id="no ASCII"),
+        pytest.param("\ud800", id="a lone surrogate"),
+    ],
+)
+def test_a_token_about_nobody_is_refused(subject: object) -> None:
+    """S-18; OpenID Connect Core, section 2."""
+    with pytest.raises(IdTokenSubject):
+        check(sub=subject)
+
+
+def test_a_subject_may_be_as_long_as_the_specification_allows() -> None:
+    assert check(sub="x" * 255).subject == "x" * 255
+
+
+def left_half(digest: bytes) -> str:
+    return base64.urlsafe_b64encode(digest[: len(digest) // 2]).rstrip(b"=").decode()
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "hashed"),
+    [
+        pytest.param("RS256", hashlib.sha256, id="RS256"),
+        pytest.param("PS384", hashlib.sha384, id="PS384"),
+        pytest.param("ES512", hashlib.sha512, id="ES512"),
+        pytest.param("EdDSA", hashlib.sha512, id="EdDSA with Ed25519"),
+    ],
+)
+def test_the_hash_of_the_access_token_fits(algorithm: str, hashed: type) -> None:
+    """OpenID Connect Core, section 3.1.3.6."""
+    right = left_half(hashed(ACCESS_TOKEN.encode()).digest())
+    wrong = left_half(hashed(b"another").digest())
+    assert check(algorithm=algorithm, at_hash=right).subject == "00u-ada"
+    with pytest.raises(IdTokenAccessTokenHash):
+        check(algorithm=algorithm, at_hash=wrong)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        pytest.param(None, id="null"),
+        pytest.param("", id="empty"),
+        pytest.param(7, id="a number"),
+        pytest.param([], id="a list"),
+        pytest.param(left_half(hashlib.sha512(ACCESS_TOKEN.encode()).digest()), id="of another hash"),
+        pytest.param(left_half(hashlib.sha256(ACCESS_TOKEN.encode()).digest()) + "==", id="padded"),
+        pytest.param(hashlib.sha256(ACCESS_TOKEN.encode()).hexdigest(), id="in hexadecimal"),
+    ],
+)
+def test_a_wrong_hash_of_the_access_token_is_refused(value: object) -> None:
+    """S-18."""
+    with pytest.raises(IdTokenAccessTokenHash):
+        check(at_hash=value)
+
+
+@pytest.mark.parametrize("auth_time", [START, START - 360, START + 60, START - 0.5])
+def test_a_fresh_enough_sign_in_is_taken_under_max_age(auth_time: float) -> None:
+    assert check(max_age=300, auth_time=auth_time).subject == "00u-ada"
+
+
+@pytest.mark.parametrize(
+    "auth_time",
+    [
+        pytest.param(..., id="missing"),
+        pytest.param(START - 361, id="stale"),
+        pytest.param(START + 61, id="of the future"),
+        pytest.param(0, id="of 1970"),
+        *NO_TIMES,
+    ],
+)
+def test_a_stale_or_missing_sign_in_is_refused_under_max_age(auth_time: object) -> None:
+    """S-18; OpenID Connect Core, section 3.1.3.7, 13."""
+    with pytest.raises(IdTokenAuthTime):
+        check(max_age=300, auth_time=auth_time)
+
+
+@pytest.mark.parametrize("auth_time", [..., 0, "yesterday", HUGE], ids=["missing", "1970", "a text", "beyond a float"])
+def test_without_max_age_nobody_looks_at_auth_time(auth_time: object) -> None:
+    assert check(auth_time=auth_time).subject == "00u-ada"
+
+
+_VALUES = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.sampled_from([HUGE, -HUGE, START, ISSUER, CLIENT_ID, NONCE])
+    | st.floats()
+    | st.text(st.characters(), max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=2),
+    max_leaves=4,
+)
+
+
+@settings(deadline=None, max_examples=300)
+@given(
+    st.dictionaries(
+        st.sampled_from(["iss", "sub", "aud", "azp", "exp", "iat", "nbf", "nonce", "at_hash", "auth_time"]), _VALUES
+    )
+)
+def test_odd_claims_are_refused_with_a_reason_or_believed_for_what_they_are(odd: dict[str, Any]) -> None:
+    try:
+        token = check(max_age=300, **odd)
+    except ProviderMistrusted:
+        return
+    assert token.claims["iss"] == ISSUER
+    assert token.claims["nonce"] == NONCE
+    assert token.claims["aud"] in (CLIENT_ID, [CLIENT_ID], [CLIENT_ID] * 2, [CLIENT_ID] * 3)
