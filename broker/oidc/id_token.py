@@ -33,7 +33,7 @@ from broker.errors import (
     IdTokenTime,
 )
 from broker.oidc.keys import KeySet
-from broker.oidc.messages import JsonObject, read_json_object, shape
+from broker.oidc.messages import KIBIBYTE, RESPONSE_LIMIT, JsonObject, read_json_object, shape
 
 CLOCK_LEEWAY = 60  # seconds our clock and the provider's may differ
 MAX_TOKEN_AGE = 600  # seconds since iat
@@ -89,7 +89,9 @@ def verify_signature(unverified_token: str, keys: KeySet, *, algorithms: Collect
     if not candidates:
         raise IdTokenKeyUnknown(expected=f"a key for {algorithm}", got=kid)
     registry = jws.JWSRegistry(algorithms=[algorithm], strict_check_header=False)
-    registry.max_header_length = MAX_HEADER_BYTES
+    # The library's own bounds are below a long list of groups and below an 8192-bit signature.
+    registry.max_header_length, registry.max_payload_length = MAX_HEADER_BYTES, RESPONSE_LIMIT
+    registry.max_signature_length = 2 * KIBIBYTE
     for candidate in candidates:
         try:
             with warnings.catch_warnings():
