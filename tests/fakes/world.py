@@ -22,6 +22,7 @@ from broker.errors import BrokerError
 from broker.oidc.client import Reach
 from broker.settings import load_settings
 from tests.fakes.clock import Clock
+from tests.fakes.log_record import secrets_in
 from tests.fakes.provider import FakeProvider, Person
 
 BROKER = "https://sso.acme.example"
@@ -84,6 +85,14 @@ class World:
             received=self.received,
         )
         self.opened: list[Reach] = []
+        self.browsers: list[Browser] = []
+
+    def secrets(self) -> list[str]:
+        """Return every secret of this world that came up so far: none of them may be in a log."""
+        ours = [SECRET_KEY, SHARED_SECRET]
+        theirs = [one for provider in self.providers for one in (provider.client_secret or "", *provider.issued)]
+        seen = [one for browser in self.browsers for step in browser.steps for one in secrets_in(step.headers)]
+        return ours + theirs + seen
 
     def add_provider(self, identifier: str = "eu", **keys: Any) -> FakeProvider:
         """Add a second identity provider, with people and keys of its own; `keys` go to its settings."""
@@ -117,7 +126,9 @@ class World:
 
     def browser(self, service: Service) -> Browser:
         """Open a fresh browser: no cookies, no history."""
-        return Browser(self, service)
+        browser = Browser(self, service)
+        self.browsers.append(browser)
+        return browser
 
 
 class Browser:
