@@ -23,7 +23,7 @@ from broker.settings import Listen, Settings
 from broker.web.headers import build_security_headers
 
 MAX_HEAD_BYTES = 96 * 1024  # of request line and headers; what `web` refuses with a page is smaller
-HEAD_SECONDS = 10.0  # for a request head to arrive in full
+HEAD_SECONDS = 10.0  # for a request to arrive in full: a head, for no address takes a body
 IDLE_SECONDS = 75  # a connection is kept without a request; longer than common proxies keep theirs
 STOP_SECONDS = 20  # for requests in flight to finish; longer than a sign-in's deadline
 BACKLOG = 2048  # connections waiting to be taken
@@ -41,8 +41,9 @@ _BAD_REQUEST = b"".join(
 
 
 class BoundedProtocol(HttpToolsProtocol):
-    """uvicorn's protocol, with a bound on the size of a request's head and on the time it takes to arrive."""
+    """uvicorn's protocol, with a bound on the size of a request's head and on the time a request takes to arrive."""
 
+    seconds = HEAD_SECONDS
     _head_bytes = 0
     _in_head = True
     _timer: TimerHandle | None = None
@@ -67,15 +68,21 @@ class BoundedProtocol(HttpToolsProtocol):
         if self._in_head and self._head_bytes > MAX_HEAD_BYTES and not self.transport.is_closing():
             self.send_400_response("")
 
+    def on_message_begin(self) -> None:
+        """Start the clock of a request that came together with the one before it."""
+        if self._timer is None:
+            self._start_timer()
+        super().on_message_begin()
+
     def on_headers_complete(self) -> None:
-        """Stop the clock: the rest is bounded by the application."""
+        """Stop counting, but not the clock: a body that is refused and sent on slowly would hold the connection."""
         self._in_head = False
-        self._stop_timer()
         super().on_headers_complete()
 
     def on_message_complete(self) -> None:
-        """Be ready for the next request on this connection."""
+        """Stop the clock, and be ready for the next request on this connection."""
         self._in_head, self._head_bytes = True, 0
+        self._stop_timer()
         super().on_message_complete()
 
     def send_400_response(self, msg: str) -> None:  # noqa: ARG002 - what the parser says is nobody's business
@@ -84,7 +91,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self.transport.close()
 
     def _start_timer(self) -> None:
-        self._timer = self.loop.call_later(HEAD_SECONDS, self.transport.close)
+        self._timer = self.loop.call_later(self.seconds, self.transport.close)
 
     def _stop_timer(self) -> None:
         if self._timer is not None:
