@@ -59,7 +59,7 @@ class ProviderUnavailable(
 class ProviderUnreachable(
     ProviderUnavailable,
     code="provider_unreachable",
-    remedy="Check DNS, the firewall and the provider's status page; `broker check` names the step that fails.",
+    remedy="Check DNS, the firewall between the broker and the provider, and the provider's status page.",
 ):
     """No connection, a dropped connection, or TLS failed."""
 

@@ -18,7 +18,7 @@ class NoSuchPage(
     code="no_such_page",
     status=404,
     person="There is no page here.",
-    remedy="Compare the address with the ones in docs/settings.md: /login, /callback/{provider id}, /logout.",
+    remedy="The addresses are /login, /callback/{provider id} and /logout; compare the ids with those in the settings.",
 ):
     """No route, site or identity provider of that name."""
 
