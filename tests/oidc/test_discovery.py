@@ -1,0 +1,146 @@
+"""Metadata and keys of one provider: fetched for everybody, kept through its outages (S-43, S-44)."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from broker.errors import KeysInvalid, MetadataIssuer, ProviderUnreachable
+from broker.oidc.discovery import METADATA_LIFETIME, Discovery
+from broker.oidc.messages import Answer, ProviderRequest
+from tests.fakes.clock import Clock
+from tests.oidc.samples import ISSUER, METADATA, answer, published, registration, signing_key
+
+METADATA_URL = f"{ISSUER}/.well-known/openid-configuration"
+DOCUMENT = {
+    "issuer": ISSUER,
+    "authorization_endpoint": METADATA.authorization_endpoint,
+    "token_endpoint": METADATA.token_endpoint,
+    "jwks_uri": METADATA.jwks_uri,
+    "userinfo_endpoint": METADATA.userinfo_endpoint,
+}
+
+
+class Wire:
+    """Answers by address, and counts."""
+
+    def __init__(self) -> None:
+        self.answers: dict[str, Answer | Exception] = {
+            METADATA_URL: answer(DOCUMENT),
+            METADATA.jwks_uri: answer({"keys": [published(signing_key())]}),
+        }
+        self.asked: list[str] = []
+
+    async def send(self, request: ProviderRequest) -> Answer:
+        self.asked.append(request.url)
+        await asyncio.sleep(0)
+        given = self.answers[request.url]
+        if isinstance(given, Exception):
+            raise given
+        return given
+
+
+@pytest.fixture
+def wire() -> Wire:
+    return Wire()
+
+
+@pytest.fixture
+def discovery(wire: Wire, clock: Clock) -> Discovery:
+    return Discovery(registration(), wire.send, clock)
+
+
+async def test_keeping_warm_fetches_each_document_once(discovery: Discovery, wire: Wire) -> None:
+    await discovery.keep_warm()
+    await discovery.keep_warm()
+    assert wire.asked == [METADATA_URL, METADATA.jwks_uri]
+    assert discovery.metadata.peek() == METADATA
+    keys = discovery.keys.peek()
+    assert keys is not None
+    assert [key.kid for key in keys.keys] == ["key-1"]
+
+
+async def test_everyone_who_arrives_cold_shares_the_fetches(discovery: Discovery, wire: Wire) -> None:
+    await asyncio.gather(*(discovery.keys.get() for _ in range(50)), *(discovery.metadata.get() for _ in range(50)))
+    assert wire.asked == [METADATA_URL, METADATA.jwks_uri]
+
+
+async def test_metadata_is_refreshed_by_age(discovery: Discovery, wire: Wire, clock: Clock) -> None:
+    await discovery.metadata.get()
+    clock.advance(METADATA_LIFETIME)
+    moved = f"{ISSUER}/token/v2"
+    wire.answers[METADATA_URL] = answer({**DOCUMENT, "token_endpoint": moved})
+    assert (await discovery.metadata.get()).token_endpoint == moved
+
+
+async def test_keys_are_asked_for_where_the_newest_metadata_says(
+    discovery: Discovery, wire: Wire, clock: Clock
+) -> None:
+    await discovery.keep_warm()
+    clock.advance(METADATA_LIFETIME)
+    moved = f"{ISSUER}/keys/v2"
+    wire.answers |= {
+        METADATA_URL: answer({**DOCUMENT, "jwks_uri": moved}),
+        moved: answer({"keys": [published(signing_key("ES256", "new"))]}),
+    }
+    await discovery.keep_warm()
+    assert [key.kid for key in (await discovery.keys.get()).keys] == ["new"]
+
+
+async def test_keys_are_kept_as_long_as_the_provider_says(discovery: Discovery, wire: Wire, clock: Clock) -> None:
+    wire.answers[METADATA.jwks_uri] = answer({"keys": [published(signing_key())]}, max_age=600)
+    await discovery.keys.get()
+    clock.advance(599)
+    await discovery.keys.get()
+    assert wire.asked.count(METADATA.jwks_uri) == 1
+    clock.advance(1)
+    await discovery.keys.get()
+    assert wire.asked.count(METADATA.jwks_uri) == 2
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        pytest.param(ProviderUnreachable(), id="no answer"),
+        pytest.param(answer(b"<html>"), id="a web page"),
+        pytest.param(answer({"keys": []}), id="no keys"),
+        pytest.param(answer({"keys": [{"kty": "oct", "k": "AA"}]}), id="no usable key"),
+        pytest.param(answer({}, 500), id="a server error"),
+    ],
+)
+async def test_a_broken_key_set_takes_no_good_keys_away(
+    discovery: Discovery, wire: Wire, broken: Answer | Exception
+) -> None:
+    keys = await discovery.keys.get()
+    wire.answers[METADATA.jwks_uri] = broken
+    assert await discovery.keys.refetch() is keys
+    assert discovery.keys.failure is not None
+
+
+async def test_a_provider_that_was_down_recovers(discovery: Discovery, wire: Wire, clock: Clock) -> None:
+    """S-44."""
+    honest = wire.answers[METADATA_URL]
+    wire.answers[METADATA_URL] = ProviderUnreachable()
+    with pytest.raises(ProviderUnreachable):
+        await discovery.keep_warm()
+    wire.answers[METADATA_URL] = honest
+    clock.advance(1)
+    await discovery.keep_warm()
+    assert (discovery.metadata.failure, discovery.keys.failure) == (None, None)
+
+
+async def test_metadata_of_another_issuer_is_no_metadata(discovery: Discovery, wire: Wire) -> None:
+    """S-40: nor are its keys fetched."""
+    wire.answers[METADATA_URL] = answer({**DOCUMENT, "issuer": "https://evil.example"})
+    with pytest.raises(MetadataIssuer):
+        await discovery.keep_warm()
+    with pytest.raises(MetadataIssuer):
+        await discovery.keys.get()
+    assert METADATA.jwks_uri not in wire.asked
+
+
+async def test_no_key_at_all_fails_for_its_own_reason(discovery: Discovery, wire: Wire) -> None:
+    wire.answers[METADATA.jwks_uri] = answer({"keys": []})
+    with pytest.raises(KeysInvalid):
+        await discovery.keep_warm()
