@@ -1,6 +1,6 @@
 """Makes docs/requirements.md: each security requirement, the functions that see to it, and the tests that check it.
 
-The requirements are in requirements.toml. A test names those it checks by `@pytest.mark.requirement("S-01")`, a row of it
+The requirements are in requirements.toml. A test names those it checks by `@pytest.mark.requirement("S-01")`, a row
 by `marks=`. Tests are read, never run: `python -m tests.requirements_table` writes the document anew.
 """
 
