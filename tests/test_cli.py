@@ -1,0 +1,162 @@
+"""The command line: what it prints, which settings file it takes, and with which status it ends."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import jsonschema
+import pytest
+import yaml
+from typer.testing import CliRunner, Result
+
+from broker.cli import app
+from broker.settings import settings_schema
+from tests.fakes.clock import Clock
+from tests.fakes.processes import free_port, without_broker_settings
+from tests.fakes.provider import FakeProvider
+from tests.fakes.world import SHARED_SECRET, settings_for
+
+COMMANDS = ("serve", "demo", "schema")
+WEAK_SECRET = "too-short-to-sign-8f3a"
+PLACEHOLDER = "changeme-4d2e"
+
+
+def run(*arguments: str, folder: Path | None = None, **environment: str) -> Result:
+    """Run a command in a folder, with these variables and none of whoever runs the tests."""
+    inherited = dict.fromkeys(name for name in os.environ if name.startswith("BROKER_"))
+    with contextlib.chdir(folder) if folder else contextlib.nullcontext():
+        return CliRunner().invoke(app, list(arguments), env={**inherited, **environment}, prog_name="broker")
+
+
+def test_serve_names_all_four_mistakes_and_shows_no_secret(tmp_path: Path) -> None:
+    settings = settings_for(FakeProvider("https://idp.example", Clock()))
+    settings["public_url"] = "http://sso.acme.example"
+    settings["sites"]["main"] |= {"shared_secret": WEAK_SECRET, "token_lifetime": 9999}
+    settings["identity_providers"]["idp"] |= {"clientid": "x", "client_secret": PLACEHOLDER}
+    file = tmp_path / "broker.yaml"
+    file.write_text(yaml.safe_dump(settings), encoding="utf-8")
+    ended = run("serve", "--config", str(file))
+    assert ended.exit_code == 2
+    assert ended.stdout == ""
+    for path in (
+        "public_url",
+        "sites.main.shared_secret",
+        "sites.main.token_lifetime",
+        "identity_providers.idp.clientid",
+    ):
+        assert re.search(rf"^  {re.escape(path)}$", ended.stderr, re.MULTILINE), ended.stderr
+    assert "4 mistakes" in ended.stderr
+    for secret in (WEAK_SECRET, PLACEHOLDER, settings["secret_keys"][0]):
+        assert secret not in ended.output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "environment", "taken"),
+    [
+        pytest.param(["--config", "asked_for.yaml"], {"BROKER_CONFIG": "named.yaml"}, "asked_for", id="--config first"),
+        pytest.param([], {"BROKER_CONFIG": "named.yaml"}, "named", id="then $BROKER_CONFIG"),
+        pytest.param([], {"BROKER_CONFIG": ""}, "broker", id="an empty $BROKER_CONFIG is none"),
+        pytest.param([], {}, "broker", id="then ./broker.yaml"),
+    ],
+)
+def test_the_settings_file_is_looked_for_in_order(
+    arguments: list[str], environment: dict[str, str], taken: str, tmp_path: Path
+) -> None:
+    for name in ("asked_for", "named", "broker"):
+        (tmp_path / f"{name}.yaml").write_text(f"unknown_key_in_{name}: 1\n", encoding="utf-8")
+    ended = run("serve", *arguments, folder=tmp_path, **environment)
+    assert ended.exit_code == 2
+    assert re.findall(r"unknown_key_in_(\w+)", ended.stderr) == [taken]
+
+
+def test_without_any_settings_file_the_environment_alone_is_read(tmp_path: Path) -> None:
+    ended = run("serve", folder=tmp_path, BROKER_PUBLIC_URL="http://sso.acme.example")
+    assert ended.exit_code == 2
+    assert "BROKER_PUBLIC_URL" in ended.stderr or "public_url" in ended.stderr
+    assert "sites" in ended.stderr
+
+
+@pytest.mark.parametrize("named_by", ["--config", "$BROKER_CONFIG"])
+def test_a_settings_file_that_is_not_there_is_a_mistake_not_an_empty_one(named_by: str, tmp_path: Path) -> None:
+    missing = str(tmp_path / "missing.yaml")
+    if named_by == "--config":
+        ended = run("serve", "--config", missing, folder=tmp_path)
+    else:
+        ended = run("serve", folder=tmp_path, BROKER_CONFIG=missing)
+    assert ended.exit_code == 2
+    assert "missing.yaml" in ended.stderr
+    assert "Traceback" not in ended.output
+
+
+def test_schema_prints_a_json_schema_that_takes_right_settings_and_no_others() -> None:
+    ended = run("schema")
+    assert ended.exit_code == 0
+    schema = json.loads(ended.stdout)
+    assert schema == settings_schema()
+    jsonschema.Draft202012Validator.check_schema(schema)
+    validator = jsonschema.Draft202012Validator(schema)
+    right = settings_for(FakeProvider("https://idp.example", Clock()))
+    assert validator.is_valid(right)
+    assert not validator.is_valid({**right, "unknown": 1})
+    assert SHARED_SECRET not in ended.stdout
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_explains_itself(command: str) -> None:
+    overview, own = run("--help"), run(command, "--help")
+    assert overview.exit_code == own.exit_code == 0
+    assert re.search(rf"\b{command}\b", overview.stdout)
+    assert f"broker {command}" in own.stdout
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        pytest.param(["sreve"], id="an unknown command"),
+        pytest.param(["serve", "--confg", "x"], id="an unknown option"),
+        pytest.param(["serve", "--config"], id="an option without its value"),
+        pytest.param(["serve", "x"], id="an argument too many"),
+        pytest.param(["demo", "--port", "70000"], id="a port that is none"),
+        pytest.param([], id="no command at all"),
+    ],
+)
+def test_a_command_line_that_cannot_be_read_ends_with_status_2_and_says_how_to_write_it(arguments: list[str]) -> None:
+    ended = run(*arguments)
+    assert ended.exit_code == 2
+    assert "Usage: broker" in ended.output or "'--config' requires" in ended.output
+    assert "Traceback" not in ended.output
+
+
+def test_a_port_that_is_taken_is_said_in_one_sentence(tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        settings = settings_for(FakeProvider("https://idp.example", Clock()))
+        settings |= {"listen": f"127.0.0.1:{port}", "operations_listen": f"127.0.0.1:{free_port()}"}
+        (tmp_path / "broker.yaml").write_text(yaml.safe_dump(settings), encoding="utf-8")
+        ended = subprocess.run(
+            [sys.executable, "-m", "broker", "serve"],
+            cwd=tmp_path,
+            env=without_broker_settings(),
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+    assert ended.returncode == 2
+    assert ended.stderr == f"The service cannot start: cannot listen on 127.0.0.1:{port}: Address already in use\n"
+    assert ended.stdout == ""
+
+
+def test_the_installed_command_is_the_same_program() -> None:
+    command = Path(sys.executable).with_name("broker")
+    ended = subprocess.run([command, "schema"], capture_output=True, text=True, timeout=60, check=True)
+    assert json.loads(ended.stdout) == settings_schema()
