@@ -148,10 +148,10 @@ class ProviderClient:
             self._places.release()
 
     async def _send_once(self, request: ProviderRequest) -> Answer:
-        outgoing = self._client.build_request(
-            request.method, request.url, headers=dict(request.headers), content=request.body
-        )
         try:
+            outgoing = self._client.build_request(
+                request.method, request.url, headers=dict(request.headers), content=request.body
+            )
             response = await self._client.send(outgoing, stream=True)
             try:
                 return await _read(response, request.limit)
@@ -193,7 +193,7 @@ async def _read(response: httpx.Response, limit: int) -> Answer:
         status=response.status_code,
         media_type=response.headers.get("content-type", "").partition(";")[0].strip().lower(),
         body=bytes(body),
-        max_age=_seconds(re.search(r"(?:^|[,\s])max-age=(\d{1,9})(?!\d)", cache_control)),
+        max_age=_seconds(re.search(r"(?i)(?:^|[,\s])max-age=(\d{1,9})(?!\d)", cache_control)),
         retry_after=_seconds(re.fullmatch(r"\s*(\d{1,5})\s*", response.headers.get("retry-after", ""))),
     )
 

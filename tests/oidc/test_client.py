@@ -1,0 +1,302 @@
+"""The client on real sockets: what it sends, what it takes, and how it bears a server that misbehaves (S-41, S-42)."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+
+from broker.errors import (
+    AnswerTooLarge,
+    AnswerUnexpected,
+    BrokerError,
+    ProviderTimedOut,
+    ProviderUnreachable,
+)
+from broker.oidc.client import CALL_SECONDS, ProviderClient, Reach, open_client
+from broker.oidc.messages import RESPONSE_LIMIT, Answer, ProviderRequest
+from tests.oidc.servers import Server, Talk, drips, hangs_up, ok, says, serving
+
+LIMIT = 1000  # bytes
+HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
+
+
+@asynccontextmanager
+async def loopback_client() -> AsyncIterator[ProviderClient]:
+    async with open_client(Reach(private_networks=True)) as client:
+        yield ProviderClient(client, private_networks=True)
+
+
+def get(server: Server, path: str = "/keys", *, limit: int = LIMIT) -> ProviderRequest:
+    return ProviderRequest("GET", f"http://127.0.0.1:{server.port}{path}", limit, {"Accept": "application/json"})
+
+
+def post(server: Server) -> ProviderRequest:
+    headers = {"Content-Type": "application/x-www-form-urlencoded"}
+    return ProviderRequest("POST", f"http://127.0.0.1:{server.port}/token", LIMIT, headers, "code=c1&x=%C3%A4")
+
+
+async def ask(talk: Talk, *, reads: bool = True, limit: int = LIMIT) -> Answer:
+    """Ask a server that talks like this."""
+    async with serving(talk, reads=reads) as server, loopback_client() as client:
+        return await client.send(get(server, limit=limit))
+
+
+async def test_a_get_says_what_it_wants_and_no_more() -> None:
+    async with serving(says(ok())) as server, loopback_client() as client:
+        await client.send(get(server, "/a%2Fb/c?p=x%26y&q=%2B+z"))
+    first, *lines = server.requests[0].decode().rstrip("\r\n").split("\r\n")
+    headers = {name.lower(): value for name, _, value in (line.partition(": ") for line in lines)}
+    assert first == "GET /a%2Fb/c?p=x%26y&q=%2B+z HTTP/1.1"
+    assert headers.pop("host") == f"127.0.0.1:{server.port}"
+    assert headers.pop("connection", "keep-alive") == "keep-alive"
+    assert headers == {"accept": "application/json", "accept-encoding": "identity", "user-agent": "comm100-sso-broker"}
+
+
+async def test_a_post_carries_its_form() -> None:
+    async with serving(says(ok())) as server, loopback_client() as client:
+        await client.send(post(server))
+    head, _, body = server.requests[0].partition(b"\r\n\r\n")
+    assert head.startswith(b"POST /token HTTP/1.1\r\n")
+    assert b"content-type: application/x-www-form-urlencoded" in head.lower()
+    assert b"transfer-encoding" not in head.lower()
+    assert body == b"code=c1&x=%C3%A4"
+
+
+@pytest.mark.parametrize(
+    ("headers", "expected"),
+    [
+        pytest.param([], {}, id="nothing"),
+        pytest.param(["Cache-Control: public, max-age=600"], {"max_age": 600}, id="max-age"),
+        pytest.param(["Cache-Control: MAX-AGE=600"], {"max_age": 600}, id="max-age in upper case"),
+        pytest.param(["Cache-Control: s-maxage=600"], {}, id="s-maxage is for shared caches"),
+        pytest.param(["Cache-Control: max-age=-1"], {}, id="a negative max-age"),
+        pytest.param(["Cache-Control: max-age=" + "9" * 30], {}, id="a max-age beyond bounds"),
+        pytest.param(["Retry-After: 30"], {"retry_after": 30}, id="Retry-After"),
+        pytest.param(["Retry-After: Fri, 31 Dec 1999 23:59:59 GMT"], {}, id="Retry-After as a date"),
+        pytest.param(["Retry-After: 9999999"], {}, id="Retry-After beyond bounds"),
+    ],
+)
+async def test_of_the_headers_only_what_we_know_is_read(headers: list[str], expected: dict[str, int]) -> None:
+    answer = await ask(says(ok(b"{}", *headers)))
+    assert (answer.status, answer.media_type, answer.body) == (200, "application/json", b"{}")
+    assert {name: value for name in ("max_age", "retry_after") if (value := getattr(answer, name))} == expected
+
+
+@pytest.mark.parametrize(
+    ("header", "media_type"),
+    [("Application/JSON; charset=UTF-8", "application/json"), ("text/html", "text/html"), ("", "")],
+)
+async def test_the_media_type_is_without_parameters(header: str, media_type: str) -> None:
+    head = f"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Type: {header}\r\n\r\n"
+    assert (await ask(says(head.encode() + b"{}"))).media_type == media_type
+
+
+@pytest.mark.parametrize("status", [201, 301, 302, 307, 308, 400, 401, 404, 429, 500, 503])
+async def test_any_status_comes_back_and_no_redirect_is_followed(status: int) -> None:
+    """S-41."""
+    async with serving(says(ok())) as target, loopback_client() as client:
+        elsewhere = f"Location: http://127.0.0.1:{target.port}/stolen"
+        async with serving(says(ok(b"{}", elsewhere, status=f"{status} Odd"))) as server:
+            assert (await client.send(get(server))).status == status
+            assert (await client.send(post(server))).status == status
+    assert target.connections == 0
+    assert len(server.requests) == 2
+
+
+async def test_no_cookie_is_kept() -> None:
+    """S-41: two people share this client."""
+    cookies = ["Set-Cookie: session=ada; Path=/", "Set-Cookie: second=2; Domain=127.0.0.1"]
+    async with serving(says(ok(b"{}", *cookies))) as server, loopback_client() as client:
+        for _ in range(3):
+            await client.send(get(server))
+    assert not [request for request in server.requests if b"cookie" in request.lower()]
+
+
+async def test_fifty_calls_use_one_connection() -> None:
+    async with serving(says(ok())) as server, loopback_client() as client:
+        for _ in range(25):
+            await client.send(get(server))
+            await client.send(post(server))
+    assert (len(server.requests), server.connections) == (50, 1)
+
+
+@pytest.mark.parametrize("chunked", [False, True], ids=["with length", "in chunks"])
+async def test_the_limit_is_exact(chunked: bool) -> None:
+    def answer(size: int) -> bytes:
+        body = b"x" * size
+        return HEAD + b"Transfer-Encoding: chunked\r\n\r\n%x\r\n%b\r\n0\r\n\r\n" % (size, body) if chunked else ok(body)
+
+    assert len((await ask(says(answer(LIMIT)))).body) == LIMIT
+    with pytest.raises(AnswerTooLarge):
+        await ask(says(answer(LIMIT + 1)))
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        pytest.param(HEAD + b"Content-Length: 1000000000000\r\n\r\n", id="announced"),
+        pytest.param(HEAD + b"\r\n", id="until the connection closes"),
+    ],
+)
+async def test_an_endless_answer_is_cut_off_at_the_limit(head: bytes) -> None:
+    """S-42."""
+    sent = 0
+
+    async def pours(_: bytes, writer: asyncio.StreamWriter) -> None:
+        nonlocal sent
+        writer.write(head)
+        while not writer.is_closing():
+            writer.write(b"x" * 65536)
+            sent += 65536
+            await writer.drain()
+
+    started = time.perf_counter()
+    with pytest.raises(AnswerTooLarge):
+        await ask(pours, limit=RESPONSE_LIMIT)
+    assert time.perf_counter() - started < 2
+    assert sent < 64 * RESPONSE_LIMIT  # what the sockets' buffers took
+
+
+@pytest.mark.parametrize(
+    ("encoding", "body"),
+    [
+        pytest.param("gzip", gzip.compress(b"x" * 10**6), id="gzip"),
+        pytest.param("gzip, gzip", gzip.compress(gzip.compress(b"x" * 10**7)), id="gzip twice"),
+        pytest.param("GZIP", gzip.compress(b"{}"), id="in upper case"),
+        pytest.param("identity, gzip", gzip.compress(b"{}"), id="after identity"),
+        pytest.param("deflate", b"x", id="deflate"),
+        pytest.param("br", b"x", id="brotli"),
+        pytest.param("zstd", b"x", id="zstandard"),
+    ],
+)
+async def test_a_compressed_answer_is_refused_unread(encoding: str, body: bytes) -> None:
+    """S-42: it was declined."""
+    with pytest.raises(AnswerTooLarge):
+        await ask(says(ok(body, f"Content-Encoding: {encoding}")), limit=RESPONSE_LIMIT)
+
+
+async def test_identity_is_no_encoding() -> None:
+    assert (await ask(says(ok(b"{}", "Content-Encoding: identity")))).body == b"{}"
+
+
+@pytest.mark.parametrize(
+    ("pieces", "expected"),
+    [
+        pytest.param([b""], ProviderUnreachable, id="nothing at all"),
+        pytest.param([b"SSH-2.0-OpenSSH_9.9\r\n"], AnswerUnexpected, id="SSH"),
+        pytest.param([b"220 mail.example ESMTP\r\n"], AnswerUnexpected, id="SMTP"),
+        pytest.param([b"\x15\x03\x01\x00\x02\x02\x46"], AnswerUnexpected, id="a TLS alert"),
+        pytest.param([b"<html>hello</html>\r\n\r\n"], AnswerUnexpected, id="HTTP/0.9"),
+        pytest.param([b"HTTP/1.1 abc OK\r\n\r\n"], AnswerUnexpected, id="a status that is no number"),
+        pytest.param([b"HTTP/1.1 20000 OK\r\n\r\n"], AnswerUnexpected, id="a status of five digits"),
+        pytest.param([HEAD + b"X: " + b"y" * 100_000 + b"\r\n\r\n"], AnswerUnexpected, id="a header far too long"),
+        pytest.param([HEAD + b"no colon\r\n\r\n"], AnswerUnexpected, id="a header without a colon"),
+        pytest.param([HEAD + b"Content-Length: -5\r\n\r\n{}"], AnswerUnexpected, id="a negative length"),
+        pytest.param([HEAD + b"Content-Length: 2, 3\r\n\r\n{}"], AnswerUnexpected, id="two lengths"),
+        pytest.param([HEAD + b"Content-Length: 50\r\n\r\n{}"], ProviderUnreachable, id="a length never reached"),
+        pytest.param([HEAD + b"Transfer-Encoding: chunked\r\n\r\nzz\r\n"], BrokerError, id="chunks that are none"),
+        pytest.param([HEAD + b"Transfer-Encoding: chunked\r\n\r\n5\r\n{}"], ProviderUnreachable, id="half a chunk"),
+        pytest.param([HEAD[:20]], BrokerError, id="half a head"),
+    ],
+)
+async def test_what_is_no_http_is_refused(pieces: list[bytes], expected: type[BrokerError]) -> None:
+    with pytest.raises(expected):
+        await ask(says(*pieces, close=True))
+
+
+async def test_an_answer_that_comes_before_the_request_is_not_taken_for_the_next_one() -> None:
+    """A surplus answer on a kept connection must not reach the next person."""
+    surplus = ok(b'{"for": "ada"}') + ok(b'{"for": "eve"}')
+    async with serving(says(surplus)) as server, loopback_client() as client:
+        answers = [await client.send(get(server)) for _ in range(4)]
+    assert {answer.body for answer in answers} == {b'{"for": "ada"}'}
+
+
+@pytest.mark.parametrize("reads", [True, False], ids=["after the request", "before the request"])
+async def test_a_dropped_connection_is_not_tried_again(reads: bool) -> None:
+    """S-45: the provider may have seen the code."""
+    async with serving(hangs_up, reads=reads) as server, loopback_client() as client:
+        with pytest.raises(ProviderUnreachable):
+            await client.send(post(server))
+    assert server.connections == 1
+
+
+async def test_a_kept_connection_that_drops_the_next_post_is_not_tried_again() -> None:
+    """S-45."""
+
+    async def answers_once(_: bytes, writer: asyncio.StreamWriter) -> None:
+        if len(server.requests) == 1:
+            writer.write(ok())
+        else:
+            writer.close()
+
+    async with serving(answers_once) as server, loopback_client() as client:
+        await client.send(post(server))
+        with pytest.raises(ProviderUnreachable):
+            await client.send(post(server))
+    assert (len(server.requests), server.connections) == (2, 1)
+
+
+async def test_a_kept_connection_closed_in_between_costs_nothing() -> None:
+    async with serving(says(ok(), close=True)) as server, loopback_client() as client:
+        for _ in range(5):
+            assert (await client.send(post(server))).status == 200
+            await asyncio.sleep(0.01)
+    assert (len(server.requests), server.connections) == (5, 5)
+
+
+async def test_a_refused_port_is_unreachable() -> None:
+    async with serving(says(ok())) as server:
+        pass
+    async with loopback_client() as client:
+        with pytest.raises(ProviderUnreachable) as failure:
+            await client.send(post(server))
+    assert failure.value.expected == "a connection to 127.0.0.1/token"
+    assert failure.value.got == "ConnectionRefusedError"
+
+
+async def test_a_name_that_does_not_resolve_is_unreachable() -> None:
+    async with loopback_client() as client:
+        with pytest.raises(ProviderUnreachable):
+            await client.send(ProviderRequest("GET", "https://no-such-host.invalid/keys", LIMIT))
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["http://127.0.0.1:99999/", "http://[::1/", "https://.idp.invalid/", "ftp://127.0.0.1/", "nonsense", "http:///x"],
+)
+async def test_an_address_that_is_none_is_refused(url: str) -> None:
+    async with loopback_client() as client:
+        with pytest.raises((AnswerUnexpected, ProviderUnreachable)):
+            await client.send(ProviderRequest("GET", url, LIMIT))
+
+
+async def test_every_way_of_being_slow_ends_within_the_time_for_one_call() -> None:
+    """S-42: with the real bound, which is no argument; all at once, so that it is waited for once."""
+
+    async def silent(_: bytes, writer: asyncio.StreamWriter) -> None:
+        await writer.wait_closed()
+
+    ways: list[Talk] = [
+        silent,
+        drips(HEAD + b"X: ", b"y"),
+        drips(HEAD, b"X: y\r\n"),
+        drips(b"", b"HTTP/1.1 100 Continue\r\n\r\n"),
+        drips(HEAD + b"\r\n", b" "),
+        drips(HEAD + b"Transfer-Encoding: chunked\r\n\r\n", b"1\r\n \r\n"),
+    ]
+
+    async def seconds(talk: Talk) -> float:
+        started = time.perf_counter()
+        with pytest.raises(ProviderTimedOut) as failure:
+            await ask(talk)
+        assert failure.value.got == "127.0.0.1/keys"
+        return time.perf_counter() - started
+
+    took = await asyncio.gather(*map(seconds, ways))
+    assert max(took) < CALL_SECONDS + 1
