@@ -1,0 +1,264 @@
+"""How far the client goes: whose certificates it trusts, which addresses it reaches, what of the environment it hears.
+
+S-41, on real sockets.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from broker.errors import (
+    AnswerUnexpected,
+    BrokerError,
+    ProviderAddressRefused,
+    ProviderUnavailable,
+    ProviderUnreachable,
+)
+from broker.oidc.client import ProviderClient, Reach, is_public_address, open_client
+from broker.oidc.messages import Answer, ProviderRequest
+from tests.oidc.servers import Authority, new_authority, ok, says, serving
+
+
+@asynccontextmanager
+async def reaching(reach: Reach) -> AsyncIterator[ProviderClient]:
+    async with open_client(reach) as client:
+        yield ProviderClient(client, private_networks=reach.private_networks)
+
+
+async def ask(reach: Reach, url: str, method: str = "POST") -> Answer:
+    async with reaching(reach) as client:
+        return await client.send(ProviderRequest(method, url, 1000))
+
+
+@pytest.fixture(scope="module")
+def authority() -> Authority:
+    return new_authority()
+
+
+@pytest.fixture
+def trusting(authority: Authority, tmp_path: Path) -> Reach:
+    return Reach(trusted_ca_file=authority.write(tmp_path / "ca.pem"), private_networks=True)
+
+
+@pytest.mark.parametrize("host", ["localhost", "127.0.0.1"])
+async def test_a_certificate_of_the_trusted_file_is_taken(
+    trusting: Reach, authority: Authority, tmp_path: Path, host: str
+) -> None:
+    async with serving(says(ok()), tls=authority.context(tmp_path, "localhost", "127.0.0.1")) as server:
+        assert (await ask(trusting, f"https://{host}:{server.port}/")).body == b"{}"
+
+
+@pytest.mark.parametrize(
+    ("host", "days", "trusted"),
+    [
+        pytest.param("localhost", 1, False, id="of an authority nobody named"),
+        pytest.param("idp.example", 1, True, id="of another host"),
+        pytest.param("127.0.0.1", 1, True, id="of the address, asked by name"),
+        pytest.param("localhost", -1, True, id="expired yesterday"),
+    ],
+)
+async def test_another_certificate_is_refused_before_anything_is_sent(
+    trusting: Reach, authority: Authority, tmp_path: Path, host: str, days: int, trusted: bool
+) -> None:
+    """The request was never sent, so it is tried once more, and no more often."""
+    reach = trusting if trusted else Reach(private_networks=True)
+    async with serving(says(ok()), tls=authority.context(tmp_path, host, days=days)) as server:
+        with pytest.raises(ProviderUnreachable) as failure:
+            await ask(reach, f"https://localhost:{server.port}/token")
+    assert failure.value.expected == "a connection to localhost/token"
+    assert failure.value.got == "SSLCertVerificationError"
+    assert (server.requests, server.connections) == ([], 2)
+
+
+async def test_a_server_that_speaks_no_tls_is_unreachable(trusting: Reach) -> None:
+    async with serving(says(ok()), reads=False) as server:
+        with pytest.raises(ProviderUnreachable):
+            await ask(trusting, f"https://localhost:{server.port}/")
+
+
+async def test_a_server_that_wants_tls_gets_no_plain_request(
+    trusting: Reach, authority: Authority, tmp_path: Path
+) -> None:
+    async with serving(says(ok()), tls=authority.context(tmp_path, "localhost")) as server:
+        with pytest.raises((ProviderUnreachable, AnswerUnexpected)):
+            await ask(trusting, f"http://localhost:{server.port}/")
+    assert server.requests == []
+
+
+PRIVATE = [
+    pytest.param("127.0.0.1", id="loopback"),
+    pytest.param("127.255.0.3", id="further loopback"),
+    pytest.param("0.0.0.0", id="this host"),
+    pytest.param("10.1.2.3", id="private, 10"),
+    pytest.param("172.16.0.1", id="private, 172.16"),
+    pytest.param("192.168.1.1", id="private, 192.168"),
+    pytest.param("169.254.169.254", id="the cloud's metadata"),
+    pytest.param("100.64.0.1", id="carrier-grade NAT"),
+    pytest.param("192.0.2.1", id="documentation"),
+    pytest.param("198.18.0.1", id="benchmarks"),
+    pytest.param("224.0.0.1", id="multicast"),
+    pytest.param("255.255.255.255", id="broadcast"),
+    pytest.param("::", id="this host, IPv6"),
+    pytest.param("::1", id="loopback, IPv6"),
+    pytest.param("fe80::1", id="link-local"),
+    pytest.param("fe80::1%eth0", id="link-local with a zone"),
+    pytest.param("fd00::1", id="unique local"),
+    pytest.param("fd00:ec2::254", id="the cloud's metadata, IPv6"),
+    pytest.param("ff02::1", id="multicast, IPv6"),
+    pytest.param("ff0e::1", id="global multicast"),
+    pytest.param("2001:db8::1", id="documentation, IPv6"),
+    pytest.param("::ffff:127.0.0.1", id="IPv4-mapped loopback"),
+    pytest.param("::ffff:10.0.0.1", id="IPv4-mapped private"),
+    pytest.param("::ffff:a9fe:a9fe", id="IPv4-mapped metadata in hexadecimal"),
+    pytest.param("::127.0.0.1", id="IPv4-compatible loopback"),
+    pytest.param("64:ff9b::10.0.0.1", id="NAT64 of a private address"),
+    pytest.param("64:ff9b:1::1", id="local NAT64"),
+    pytest.param("2002:7f00:1::", id="6to4 of loopback"),
+    pytest.param("2002:a00:1::", id="6to4 of a private address"),
+    pytest.param("2001:0:4136:e378:8000:63bf:f5ff:fffe", id="Teredo of a private address"),
+]
+
+
+@pytest.mark.parametrize("address", PRIVATE)
+def test_a_private_address_is_not_public(address: str) -> None:
+    assert not is_public_address(address)
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["8.8.8.8", "100.128.0.1", "172.32.0.1", "2606:4700::1", "::ffff:8.8.8.8", "64:ff9b::8.8.8.8", "2002:808:808::1"],
+)
+def test_a_public_address_is_public(address: str) -> None:
+    assert is_public_address(address)
+
+
+@pytest.mark.parametrize("address", PRIVATE)
+async def test_a_private_literal_is_refused_before_a_socket_is_made(address: str) -> None:
+    host = f"[{address.partition('%')[0]}]" if ":" in address else address
+    with pytest.raises(ProviderAddressRefused):
+        await ask(Reach(), f"https://{host}/token")
+
+
+@pytest.mark.parametrize(
+    ("host", "expected"),
+    [
+        pytest.param("localhost", ProviderAddressRefused, id="a name that resolves to it"),
+        pytest.param("127.0.0.1", ProviderAddressRefused, id="the address itself"),
+        pytest.param("[::ffff:127.0.0.1]", ProviderAddressRefused, id="IPv4-mapped"),
+        pytest.param("0x7f000001", ProviderAddressRefused, id="one hexadecimal number"),
+        pytest.param("LocalHost.", ProviderUnavailable, id="the name with a dot at its end"),
+        pytest.param("0177.0.0.1", AnswerUnexpected, id="octal"),
+        pytest.param("127.1", ProviderUnreachable, id="cut short"),
+        pytest.param("2130706433", ProviderUnreachable, id="one decimal number"),
+        pytest.param("0", ProviderUnreachable, id="zero"),
+    ],
+)
+async def test_no_spelling_of_loopback_is_connected_to(host: str, expected: type[BrokerError]) -> None:
+    """Whatever a name resolves to: the address really connected to is judged."""
+    async with serving(says(ok())) as server:
+        with pytest.raises(expected):
+            await ask(Reach(), f"http://{host}:{server.port}/token")
+    assert server.connections == 0
+
+
+async def test_the_socket_is_guarded_even_if_the_literal_was_let_through() -> None:
+    async with serving(says(ok())) as server, open_client(Reach()) as client:
+        for host in ("127.0.0.1", "localhost"):
+            with pytest.raises(ProviderAddressRefused):
+                await ProviderClient(client, private_networks=True).send(
+                    ProviderRequest("GET", f"http://{host}:{server.port}/", 1000)
+                )
+    assert server.connections == 0
+
+
+_PROGRAM = """
+import asyncio, pathlib, sys
+from broker.errors import BrokerError
+from broker.oidc.client import ProviderClient, Reach, open_client
+from broker.oidc.messages import ProviderRequest
+
+async def main(url):
+    async with open_client(Reach(private_networks=True)) as client:
+        try:
+            answer = await ProviderClient(client, private_networks=True).send(ProviderRequest("GET", url, 1000))
+            print(answer.status)
+        except BrokerError as error:
+            print(error.code)
+
+asyncio.run(main(sys.argv[1]))
+"""
+
+
+async def in_environment(url: str, **variables: str) -> str:
+    """Ask in a program of its own, with these environment variables."""
+    program = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", _PROGRAM, url, stdout=asyncio.subprocess.PIPE, env={**os.environ, **variables}
+    )
+    output, _ = await program.communicate()
+    return output.decode().strip()
+
+
+async def test_proxies_and_passwords_of_the_environment_are_ignored(tmp_path: Path) -> None:
+    netrc = tmp_path / "netrc"
+    netrc.write_text("machine 127.0.0.1 login ada password s3cret\n")
+    netrc.chmod(0o600)
+    async with serving(says(ok(status="418 Proxy"))) as proxy, serving(says(ok())) as server:
+        names = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy")
+        variables = dict.fromkeys(names, f"http://127.0.0.1:{proxy.port}")
+        said = await in_environment(
+            f"http://127.0.0.1:{server.port}/", **variables, NETRC=str(netrc), HOME=str(tmp_path), NO_PROXY=""
+        )
+    assert said == "200"
+    assert (proxy.connections, len(server.requests)) == (0, 1)
+    assert b"authorization" not in server.requests[0].lower()
+
+
+async def test_certificates_of_the_environment_are_ignored(authority: Authority, tmp_path: Path) -> None:
+    path = str(authority.write(tmp_path / "ca.pem"))
+    async with serving(says(ok()), tls=authority.context(tmp_path, "localhost")) as server:
+        said = await in_environment(
+            f"https://localhost:{server.port}/",
+            SSL_CERT_FILE=path,
+            SSL_CERT_DIR=str(tmp_path),
+            REQUESTS_CA_BUNDLE=path,
+            CURL_CA_BUNDLE=path,
+        )
+    assert said == "provider_unreachable"
+    assert server.requests == []
+
+
+async def test_the_proxy_of_the_settings_is_asked_for_everything() -> None:
+    async with serving(says(ok(b'{"by": "proxy"}'))) as proxy:
+        reach = Reach(outbound_proxy=f"http://127.0.0.1:{proxy.port}")
+        assert (await ask(reach, "http://idp.invalid/token?a=b", "GET")).body == b'{"by": "proxy"}'
+    assert proxy.requests[0].startswith(b"GET http://idp.invalid/token?a=b HTTP/1.1\r\n")
+
+
+async def test_the_proxy_is_asked_for_a_tunnel_and_sees_no_request() -> None:
+    async with serving(says(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n")) as proxy:
+        with pytest.raises(BrokerError) as failure:
+            await ask(Reach(outbound_proxy=f"http://127.0.0.1:{proxy.port}"), "https://idp.invalid/token?code=c1")
+    assert failure.value.code == "provider_unreachable"
+    assert proxy.requests[0].startswith(b"CONNECT idp.invalid:443 HTTP/1.1\r\n")
+    assert b"c1" not in b"".join(proxy.requests)
+
+
+async def test_behind_a_proxy_a_private_literal_is_still_refused() -> None:
+    async with serving(says(ok())) as proxy:
+        with pytest.raises(ProviderAddressRefused):
+            await ask(Reach(outbound_proxy=f"http://127.0.0.1:{proxy.port}"), "https://169.254.169.254/latest")
+    assert proxy.connections == 0
+
+
+async def test_a_proxy_that_does_not_answer_is_unreachable() -> None:
+    async with serving(says(ok())) as proxy:
+        pass
+    with pytest.raises(ProviderUnreachable):
+        await ask(Reach(outbound_proxy=f"http://127.0.0.1:{proxy.port}"), "https://idp.invalid/token")
