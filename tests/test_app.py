@@ -1,0 +1,249 @@
+"""The wiring: what a service opens, what it asks of providers, and what it leaves behind in memory."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+import ssl
+import sys
+import time
+import tracemalloc
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Any
+from urllib.parse import quote, urlsplit
+
+import httpx
+import pytest
+import yaml
+from starlette.types import ASGIApp, Message
+
+from broker.app import Service, create_app
+from broker.settings import load_settings
+from tests.fakes.clock import Clock
+from tests.fakes.processes import free_port, provider_site, served
+from tests.fakes.provider import FakeProvider
+from tests.fakes.world import PAGE, World, settings_for
+
+pytestmark = pytest.mark.anyio
+
+DISCOVERY, KEYS, AUTHORIZE, TOKEN, USERINFO = (
+    "/.well-known/openid-configuration",
+    "/keys",
+    "/authorize",
+    "/token",
+    "/userinfo",
+)
+
+
+async def get(application: ASGIApp, target: str, cookie: str = "") -> tuple[int, dict[str, str]]:
+    """Ask an application for an address as a server would, with nothing in between; return status and headers."""
+    path, _, query = target.partition("?")
+    sent: list[Message] = []
+
+    async def receive() -> Message:
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    scope = {
+        "type": "http",
+        "asgi": {"version": "3.0"},
+        "http_version": "1.1",
+        "method": "GET",
+        "scheme": "https",
+        "path": path,
+        "raw_path": path.encode(),
+        "query_string": query.encode(),
+        "root_path": "",
+        "headers": [(b"host", b"sso.acme.example"), *([(b"cookie", cookie.encode())] if cookie else [])],
+        "client": ("192.0.2.7", 4711),
+        "server": ("127.0.0.1", 8000),
+    }
+    await application(scope, receive, send)
+    await asyncio.sleep(0)  # a server gives the event loop its turn: it forgets timers no longer needed
+    return sent[0]["status"], {name.decode(): value.decode() for name, value in sent[0]["headers"]}
+
+
+async def readiness(service: Service, come_true: Callable[[str], bool]) -> str:
+    """Wait until readiness tells what is waited for; return it."""
+    for _ in range(1000):
+        if come_true(answer := (await body_of(service.operations, "/readyz")).decode()):
+            return answer
+        await asyncio.sleep(0.01)
+    raise AssertionError("it never came")
+
+
+async def warm(service: Service) -> None:
+    """Wait until metadata and keys are there."""
+    await readiness(service, lambda told: "missing" not in told)
+
+
+async def body_of(application: ASGIApp, path: str) -> bytes:
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(application), base_url="http://operations") as client:
+        return (await client.get(path)).content
+
+
+def weight() -> int:
+    """Return the bytes Python holds."""
+    gc.collect()
+    return tracemalloc.get_traced_memory()[0]
+
+
+@pytest.fixture
+def weighing() -> Iterator[None]:
+    """Stop counting in the end; the log is off meanwhile, for the test run keeps all of it."""
+    logging.disable()
+    yield
+    tracemalloc.stop()
+    logging.disable(logging.NOTSET)
+
+
+@pytest.mark.usefixtures("weighing")
+async def test_5000_sign_ins_begun_ask_the_provider_nothing_and_leave_nothing_behind(world: World) -> None:
+    async with world.broker() as service:
+        await warm(service)
+        asked = list(world.provider.requests)
+        before = 0
+        for number in range(5000):
+            if number == 4000:
+                tracemalloc.start()  # not earlier, for it is slow
+            if number == 4200:  # by then whatever is full has been replaced once
+                before = weight()
+            status, headers = await get(service.public, f"/login?redirect_url={quote(f'{PAGE}&n={number}', safe='')}")
+            assert (status, headers["location"].partition("?")[0]) == (303, "https://idp.example/authorize")
+        assert weight() - before < 40_000, "bytes, after 800 more"
+        assert world.provider.requests == asked == [DISCOVERY, KEYS]
+
+
+@pytest.mark.usefixtures("weighing")
+async def test_2000_requests_of_a_stranger_leave_nothing_behind(world: World) -> None:
+    async with world.broker() as service:
+        await warm(service)
+        before = 0
+        for number in range(500):
+            if number == 250:
+                tracemalloc.start()
+            if number == 300:
+                before = weight()
+            for target, expected in (
+                (f"/login/site{number}", 404),
+                (f"/login?redirect_url=https%3A%2F%2Fhost{number}.evil.example%2F", 400),
+                (f"/callback/idp?code=x&state=s{number}", 400),
+                (f"/callback/idp{number}?code=x", 404),
+            ):
+                assert (await get(service.public, target, cookie=f"signin_AAAAAAAA{number:03}=x"))[0] == expected
+        assert weight() - before < 40_000, "bytes, after 800 more"
+        metrics = (await body_of(service.operations, "/metrics")).decode()
+        assert metrics.count("broker_signins_total{") < 6, "no label holds what a stranger wrote"
+        assert world.provider.requests == [DISCOVERY, KEYS]
+
+
+async def test_a_sign_in_costs_two_calls_once_warm(world: World) -> None:
+    async with world.broker() as service:
+        await warm(service)
+        for _ in range(3):
+            world.provider.requests.clear()
+            assert (await world.browser(service).sign_in()).status_code == 200
+            assert world.provider.requests == [AUTHORIZE, TOKEN, USERINFO], "the first is the browser's"
+
+
+async def test_metadata_and_keys_are_fetched_once_a_lifetime_however_many_sign_in(world: World, clock: Clock) -> None:
+    async with world.broker() as service:
+        for fetches in (1, 2, 3):
+            await asyncio.gather(*(world.browser(service).sign_in() for _ in range(10)))
+            assert (world.provider.count(DISCOVERY), world.provider.count(KEYS)) == (fetches, fetches)
+            clock.advance(3599)
+            assert (await world.browser(service).sign_in()).status_code == 200
+            assert (world.provider.count(DISCOVERY), world.provider.count(KEYS)) == (fetches, fetches)
+            clock.advance(1)
+
+
+async def test_everything_is_fetched_before_anyone_signs_in(world: World) -> None:
+    async with world.broker() as service:
+        await warm(service)
+        assert world.provider.requests == [DISCOVERY, KEYS]
+
+
+async def test_providers_that_reach_equally_far_share_one_client(world: World) -> None:
+    world.add_provider("eu")
+    world.add_provider("lab", email_domains=["acme-lab.example"], allow_private_network=True)
+    async with world.broker():
+        assert sorted(reach.private_networks for reach in world.opened) == [False, True]
+
+
+async def test_a_provider_that_is_not_enabled_is_not_there(world: World) -> None:
+    off = world.add_provider("eu", enabled=False)
+    async with world.broker() as service:
+        await warm(service)
+        assert (await get(service.public, "/login"))[0] == 303, "nobody has to choose"
+        assert (await get(service.public, "/login?idp=eu"))[0] == 404
+        assert (await get(service.public, "/callback/eu?code=x&state=y"))[0] == 404
+    assert off.requests == []
+
+
+async def test_nothing_runs_on_when_the_service_has_ended(world: World) -> None:
+    before = asyncio.all_tasks()
+    async with world.broker() as service:
+        assert (await world.browser(service).sign_in()).status_code == 200
+        assert asyncio.all_tasks() - before
+    assert asyncio.all_tasks() == before
+
+
+async def test_readiness_tells_of_each_provider_and_depends_on_none(world: World) -> None:
+    down = world.add_provider("eu")
+    down.is_down = lambda _: httpx.Response(500)
+    async with world.broker() as service:
+        answer = await readiness(service, lambda told: "provider_failing" in told and "present" in told)
+        assert yaml.safe_load(answer) == {
+            "ready": True,
+            "identity_providers": {
+                "idp": {"metadata": "present", "keys": "present"},
+                "eu": {"metadata": "missing", "keys": "missing", "last_failure": "provider_failing"},
+            },
+        }
+        service.stopping.begun = True
+        assert (await get(service.operations, "/readyz"))[0] == 503
+        assert (await get(service.operations, "/healthz"))[0] == 200
+        assert (await get(service.public, "/login?idp=idp"))[0] == 303, "whoever is here is still served"
+
+
+@contextmanager
+def counting_tls_contexts() -> Iterator[list[str]]:
+    """Note each time this thread makes an SSLContext: it reads a hundred certificates, some 20 ms."""
+    made: list[str] = []
+    makes_one = ssl.SSLContext.__new__.__code__
+
+    def note(frame: FrameType, event: str, _: Any) -> None:
+        if event == "call" and frame.f_code is makes_one:
+            made.append(str(frame.f_back))
+
+    sys.setprofile(note)
+    try:
+        yield made
+    finally:
+        sys.setprofile(None)
+
+
+async def test_no_tls_context_is_made_after_the_start(tmp_path: Path) -> None:
+    port = free_port()
+    provider = FakeProvider(f"http://127.0.0.1:{free_port()}", time.time)
+    settings = settings_for(provider) | {"public_url": f"http://127.0.0.1:{port}"}
+    (tmp_path / "broker.yaml").write_text(yaml.safe_dump(settings), encoding="utf-8")
+    with served(provider_site(provider), urlsplit(provider.issuer).port), counting_tls_contexts() as made:
+        async with create_app(load_settings(tmp_path / "broker.yaml", {})) as service:
+            assert made, "the one of the HTTP client: the counting works"
+            made.clear()
+            for _ in range(3):
+                status, departed = await get(service.public, "/login")
+                assert status == 303
+                back = (await provider.handle(httpx.Request("GET", departed["location"]))).headers["location"]
+                cookie = departed["set-cookie"].partition(";")[0]
+                target = back.removeprefix(f"http://127.0.0.1:{port}")
+                assert (await get(service.public, target, cookie=cookie))[0] == 303
+            assert made == []
+    assert provider.count(USERINFO) == 3
