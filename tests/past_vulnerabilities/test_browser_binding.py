@@ -101,7 +101,7 @@ async def test_a_number_or_a_size_in_a_cookie_costs_nothing(world: World, value:
     """CVE-2024-24814: mod_auth_openidc counted as far as a cookie told it to."""
     async with world.broker() as service:
         browser = world.browser(service)
-        callback = await browser.to_callback(redirect_url=PAGE + "&" + "long=~" * 250)
+        callback = await browser.to_callback(redirect_url=PAGE)
         name = browser.broker_cookies()[0]
         browser.forget_cookies()
         cookie = {"Cookie": f"{name}={value}"}
@@ -116,12 +116,13 @@ def test_a_compressed_address_in_a_cookie_is_unpacked_within_bounds() -> None:
     sealed = seal(
         site="main",
         provider="idp",
-        redirect_url=f"{PAGE}&{'long=~' * 250}",
+        redirect_url=f"{PAGE}&{''.join(f'{number:x}~' for number in range(400))}",
         restarted=False,
         now=START,
         secret_keys=[SECRET_KEY],
     )
     opened = open_state(sealed.state, secret_keys=[SECRET_KEY])
+    assert opened.redirect_url_hash is not None
     genuine = sealed.cookie.value.rpartition(".")[0]
     bomb = urlsafe_b64encode(zlib.compress(b"a" * 4_000_000, 9)).rstrip(b"=").decode()
     tracemalloc.start()
