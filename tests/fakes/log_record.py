@@ -115,7 +115,7 @@ def _line_with(needle: str, text: str) -> str:
 
 def _is_not_of_a_browser(record: logging.LogRecord) -> bool:
     """Leave out where the tests' own browsers went, which the HTTP library they share with the broker writes down."""
-    if record.name.partition(".")[0] not in ("httpx", "httpcore"):
+    if record.name != "httpx":
         return True
     addresses = re.findall(r"https?://[^\s\"]+", record.getMessage())
     return any(urlsplit(address).path.endswith(PROVIDER_PATHS) for address in addresses)

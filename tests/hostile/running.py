@@ -1,0 +1,206 @@
+"""Runs the broker as the program it is, lets people sign in to it over real sockets, and weighs its process."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import socket
+import sys
+import time
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import httpx
+import yaml
+from httpx_aiohttp import AiohttpTransport
+
+from tests.fakes.log_record import LogRecord, secrets_in
+from tests.fakes.provider import FakeProvider
+from tests.fakes.world import SECRET_KEY, SHARED_SECRET, section_for
+
+COMM100 = "http://127.0.0.1:9/AdminWebService/SSO/SSOJWTConsumer.aspx"  # nobody goes there: its address is the end
+SECONDS_TO_START = 30.0
+SECONDS_TO_STOP = 30.0
+MEGABYTE = 1024 * 1024
+
+
+@dataclass(frozen=True)
+class BrokerProcess:
+    """A broker under way.
+
+    Args:
+        process: its own.
+        port: the public one.
+        operations_port: the other one.
+        log: all it wrote.
+    """
+
+    process: asyncio.subprocess.Process
+    port: int
+    operations_port: int
+    log: Path
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def operations_url(self) -> str:
+        return f"http://127.0.0.1:{self.operations_port}"
+
+    def memory(self) -> int:
+        """Return the bytes in use now."""
+        return self._bytes("VmRSS")
+
+    def peak_memory(self) -> int:
+        """Return the most bytes ever in use since `forget_peak`."""
+        return self._bytes("VmHWM")
+
+    def forget_peak(self) -> None:
+        Path(f"/proc/{self.process.pid}/clear_refs").write_text("5")  # proc(5): resets the peak resident set size
+
+    def _bytes(self, line: str) -> int:
+        found = re.search(rf"^{line}:\s+(\d+) kB$", Path(f"/proc/{self.process.pid}/status").read_text(), re.MULTILINE)
+        assert found
+        return int(found[1]) * 1024
+
+
+@asynccontextmanager
+async def running_broker(
+    folder: Path, providers: Mapping[str, FakeProvider], record: LogRecord
+) -> AsyncIterator[BrokerProcess]:
+    """Run `broker serve` from alive to stopped, and leave its log and all secrets of these people to the record."""
+    port, operations_port = _free_port(), _free_port()
+    settings = _settings(providers, port, operations_port)
+    file, log = folder / "broker.yaml", folder / "broker.log"
+    file.write_text(yaml.safe_dump(settings))
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("BROKER_")}
+    with log.open("wb") as output:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "broker", "serve", "--config", str(file), stdout=output, stderr=output, env=clean
+        )
+    broker = BrokerProcess(process, port, operations_port, log)
+    try:
+        await _wait_until_alive(broker)
+        yield broker
+        assert process.returncode is None, log.read_text()
+    finally:
+        if process.returncode is None:
+            process.terminate()
+        status = await asyncio.wait_for(process.wait(), SECONDS_TO_STOP)
+        record.add_file(log)
+        record.add_secrets([SECRET_KEY, SHARED_SECRET])
+        for provider in providers.values():
+            record.add_secrets([*provider.issued, provider.client_secret or ""])
+    assert status == 0
+
+
+def _settings(providers: Mapping[str, FakeProvider], port: int, operations_port: int) -> dict[str, Any]:
+    return {
+        "public_url": f"http://127.0.0.1:{port}",
+        "listen": f"127.0.0.1:{port}",
+        "operations_listen": f"127.0.0.1:{operations_port}",
+        "secret_keys": [SECRET_KEY],
+        "shared_email_domains": True,
+        "sites": {"main": {"endpoint": COMM100, "shared_secret": SHARED_SECRET}},
+        "identity_providers": {identifier: section_for(provider) for identifier, provider in providers.items()},
+    }
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+async def _wait_until_alive(broker: BrokerProcess) -> None:
+    deadline = time.monotonic() + SECONDS_TO_START
+    async with httpx.AsyncClient(trust_env=False) as client:
+        while True:
+            assert broker.process.returncode is None, broker.log.read_text()
+            assert time.monotonic() < deadline, broker.log.read_text()
+            try:
+                if (await client.get(f"{broker.operations_url}/healthz")).status_code == 200:
+                    return
+            except httpx.TransportError:
+                await asyncio.sleep(0.05)
+
+
+@dataclass
+class People:
+    """Any number of people, each with a browser of their own, over one pool of connections.
+
+    Args:
+        broker: where they sign in.
+        record: remembers every secret that passes through their browsers.
+        transport: the pool.
+    """
+
+    broker: BrokerProcess
+    record: LogRecord
+    transport: AiohttpTransport
+
+    def browser(self, idp: str) -> Visitor:
+        """Let a new person begin at this provider."""
+        return Visitor(self, idp, httpx.AsyncClient(transport=self.transport, timeout=30, trust_env=False))
+
+    async def sign_in(self, idp: str) -> httpx.Response:
+        """Let a new person go the whole way."""
+        return await self.browser(idp).sign_in()
+
+
+@dataclass
+class Visitor:
+    """One person at one provider.
+
+    Args:
+        people: all of them.
+        idp: the provider's id.
+        client: the browser.
+        slowest: seconds the broker's slowest answer took.
+    """
+
+    people: People
+    idp: str
+    client: httpx.AsyncClient
+    slowest: float = field(default=0.0)
+
+    async def open(self, url: str) -> httpx.Response:
+        started = time.monotonic()
+        response = await self.client.get(url)
+        if url.startswith(self.people.broker.url):
+            self.slowest = max(self.slowest, time.monotonic() - started)
+        self.people.record.add_secrets(secrets_in(response.headers))
+        return response
+
+    async def to_callback(self) -> httpx.Response:
+        """Return the provider's answer, which leads to the callback, or the broker's refusal before that."""
+        departure = await self.open(f"{self.people.broker.url}/login?idp={self.idp}")
+        return await self.open(departure.headers["location"]) if departure.has_redirect_location else departure
+
+    async def sign_in(self) -> httpx.Response:
+        """Return the broker's last answer: a redirect to Comm100, or a page."""
+        response = await self.to_callback()
+        return await self.open(response.headers["location"]) if response.has_redirect_location else response
+
+
+@asynccontextmanager
+async def meeting_people(broker: BrokerProcess, record: LogRecord) -> AsyncIterator[People]:
+    """Open the pool of connections that all browsers share."""
+    # aiohttp's pool, for httpx's own looks through all of its connections at every request.
+    session = aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(limit=0), cookie_jar=aiohttp.DummyCookieJar(), trust_env=False
+    )
+    async with session:
+        yield People(broker, record, AiohttpTransport(client=session, verify=False, trust_env=False))
+
+
+def assert_signed_in(response: httpx.Response) -> None:
+    assert response.status_code == 303, response.text
+    assert response.headers["location"].startswith(f"{COMM100}?jwt=")

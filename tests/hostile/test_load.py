@@ -1,0 +1,119 @@
+"""Many people at once, and many requests of nobody: what they cost the provider, and the memory of the broker."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from broker.errors import IdTokenKeyUnknown
+from tests.fakes import hostile_server as bad
+from tests.fakes.lies import Document, Lies, status
+from tests.fakes.log_record import LogRecord
+from tests.fakes.world import assert_refused
+from tests.hostile.running import MEGABYTE, BrokerProcess, People, assert_signed_in, meeting_people, running_broker
+
+PAUSE = 1.2  # seconds after which keys that could not be had are asked for again
+PROVIDER_SECONDS = 0.3
+
+
+@asynccontextmanager
+async def a_broker_with_people(
+    folder: Path, record: LogRecord, tricks: Mapping[str, bad.Trick] | None = None, lies: Lies | None = None
+) -> AsyncIterator[tuple[BrokerProcess, People, bad.HostileProvider]]:
+    """Run a broker with one provider, `idp`."""
+    async with bad.hostile_provider(tricks) as provider:
+        provider.honest.lies = lies or Lies()
+        async with (
+            running_broker(folder, {"idp": provider.honest}, record) as broker,
+            meeting_people(broker, record) as people,
+        ):
+            yield broker, people, provider
+
+
+def of_a_key_nobody_knows(header: Document) -> Document:
+    return {**header, "kid": secrets.token_hex(8)}
+
+
+async def test_200_tokens_of_200_unknown_keys_make_the_broker_look_for_keys_twice(
+    tmp_path: Path, log_record: LogRecord
+) -> None:
+    """S-43: the first fetch, and one refetch a minute."""
+    async with a_broker_with_people(tmp_path, log_record, lies=Lies(header=of_a_key_nobody_knows)) as parts:
+        _, people, provider = parts
+        for _ in range(4):
+            for end in await asyncio.gather(*(people.sign_in("idp") for _ in range(50))):
+                assert_refused(end, IdTokenKeyUnknown)
+    assert provider.honest.count(bad.KEYS) <= 2
+
+
+async def test_50_people_who_come_back_before_there_are_keys_share_one_fetch(
+    tmp_path: Path, log_record: LogRecord
+) -> None:
+    """S-43: single flight."""
+    lies = Lies(answers={bad.KEYS: status(503)})
+    async with a_broker_with_people(tmp_path, log_record, lies=lies) as (_, people, provider):
+        browsers = [people.browser("idp") for _ in range(50)]
+        departures = await asyncio.gather(*(browser.to_callback() for browser in browsers))
+        await asyncio.sleep(PAUSE)
+        provider.tricks = {bad.KEYS: bad.late(PROVIDER_SECONDS)}
+        provider.honest.lies = Lies()
+        provider.honest.requests.clear()
+        arrivals = await asyncio.gather(
+            *(
+                browser.open(departure.headers["location"])
+                for browser, departure in zip(browsers, departures, strict=True)
+            )
+        )
+        for arrival in arrivals:
+            assert_signed_in(arrival)
+    assert provider.honest.count(bad.KEYS) == 1
+
+
+async def test_300_people_at_once_all_sign_in_at_a_provider_that_takes_its_time(
+    tmp_path: Path, log_record: LogRecord
+) -> None:
+    slow = dict.fromkeys((bad.TOKEN, bad.USERINFO), bad.late(PROVIDER_SECONDS))
+    async with a_broker_with_people(tmp_path, log_record, slow) as (_, people, _provider):
+        for arrival in await asyncio.gather(*(people.sign_in("idp") for _ in range(300))):
+            assert_signed_in(arrival)
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        pytest.param("/login", id="sign-ins that never come back"),
+        pytest.param("/callback/idp?state=x&code=y", id="callbacks with a made-up state"),
+    ],
+)
+async def test_5000_requests_in_a_row_ask_no_provider_and_leave_nothing_in_memory(
+    tmp_path: Path, log_record: LogRecord, target: str
+) -> None:
+    """S-57."""
+    async with a_broker_with_people(tmp_path, log_record) as (broker, people, provider):
+        assert_signed_in(await people.sign_in("idp"))
+        await _ask(broker, target, times=500)
+        provider.honest.requests.clear()
+        broker.forget_peak()
+        before = broker.memory()
+        await _ask(broker, target, times=5000)
+        assert broker.peak_memory() - before < 2 * MEGABYTE
+    assert provider.honest.requests == []
+
+
+async def _ask(broker: BrokerProcess, target: str, *, times: int) -> None:
+    """Ask for the same address again and again over one connection."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", broker.port)
+    request = f"GET {target} HTTP/1.1\r\nHost: 127.0.0.1:{broker.port}\r\n\r\n".encode()
+    for _ in range(times):
+        writer.write(request)
+        head = (await reader.readuntil(b"\r\n\r\n")).lower()
+        assert head.startswith((b"http/1.1 303", b"http/1.1 400"))
+        _, _, length = head.partition(b"content-length: ")
+        await reader.readexactly(int(length.partition(b"\r\n")[0] or b"0"))
+    writer.close()
+    await writer.wait_closed()
