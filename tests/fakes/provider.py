@@ -12,6 +12,7 @@ import secrets
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cache
 from urllib.parse import parse_qs, unquote_plus, urlsplit
 
 import httpx
@@ -54,6 +55,12 @@ def new_key(algorithm: str, kid: str | None) -> SigningKey:
     return RSAKey.generate_key(2048, parameters, auto_kid=False)
 
 
+@cache
+def _first_key(issuer: str, algorithm: str) -> SigningKey:  # noqa: ARG001 - each issuer has a key of its own
+    """Make the key an issuer begins with: once in a session, for a good RSA key takes a tenth of a second."""
+    return new_key(algorithm, "key-1")
+
+
 class FakeProvider:
     """One issuer.
 
@@ -78,7 +85,7 @@ class FakeProvider:
         self.client_id = client_id
         self.client_secret = client_secret
         self.algorithm = algorithm
-        self.keys: list[SigningKey] = [new_key(algorithm, "key-1")]
+        self.keys: list[SigningKey] = [_first_key(issuer, algorithm)]
         self.person = Person()
         self.lies = Lies()
         self.refuses: dict[str, str] | None = None
