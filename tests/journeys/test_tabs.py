@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 from broker.errors import CookieMissing, TransactionSpent
@@ -94,6 +96,21 @@ async def test_the_same_callback_twice_with_its_cookie_asks_the_provider_once(wo
         second = await twin.open(callback)
         assert_refused(second, TransactionSpent)
         assert twin.broker_cookies() == []
+    assert world.provider.count("/token") == 1
+
+
+async def test_of_several_simultaneous_callbacks_one_goes_through(world: World) -> None:
+    """S-03: a double click, or a browser that sends a request again."""
+    async with world.broker() as service:
+        browser = world.browser(service)
+        callback = await browser.to_callback(redirect_url=PAGE)
+        cookie = browser.client.build_request("GET", callback).headers["cookie"]
+        answers = await asyncio.gather(*(browser.get(callback, cookie=cookie) for _ in range(5)))
+    (through,) = [answer for answer in answers if answer.status_code == 303]
+    assert through.headers["location"].startswith(f"{ENDPOINT}?jwt=")
+    for answer in answers:
+        if answer is not through:
+            assert_refused(answer, TransactionSpent)
     assert world.provider.count("/token") == 1
 
 
