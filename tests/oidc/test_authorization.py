@@ -33,6 +33,7 @@ def build(**changes: object) -> str:
     )
 
 
+@pytest.mark.requirement("S-01")
 def test_each_parameter_is_sent_once() -> None:
     """S-01."""
     url = urlsplit(build())
@@ -56,6 +57,7 @@ def test_the_verifier_itself_does_not_travel() -> None:
     assert "v" * 43 not in build()
 
 
+@pytest.mark.requirement("S-01")
 def test_the_challenge_is_that_of_rfc_7636() -> None:
     """RFC 7636, appendix B."""
     url = build_authorization_url(
@@ -68,6 +70,7 @@ def test_the_challenge_is_that_of_rfc_7636() -> None:
     assert parse_qs(urlsplit(url).query)["code_challenge"] == ["E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM"]
 
 
+@pytest.mark.requirement("S-01")
 def test_the_admins_parameters_are_added_and_replace_none_of_ours() -> None:
     """S-01."""
     ours = parse_qs(urlsplit(build()).query)
@@ -114,6 +117,7 @@ def test_a_code_of_the_provider_expected_is_taken(parameters: dict[str, str], an
     assert check_callback(parameters, ANNOUNCING if announced else METADATA) == "c1"
 
 
+@pytest.mark.requirement("S-07")
 @pytest.mark.parametrize(
     ("parameters", "announced"),
     [
@@ -133,6 +137,7 @@ def test_an_answer_of_another_issuer_is_refused(parameters: dict[str, str], anno
         check_callback(parameters, ANNOUNCING if announced else METADATA)
 
 
+@pytest.mark.requirement("S-05")
 @pytest.mark.parametrize(
     "parameters",
     [

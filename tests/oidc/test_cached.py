@@ -59,6 +59,7 @@ async def test_a_fresh_document_is_fetched_once(cached: Cached[str], source: Sou
     assert source.fetches == 1
 
 
+@pytest.mark.requirement("S-44")
 async def test_an_old_document_is_fetched_again(cached: Cached[str], clock: Clock) -> None:
     await cached.get()
     clock.advance(LIFETIME)
@@ -120,6 +121,7 @@ async def test_the_fetch_goes_on_when_everyone_gave_up(cached: Cached[str], sour
     assert source.fetches == 1
 
 
+@pytest.mark.requirement("S-44")
 async def test_while_there_is_none_it_is_tried_once_a_second(cached: Cached[str], source: Source, clock: Clock) -> None:
     source.failure = ProviderUnreachable()
     for _ in range(20):
@@ -136,6 +138,7 @@ async def test_while_there_is_none_it_is_tried_once_a_second(cached: Cached[str]
     assert cached.failure is None
 
 
+@pytest.mark.requirement("S-44")
 @pytest.mark.parametrize("failure", [ProviderFailing(got=503), KeysInvalid(got="none usable")], ids=lambda e: e.code)
 async def test_a_failed_renewal_keeps_the_last_good_document(
     cached: Cached[str], source: Source, clock: Clock, failure: BrokerError
@@ -157,6 +160,7 @@ async def test_a_failed_renewal_keeps_the_last_good_document(
     assert cached.failure is None
 
 
+@pytest.mark.requirement("S-43")
 async def test_a_refetch_gives_a_newer_document_at_most_once_a_minute(
     cached: Cached[str], source: Source, clock: Clock
 ) -> None:
@@ -170,12 +174,14 @@ async def test_a_refetch_gives_a_newer_document_at_most_once_a_minute(
     assert source.fetches == 3
 
 
+@pytest.mark.requirement("S-43")
 async def test_a_refetch_of_nothing_is_the_first_fetch(cached: Cached[str], source: Source) -> None:
     assert await cached.refetch() == "document 1"
     assert await cached.refetch() == "document 2"
     assert source.fetches == 2
 
 
+@pytest.mark.requirement("S-43")
 async def test_everyone_who_wants_a_newer_one_shares_one_refetch(cached: Cached[str], source: Source) -> None:
     await cached.get()
     source.gate.clear()
@@ -186,6 +192,7 @@ async def test_everyone_who_wants_a_newer_one_shares_one_refetch(cached: Cached[
     assert source.fetches == 2
 
 
+@pytest.mark.requirement("S-43")
 async def test_a_failed_refetch_keeps_the_good_document_and_counts(
     cached: Cached[str], source: Source, clock: Clock
 ) -> None:

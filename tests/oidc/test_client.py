@@ -96,6 +96,7 @@ async def test_the_media_type_is_without_parameters(header: str, media_type: str
     assert (await ask(says(head.encode() + b"{}"))).media_type == media_type
 
 
+@pytest.mark.requirement("S-41")
 @pytest.mark.parametrize("status", [201, 301, 302, 307, 308, 400, 401, 404, 429, 500, 503])
 async def test_any_status_comes_back_and_no_redirect_is_followed(status: int) -> None:
     """S-41."""
@@ -108,6 +109,7 @@ async def test_any_status_comes_back_and_no_redirect_is_followed(status: int) ->
     assert len(server.requests) == 2
 
 
+@pytest.mark.requirement("S-41")
 async def test_no_cookie_is_kept() -> None:
     """S-41: two people share this client."""
     cookies = ["Set-Cookie: session=ada; Path=/", "Set-Cookie: second=2; Domain=127.0.0.1"]
@@ -125,6 +127,7 @@ async def test_fifty_calls_use_one_connection() -> None:
     assert (len(server.requests), server.connections) == (50, 1)
 
 
+@pytest.mark.requirement("S-42")
 @pytest.mark.parametrize("chunked", [False, True], ids=["with length", "in chunks"])
 async def test_the_limit_is_exact(chunked: bool) -> None:
     def answer(size: int) -> bytes:
@@ -136,6 +139,7 @@ async def test_the_limit_is_exact(chunked: bool) -> None:
         await ask(says(answer(LIMIT + 1)))
 
 
+@pytest.mark.requirement("S-42")
 @pytest.mark.parametrize(
     "head",
     [
@@ -162,6 +166,7 @@ async def test_an_endless_answer_is_cut_off_at_the_limit(head: bytes) -> None:
     assert sent < 64 * RESPONSE_LIMIT  # what the sockets' buffers took
 
 
+@pytest.mark.requirement("S-42")
 @pytest.mark.parametrize(
     ("encoding", "body"),
     [
@@ -217,6 +222,7 @@ async def test_an_answer_that_comes_before_the_request_is_not_taken_for_the_next
     assert {answer.body for answer in answers} == {b'{"for": "ada"}'}
 
 
+@pytest.mark.requirement("S-45")
 @pytest.mark.parametrize("reads", [True, False], ids=["after the request", "before the request"])
 async def test_a_dropped_connection_is_not_tried_again(reads: bool) -> None:
     """S-45: the provider may have seen the code."""
@@ -226,6 +232,7 @@ async def test_a_dropped_connection_is_not_tried_again(reads: bool) -> None:
     assert server.connections == 1
 
 
+@pytest.mark.requirement("S-45")
 async def test_a_kept_connection_that_drops_the_next_post_is_not_tried_again() -> None:
     """S-45."""
 
@@ -276,6 +283,7 @@ async def test_an_address_that_is_none_is_refused(url: str) -> None:
             await client.send(ProviderRequest("GET", url, LIMIT))
 
 
+@pytest.mark.requirement("S-42")
 async def test_every_way_of_being_slow_ends_within_the_time_for_one_call() -> None:
     """S-42: with the real bound, which is no argument; all at once, so that it is waited for once."""
 

@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import httpx
 import pytest
 
 from broker.errors import (
@@ -142,8 +143,13 @@ def test_a_public_address_is_public(address: str) -> None:
 @pytest.mark.parametrize("address", PRIVATE)
 async def test_a_private_literal_is_refused_before_a_socket_is_made(address: str) -> None:
     host = f"[{address.partition('%')[0]}]" if ":" in address else address
-    with pytest.raises(ProviderAddressRefused):
-        await ask(Reach(), f"https://{host}/token")
+    asked: list[httpx.Request] = []
+    async with httpx.AsyncClient(transport=httpx.MockTransport(asked.append)) as client:  # type: ignore[arg-type]
+        with pytest.raises(ProviderAddressRefused):
+            await ProviderClient(client, private_networks=False).send(
+                ProviderRequest("GET", f"https://{host}/token", 1000)
+            )
+    assert asked == []
 
 
 @pytest.mark.parametrize(

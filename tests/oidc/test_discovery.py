@@ -66,6 +66,7 @@ async def test_everyone_who_arrives_cold_shares_the_fetches(discovery: Discovery
     assert wire.asked == [METADATA_URL, METADATA.jwks_uri]
 
 
+@pytest.mark.requirement("S-44")
 async def test_metadata_is_refreshed_by_age(discovery: Discovery, wire: Wire, clock: Clock) -> None:
     await discovery.metadata.get()
     clock.advance(METADATA_LIFETIME)
@@ -88,6 +89,7 @@ async def test_keys_are_asked_for_where_the_newest_metadata_says(
     assert [key.kid for key in (await discovery.keys.get()).keys] == ["new"]
 
 
+@pytest.mark.requirement("S-43")
 async def test_keys_are_kept_as_long_as_the_provider_says(discovery: Discovery, wire: Wire, clock: Clock) -> None:
     wire.answers[METADATA.jwks_uri] = answer({"keys": [published(signing_key())]}, max_age=600)
     await discovery.keys.get()
@@ -99,6 +101,7 @@ async def test_keys_are_kept_as_long_as_the_provider_says(discovery: Discovery, 
     assert wire.asked.count(METADATA.jwks_uri) == 2
 
 
+@pytest.mark.requirement("S-43")
 @pytest.mark.parametrize(
     "broken",
     [
@@ -118,6 +121,7 @@ async def test_a_broken_key_set_takes_no_good_keys_away(
     assert discovery.keys.failure is not None
 
 
+@pytest.mark.requirement("S-44")
 async def test_a_provider_that_was_down_recovers(discovery: Discovery, wire: Wire, clock: Clock) -> None:
     """S-44."""
     honest = wire.answers[METADATA_URL]
@@ -130,6 +134,7 @@ async def test_a_provider_that_was_down_recovers(discovery: Discovery, wire: Wir
     assert (discovery.metadata.failure, discovery.keys.failure) == (None, None)
 
 
+@pytest.mark.requirement("S-40")
 async def test_metadata_of_another_issuer_is_no_metadata(discovery: Discovery, wire: Wire) -> None:
     """S-40: nor are its keys fetched."""
     wire.answers[METADATA_URL] = answer({**DOCUMENT, "issuer": "https://evil.example"})

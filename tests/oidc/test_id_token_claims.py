@@ -46,6 +46,7 @@ def test_honest_claims_are_believed() -> None:
     assert "ada@" not in repr(token)
 
 
+@pytest.mark.requirement("S-14")
 @pytest.mark.parametrize(
     "issuer",
     [
@@ -66,6 +67,7 @@ def test_another_issuer_is_refused(issuer: object) -> None:
         check(iss=issuer)
 
 
+@pytest.mark.requirement("S-15")
 @pytest.mark.parametrize(
     ("audience", "party"),
     [
@@ -79,6 +81,7 @@ def test_a_token_for_us_alone_is_taken(audience: object, party: object) -> None:
     assert check(aud=audience, azp=party).subject == "00u-ada"
 
 
+@pytest.mark.requirement("S-15")
 @pytest.mark.parametrize(
     ("audience", "party"),
     [
@@ -108,6 +111,7 @@ def test_a_token_for_others_is_refused(audience: object, party: object) -> None:
         check(aud=audience, azp=party)
 
 
+@pytest.mark.requirement("S-17")
 @pytest.mark.parametrize(
     "times",
     [
@@ -125,6 +129,7 @@ def test_a_clock_may_differ_by_a_minute(times: dict[str, Any]) -> None:
     assert check(**times).subject == "00u-ada"
 
 
+@pytest.mark.requirement("S-17")
 @pytest.mark.parametrize(
     "times",
     [
@@ -160,6 +165,7 @@ NO_TIMES = [
 ]
 
 
+@pytest.mark.requirement("S-17")
 @pytest.mark.parametrize("claim", ["exp", "iat", "nbf"])
 @pytest.mark.parametrize("value", NO_TIMES)
 def test_what_is_no_time_is_refused(claim: str, value: Any) -> None:
@@ -168,6 +174,7 @@ def test_what_is_no_time_is_refused(claim: str, value: Any) -> None:
         check(**{claim: value})
 
 
+@pytest.mark.requirement("S-17")
 @pytest.mark.parametrize("claim", ["exp", "iat"])
 def test_a_token_without_its_times_is_refused(claim: str) -> None:
     missing: dict[str, Any] = {claim: ...}
@@ -175,6 +182,7 @@ def test_a_token_without_its_times_is_refused(claim: str) -> None:
         check(**missing)
 
 
+@pytest.mark.requirement("S-16")
 @pytest.mark.parametrize(
     "nonce",
     [
@@ -197,6 +205,7 @@ def test_a_token_of_another_sign_in_is_refused(nonce: object) -> None:
     assert NONCE not in f"{refusal.value.expected} {refusal.value.got}"
 
 
+@pytest.mark.requirement("S-18")
 @pytest.mark.parametrize(
     "subject",
     [
@@ -242,6 +251,7 @@ def test_the_hash_of_the_access_token_fits(algorithm: str, hashed: type) -> None
         check(algorithm=algorithm, at_hash=wrong)
 
 
+@pytest.mark.requirement("S-18")
 @pytest.mark.parametrize(
     "value",
     [
@@ -265,6 +275,7 @@ def test_a_fresh_enough_sign_in_is_taken_under_max_age(auth_time: float) -> None
     assert check(max_age=300, auth_time=auth_time).subject == "00u-ada"
 
 
+@pytest.mark.requirement("S-18")
 @pytest.mark.parametrize(
     "auth_time",
     [

@@ -61,6 +61,7 @@ def test_the_usual_types_are_taken(kind: object) -> None:
     assert verify(token(typ=kind)).claims == claims()
 
 
+@pytest.mark.requirement("S-13")
 @pytest.mark.parametrize(
     "header",
     [
@@ -77,6 +78,7 @@ def test_what_the_header_says_of_keys_is_not_heard(header: dict[str, object]) ->
         verify(sign({**HEADER, **header}, claims(), signing_key("RS256", "evil")))
 
 
+@pytest.mark.requirement("S-13")
 @pytest.mark.parametrize(
     "header",
     [
@@ -111,6 +113,7 @@ TWO_ALGORITHMS = b64(b'{"alg":"none","alg":"RS256","kid":"key-1"}')
 BEYOND_NUMBERS = b64(b'{"alg":"RS256","kid":"key-1","x":1e400}')
 
 
+@pytest.mark.requirement("S-13")
 @pytest.mark.parametrize(
     "text",
     [
@@ -157,6 +160,7 @@ def test_signed_claims_that_are_no_plain_json_object_are_refused(payload: bytes)
         verify(token(payload=payload))
 
 
+@pytest.mark.requirement("S-12")
 @pytest.mark.parametrize("name", ["none", "None", "NONE", "nOnE", "NoNe", "none ", ""])
 @pytest.mark.parametrize("signature", ["", SIGNATURE], ids=["unsigned", "signed"])
 def test_none_in_any_spelling_is_refused(name: str, signature: str) -> None:
@@ -165,6 +169,7 @@ def test_none_in_any_spelling_is_refused(name: str, signature: str) -> None:
         verify(f"{b64(json.dumps({**HEADER, 'alg': name}).encode())}.{BODY}.{signature}")
 
 
+@pytest.mark.requirement("S-12")
 @pytest.mark.parametrize(
     "alg",
     [
@@ -189,6 +194,7 @@ def test_an_algorithm_that_was_not_configured_is_refused(alg: object) -> None:
 PEM = KEY.public_key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
 
 
+@pytest.mark.requirement("S-12")
 @pytest.mark.parametrize(
     "material",
     [
@@ -213,6 +219,7 @@ def test_a_symmetric_signature_with_anything_known_is_refused(material: bytes) -
         verify(forged, "RS256", "HS256")
 
 
+@pytest.mark.requirement("S-12")
 @pytest.mark.parametrize(
     ("algorithm", "size"), [("ES256", 64), ("ES384", 96), ("ES512", 132), ("EdDSA", 64), ("RS256", 256), ("PS256", 256)]
 )
@@ -236,12 +243,14 @@ def test_a_made_up_signature_is_refused(algorithm: str, size: int, make: Callabl
         verify_signature(f"{head}.{body}.{b64(make(size))}", key_set(published(key)), algorithms=[algorithm])
 
 
+@pytest.mark.requirement("S-12")
 def test_a_signature_of_another_algorithm_of_the_same_key_is_refused() -> None:
     _, _, pss = sign({**HEADER, "alg": "PS256"}, claims(), KEY).split(".")
     with pytest.raises(IdTokenSignature):
         verify(f"{HEAD}.{BODY}.{pss}", "RS256", "PS256")
 
 
+@pytest.mark.requirement("S-13")
 @pytest.mark.parametrize("published_as", ["use", "key_ops", "alg"])
 def test_a_key_published_for_encryption_does_not_verify(published_as: str) -> None:
     """S-13."""

@@ -84,6 +84,7 @@ UNUSABLE = [
 ]
 
 
+@pytest.mark.requirement("S-43")
 @pytest.mark.parametrize("jwk", UNUSABLE)
 def test_an_unusable_key_is_passed_over_and_the_good_one_stays(jwk: object) -> None:
     if isinstance(jwk, dict):
@@ -93,6 +94,7 @@ def test_an_unusable_key_is_passed_over_and_the_good_one_stays(jwk: object) -> N
         key_set(jwk)
 
 
+@pytest.mark.requirement("S-12")
 @pytest.mark.parametrize("bits", [1024, 2040])
 def test_rsa_under_2048_bits_does_not_verify(bits: int) -> None:
     """S-12; RFC 7518, section 3.3."""
@@ -171,6 +173,7 @@ def test_a_keys_own_alg_keeps_it_from_others(own: str) -> None:
     assert kids({**GOOD, "alg": own}, kid="good", algorithm="RS256") == []
 
 
+@pytest.mark.requirement("S-12")
 @pytest.mark.parametrize("algorithm", ["ES256", "ES384", "ES512"])
 def test_a_key_is_never_tried_with_another_types_algorithm(algorithm: str) -> None:
     assert kids(GOOD, kid="good", algorithm=algorithm) == []

@@ -14,6 +14,7 @@ from broker.errors import AnswerUnreadable, UserinfoInvalid
 from broker.oidc.messages import RESPONSE_LIMIT, provider_text, read_json_object, shape, text_member
 
 
+@pytest.mark.requirement("S-42")
 @pytest.mark.parametrize(
     "body",
     [
@@ -77,6 +78,7 @@ def test_any_bytes_are_read_or_refused_and_nothing_else(body: bytes) -> None:
     assert isinstance(document, dict)
 
 
+@pytest.mark.requirement("S-42")
 @pytest.mark.parametrize(
     "body",
     [
@@ -119,6 +121,7 @@ def test_the_shape_of_a_value_does_not_tell_the_value() -> None:
     ]
 
 
+@pytest.mark.requirement("S-54")
 @pytest.mark.parametrize(
     ("error", "description", "said"),
     [

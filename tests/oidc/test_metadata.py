@@ -50,6 +50,7 @@ def test_an_honest_document_is_taken() -> None:
     assert check({}) == METADATA
 
 
+@pytest.mark.requirement("S-40")
 @pytest.mark.parametrize(
     "issuer",
     [
@@ -71,6 +72,7 @@ def test_another_issuer_is_refused(issuer: object) -> None:
         check({"issuer": issuer})
 
 
+@pytest.mark.requirement("S-40")
 @pytest.mark.parametrize("member", ["authorization_endpoint", "token_endpoint", "jwks_uri"])
 @pytest.mark.parametrize(
     "value",
@@ -89,6 +91,7 @@ def test_a_member_we_need_must_be_a_text(member: str, value: object) -> None:
         check({member: value})
 
 
+@pytest.mark.requirement("S-41")
 @pytest.mark.parametrize(
     "member",
     ["authorization_endpoint", "token_endpoint", "jwks_uri", "userinfo_endpoint", "end_session_endpoint"],
@@ -173,6 +176,7 @@ def test_the_announcement_of_iss_is_read(value: object, announced: bool) -> None
     assert check({"authorization_response_iss_parameter_supported": value}).announces_iss is announced
 
 
+@pytest.mark.requirement("S-40")
 @pytest.mark.parametrize(
     "value", [pytest.param("true", id="text"), pytest.param(1, id="one"), pytest.param([], id="[]")]
 )
@@ -181,6 +185,7 @@ def test_an_announcement_of_another_type_is_refused(value: object) -> None:
         check({"authorization_response_iss_parameter_supported": value})
 
 
+@pytest.mark.requirement("S-40")
 def test_nothing_else_in_the_document_changes_anything() -> None:
     """S-40: neither TLS, PKCE, algorithms nor client authentication are the document's to choose."""
     noise: dict[str, object] = {

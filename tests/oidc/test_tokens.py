@@ -145,6 +145,7 @@ _WRONG_TYPES = [
 ]
 
 
+@pytest.mark.requirement("S-11")
 @pytest.mark.parametrize("member", ["id_token", "access_token", "token_type"])
 @pytest.mark.parametrize("value", _WRONG_TYPES)
 def test_an_answer_without_a_member_we_need_is_refused(member: str, value: object) -> None:

@@ -12,6 +12,7 @@ from tests.oidc.samples import METADATA, answer
 CLAIMS = {"sub": "00u-ada", "email": "ada@acme.example"}
 
 
+@pytest.mark.requirement("S-19")
 def test_the_access_token_goes_into_the_header_alone() -> None:
     request = build_userinfo_request(f"{METADATA.issuer}/userinfo?v=1", "at-1")
     assert (request.method, request.url, request.body) == ("GET", f"{METADATA.issuer}/userinfo?v=1", None)
@@ -24,6 +25,7 @@ def test_claims_about_the_same_person_are_taken() -> None:
     assert check_userinfo(answer(CLAIMS), expected_subject="00u-ada") == CLAIMS
 
 
+@pytest.mark.requirement("S-19")
 @pytest.mark.parametrize(
     "subject",
     [
@@ -42,11 +44,13 @@ def test_another_person_is_refused(subject: object) -> None:
         check_userinfo(answer({**CLAIMS, "sub": subject}), expected_subject="00u-ada")
 
 
+@pytest.mark.requirement("S-19")
 def test_nobody_is_refused() -> None:
     with pytest.raises(UserinfoSubject):
         check_userinfo(answer({"email": "ada@acme.example"}), expected_subject="00u-ada")
 
 
+@pytest.mark.requirement("S-19")
 @pytest.mark.parametrize(
     ("status", "expected"),
     [
@@ -67,6 +71,7 @@ def test_an_error_ends_the_sign_in_even_if_it_carries_claims(status: int, expect
         check_userinfo(answer(CLAIMS, status), expected_subject="00u-ada")
 
 
+@pytest.mark.requirement("S-19")
 @pytest.mark.parametrize(
     "media_type",
     ["application/jwt", "text/html", "text/plain", "text/javascript", "application/json-seq", ""],
@@ -77,6 +82,7 @@ def test_another_media_type_is_refused(media_type: str) -> None:
         check_userinfo(answer(CLAIMS, media_type=media_type), expected_subject="00u-ada")
 
 
+@pytest.mark.requirement("S-19")
 @pytest.mark.parametrize(
     "body",
     [
