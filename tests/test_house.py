@@ -1,0 +1,119 @@
+"""Documents and code agree, and the house keeps its own rules."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from urllib.parse import unquote
+
+import pytest
+import typer.main
+from typer.core import TyperGroup
+
+from broker.cli import app
+from broker.errors import BrokerError, SettingsError, every_error
+
+ROOT = Path(__file__).parents[1]
+DOCUMENTS = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md")])
+MODULES = sorted((ROOT / "broker").rglob("*.py"))
+ERRORS = list(every_error())
+MAX_LINES = 350
+VAGUE = {"utils", "helpers", "common", "manager", "service", "handler", "data", "info"}
+
+EACH_DOCUMENT = pytest.mark.parametrize(
+    "document", [pytest.param(one, id=str(one.relative_to(ROOT))) for one in DOCUMENTS]
+)
+
+# Unusable settings end the service before anyone can see a page.
+EACH_SHOWN = pytest.mark.parametrize(
+    "error", [one for one in ERRORS if one is not SettingsError], ids=lambda error: error.code
+)
+
+
+def without_code(markdown: str) -> str:
+    """Leave out code, in blocks and in lines: a bracket in it is no link."""
+    return re.sub(r"`[^`\n]*`", "``", re.sub(r"^```.*?^```", "", markdown, flags=re.MULTILINE | re.DOTALL))
+
+
+def code_blocks(markdown: str) -> list[str]:
+    return re.findall(r"^ *```\w*\n(.*?)^ *```", markdown, flags=re.MULTILINE | re.DOTALL)
+
+
+def anchors(document: Path) -> set[str]:
+    """Return what a link may name behind the #, as GitHub makes it of headings."""
+    headings = re.findall(r"^#+ +(.+?) *$", document.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def sections_of_errors() -> dict[str, str]:
+    text = (ROOT / "docs" / "errors.md").read_text(encoding="utf-8")
+    parts = re.split(r"^## (.+)$", text, flags=re.MULTILINE)
+    return {
+        heading.strip("` "): body.partition("\n# ")[0] for heading, body in zip(parts[1::2], parts[2::2], strict=True)
+    }
+
+
+def test_every_error_has_its_entry_and_every_entry_its_error() -> None:
+    assert sorted(sections_of_errors()) == sorted(error.code for error in ERRORS)
+
+
+@EACH_SHOWN
+def test_an_entry_says_what_the_person_gets_and_what_to_do(error: type[BrokerError]) -> None:
+    entry = sections_of_errors()[error.code]
+    assert len(entry.split()) >= 20
+    assert str(error.status) in entry
+
+
+@EACH_SHOWN
+def test_an_error_speaks_to_the_person_and_to_the_admin(error: type[BrokerError]) -> None:
+    assert re.fullmatch(r"[a-z]+(_[a-z]+)*", error.code)
+    assert error.person.endswith(".")
+    assert error.remedy.endswith(".")
+    assert 400 <= error.status < 600
+    assert error.status != 500
+
+
+def test_no_two_errors_share_a_code() -> None:
+    codes = [error.code for error in ERRORS]
+    assert len(set(codes)) == len(codes)
+
+
+@EACH_DOCUMENT
+def test_every_link_between_documents_leads_somewhere(document: Path) -> None:
+    broken = []
+    for target in re.findall(r"\]\(([^)\s]+)\)", without_code(document.read_text(encoding="utf-8"))):
+        if re.match(r"[a-z]+:", target):
+            continue  # elsewhere in the world
+        path, _, anchor = target.partition("#")
+        file = (document.parent / unquote(path)).resolve() if path else document
+        if not file.exists() or (anchor and anchor not in anchors(file)):
+            broken.append(target)
+    assert broken == []
+
+
+@EACH_DOCUMENT
+def test_every_command_shown_exists(document: Path) -> None:
+    text = document.read_text(encoding="utf-8")
+    blocks = "\n".join(code_blocks(text))
+    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), flags=re.MULTILINE))
+    shown = re.findall(r"^ *make +([a-z]+)", blocks, flags=re.MULTILINE) + re.findall(r"`make ([a-z]+)[^`]*`", text)
+    assert set(shown) <= targets
+    program = typer.main.get_command(app)
+    assert isinstance(program, TyperGroup)
+    assert set(re.findall(r"^ *(?:\S*/)?broker +([a-z][a-z-]+)", blocks, flags=re.MULTILINE)) <= set(program.commands)
+
+
+@pytest.mark.parametrize("module", [pytest.param(one, id=str(one.relative_to(ROOT))) for one in MODULES])
+def test_a_module_is_short_says_what_it_is_and_points_to_documents_that_exist(module: Path) -> None:
+    text = module.read_text(encoding="utf-8")
+    assert text.count("\n") <= MAX_LINES
+    assert text.startswith('"""')
+    assert module.stem not in VAGUE
+    for named in re.findall(r"docs/[a-z_/-]+\.md", text):
+        assert (ROOT / named).exists(), named
+
+
+def test_every_file_a_document_names_in_the_code_exists() -> None:
+    for document in DOCUMENTS:
+        for named in re.findall(r"`((?:broker|tests)/[\w/.-]+\.\w+)`", document.read_text(encoding="utf-8")):
+            assert (ROOT / named).exists(), f"{document.name}: {named}"
