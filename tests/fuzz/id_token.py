@@ -40,13 +40,14 @@ def key_set(*jwks: dict[str, Any]) -> KeySet:
 def judge_signature(
     token: str, keys: KeySet, genuine: Collection[str], *, algorithms: Collection[str] = SIGNATURE_ALGORITHMS
 ) -> SignedClaims | None:
-    """Return the claims if the signature holds, having checked that it is a token really signed, byte for byte."""
+    """Return the claims if the signature holds, having checked that these very bytes were signed."""
     try:
         signed = verify_signature(token, keys, algorithms=algorithms)
     except BrokerError as error:
         _known(error)
         return None
-    assert token in genuine, "nothing verifies that was not signed"
+    # A signature may be spelt otherwise: base64 has spare bits, an elliptic curve two answers. What it signs may not.
+    assert token.rpartition(".")[0] in {one.rpartition(".")[0] for one in genuine}, "nobody signed this"
     return signed
 
 

@@ -91,32 +91,59 @@ def _worth(cookie: str) -> str:
     return f"{name}={value.partition('.')[2][:42]}"
 
 
-@contextmanager
-def judging() -> Iterator[Callable[[bytes], None]]:
-    """Give what the fuzzer calls: a request as text (see `read_request`).
+@dataclass(frozen=True)
+class Stage:
+    """A broker that runs, its world, and the loop both run on."""
 
-    `{state}`, `{code}`, `{cookie}` and `{issuer}` stand for those of a sign-in under way, which are not twice the same.
-    """
+    runner: asyncio.Runner
+    application: ASGIApp
+    world: World
+
+    def play(self, template: bytes) -> Reply:
+        """Judge a request given as text.
+
+        Args:
+            template: `{state}`, `{code}`, `{cookie}` and `{issuer}` stand for what a sign-in under way has, never twice
+                the same.
+        """
+        return self.runner.run(self._play(template))
+
+    async def _play(self, template: bytes) -> Reply:
+        under_way, data = None, template
+        if any(placeholder in template for placeholder in PLACEHOLDERS):
+            # Every second one carries a page to return to.
+            under_way = await begin(self.application, self.world, f"redirect_url={PAGE}" if len(template) % 2 else "")
+            own = (under_way.state, under_way.code, under_way.cookie, self.world.provider.issuer)
+            for placeholder, text in zip(PLACEHOLDERS, own, strict=True):
+                data = data.replace(placeholder, text.encode())
+        reply = await judge(self.application, self.world, read_request(data), under_way)
+        for kept in (self.world.provider.grants, self.world.provider.access_tokens, self.world.provider.issued):
+            kept.clear()
+        return reply
+
+
+@contextmanager
+def stage() -> Iterator[Stage]:
+    """Run a broker with two sites: one with one provider, one with two."""
     with tempfile.TemporaryDirectory() as folder, asyncio.Runner() as runner:
         world = World(Path(folder), Clock())
         world.add_provider()
         world.settings["sites"]["both"] = dict(world.settings["sites"]["main"])
         world.settings["sites"]["main"]["identity_providers"] = ["idp"]
         broker = world.broker()
-        application = runner.run(broker.__aenter__()).public
-
-        async def judge_bytes(data: bytes) -> None:
-            under_way = None
-            if any(placeholder in data for placeholder in PLACEHOLDERS):
-                under_way = await begin(application, world, f"redirect_url={PAGE}" if b"{code}&" in data else "")
-                own = (under_way.state, under_way.code, under_way.cookie, world.provider.issuer)
-                for placeholder, text in zip(PLACEHOLDERS, own, strict=True):
-                    data = data.replace(placeholder, text.encode())
-            await judge(application, world, read_request(data), under_way)
-            for kept in (world.provider.grants, world.provider.access_tokens, world.provider.issued):
-                kept.clear()
-
+        service = runner.run(broker.__aenter__())
         try:
-            yield lambda data: runner.run(judge_bytes(data))
+            yield Stage(runner, service.public, world)
         finally:
             runner.run(broker.__aexit__(None, None, None))
+
+
+@contextmanager
+def judging() -> Iterator[Callable[[bytes], None]]:
+    """Give what the fuzzer calls: a request as text (see `read_request`), with placeholders (see `Stage.play`)."""
+    with stage() as playing:
+
+        def one_input(data: bytes) -> None:
+            playing.play(data)
+
+        yield one_input
