@@ -24,6 +24,7 @@ from broker.web.headers import build_security_headers
 
 MAX_HEAD_BYTES = 96 * 1024  # of request line and headers; what `web` refuses with a page is smaller
 HEAD_SECONDS = 10.0  # for a request to arrive in full: a head, for no address takes a body
+MAX_PIPELINED = 32  # requests waiting on one connection behind the one being answered; browsers send none
 IDLE_SECONDS = 75  # a connection is kept without a request; longer than common proxies keep theirs
 STOP_SECONDS = 20  # for requests in flight to finish; longer than a sign-in's deadline
 BACKLOG = 2048  # connections waiting to be taken
@@ -77,6 +78,8 @@ class BoundedProtocol(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         """Stop counting, but not the clock: a body that is refused and sent on slowly would hold the connection."""
         self._in_head = False
+        if len(self.pipeline) >= MAX_PIPELINED:  # uvicorn's queue has no bound, and reads on after every answer
+            raise ValueError("too many requests at once")  # to the parser, which ends with send_400_response
         super().on_headers_complete()
 
     def on_message_complete(self) -> None:

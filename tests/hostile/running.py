@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import re
-import socket
-import sys
 import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -16,42 +13,28 @@ from typing import Any
 
 import aiohttp
 import httpx
-import yaml
 from httpx_aiohttp import AiohttpTransport
 
+from tests.fakes import processes
 from tests.fakes.log_record import LogRecord, secrets_in
 from tests.fakes.provider import FakeProvider
 from tests.fakes.world import SECRET_KEY, SHARED_SECRET, section_for
 
 COMM100 = "http://127.0.0.1:9/AdminWebService/SSO/SSOJWTConsumer.aspx"  # nobody goes there: its address is the end
-SECONDS_TO_START = 30.0
-SECONDS_TO_STOP = 30.0
 MEGABYTE = 1024 * 1024
 
 
 @dataclass(frozen=True)
-class BrokerProcess:
-    """A broker under way.
+class RunningBroker:
+    """A broker under way, with eyes on its memory.
 
     Args:
-        process: its own.
+        program: its process.
         port: the public one.
-        operations_port: the other one.
-        log: all it wrote.
     """
 
-    process: asyncio.subprocess.Process
+    program: processes.BrokerProcess
     port: int
-    operations_port: int
-    log: Path
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
-
-    @property
-    def operations_url(self) -> str:
-        return f"http://127.0.0.1:{self.operations_port}"
 
     def memory(self) -> int:
         """Return the bytes in use now."""
@@ -62,74 +45,46 @@ class BrokerProcess:
         return self._bytes("VmHWM")
 
     def forget_peak(self) -> None:
-        Path(f"/proc/{self.process.pid}/clear_refs").write_text("5")  # proc(5): resets the peak resident set size
+        self._proc("clear_refs").write_text("5")  # proc(5): resets the peak resident set size
 
     def _bytes(self, line: str) -> int:
-        found = re.search(rf"^{line}:\s+(\d+) kB$", Path(f"/proc/{self.process.pid}/status").read_text(), re.MULTILINE)
+        found = re.search(rf"^{line}:\s+(\d+) kB$", self._proc("status").read_text(), re.MULTILINE)
         assert found
         return int(found[1]) * 1024
+
+    def _proc(self, name: str) -> Path:
+        return Path("/proc", str(self.program.process.pid), name)
 
 
 @asynccontextmanager
 async def running_broker(
     folder: Path, providers: Mapping[str, FakeProvider], record: LogRecord
-) -> AsyncIterator[BrokerProcess]:
+) -> AsyncIterator[RunningBroker]:
     """Run `broker serve` from alive to stopped, and leave its log and all secrets of these people to the record."""
-    port, operations_port = _free_port(), _free_port()
-    settings = _settings(providers, port, operations_port)
-    file, log = folder / "broker.yaml", folder / "broker.log"
-    file.write_text(yaml.safe_dump(settings))
-    clean = {name: value for name, value in os.environ.items() if not name.startswith("BROKER_")}
-    with log.open("wb") as output:
-        process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "broker", "serve", "--config", str(file), stdout=output, stderr=output, env=clean
-        )
-    broker = BrokerProcess(process, port, operations_port, log)
+    port = processes.free_port()
+    program = processes.running_broker(folder, _settings(providers, port), port)
+    # In a thread, both: the providers answer from this one, and the broker asks them as soon as it starts.
+    broker = await asyncio.to_thread(program.__enter__)
     try:
-        await _wait_until_alive(broker)
-        yield broker
-        assert process.returncode is None, log.read_text()
+        yield RunningBroker(broker, port)
+        assert await asyncio.to_thread(broker.stop) == 0, broker.errors.read_text()
     finally:
-        if process.returncode is None:
-            process.terminate()
-        status = await asyncio.wait_for(process.wait(), SECONDS_TO_STOP)
-        record.add_file(log)
+        await asyncio.to_thread(program.__exit__, None, None, None)
+        record.add_file(broker.output)
+        record.add_file(broker.errors)
         record.add_secrets([SECRET_KEY, SHARED_SECRET])
         for provider in providers.values():
             record.add_secrets([*provider.issued, provider.client_secret or ""])
-    assert status == 0
 
 
-def _settings(providers: Mapping[str, FakeProvider], port: int, operations_port: int) -> dict[str, Any]:
+def _settings(providers: Mapping[str, FakeProvider], port: int) -> dict[str, Any]:
     return {
         "public_url": f"http://127.0.0.1:{port}",
-        "listen": f"127.0.0.1:{port}",
-        "operations_listen": f"127.0.0.1:{operations_port}",
         "secret_keys": [SECRET_KEY],
         "shared_email_domains": True,
         "sites": {"main": {"endpoint": COMM100, "shared_secret": SHARED_SECRET}},
         "identity_providers": {identifier: section_for(provider) for identifier, provider in providers.items()},
     }
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
-async def _wait_until_alive(broker: BrokerProcess) -> None:
-    deadline = time.monotonic() + SECONDS_TO_START
-    async with httpx.AsyncClient(trust_env=False) as client:
-        while True:
-            assert broker.process.returncode is None, broker.log.read_text()
-            assert time.monotonic() < deadline, broker.log.read_text()
-            try:
-                if (await client.get(f"{broker.operations_url}/healthz")).status_code == 200:
-                    return
-            except httpx.TransportError:
-                await asyncio.sleep(0.05)
 
 
 @dataclass
@@ -142,7 +97,7 @@ class People:
         transport: the pool.
     """
 
-    broker: BrokerProcess
+    broker: RunningBroker
     record: LogRecord
     transport: AiohttpTransport
 
@@ -174,14 +129,14 @@ class Visitor:
     async def open(self, url: str) -> httpx.Response:
         started = time.monotonic()
         response = await self.client.get(url)
-        if url.startswith(self.people.broker.url):
+        if url.startswith(self.people.broker.program.public):
             self.slowest = max(self.slowest, time.monotonic() - started)
         self.people.record.add_secrets(secrets_in(response.headers))
         return response
 
     async def to_callback(self) -> httpx.Response:
         """Return the provider's answer, which leads to the callback, or the broker's refusal before that."""
-        departure = await self.open(f"{self.people.broker.url}/login?idp={self.idp}")
+        departure = await self.open(f"{self.people.broker.program.public}/login?idp={self.idp}")
         return await self.open(departure.headers["location"]) if departure.has_redirect_location else departure
 
     async def sign_in(self) -> httpx.Response:
@@ -191,7 +146,7 @@ class Visitor:
 
 
 @asynccontextmanager
-async def meeting_people(broker: BrokerProcess, record: LogRecord) -> AsyncIterator[People]:
+async def meeting_people(broker: RunningBroker, record: LogRecord) -> AsyncIterator[People]:
     """Open the pool of connections that all browsers share."""
     # aiohttp's pool, for httpx's own looks through all of its connections at every request.
     session = aiohttp.ClientSession(
