@@ -177,6 +177,7 @@ async def _sign_in_again_and_again(visitor: Callable[[], Visitor], others: list[
         await asyncio.sleep(0.2)
 
 
+@pytest.mark.requirement("S-42")
 @pytest.mark.parametrize("name", ROWS)
 @pytest.mark.parametrize("step", STEPS)
 async def test_a_bad_answer_is_refused_in_time_with_its_own_code(ends: Ends, step: str, name: str) -> None:
@@ -189,6 +190,7 @@ async def test_a_bad_answer_is_refused_in_time_with_its_own_code(ends: Ends, ste
         assert_refused(end.response, error)
 
 
+@pytest.mark.requirement("S-42")
 async def test_four_slow_answers_together_take_no_longer_than_one_sign_in_may(ends: Ends) -> None:
     end = ends[0]["all steps", "four seconds late"]
     assert end.slowest < SECONDS
@@ -201,10 +203,12 @@ async def test_a_refusal_at_the_callback_takes_the_cookie_away(ends: Ends) -> No
     assert all("Max-Age=0" in response.headers["set-cookie"] for response in refused)
 
 
+@pytest.mark.requirement("S-42")
 async def test_all_bad_answers_at_the_same_time_cost_less_than_40_megabytes(ends: Ends) -> None:
     assert ends[1].growth < 40 * MEGABYTE  # no single one costs more than 10
 
 
+@pytest.mark.requirement("S-44")
 async def test_meanwhile_people_of_another_provider_sign_in_as_ever(ends: Ends) -> None:
     others = ends[1].others
     assert len(others) > 10
@@ -212,9 +216,11 @@ async def test_meanwhile_people_of_another_provider_sign_in_as_ever(ends: Ends) 
         assert_signed_in(end.response)
 
 
+@pytest.mark.requirement("S-41")
 async def test_no_redirect_of_a_provider_is_followed(ends: Ends) -> None:
     assert "/elsewhere" not in ends[1].requests
 
 
+@pytest.mark.requirement("S-41")
 async def test_no_cookie_of_a_provider_is_kept(ends: Ends) -> None:
     assert ends[1].with_cookie == []

@@ -15,7 +15,7 @@ from tests.fakes import hostile_server as bad
 from tests.fakes.lies import Document, Lies, status
 from tests.fakes.log_record import LogRecord
 from tests.fakes.world import assert_refused
-from tests.hostile.running import MEGABYTE, BrokerProcess, People, assert_signed_in, meeting_people, running_broker
+from tests.hostile.running import MEGABYTE, People, RunningBroker, assert_signed_in, meeting_people, running_broker
 
 PAUSE = 1.2  # seconds after which keys that could not be had are asked for again
 PROVIDER_SECONDS = 0.3
@@ -24,7 +24,7 @@ PROVIDER_SECONDS = 0.3
 @asynccontextmanager
 async def a_broker_with_people(
     folder: Path, record: LogRecord, tricks: Mapping[str, bad.Trick] | None = None, lies: Lies | None = None
-) -> AsyncIterator[tuple[BrokerProcess, People, bad.HostileProvider]]:
+) -> AsyncIterator[tuple[RunningBroker, People, bad.HostileProvider]]:
     """Run a broker with one provider, `idp`."""
     async with bad.hostile_provider(tricks) as provider:
         provider.honest.lies = lies or Lies()
@@ -39,6 +39,7 @@ def of_a_key_nobody_knows(header: Document) -> Document:
     return {**header, "kid": secrets.token_hex(8)}
 
 
+@pytest.mark.requirement("S-43")
 async def test_200_tokens_of_200_unknown_keys_make_the_broker_look_for_keys_twice(
     tmp_path: Path, log_record: LogRecord
 ) -> None:
@@ -51,6 +52,7 @@ async def test_200_tokens_of_200_unknown_keys_make_the_broker_look_for_keys_twic
     assert provider.honest.count(bad.KEYS) <= 2
 
 
+@pytest.mark.requirement("S-44")
 async def test_50_people_who_come_back_before_there_are_keys_share_one_fetch(
     tmp_path: Path, log_record: LogRecord
 ) -> None:
@@ -83,6 +85,7 @@ async def test_300_people_at_once_all_sign_in_at_a_provider_that_takes_its_time(
             assert_signed_in(arrival)
 
 
+@pytest.mark.requirement("S-57")
 @pytest.mark.parametrize(
     "target",
     [
@@ -105,7 +108,7 @@ async def test_5000_requests_in_a_row_ask_no_provider_and_leave_nothing_in_memor
     assert provider.honest.requests == []
 
 
-async def _ask(broker: BrokerProcess, target: str, *, times: int) -> None:
+async def _ask(broker: RunningBroker, target: str, *, times: int) -> None:
     """Ask for the same address again and again over one connection."""
     reader, writer = await asyncio.open_connection("127.0.0.1", broker.port)
     request = f"GET {target} HTTP/1.1\r\nHost: 127.0.0.1:{broker.port}\r\n\r\n".encode()
