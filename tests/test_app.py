@@ -103,6 +103,7 @@ def weighing() -> Iterator[None]:
     logging.disable(logging.NOTSET)
 
 
+@pytest.mark.requirement("S-57")
 @pytest.mark.usefixtures("weighing")
 async def test_5000_sign_ins_begun_ask_the_provider_nothing_and_leave_nothing_behind(world: World) -> None:
     async with world.broker() as service:
@@ -120,6 +121,7 @@ async def test_5000_sign_ins_begun_ask_the_provider_nothing_and_leave_nothing_be
         assert world.provider.requests == asked == [DISCOVERY, KEYS]
 
 
+@pytest.mark.requirement("S-57")
 @pytest.mark.usefixtures("weighing")
 async def test_2000_requests_of_a_stranger_leave_nothing_behind(world: World) -> None:
     async with world.broker() as service:

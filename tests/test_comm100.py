@@ -46,11 +46,13 @@ def parts(token: str) -> tuple[bytes, dict[str, Any], bytes]:
     return header, json.loads(payload), signature
 
 
+@pytest.mark.requirement("S-31")
 def test_the_header_is_comm100s_to_the_byte() -> None:
     token = build_token(build_claims(ADA, site(), now=NOW), site())
     assert parts(token)[0] == b'{"alg":"HS256","typ":"JWT"}'
 
 
+@pytest.mark.requirement("S-31")
 def test_the_claims_are_comm100s_and_no_others() -> None:
     claims = build_claims(ADA, site(), now=NOW)
     jti = claims.pop("jti")
@@ -69,6 +71,7 @@ def test_the_claims_are_comm100s_and_no_others() -> None:
     assert all(type(claims[time]) is int for time in ("iat", "nbf", "exp")), "whole seconds"
 
 
+@pytest.mark.requirement("S-30")
 @pytest.mark.parametrize(
     "secret",
     [
@@ -84,6 +87,7 @@ def test_the_key_is_the_utf8_of_the_secret_as_displayed(secret: str) -> None:
     assert parts(token)[2] == hmac.digest(secret.encode(), signed.encode(), hashlib.sha256)
 
 
+@pytest.mark.requirement("S-30")
 def test_a_secret_too_short_for_hs256_signs_nothing() -> None:
     short = site(secret="x" * 31)
     with pytest.raises(InvalidKeyError):
@@ -101,16 +105,19 @@ def test_the_secret_of_the_moment_signs() -> None:
     assert parts(first)[2] != parts(second)[2]
 
 
+@pytest.mark.requirement("S-31")
 def test_no_two_tokens_have_the_same_jti() -> None:
     assert len({build_claims(ADA, site(), now=NOW)["jti"] for _ in range(1000)}) == 1000
 
 
+@pytest.mark.requirement("S-31")
 @pytest.mark.parametrize("lifetime", [1, 60, 300], ids=lambda seconds: f"{seconds} s")
 def test_the_token_lives_as_long_as_the_site_says(lifetime: int) -> None:
     claims = build_claims(ADA, site(lifetime=lifetime), now=NOW)
     assert claims["exp"] == 1_800_000_000 + lifetime
 
 
+@pytest.mark.requirement("S-31")
 def test_constant_claims_of_the_site_are_added_but_never_replace_the_persons() -> None:
     claims = build_claims(ADA, site(tenant=7, email="root@acme.example", exp=2**40, jti="1"), now=NOW)
     assert claims["tenant"] == 7
@@ -119,6 +126,7 @@ def test_constant_claims_of_the_site_are_added_but_never_replace_the_persons() -
     assert claims["jti"] != "1"
 
 
+@pytest.mark.requirement("S-26")
 def test_a_name_in_any_script_arrives_as_it_is() -> None:
     person = Identity("ada@acme.example", "email", 'Zoë "Ada" 李\u202c', "name", "1", "https://idp.example")
     token = build_token(build_claims(person, site(), now=NOW), site())
@@ -130,6 +138,7 @@ def test_neither_the_site_nor_its_secret_shows_itself() -> None:
     assert "shared_secret" not in repr(site())
 
 
+@pytest.mark.requirement("S-34")
 @pytest.mark.parametrize(
     ("redirect_url", "expected"),
     [
@@ -151,6 +160,7 @@ def test_in_endpoint_delivery_the_redirect_url_is_one_parameter(redirect_url: st
     assert build_delivery_url("T", redirect_url, site()) == expected
 
 
+@pytest.mark.requirement("S-34")
 @pytest.mark.parametrize(
     ("behind", "expected"),
     [

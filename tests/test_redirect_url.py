@@ -42,6 +42,7 @@ def is_accepted(url: str, at: Site) -> bool:
         return False
 
 
+@pytest.mark.requirement("S-33")
 @pytest.mark.parametrize(
     "url",
     [
@@ -62,6 +63,7 @@ def test_an_address_of_this_comm100_is_taken_as_it_came(url: str) -> None:
     assert check_redirect_url(url, site()) == url
 
 
+@pytest.mark.requirement("S-33")
 @pytest.mark.parametrize(
     "url",
     [
@@ -151,6 +153,7 @@ def test_any_other_is_refused(url: str, on_loopback: bool) -> None:
 ON_LOOPBACK = "http://127.0.0.1:8403/AdminWebService/SSO/SSOJWTConsumer.aspx"
 
 
+@pytest.mark.requirement("S-33")
 @pytest.mark.parametrize(
     ("url", "accepted"),
     [
@@ -172,6 +175,7 @@ def test_in_development_the_endpoints_own_origin_is_taken_to_the_letter(url: str
     assert not is_accepted(url, site(endpoint=ON_LOOPBACK)), "never in production"
 
 
+@pytest.mark.requirement("S-34")
 @pytest.mark.parametrize(
     "url",
     [
@@ -195,6 +199,7 @@ def test_in_append_delivery_only_the_endpoint_gets_the_token(url: str) -> None:
 DEEPLY_ENCODED = "%" + "25" * 980 + "6Awt"
 
 
+@pytest.mark.requirement("S-34")
 @pytest.mark.parametrize(
     "query",
     [
@@ -225,6 +230,7 @@ def test_in_append_delivery_a_jwt_parameter_already_there_is_refused(query: str)
         check_redirect_url(f"{ENDPOINT}?{query}", site("append"))
 
 
+@pytest.mark.requirement("S-34")
 @pytest.mark.parametrize(
     "behind",
     ["", "?", "?a=b", "?a=jwt", "?myjwt=x&jwt_id=2", "?a=b%26jwt=x", "#jwt=x", "?a=b#?jwt=x", "?a=%u12&b=%uzzzz"],
@@ -253,7 +259,8 @@ def mutated(draw: st.DrawFn) -> str:
     return url
 
 
-@settings(max_examples=1500, deadline=None)
+@pytest.mark.requirement("S-33")
+@settings(max_examples=1000, deadline=None)
 @given(url=mutated())
 @example(url="https://acme.comm100.com:443#@evil.example")
 @example(url="https://acme.comm100.com?@evil.example")
@@ -265,6 +272,7 @@ def test_a_browser_sees_the_same_host_in_every_address_accepted(url: str) -> Non
             assert (seen.protocol, seen.port, seen.username, seen.password) == ("https:", "", "", "")
 
 
+@pytest.mark.requirement("S-34")
 @settings(max_examples=600, deadline=None)
 @given(
     behind=st.lists(
@@ -282,6 +290,7 @@ def test_a_token_appended_is_the_only_one_and_goes_to_the_endpoint(behind: str) 
         assert delivered.hash == URL(url).hash
 
 
+@pytest.mark.requirement("S-34")
 @settings(max_examples=200, deadline=None)
 @given(path=st.text(st.characters(min_codepoint=0x21, max_codepoint=0x7E, exclude_characters="\\"), max_size=60))
 def test_a_redirect_url_comes_back_whole_out_of_the_endpoints_query(path: str) -> None:

@@ -89,6 +89,7 @@ def broker(tmp_path: Path, at_provider: FakeProvider) -> Iterator[BrokerProcess]
         yield running
 
 
+@pytest.mark.requirement("S-55")
 def test_a_person_signs_in_over_real_sockets_and_only_json_is_written(broker: BrokerProcess) -> None:
     with browser() as person:
         for _ in range(5):
@@ -103,6 +104,7 @@ def test_a_person_signs_in_over_real_sockets_and_only_json_is_written(broker: Br
     assert broker.errors.read_text(encoding="utf-8") == ""
 
 
+@pytest.mark.requirement("S-56")
 def test_metrics_and_health_are_on_the_operations_port_only(broker: BrokerProcess) -> None:
     assert [broker.status(path) for path in ("/healthz", "/readyz", "/metrics")] == [200, 200, 200]
     assert [broker.status(path) for path in ("/", "/login", "/callback/idp", "/setup")] == [404, 404, 404, 404]
@@ -149,6 +151,7 @@ def is_taken(address: str) -> bool:
         return probe.connect_ex((str(parts.hostname), int(parts.port or 0))) == 0
 
 
+@pytest.mark.requirement("S-44")
 def test_a_provider_that_is_down_at_the_start_stops_nothing_and_costs_no_restart(
     tmp_path: Path, provider: FakeProvider
 ) -> None:

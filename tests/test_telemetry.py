@@ -85,6 +85,7 @@ def line_of(**facts: object) -> dict[str, Any]:
     return read
 
 
+@pytest.mark.requirement("S-54")
 @pytest.mark.parametrize(
     ("hostile", "written"),
     [
@@ -116,7 +117,8 @@ def test_a_fact_that_is_none_is_left_out() -> None:
     assert "got" not in line_of(got=None)
 
 
-@settings(max_examples=300, deadline=None)
+@pytest.mark.requirement("S-55")
+@settings(max_examples=120, deadline=None)
 @given(
     fact=st.recursive(st.one_of(st.text(), st.integers(), st.floats(), st.booleans(), st.binary()), st.lists),
     event=st.text(st.characters(categories=["L", "N", "P", "S", "Z", "C"])),
@@ -134,6 +136,7 @@ def test_the_words_of_a_library_are_cut_too() -> None:
     assert len(JsonLines().format(record)) < 2 * MAX_TEXT_CHARACTERS
 
 
+@pytest.mark.requirement("S-55")
 def test_an_exception_leaves_its_type_and_place_but_not_its_words(log: Written) -> None:
     try:
         raise ValueError("the code is 4/0AbCd")
@@ -202,6 +205,7 @@ def test_every_refusal_is_counted_under_its_code(error: type[BrokerError]) -> No
     assert result == ("failed" if error.status >= 500 else "refused")
 
 
+@pytest.mark.requirement("S-55")
 @pytest.mark.parametrize(
     ("log_email", "shown"),
     [
@@ -246,6 +250,7 @@ def test_two_services_in_one_process_count_for_themselves() -> None:
     assert counted(other, "broker_signins_total") == {}
 
 
+@pytest.mark.requirement("S-58")
 def test_every_weakening_is_logged_at_each_start_and_exported(log: Written) -> None:
     of = signals(weakenings=("log_email_plain", "trust_unverified_email:identity_providers.okta"))
     for _ in range(2):
@@ -284,6 +289,7 @@ def test_a_client_secret_about_to_expire_is_warned_of_and_exported(days_left: in
     assert counted(of, "broker_client_secret_expires_timestamp_seconds") == {("idp",): expires.timestamp()}
 
 
+@pytest.mark.requirement("S-58")
 @pytest.mark.anyio
 async def test_a_service_with_ugly_options_says_so_in_log_and_metrics(world: World, log: Written) -> None:
     world.settings["log_email"] = "plain"

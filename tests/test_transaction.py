@@ -117,6 +117,7 @@ def test_the_state_holds_neither_nonce_nor_verifier_nor_the_browsers_randomness(
             assert secret not in repr(shown)
 
 
+@pytest.mark.requirement("S-01")
 def test_nonce_and_verifier_have_256_bits_and_the_characters_rfc_7636_allows() -> None:
     for sealed in (begun() for _ in range(50)):
         assert re.fullmatch(r"[A-Za-z0-9._~-]{43,128}", sealed.code_verifier)
@@ -124,6 +125,7 @@ def test_nonce_and_verifier_have_256_bits_and_the_characters_rfc_7636_allows() -
         assert sealed.nonce != sealed.code_verifier
 
 
+@pytest.mark.requirement("S-01")
 def test_two_sign_ins_share_nothing() -> None:
     many = [begun() for _ in range(100)]
     for values in zip(
@@ -135,6 +137,7 @@ def test_two_sign_ins_share_nothing() -> None:
 OTHERS = begun()
 
 
+@pytest.mark.requirement("S-02")
 @pytest.mark.parametrize(
     "cookie_value",
     [
@@ -156,6 +159,7 @@ def test_another_browser_cannot_use_the_state(cookie_value: str | None, redirect
     assert cookie_value is None or len(cookie_value) < 5 or cookie_value not in str(vars(refusal.value))
 
 
+@pytest.mark.requirement("S-04")
 def test_the_time_in_the_cookie_decides_nothing_at_the_callback() -> None:
     sealed = begun()
     _, _, rest = sealed.cookie.value.partition(".")
@@ -166,6 +170,7 @@ def packed(redirect_url: bytes) -> str:
     return base64.urlsafe_b64encode(zlib.compress(redirect_url)).rstrip(b"=").decode()
 
 
+@pytest.mark.requirement("S-35")
 @pytest.mark.parametrize(
     "part",
     [
@@ -185,12 +190,14 @@ def test_another_redirect_url_in_the_cookie_is_refused(part: str) -> None:
     assert recover_redirect_url(open_state(sealed.state, secret_keys=[KEY]), changed) is None
 
 
+@pytest.mark.requirement("S-35")
 def test_a_redirect_url_put_into_the_cookie_does_not_replace_the_sealed_one() -> None:
     sealed = begun(SHORT)
     bound = come_back(sealed, f"{sealed.cookie.value}.{packed(b'https://evil.example/')}")
     assert bound.transaction.redirect_url == SHORT
 
 
+@pytest.mark.requirement("S-06")
 def test_a_state_of_one_provider_is_refused_at_another() -> None:
     sealed = begun()
     with pytest.raises(StateOfAnotherProvider) as refusal:
@@ -202,6 +209,7 @@ def test_a_state_of_one_provider_is_refused_at_another() -> None:
     )
 
 
+@pytest.mark.requirement("S-04")
 @pytest.mark.parametrize(
     ("seconds", "fits"),
     [
@@ -224,12 +232,14 @@ def test_a_sign_in_takes_ten_minutes_at_most_by_our_own_clock(seconds: float, fi
     assert refusal.value.code == "transaction_expired"
 
 
+@pytest.mark.requirement("S-04")
 @pytest.mark.parametrize("redirect_url", URLS)
 def test_an_expired_sign_in_still_tells_where_to_start_again(redirect_url: str | None) -> None:
     sealed = begun(redirect_url)
     assert recover_redirect_url(open_state(sealed.state, secret_keys=[KEY]), sealed.cookie.value) == redirect_url
 
 
+@pytest.mark.requirement("S-51")
 @pytest.mark.parametrize("redirect_url", [SHORT, LONG], ids=["short", "long"])
 def test_a_key_rotated_in_mid_sign_in_costs_nothing(redirect_url: str) -> None:
     sealed = begun(redirect_url, keys=(OLDER_KEY,))
@@ -237,6 +247,7 @@ def test_a_key_rotated_in_mid_sign_in_costs_nothing(redirect_url: str) -> None:
     assert (bound.nonce, bound.code_verifier) == (sealed.nonce, sealed.code_verifier)
 
 
+@pytest.mark.requirement("S-51")
 def test_the_first_key_seals_and_all_of_them_open() -> None:
     sealed = begun(keys=(KEY, OLDER_KEY))
     assert open_state(sealed.state, secret_keys=[KEY]).transaction.id == sealed.transaction.id
@@ -246,6 +257,7 @@ def test_the_first_key_seals_and_all_of_them_open() -> None:
         open_state(sealed.state, secret_keys=[])
 
 
+@pytest.mark.requirement("S-02")
 @settings(max_examples=400, deadline=None)
 @given(value=st.one_of(st.text(max_size=120), st.builds("{}.{}.{}".format, st.text(), st.text(), st.text())))
 def test_no_other_cookie_binds_and_none_breaks_anything(value: str) -> None:
@@ -257,6 +269,7 @@ def cookie(age: float, size: int = 60) -> BrowserCookie:
     return replace(begun(now=NOW - age).cookie, value=f"{int(NOW - age):x}.{'A' * (size - 9)}")
 
 
+@pytest.mark.requirement("S-10")
 def test_the_oldest_sign_ins_go_when_there_are_too_many() -> None:
     under_way = [cookie(age) for age in (50, 10, 40, 20, 30)]
     assert surplus(under_way, cookie(0)) == [under_way[0]]
@@ -264,12 +277,14 @@ def test_the_oldest_sign_ins_go_when_there_are_too_many() -> None:
     assert len(surplus([cookie(age) for age in range(1, 41)], cookie(0))) == 41 - MAX_COOKIES
 
 
+@pytest.mark.requirement("S-10")
 def test_the_oldest_sign_ins_go_when_they_are_too_large() -> None:
     young, old, oldest = cookie(10, 900), cookie(20, 900), cookie(30, 900)
     assert surplus([oldest, young, old], cookie(0, 900)) == [oldest]
     assert surplus([oldest, young, old], cookie(0, 2800)) == [young, old, oldest]
 
 
+@pytest.mark.requirement("S-10")
 @settings(max_examples=200, deadline=None)
 @given(
     sizes=st.lists(st.integers(60, 3000), max_size=60),

@@ -68,6 +68,7 @@ def test_the_last_character_can_be_spelt_otherwise() -> None:
     assert base64.urlsafe_b64decode(RESPELT + "=") == base64.urlsafe_b64decode(SIGNATURE + "=")
 
 
+@pytest.mark.requirement("S-35")
 @pytest.mark.parametrize(
     "state",
     [
@@ -103,6 +104,7 @@ def test_a_state_that_is_not_ours_to_the_byte_does_not_open(state: str) -> None:
 SEALED = [state_of(url) for url in (None, SHORT, REPETITIVE, LONG)]
 
 
+@pytest.mark.requirement("S-35")
 @settings(max_examples=600, deadline=None)
 @given(state=st.sampled_from(SEALED), place=st.integers(0, 2000), cut=st.integers(0, 3), piece=st.text(max_size=3))
 def test_no_change_to_a_state_opens(state: str, place: int, cut: int, piece: str) -> None:
@@ -113,6 +115,7 @@ def test_no_change_to_a_state_opens(state: str, place: int, cut: int, piece: str
         open_state(changed, secret_keys=[KEY])
 
 
+@pytest.mark.requirement("S-35")
 @settings(max_examples=300, deadline=None)
 @given(state=st.text(max_size=200))
 @example(state="..")

@@ -38,6 +38,7 @@ lost = pytest.mark.parametrize(
 )
 
 
+@pytest.mark.requirement("S-04")
 @lost
 @pytest.mark.parametrize("page", [pytest.param(PAGE, id="with a page to go to"), pytest.param(None, id="with none")])
 async def test_a_lost_sign_in_starts_again_by_itself(
@@ -62,6 +63,7 @@ async def test_a_lost_sign_in_starts_again_by_itself(
     assert dict(world.received[0].parameters).get("redirect_url") == page
 
 
+@pytest.mark.requirement("S-04")
 @lost
 async def test_a_sign_in_lost_twice_offers_a_button_alone_and_the_button_works(
     world: World, clock: Clock, lose: Loss, error: type[TransactionError]
@@ -80,6 +82,7 @@ async def test_a_sign_in_lost_twice_offers_a_button_alone_and_the_button_works(
     assert str(page.url) == PAGE
 
 
+@pytest.mark.requirement("S-04")
 async def test_a_browser_without_cookies_is_never_sent_round_in_circles(world: World) -> None:
     async with world.broker() as service:
         browser = world.browser(service)
@@ -96,6 +99,7 @@ async def test_a_browser_without_cookies_is_never_sent_round_in_circles(world: W
     assert world.provider.count("/token") == 0
 
 
+@pytest.mark.requirement("S-04")
 @pytest.mark.parametrize("age", [0, 599, 600], ids=lambda age: f"after {age} seconds")
 async def test_a_sign_in_finishes_within_ten_minutes(world: World, clock: Clock, age: int) -> None:
     async with world.broker() as service:
@@ -106,6 +110,7 @@ async def test_a_sign_in_finishes_within_ten_minutes(world: World, clock: Clock,
     assert str(page.url) == PAGE
 
 
+@pytest.mark.requirement("S-02")
 async def test_another_browser_cannot_finish_a_sign_in(world: World) -> None:
     """S-02."""
     async with world.broker() as service:
@@ -116,6 +121,7 @@ async def test_another_browser_cannot_finish_a_sign_in(world: World) -> None:
     assert world.provider.count("/userinfo") == 0
 
 
+@pytest.mark.requirement("S-02")
 async def test_another_browser_with_a_sign_in_of_its_own_cannot_finish_it_either(world: World) -> None:
     """S-02."""
     async with world.broker() as service:
@@ -138,6 +144,7 @@ async def test_a_long_redirect_url_survives_a_late_return_while_the_cookie_is_th
     assert str(end.url) == page
 
 
+@pytest.mark.requirement("S-54")
 async def test_the_restart_address_is_percent_encoded_throughout(world: World, clock: Clock) -> None:
     """S-04, S-54: a page with every sign that means something in HTML, in a header or in a query."""
     page = f"{PAGE}&a='<b>\"&amp;;,url=//evil.example%0d%0aSet-Cookie:x=1#f?=+"

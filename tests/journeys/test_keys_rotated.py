@@ -21,6 +21,7 @@ def drop_connection(_: httpx.Response) -> httpx.Response:
     raise httpx.ReadError("connection lost")
 
 
+@pytest.mark.requirement("S-43")
 async def test_a_provider_that_rotates_between_two_sign_ins_costs_neither(world: World) -> None:
     """S-43."""
     async with world.broker() as service:
@@ -32,6 +33,7 @@ async def test_a_provider_that_rotates_between_two_sign_ins_costs_neither(world:
     assert world.provider.count("/token") == 2
 
 
+@pytest.mark.requirement("S-43")
 async def test_a_provider_that_rotates_just_before_signing_costs_no_sign_in(world: World) -> None:
     async with world.broker() as service:
         browser = world.browser(service)
@@ -40,6 +42,7 @@ async def test_a_provider_that_rotates_just_before_signing_costs_no_sign_in(worl
         assert str((await browser.follow(await browser.open(callback))).url) == PAGE
 
 
+@pytest.mark.requirement("S-43")
 async def test_a_new_key_under_an_old_kid_costs_no_sign_in(world: World) -> None:
     async with world.broker() as service:
         browser = world.browser(service)
@@ -48,6 +51,7 @@ async def test_a_new_key_under_an_old_kid_costs_no_sign_in(world: World) -> None
         assert str((await browser.sign_in(redirect_url=PAGE)).url) == PAGE
 
 
+@pytest.mark.requirement("S-43")
 async def test_unknown_keys_are_asked_for_once_a_minute_at_most(world: World, clock: Clock) -> None:
     """S-43."""
     async with world.broker() as service:
@@ -63,6 +67,7 @@ async def test_unknown_keys_are_asked_for_once_a_minute_at_most(world: World, cl
     assert world.provider.count("/userinfo") == 1
 
 
+@pytest.mark.requirement("S-43")
 @pytest.mark.parametrize(
     "outage",
     [
@@ -87,6 +92,7 @@ async def test_good_keys_outlive_an_outage_of_the_key_set(world: World, clock: C
         assert str((await browser.sign_in(redirect_url=PAGE)).url) == PAGE
 
 
+@pytest.mark.requirement("S-51")
 @pytest.mark.parametrize(
     ("keys_before", "keys_after"),
     [
@@ -134,6 +140,7 @@ async def test_a_client_secret_changed_in_its_file_is_used_without_restart(world
         assert str((await browser.sign_in(redirect_url=PAGE)).url) == PAGE
 
 
+@pytest.mark.requirement("S-51")
 @pytest.mark.parametrize("seconds", [-30, 30], ids=["behind", "ahead"])
 async def test_two_replicas_whose_clocks_differ_by_half_a_minute_share_a_sign_in(
     world: World, clock: Clock, seconds: float
@@ -147,6 +154,7 @@ async def test_two_replicas_whose_clocks_differ_by_half_a_minute_share_a_sign_in
     assert world.received[0].refusal is None
 
 
+@pytest.mark.requirement("S-51")
 async def test_any_replica_can_take_any_request(world: World) -> None:
     async with world.broker() as first, world.broker() as second:
         browser = world.browser(first)

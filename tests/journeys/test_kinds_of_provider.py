@@ -26,6 +26,7 @@ async def test_a_provider_may_sign_with_any_algorithm_configured(world: World, a
         assert str((await world.browser(service).sign_in(redirect_url=PAGE)).url) == PAGE
 
 
+@pytest.mark.requirement("S-12")
 @pytest.mark.parametrize("algorithm", ["PS256", "ES256", "EdDSA"])
 async def test_an_algorithm_not_configured_is_refused_whatever_the_metadata_says(world: World, algorithm: str) -> None:
     replace_provider(world, algorithm)

@@ -84,6 +84,7 @@ async def test_a_provider_may_say_nothing(world: World) -> None:
         assert_refused(await world.browser(service).sign_in(), CodeMissing)
 
 
+@pytest.mark.requirement("S-44")
 @outages
 async def test_a_provider_down_at_the_start_stops_nothing_and_recovers(
     world: World, clock: Clock, outage: Outage, error: type[BrokerError], retry_after: str
@@ -102,6 +103,7 @@ async def test_a_provider_down_at_the_start_stops_nothing_and_recovers(
     assert str(page.url) == PAGE
 
 
+@pytest.mark.requirement("S-44")
 async def test_while_a_provider_is_down_it_is_asked_at_most_once_a_second(world: World, clock: Clock) -> None:
     """S-44."""
     world.provider.is_down = failing
@@ -115,6 +117,7 @@ async def test_while_a_provider_is_down_it_is_asked_at_most_once_a_second(world:
     assert len(world.provider.requests) == 2
 
 
+@pytest.mark.requirement("S-44")
 async def test_one_provider_down_leaves_the_others_working(world: World) -> None:
     eu = world.add_provider("eu")
     eu.is_down = unreachable
@@ -124,6 +127,7 @@ async def test_one_provider_down_leaves_the_others_working(world: World) -> None
         assert str((await browser.sign_in(idp="idp", redirect_url=PAGE)).url) == PAGE
 
 
+@pytest.mark.requirement("S-40")
 async def test_a_provider_with_anothers_issuer_is_out_of_service_alone(world: World) -> None:
     """S-40."""
     world.add_provider("eu").lies = Lies(discovery=with_(issuer="https://idp.example"))
@@ -133,6 +137,7 @@ async def test_a_provider_with_anothers_issuer_is_out_of_service_alone(world: Wo
         assert str((await browser.sign_in(idp="idp", redirect_url=PAGE)).url) == PAGE
 
 
+@pytest.mark.requirement("S-44")
 @outages
 async def test_a_provider_whose_metadata_goes_away_later_costs_no_sign_in(
     world: World,
@@ -175,6 +180,7 @@ async def test_an_outage_in_the_middle_leaves_a_page_and_starting_again_works(
     assert str(page.url) == PAGE
 
 
+@pytest.mark.requirement("S-45")
 async def test_a_code_is_redeemed_once_even_if_the_answer_is_lost(world: World) -> None:
     """S-45."""
     world.provider.lies = Lies(answers={"/token": status(502)})

@@ -117,6 +117,7 @@ async def test_with_every_provider_disabled_login_is_not_there_either(world: Wor
         assert_refused(await world.browser(service).open(f"{BROKER}/login"), NoSuchPage)
 
 
+@pytest.mark.requirement("S-06")
 async def test_one_providers_state_at_anothers_callback_reaches_neither(world: World) -> None:
     """S-06: the mix-up attack."""
     eu = world.add_provider("eu")
@@ -131,6 +132,7 @@ async def test_one_providers_state_at_anothers_callback_reaches_neither(world: W
     assert "/token" not in eu.requests + world.provider.requests
 
 
+@pytest.mark.requirement("S-06")
 async def test_each_provider_is_told_a_redirect_uri_of_its_own(world: World) -> None:
     world.add_provider("eu")
     async with world.broker() as service:
@@ -140,6 +142,7 @@ async def test_each_provider_is_told_a_redirect_uri_of_its_own(world: World) -> 
     assert told == [f"{BROKER}/callback/idp", f"{BROKER}/callback/eu"]
 
 
+@pytest.mark.requirement("S-20")
 async def test_a_provider_cannot_vouch_for_anothers_people(world: World) -> None:
     eu = world.add_provider("eu")
     eu.person = Person("sub-eu", {"email": "ada@acme.example", "email_verified": True, "name": "Ada Lovelace"})
@@ -148,6 +151,7 @@ async def test_a_provider_cannot_vouch_for_anothers_people(world: World) -> None
     assert world.received == []
 
 
+@pytest.mark.requirement("S-35")
 @pytest.mark.parametrize(
     ("path", "signer", "endpoint"),
     [
@@ -167,6 +171,7 @@ async def test_each_site_gets_tokens_signed_with_its_own_secret(
     assert secrets_that_fit(location) == [signer]
 
 
+@pytest.mark.requirement("S-33")
 @pytest.mark.parametrize(
     ("site", "page"),
     [pytest.param("main", GLOBEX_PAGE, id="globex's at main"), pytest.param("globex", PAGE, id="main's at globex")],
@@ -178,6 +183,7 @@ async def test_one_sites_page_is_refused_at_another(world: World, site: str, pag
         )
 
 
+@pytest.mark.requirement("S-35")
 @pytest.mark.parametrize(
     "addition",
     [
@@ -195,6 +201,7 @@ async def test_nothing_at_the_callback_changes_the_site(world: World, addition: 
     assert httpx.URL(location).params["redirect_url"] == PAGE
 
 
+@pytest.mark.requirement("S-35")
 async def test_two_sites_in_two_tabs_keep_apart(world: World) -> None:
     async with world.broker(sites=two_sites()) as service:
         browser = world.browser(service)
@@ -209,6 +216,7 @@ async def test_two_sites_in_two_tabs_keep_apart(world: World) -> None:
     }
 
 
+@pytest.mark.requirement("S-35")
 async def test_one_sites_state_with_anothers_cookie_is_refused(world: World) -> None:
     async with world.broker(sites=two_sites()) as service:
         browser = world.browser(service)

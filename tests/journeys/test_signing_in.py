@@ -33,6 +33,7 @@ async def test_a_person_goes_from_comm100_to_the_provider_and_back_signed_in(wor
     assert world.received[0].refusal is None
 
 
+@pytest.mark.requirement("S-31")
 async def test_the_token_is_exactly_what_comm100_documents(world: World) -> None:
     async with world.broker() as service:
         await world.browser(service).sign_in(redirect_url=PAGE)
@@ -77,6 +78,7 @@ async def test_without_a_redirect_url_the_endpoint_gets_the_token_alone(
     assert world.received[0].refusal is None
 
 
+@pytest.mark.requirement("S-31")
 async def test_calling_twice_gives_two_tokens_with_ids_of_their_own(world: World) -> None:
     async with world.broker() as service:
         browser = world.browser(service)
@@ -87,6 +89,7 @@ async def test_calling_twice_gives_two_tokens_with_ids_of_their_own(world: World
     assert first == second
 
 
+@pytest.mark.requirement("S-34")
 @pytest.mark.parametrize(
     ("redirect_url", "arrives"),
     [
@@ -121,6 +124,7 @@ async def test_comm100_lets_a_person_in_by_append_delivery(world: World) -> None
     assert "Ada Lovelace" in page.text
 
 
+@pytest.mark.requirement("S-33")
 @pytest.mark.parametrize("length", [len(PAGE) + 1, 500, 900, 1_200, 2_048])
 async def test_a_long_redirect_url_arrives_intact_by_a_short_address(world: World, length: int) -> None:
     wanted = LONGEST[:length]
@@ -137,6 +141,7 @@ async def test_a_long_redirect_url_arrives_intact_by_a_short_address(world: Worl
     assert len(cookies) < 4_096
 
 
+@pytest.mark.requirement("S-33")
 async def test_a_redirect_url_longer_than_2048_characters_is_refused(world: World) -> None:
     async with world.broker() as service:
         browser = world.browser(service)
@@ -144,6 +149,7 @@ async def test_a_redirect_url_longer_than_2048_characters_is_refused(world: Worl
     assert not browser.broker_cookies()
 
 
+@pytest.mark.requirement("S-08", "S-32")
 async def test_every_redirect_is_a_303_without_a_body(world: World) -> None:
     async with world.broker() as service:
         browser = world.browser(service)

@@ -18,6 +18,7 @@ async def finish(browser: Browser, callback: str) -> str:
     return str((await browser.follow(await browser.open(callback))).url)
 
 
+@pytest.mark.requirement("S-10")
 @pytest.mark.parametrize("order", [(0, 1), (1, 0)], ids=["the first tab first", "the second tab first"])
 async def test_two_tabs_both_finish(world: World, order: tuple[int, int]) -> None:
     async with world.broker() as service:
@@ -30,6 +31,7 @@ async def test_two_tabs_both_finish(world: World, order: tuple[int, int]) -> Non
     assert browser.broker_cookies() == []
 
 
+@pytest.mark.requirement("S-10")
 @pytest.mark.parametrize("seconds_between", [0, 5], ids=["opened at once", "opened one after the other"])
 async def test_of_six_tabs_the_oldest_starts_again_and_all_finish(
     world: World, clock: Clock, seconds_between: float
@@ -48,6 +50,7 @@ async def test_of_six_tabs_the_oldest_starts_again_and_all_finish(
         assert await finish(browser, refresh(dropped) or "") == PAGES[0]
 
 
+@pytest.mark.requirement("S-10")
 @pytest.mark.parametrize(
     "page",
     [pytest.param(PAGE, id="short pages"), pytest.param(PAGE + "&" + "aZ9-" * 480, id="long pages")],
@@ -75,6 +78,7 @@ async def test_long_pages_in_several_tabs_displace_each_other_but_the_newest_fin
         assert await finish(browser, callbacks[-1]) == pages[-1]
 
 
+@pytest.mark.requirement("S-03")
 async def test_the_same_callback_twice_asks_the_provider_once(world: World) -> None:
     """S-03, in a browser that lets go of the cookie."""
     async with world.broker() as service:
@@ -86,6 +90,7 @@ async def test_the_same_callback_twice_asks_the_provider_once(world: World) -> N
     assert len(world.received) == 1
 
 
+@pytest.mark.requirement("S-03")
 async def test_the_same_callback_twice_with_its_cookie_asks_the_provider_once(world: World) -> None:
     """S-03, in a browser that has kept the cookie: two requests on their way at the same time."""
     async with world.broker() as service:
@@ -99,6 +104,7 @@ async def test_the_same_callback_twice_with_its_cookie_asks_the_provider_once(wo
     assert world.provider.count("/token") == 1
 
 
+@pytest.mark.requirement("S-03")
 async def test_of_several_simultaneous_callbacks_one_goes_through(world: World) -> None:
     """S-03: a double click, or a browser that sends a request again."""
     async with world.broker() as service:

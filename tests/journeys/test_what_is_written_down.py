@@ -107,6 +107,7 @@ REFUSALS: dict[str, tuple[Journey, type[BrokerError], str, str]] = {
 }
 
 
+@pytest.mark.requirement("S-55")
 @pytest.mark.parametrize(("journey", "error", "site", "provider"), REFUSALS.values(), ids=REFUSALS.keys())
 async def test_a_refusal_leaves_one_line_and_one_count(
     world: World, log: Log, journey: Journey, error: type[BrokerError], site: str, provider: str
@@ -135,6 +136,7 @@ async def test_a_sign_in_leaves_one_line_and_one_count(world: World, log: Log) -
     assert 'broker_signins_total{provider="idp",reason="none",result="signed_in",site="main"} 1.0' in counted
 
 
+@pytest.mark.requirement("S-55")
 @pytest.mark.parametrize(
     ("setting", "shown"),
     [
@@ -178,6 +180,7 @@ def echo(world: World) -> Callable[[httpx.Response], httpx.Response]:
     return answer
 
 
+@pytest.mark.requirement("S-55")
 async def test_nothing_secret_is_written_whatever_happens(world: World, tmp_path: Path) -> None:
     """S-55: at the lowest level, with a provider that repeats everything it was told."""
     record = LogRecord(tmp_path / "all.log")
@@ -206,6 +209,7 @@ async def test_nothing_secret_is_written_whatever_happens(world: World, tmp_path
     assert record.leaks() == []
 
 
+@pytest.mark.requirement("S-55")
 async def test_no_query_and_no_location_is_written(world: World, log: Log) -> None:
     """S-55."""
     async with world.broker() as service:

@@ -18,6 +18,7 @@ from tests.fakes.world import BROKER, PAGE, SECRET_KEY, World, assert_refused
 GRACE = Person("00u-grace", {"email": "grace@acme.example", "email_verified": True, "name": "Grace Hopper"})
 
 
+@pytest.mark.requirement("S-02")
 @pytest.mark.parametrize(
     "victim_signs_in_too",
     [
@@ -42,6 +43,7 @@ async def test_an_attackers_callback_does_nothing_in_a_victims_browser(world: Wo
     assert not world.received
 
 
+@pytest.mark.requirement("S-35")
 @pytest.mark.parametrize("state", ["", "x", "eyJpIjoieCJ9.AAAA", "null", "0"])
 async def test_a_state_of_anybodys_making_is_refused(world: World, state: str) -> None:
     """CVE-2025-14546: fastapi-sso made a state and never compared it with the one that came back."""
@@ -66,6 +68,7 @@ async def test_a_stolen_code_cannot_be_redeemed_in_the_thiefs_own_sign_in(world:
     assert not world.received
 
 
+@pytest.mark.requirement("S-02")
 async def test_a_victim_who_follows_the_attackers_link_leaves_the_code_unused(world: World) -> None:
     """CVE-2022-39222, the other half: the victim signs in at the provider by the attacker's own link."""
     async with world.broker() as service:
@@ -76,6 +79,7 @@ async def test_a_victim_who_follows_the_attackers_link_leaves_the_code_unused(wo
     assert [grant.used for grant in world.provider.grants.values()] == [False]
 
 
+@pytest.mark.requirement("S-50")
 @pytest.mark.parametrize("cookie", ["", " ", ";", "=", "=;=", ";;;;", "__Host-", "__Host-=", "\x00", "a\xff=\xfe"])
 async def test_an_odd_cookie_header_breaks_nothing(world: World, cookie: str) -> None:
     """CVE-2023-28625: mod_auth_openidc followed a null pointer when the Cookie header was empty."""
@@ -136,6 +140,7 @@ def test_a_compressed_address_in_a_cookie_is_unpacked_within_bounds() -> None:
 WHITE_SPACE = ["\t", "\x0b", "\x0c", "\x1c", "\x85", "\xa0", "\u2000", "\u3000", "  "]
 
 
+@pytest.mark.requirement("S-50")
 @pytest.mark.parametrize(
     "template",
     [

@@ -12,6 +12,7 @@ from tests.fakes.world import BROKER, ENDPOINT, SHARED_SECRET, World, assert_ref
 EVIL = "evil.example"
 
 
+@pytest.mark.requirement("S-33")
 @pytest.mark.parametrize(
     "redirect_url",
     [
@@ -56,6 +57,7 @@ async def test_an_address_that_led_elsewhere_at_others_is_refused_at_login(
     assert world.provider.count("/authorize") == 0
 
 
+@pytest.mark.requirement("S-34")
 @pytest.mark.parametrize(
     "redirect_url",
     [
@@ -92,6 +94,7 @@ HEADERS = [
 ]
 
 
+@pytest.mark.requirement("S-52")
 @pytest.mark.parametrize("headers", HEADERS)
 async def test_no_header_has_a_say_in_who_signs_in_or_where_the_browser_goes(
     world: World, headers: dict[str, str]
@@ -116,6 +119,7 @@ async def test_no_header_has_a_say_in_who_signs_in_or_where_the_browser_goes(
 PROBES = ["kube-probe/1.30", "GoogleHC/1.0", "ELB-HealthChecker/2.0", ""]
 
 
+@pytest.mark.requirement("S-52", "S-56")
 @pytest.mark.parametrize(
     ("path", "error"), [("/callback/idp", StateMissing), ("/healthz", NoSuchPage), ("/metrics", NoSuchPage)]
 )

@@ -153,6 +153,7 @@ TOKENS = [
 ]
 
 
+@pytest.mark.requirement("S-12", "S-13")
 @pytest.mark.parametrize(("algorithm", "attack", "error"), TOKENS)
 async def test_a_token_that_others_believed_is_refused(
     world: World, algorithm: str, attack: Attack, error: type[BrokerError]
@@ -170,6 +171,7 @@ async def test_a_token_that_others_believed_is_refused(
     assert not world.received
 
 
+@pytest.mark.requirement("S-43")
 async def test_a_flood_of_unknown_keys_leaves_the_known_ones_alone(world: World) -> None:
     """CVE-2026-48524: PyJWT forgot all keys when a token with an unknown one made it ask, and the answer failed."""
     async with world.broker() as service:
@@ -183,6 +185,7 @@ async def test_a_flood_of_unknown_keys_leaves_the_known_ones_alone(world: World)
     assert world.provider.count("/keys") == 1
 
 
+@pytest.mark.requirement("S-21", "S-22", "S-23")
 @pytest.mark.parametrize(
     ("claims", "error"),
     [
@@ -209,6 +212,7 @@ async def test_an_address_that_others_took_for_an_agents_is_refused(
     assert not world.received
 
 
+@pytest.mark.requirement("S-20")
 async def test_another_organisations_provider_cannot_assert_an_agents_address(world: World) -> None:
     """CVE-2023-3128, by a provider whose admin does say that the address is verified."""
     world.add_provider("eu").person = Person("00u-mallory", world.provider.person.claims)

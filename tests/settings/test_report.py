@@ -1,5 +1,7 @@
 """Every mistake at once, in words an admin can act on; and what was weakened, by name."""
 
+import pytest
+
 from broker.errors import SettingsError
 from broker.settings import describe, weakenings
 from tests.settings.admin import Admin
@@ -79,6 +81,7 @@ def test_strict_settings_have_no_weakenings(admin: Admin) -> None:
     assert weakenings(admin.load(admin.settings())) == ()
 
 
+@pytest.mark.requirement("S-58")
 def test_every_weakening_is_named(admin: Admin) -> None:
     settings = admin.load(
         admin.settings(

@@ -21,6 +21,7 @@ def row(path: str, value: Any, then: object, id: str) -> Any:  # noqa: A002
     return pytest.param(path, value, then, id=f"{path.rpartition('__')[2]}: {id}")
 
 
+@pytest.mark.requirement("S-20", "S-24", "S-25")
 @pytest.mark.parametrize(
     ("path", "value", "words"),
     [
@@ -209,6 +210,7 @@ def test_a_value_that_can_be_meant_is_taken(admin: Admin, path: str, value: Any,
     assert found == read
 
 
+@pytest.mark.requirement("S-20")
 @pytest.mark.parametrize(
     ("tree_path", "words"),
     [
@@ -229,6 +231,7 @@ def test_a_required_setting_is_missed_by_name(admin: Admin, tree_path: str, word
     assert words in mistake.problem
 
 
+@pytest.mark.requirement("S-20")
 def test_a_domain_belongs_to_one_provider(admin: Admin) -> None:
     okta = admin.settings()["identity_providers"]["okta"]
     tree = admin.settings(identity_providers={"okta": okta, "entra": okta | {"enabled": False}})
@@ -280,6 +283,7 @@ def test_on_loopback_everything_may_be_on_loopback(admin: Admin) -> None:
     assert not admin.load(admin.settings()).on_loopback
 
 
+@pytest.mark.requirement("S-20")
 @pytest.mark.parametrize(
     "domain",
     ["gmail.com", "googlemail.com", "hotmail.fr", "live.com", "yahoo.de", "yahoo.com.br", "icloud.com", "gmx.net"],

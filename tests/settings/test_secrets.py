@@ -178,6 +178,7 @@ def test_the_last_good_secret_stays_when_the_new_one_is_not(
     assert watched.value() == better
 
 
+@pytest.mark.requirement("S-30")
 @pytest.mark.parametrize(
     ("secret", "words"),
     [
@@ -211,6 +212,7 @@ def test_a_random_secret_is_taken_whatever_short_word_turns_up_in_it(admin: Admi
     assert piece in admin.load(admin.settings()).sites["main"].shared_secret.reveal()
 
 
+@pytest.mark.requirement("S-51")
 @pytest.mark.parametrize(
     ("keys", "words"),
     [

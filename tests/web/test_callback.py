@@ -32,6 +32,7 @@ def assert_no_hit(world: World, browser: Browser) -> None:
     assert browser.broker_cookies() == []
 
 
+@pytest.mark.requirement("S-05")
 @pytest.mark.parametrize(
     ("addition", "error"),
     [
@@ -67,6 +68,7 @@ async def test_what_providers_add_is_tolerated(world: World, addition: str) -> N
     assert str(end.url) == PAGE
 
 
+@pytest.mark.requirement("S-07")
 @pytest.mark.parametrize(
     ("iss", "error"),
     [
@@ -90,6 +92,7 @@ async def test_an_announced_issuer_must_come_and_be_right(
             assert_no_hit(world, browser)
 
 
+@pytest.mark.requirement("S-05")
 @pytest.mark.parametrize(
     ("query", "error"),
     [
@@ -135,6 +138,7 @@ async def test_a_callback_without_a_code_reaches_nobody(world: World, code: str 
         assert_no_hit(world, browser)
 
 
+@pytest.mark.requirement("S-09")
 @pytest.mark.parametrize(
     ("method", "headers", "error"),
     [
@@ -159,6 +163,7 @@ async def test_only_a_navigation_consumes_a_sign_in(
     assert str(end.url) == PAGE
 
 
+@pytest.mark.requirement("S-09")
 async def test_head_consumes_nothing(world: World) -> None:
     """S-09: the answer has no body to read a code from."""
     async with world.broker() as service:
@@ -172,6 +177,7 @@ async def test_head_consumes_nothing(world: World) -> None:
     assert str(end.url) == PAGE
 
 
+@pytest.mark.requirement("S-32")
 async def test_the_last_answer_keeps_the_token_out_of_caches_referrers_and_bodies(world: World) -> None:
     """S-32."""
     async with world.broker() as service:
@@ -185,6 +191,7 @@ async def test_the_last_answer_keeps_the_token_out_of_caches_referrers_and_bodie
     assert "jwt=" not in str([value for name, value in answer.headers.items() if name != "location"])
 
 
+@pytest.mark.requirement("S-16")
 async def test_an_id_token_of_an_earlier_sign_in_is_refused(world: World) -> None:
     """S-16."""
     async with world.broker() as service:

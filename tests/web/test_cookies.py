@@ -21,6 +21,7 @@ def taken_apart(set_cookie: str) -> tuple[str, str, set[str]]:
     return name, value, set(attributes)
 
 
+@pytest.mark.requirement("S-50")
 async def test_the_cookie_is_tied_to_https_this_host_and_the_top_of_the_page(world: World) -> None:
     """S-50."""
     async with world.broker() as service:
@@ -32,6 +33,7 @@ async def test_the_cookie_is_tied_to_https_this_host_and_the_top_of_the_page(wor
     assert attributes == {*ATTRIBUTES, "Max-Age=600"}
 
 
+@pytest.mark.requirement("S-50")
 async def test_the_cookie_is_deleted_with_the_attributes_it_was_set_with(world: World) -> None:
     """S-50."""
     async with world.broker() as service:
@@ -42,6 +44,7 @@ async def test_the_cookie_is_deleted_with_the_attributes_it_was_set_with(world: 
     assert taken_apart(header) == (name, "", {*ATTRIBUTES, "Max-Age=0"})
 
 
+@pytest.mark.requirement("S-50")
 async def test_on_a_loopback_http_address_prefix_and_secure_are_dropped(world: World) -> None:
     async with (
         world.broker(public_url=LOOPBACK) as service,
@@ -119,6 +122,7 @@ async def test_the_cookie_is_found(world: World, forge: Forge) -> None:
     assert (await open_with(world, forge)).status_code == 303
 
 
+@pytest.mark.requirement("S-50")
 @pytest.mark.parametrize("forge", REFUSED.values(), ids=REFUSED.keys())
 async def test_a_cookie_in_any_other_form_is_not_the_cookie(world: World, forge: Forge) -> None:
     """S-50."""

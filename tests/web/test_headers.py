@@ -61,6 +61,7 @@ def site(*, https: bool = True) -> httpx.AsyncClient:
     return httpx.AsyncClient(transport=httpx.ASGITransport(app, raise_app_exceptions=False), base_url=SITE)
 
 
+@pytest.mark.requirement("S-53")
 @pytest.mark.parametrize(
     ("method", "path", "status"),
     [
@@ -90,6 +91,7 @@ async def test_the_application_keeps_its_own_headers() -> None:
     assert len(answer.headers.get_list("set-cookie")) == 2
 
 
+@pytest.mark.requirement("S-53")
 async def test_without_https_nothing_is_promised_about_transport() -> None:
     async with site(https=False) as browser:
         answer = await browser.get("/")
@@ -123,6 +125,7 @@ def cookies(count: int, length: int = 3) -> list[tuple[str, str]]:
 ROOM = MAX_HEADER_BYTES - len("host: sso.acme.example\r\n") - len("x: \r\n")
 
 
+@pytest.mark.requirement("S-57")
 @pytest.mark.parametrize(
     ("sent", "status"),
     [
@@ -152,6 +155,7 @@ async def test_what_is_out_of_bounds_is_refused(browser: httpx.AsyncClient, sent
     assert (answer.status_code, answer.text) == (status, "inside" if status == 200 else "refused")
 
 
+@pytest.mark.requirement("S-57")
 async def test_a_body_is_refused_without_reading_a_byte_of_it() -> None:
     sent: list[Message] = []
 

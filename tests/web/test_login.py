@@ -55,6 +55,7 @@ async def departure(browser: Browser, query: str = "") -> dict[str, list[str]]:
     return parse_qs(urlsplit(answer.headers["location"]).query, strict_parsing=True)
 
 
+@pytest.mark.requirement("S-01")
 @pytest.mark.parametrize(
     "query",
     [
@@ -77,6 +78,7 @@ async def test_the_authorization_request_is_ours_alone(world: World, query: str)
     assert single == WANTED
 
 
+@pytest.mark.requirement("S-01")
 @pytest.mark.parametrize(
     "member", ["code_challenge_methods_supported", "response_types_supported", "id_token_signing_alg_values_supported"]
 )
@@ -87,6 +89,7 @@ async def test_pkce_and_the_code_flow_are_used_whatever_the_metadata_leaves_out(
     assert (asked["code_challenge_method"], asked["response_type"]) == (["S256"], ["code"])
 
 
+@pytest.mark.requirement("S-01")
 async def test_state_nonce_challenge_and_cookie_are_fresh_each_time(world: World) -> None:
     async with world.broker() as service:
         browser = world.browser(service)
@@ -115,6 +118,7 @@ async def test_the_state_shows_neither_nonce_nor_verifier_nor_cookie(world: Worl
         assert secret.encode() not in shown
 
 
+@pytest.mark.requirement("S-33")
 @pytest.mark.parametrize(
     "bad",
     [
@@ -148,6 +152,7 @@ async def test_a_redirect_url_that_is_not_comm100s_is_refused_at_once(world: Wor
     assert "refresh" not in answer.headers
 
 
+@pytest.mark.requirement("S-34")
 @pytest.mark.parametrize(
     "bad",
     [
@@ -188,6 +193,7 @@ NO_NAVIGATION = [
 ]
 
 
+@pytest.mark.requirement("S-09")
 @pytest.mark.parametrize(("method", "headers", "error"), NO_NAVIGATION)
 async def test_only_a_navigation_starts_a_sign_in(
     world: World, method: str, headers: Mapping[str, str], error: type[BrokerError]
@@ -201,6 +207,7 @@ async def test_only_a_navigation_starts_a_sign_in(
         assert (answer.headers.get("allow") == "GET") == (error is MethodNotAllowed)
 
 
+@pytest.mark.requirement("S-09")
 async def test_head_starts_nothing(world: World) -> None:
     """S-09: link checkers and mail scanners ask so; the answer has no body to read a code from."""
     async with world.broker() as service:

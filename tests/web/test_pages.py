@@ -90,6 +90,7 @@ def test_a_page_is_english_with_one_title_one_main_and_one_heading(render: Calla
     assert f"{heading[1]} - Comm100 sign-in</title>" in html
 
 
+@pytest.mark.requirement("S-53")
 @on_every_page
 def test_a_page_has_no_script_no_form_no_style_attribute_and_loads_nothing(render: Callable[[], str]) -> None:
     page = Page(render())
@@ -100,6 +101,7 @@ def test_a_page_has_no_script_no_form_no_style_attribute_and_loads_nothing(rende
     assert not re.search(r"url\(|@import", STYLE)
 
 
+@pytest.mark.requirement("S-53")
 @on_every_page
 def test_a_page_has_the_one_style_the_hash_allows(render: Callable[[], str]) -> None:
     (style,) = re.findall("<style>(.*?)</style>", render(), re.DOTALL)

@@ -56,6 +56,7 @@ ADDRESSES = [
 ]
 
 
+@pytest.mark.requirement("S-53")
 @pytest.mark.parametrize(("method", "path", "code"), ADDRESSES)
 async def test_every_answer_carries_the_security_headers_once(world: World, method: str, path: str, code: int) -> None:
     """S-53."""
@@ -67,6 +68,7 @@ async def test_every_answer_carries_the_security_headers_once(world: World, meth
     assert_well_dressed(answer)
 
 
+@pytest.mark.requirement("S-53")
 async def test_the_answers_of_a_whole_sign_in_carry_them_too(world: World) -> None:
     world.add_provider("eu")
     async with world.broker() as service:
@@ -100,6 +102,7 @@ def assert_well_dressed(answer: httpx.Response) -> None:
     assert not re.search(r"<script|<form|<iframe|\son[a-z]+=|\sstyle=|javascript:", answer.text)
 
 
+@pytest.mark.requirement("S-56")
 @pytest.mark.parametrize(
     "path",
     [
@@ -124,6 +127,7 @@ async def test_the_operations_port_has_none_of_the_public_pages(world: World, pa
         assert (await client.get("/healthz")).status_code == 200
 
 
+@pytest.mark.requirement("S-52")
 @pytest.mark.parametrize(
     "forged",
     [
@@ -171,6 +175,7 @@ CARRIERS = ("Referer", "User-Agent", "Origin", "Accept-Language", "X-Forwarded-H
 OTHER_CARRIERS = ("traceparent", "X-Original-URL", "Forwarded", "Host", "X-Forwarded-For", "From", "If-None-Match")
 
 
+@pytest.mark.requirement("S-54")
 @pytest.mark.parametrize(
     "path",
     ["/", "/login", "/login/main", f"/login/{MARKER}", "/callback/idp", f"/callback/{MARKER}", "/logout", f"/{MARKER}"],
@@ -192,6 +197,7 @@ async def test_nothing_of_a_request_is_reflected(world: World, method: str, path
         assert MARKER not in answer.text + str(headers)
 
 
+@pytest.mark.requirement("S-54")
 async def test_a_good_redirect_url_appears_percent_encoded_in_our_own_links_alone(world: World) -> None:
     """S-54."""
     world.add_provider("eu")
@@ -204,6 +210,7 @@ async def test_a_good_redirect_url_appears_percent_encoded_in_our_own_links_alon
     assert "<i>" not in page.text
 
 
+@pytest.mark.requirement("S-54")
 @pytest.mark.parametrize(
     ("lies", "person", "error"),
     [
@@ -235,6 +242,7 @@ async def test_nothing_a_provider_says_is_reflected(
     assert MARKER not in answer.text + str(answer.headers)
 
 
+@pytest.mark.requirement("S-57")
 @pytest.mark.parametrize(
     ("path", "headers", "body", "code"),
     [
@@ -273,6 +281,7 @@ async def warm(world: World) -> AsyncIterator[tuple[Service, Browser]]:
         yield service, browser
 
 
+@pytest.mark.requirement("S-57")
 async def test_logins_in_a_row_call_nobody_and_keep_nothing(
     world: World, warm: tuple[Service, Browser], caplog: pytest.LogCaptureFixture
 ) -> None:
