@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import NoReturn
-from urllib.parse import urlencode
+from urllib.parse import parse_qs, urlencode, urlsplit
 
 from authlib.oauth2.rfc7636 import create_s256_code_challenge
 
@@ -13,6 +13,7 @@ from broker.errors import (
     CallbackIssuer,
     CodeMissing,
     InteractionRequired,
+    MetadataInvalid,
     ParametersContradict,
     ProviderError,
     ProviderFailing,
@@ -38,6 +39,9 @@ def build_authorization_url(
         state: sealed; carries the sign-in.
         nonce: comes back in the ID token (OpenID Connect Core, section 3.1.2.1).
         code_verifier: only its hash travels (RFC 7636, section 4.2).
+
+    Raises:
+        MetadataInvalid: the endpoint's own query holds one of our parameters.
     """
     parameters = dict(registration.authorization_parameters)
     if registration.max_age is not None:
@@ -53,6 +57,9 @@ def build_authorization_url(
         "code_challenge_method": "S256",
     }
     endpoint = metadata.authorization_endpoint
+    if taken := parameters.keys() & parse_qs(urlsplit(endpoint).query, keep_blank_values=True).keys():
+        # RFC 6749, section 3.1: a query there stays, and no parameter comes twice.
+        raise MetadataInvalid(expected="authorization_endpoint: none of our parameters", got=sorted(taken))
     return f"{endpoint}{'&' if '?' in endpoint else '?'}{urlencode(parameters)}"
 
 
