@@ -1,6 +1,6 @@
 """Honest messages to start from: each test alters one thing.
 
-This file knows what a right message looks like; it judges nothing.
+This file knows what a right message looks like, and has altered claims checked; what is right is said in the tests.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import Any
 
 from joserfc import jws
 
+from broker.oidc.id_token import SignedClaims, VerifiedIdToken, check_claims
 from broker.oidc.keys import KeySet, check_keys
 from broker.oidc.messages import Answer
 from broker.oidc.metadata import ProviderMetadata
@@ -26,6 +27,7 @@ CLIENT_ID = "client-1"
 SECRET = "s3cret"
 NONCE = "nonce-of-this-sign-in"
 ACCESS_TOKEN = "access-token-1"
+HUGE = 10**400  # JSON can say it, a float cannot
 
 METADATA = ProviderMetadata(
     issuer=ISSUER,
@@ -92,6 +94,19 @@ def claims(**changes: object) -> dict[str, object]:
         "nonce": NONCE,
     }
     return {name: value for name, value in {**honest, **changes}.items() if value is not ...}
+
+
+def check(*, algorithm: str = "RS256", max_age: int | None = None, **changes: object) -> VerifiedIdToken:
+    """Have honest claims with these changes checked, as if their signature were verified."""
+    return check_claims(
+        SignedClaims(algorithm, claims(**changes)),
+        expected_issuer=ISSUER,
+        expected_audience=CLIENT_ID,
+        expected_nonce=NONCE,
+        access_token=ACCESS_TOKEN,
+        max_age=max_age,
+        now=START,
+    )
 
 
 def sign(header: Mapping[str, object], payload: object, key: SigningKey) -> str:
