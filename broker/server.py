@@ -35,7 +35,8 @@ _log = logging.getLogger("broker")
 _BAD_REQUEST = b"".join(
     [
         b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 0\r\n",
-        *(b"%b: %b\r\n" % header for header in build_security_headers(style_sha256="", https=False)),
+        # As for https, always: the parser does not know public_url, and browsers ignore it on http (RFC 6797, 8.1).
+        *(b"%b: %b\r\n" % header for header in build_security_headers(style_sha256="", https=True)),
         b"\r\n",
     ]
 )

@@ -216,6 +216,18 @@ async def test_every_answer_has_the_security_headers_and_says_nothing_of_the_ser
             assert "server" not in headers, name
 
 
+async def test_what_no_address_of_ours_answers_insists_on_https_as_all_others_do(heard: Heard) -> None:
+    for name in ("a NUL in the address", "two lengths", "TLS on a plain port"):
+        ((_, headers),) = _answers(heard[name])
+        assert "strict-transport-security" in headers, name
+
+
+async def test_no_attack_makes_the_broker_stumble(attacked: RunningBroker, heard: Heard) -> None:
+    assert len(heard) == len(ATTACKS)
+    assert [line for line in attacked.program.lines() if line["level"] == "error"] == []
+    assert attacked.program.errors.read_text() == ""
+
+
 async def test_nothing_of_an_attack_comes_back(heard: Heard) -> None:
     assert [name for name, received in heard.items() if MARKER in received] == []
 
