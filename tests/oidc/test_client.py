@@ -162,7 +162,7 @@ async def test_an_endless_answer_is_cut_off_at_the_limit(head: bytes) -> None:
     started = time.perf_counter()
     with pytest.raises(AnswerTooLarge):
         await ask(pours, limit=RESPONSE_LIMIT)
-    assert time.perf_counter() - started < 2
+    assert time.perf_counter() - started < CALL_SECONDS
     assert sent < 64 * RESPONSE_LIMIT  # what the sockets' buffers took
 
 
@@ -253,7 +253,7 @@ async def test_a_kept_connection_closed_in_between_costs_nothing() -> None:
     async with serving(says(ok(), close=True)) as server, loopback_client() as client:
         for _ in range(5):
             assert (await client.send(post(server))).status == 200
-            await asyncio.sleep(0.01)
+            await asyncio.sleep(0.05)
     assert (len(server.requests), server.connections) == (5, 5)
 
 
@@ -307,4 +307,4 @@ async def test_every_way_of_being_slow_ends_within_the_time_for_one_call() -> No
         return time.perf_counter() - started
 
     took = await asyncio.gather(*map(seconds, ways))
-    assert max(took) < CALL_SECONDS + 1
+    assert max(took) < CALL_SECONDS + 2
