@@ -31,6 +31,7 @@ def judge_email(claim: object) -> str | None:
     except EmailMalformed:
         return None
     assert isinstance(claim, str)
+    assert claim.isascii(), "lower() turns the Kelvin sign into a plain k"
     assert email == claim.lower()
     assert email == unicodedata.normalize("NFKC", email).casefold()
     assert len(email) <= MAX_EMAIL_CHARACTERS

@@ -18,7 +18,8 @@ PIECES = st.sampled_from(
     ["ada", "ADA", "@", "@@", ".", "..", "-", "_", "+", "'", '"', ",", ";", ":", "<", ">", "(", ")", "[", "]", "\\",
      " ", "\t", "\r\n", "\0", "%", "!", "acme.example", "acme", "example", "xn--", "\u0430", "\u212a", "\u017f",
      "\u0131", "\ufb01", "\uff20", "\u3002", "\u200b", "\u202e", "\u00ad", "\ud800", "\U000e0041", "1", "a" * 64,
-     "a" * 255], )  # fmt: skip
+     "a" * 255]
+)  # fmt: skip
 NAMES = st.text(st.one_of(st.characters(), st.sampled_from("\u202e\u2066\u200d\u2028\x85\r\n\t \0\ud800\u0301\ue000")))
 
 
@@ -28,6 +29,19 @@ NAMES = st.text(st.one_of(st.characters(), st.sampled_from("\u202e\u2066\u200d\u
 @example(email="ada@acme.example\x00")
 def test_an_address_taken_is_a_plain_mailbox_in_lower_case(email: str) -> None:
     judge_email(email)
+
+
+@settings(max_examples=400, deadline=None)
+@given(
+    email=st.sampled_from(["ada.king@acme.example", "Mike+SSO@ACME-Labs.example", "k@is.example"]),
+    place=st.integers(0, 26),
+    cut=st.integers(0, 1),
+    piece=PIECES | st.characters(),
+)
+@example(email="k@is.example", place=0, cut=1, piece="\u212a")
+@example(email="k@is.example", place=3, cut=1, piece="\u017f")
+def test_one_odd_character_in_an_address_is_never_repaired(email: str, place: int, cut: int, piece: str) -> None:
+    judge_email(email[:place] + piece + email[place + cut :])
 
 
 @settings(max_examples=200, deadline=None)
