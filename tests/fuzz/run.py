@@ -31,7 +31,7 @@ def main() -> int:
     try:
         import atheris  # noqa: F401 - looked for here, so that its absence is one sentence
     except ImportError:
-        print("Fuzzing needs atheris, which exists for Linux on x86-64 and not for the newest Python.", file=sys.stderr)
+        print("Fuzzing needs atheris, which exists for Python 3.11 to 3.14 on Linux, x86-64.", file=sys.stderr)
         return 1
     if options.here:
         _fuzz(options.here[0], options.here[1:])
