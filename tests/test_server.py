@@ -22,6 +22,7 @@ from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 
 from broker.server import MAX_HEAD_BYTES, BoundedProtocol
+from tests.fakes.log_record import LogRecord
 from tests.fakes.processes import BrokerProcess, Gate, free_port, provider_site, running_broker, served, wait_until
 from tests.fakes.provider import FakeProvider
 from tests.fakes.world import SHARED_SECRET, settings_for
@@ -63,8 +64,10 @@ def is_signed_by(token: str, secret: str) -> bool:
 
 
 @pytest.fixture
-def provider() -> FakeProvider:
-    return FakeProvider(f"http://127.0.0.1:{free_port()}", time.time)
+def provider(log_record: LogRecord) -> Iterator[FakeProvider]:
+    provider = FakeProvider(f"http://127.0.0.1:{free_port()}", time.time)
+    yield provider
+    log_record.add_secrets(provider.issued)
 
 
 @pytest.fixture

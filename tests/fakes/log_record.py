@@ -52,17 +52,20 @@ class LogRecord:
 
     @contextmanager
     def listening(self) -> Iterator[None]:
-        """Hear everything every logger says, at the lowest level."""
+        """Hear everything every logger says, at the lowest level, also of those that were told to be quiet before."""
         root = logging.getLogger()
-        level = root.level
+        named = [one for one in logging.Logger.manager.loggerDict.values() if isinstance(one, logging.Logger)]
+        levels = {logger: logger.level for logger in [root, *named] if logger.level != logging.NOTSET}
+        for logger in levels:
+            logger.setLevel(logging.DEBUG)
         root.addHandler(self._handler)
-        root.setLevel(logging.DEBUG)
         try:
             yield
         finally:
-            root.setLevel(level)
             root.removeHandler(self._handler)
             self._handler.close()  # opens again with the next record
+            for logger, level in levels.items():
+                logger.setLevel(level)
 
     def add_file(self, file: Path) -> None:
         """Read this file, too, at the end: the log of another process."""
@@ -114,8 +117,12 @@ def _line_with(needle: str, text: str) -> str:
 
 
 def _is_not_of_a_browser(record: logging.LogRecord) -> bool:
-    """Leave out where the tests' own browsers went, which the HTTP library they share with the broker writes down."""
-    if record.name != "httpx":
+    """Leave out where the tests' own browsers went, which the libraries they share with the broker write down.
+
+    Below httpx the broker uses aiohttp, and browsers httpcore.
+    """
+    library = record.name.partition(".")[0]
+    if library not in ("httpx", "httpcore"):
         return True
-    addresses = re.findall(r"https?://[^\s\"]+", record.getMessage())
+    addresses = re.findall(r"https?://[^\s\"]+", record.getMessage()) if library == "httpx" else []
     return any(urlsplit(address).path.endswith(PROVIDER_PATHS) for address in addresses)

@@ -211,7 +211,7 @@ async def test_all_bad_answers_at_the_same_time_cost_less_than_40_megabytes(ends
 @pytest.mark.requirement("S-44")
 async def test_meanwhile_people_of_another_provider_sign_in_as_ever(ends: Ends) -> None:
     others = ends[1].others
-    assert len(others) > 10
+    assert len(others) >= 5
     for end in others:
         assert_signed_in(end.response)
 
