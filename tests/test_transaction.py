@@ -126,6 +126,16 @@ def test_nonce_and_verifier_have_256_bits_and_the_characters_rfc_7636_allows() -
 
 
 @pytest.mark.requirement("S-01")
+def test_the_cookie_alone_yields_neither_nonce_nor_verifier() -> None:
+    sealed = begun()
+    opened = open_state(sealed.state, secret_keys=[KEY])
+    ours = bind(opened, sealed.cookie.value, provider="idp", now=NOW)
+    thiefs = bind(replace(opened, key=OLDER_KEY), sealed.cookie.value, provider="idp", now=NOW)
+    assert (ours.nonce, ours.code_verifier) == (sealed.nonce, sealed.code_verifier)
+    assert not {thiefs.nonce, thiefs.code_verifier} & {ours.nonce, ours.code_verifier}
+
+
+@pytest.mark.requirement("S-01")
 def test_two_sign_ins_share_nothing() -> None:
     many = [begun() for _ in range(100)]
     for values in zip(
