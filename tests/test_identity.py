@@ -13,6 +13,7 @@ from broker.errors import EmailMalformed
 from broker.identity import MAX_EMAIL_CHARACTERS, MAX_NAME_CHARACTERS, Identity, check_email, clean_name
 
 
+@pytest.mark.requirement("S-22")
 @pytest.mark.parametrize(
     ("written", "taken"),
     [
@@ -33,6 +34,7 @@ def test_a_plain_mailbox_is_taken_in_lower_case(written: str, taken: str) -> Non
     assert check_email(written) == taken
 
 
+@pytest.mark.requirement("S-21")
 def test_the_longest_address_is_taken_and_one_character_more_is_not() -> None:
     """RFC 5321, section 4.5.3.1."""
     address = f"{'l' * 64}@{'d' * 63}.{'d' * 63}.{'d' * 58}.co"
@@ -42,6 +44,7 @@ def test_the_longest_address_is_taken_and_one_character_more_is_not() -> None:
         check_email(f"{address}m")
 
 
+@pytest.mark.requirement("S-21", "S-22")
 @pytest.mark.parametrize(
     "address",
     [
@@ -110,6 +113,7 @@ def test_an_address_that_two_systems_could_read_differently_is_refused(address: 
         check_email(address)
 
 
+@pytest.mark.requirement("S-21")
 @pytest.mark.parametrize(
     "value",
     [
@@ -135,6 +139,7 @@ def test_a_refusal_does_not_repeat_the_address() -> None:
 ALLOWED = frozenset(string.ascii_lowercase + string.digits + "!#$%&'*+/=?^_`{|}~-.@")
 
 
+@pytest.mark.requirement("S-22")
 @settings(deadline=None, max_examples=500)
 @given(
     st.text(max_size=30)
@@ -171,6 +176,7 @@ def test_the_domain_of_an_identity_is_what_follows_the_at() -> None:
     assert identity.email_domain == "acme.example"
 
 
+@pytest.mark.requirement("S-26")
 @pytest.mark.parametrize(
     ("said", "shown"),
     [
@@ -203,6 +209,7 @@ def test_a_name_is_cleaned_for_display(said: object, shown: str) -> None:
     assert clean_name(said) == shown
 
 
+@pytest.mark.requirement("S-26")
 @settings(deadline=None, max_examples=300)
 @given(st.text(st.characters(), max_size=150))
 def test_every_name_ends_up_short_visible_and_on_one_line(said: str) -> None:

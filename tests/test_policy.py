@@ -17,11 +17,13 @@ def person(email: str = "ada@acme.example") -> Identity:
     return Identity(email, "email (ID token)", "Ada", "name", "00u-ada", "https://idp.example")
 
 
+@pytest.mark.requirement("S-20")
 @pytest.mark.parametrize("email", ["ada@acme.example", "ada@acme-labs.example"])
 def test_an_address_of_the_providers_domains_enters(email: str) -> None:
     admit(person(email), Policy(DOMAINS), groups=None)
 
 
+@pytest.mark.requirement("S-20")
 @pytest.mark.parametrize(
     "email",
     [
@@ -42,6 +44,7 @@ def test_an_address_of_another_domain_is_refused(email: str) -> None:
     assert "ada" not in str(refusal.value.got)
 
 
+@pytest.mark.requirement("S-20")
 def test_a_subdomain_that_is_listed_does_not_let_its_parent_in() -> None:
     policy = Policy(frozenset({"mail.acme.example"}))
     admit(person("ada@mail.acme.example"), policy, groups=None)
@@ -49,6 +52,7 @@ def test_a_subdomain_that_is_listed_does_not_let_its_parent_in() -> None:
         admit(person("ada@acme.example"), policy, groups=None)
 
 
+@pytest.mark.requirement("S-20")
 def test_a_provider_without_domains_lets_nobody_in() -> None:
     with pytest.raises(EmailDomainNotAllowed):
         admit(person(), Policy(frozenset()), groups=None)

@@ -203,12 +203,14 @@ def _answers(received: bytes) -> list[tuple[int, Mapping[str, str]]]:
     return found
 
 
+@pytest.mark.requirement("S-57")
 @pytest.mark.parametrize("name", ATTACKS)
 async def test_what_is_no_good_request_gets_an_answer_of_its_own_or_the_end(heard: Heard, name: str) -> None:
     attack, statuses = ATTACKS[name], tuple(status for status, _ in _answers(heard[name]))
     assert statuses == attack.answers or (attack.or_the_end and statuses == CLOSED)
 
 
+@pytest.mark.requirement("S-53")
 async def test_every_answer_has_the_security_headers_and_says_nothing_of_the_server(heard: Heard) -> None:
     for name, received in heard.items():
         for _, headers in _answers(received):
@@ -228,10 +230,12 @@ async def test_no_attack_makes_the_broker_stumble(attacked: RunningBroker, heard
     assert attacked.program.errors.read_text() == ""
 
 
+@pytest.mark.requirement("S-54")
 async def test_nothing_of_an_attack_comes_back(heard: Heard) -> None:
     assert [name for name, received in heard.items() if MARKER in received] == []
 
 
+@pytest.mark.requirement("S-57")
 async def test_after_all_that_the_broker_is_as_small_as_before_and_signs_people_in(
     attacked: RunningBroker, heard: Heard, log_record: LogRecord
 ) -> None:

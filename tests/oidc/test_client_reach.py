@@ -56,6 +56,7 @@ async def test_a_certificate_of_the_trusted_file_is_taken(
         assert (await ask(trusting, f"https://{host}:{server.port}/")).body == b"{}"
 
 
+@pytest.mark.requirement("S-41")
 @pytest.mark.parametrize(
     ("host", "days", "trusted"),
     [
@@ -84,6 +85,7 @@ async def test_a_server_that_speaks_no_tls_is_unreachable(trusting: Reach) -> No
             await ask(trusting, f"https://localhost:{server.port}/")
 
 
+@pytest.mark.requirement("S-41")
 async def test_a_server_that_wants_tls_gets_no_plain_request(
     trusting: Reach, authority: Authority, tmp_path: Path
 ) -> None:
@@ -127,6 +129,7 @@ PRIVATE = [
 ]
 
 
+@pytest.mark.requirement("S-41")
 @pytest.mark.parametrize("address", PRIVATE)
 def test_a_private_address_is_not_public(address: str) -> None:
     assert not is_public_address(address)
@@ -140,6 +143,7 @@ def test_a_public_address_is_public(address: str) -> None:
     assert is_public_address(address)
 
 
+@pytest.mark.requirement("S-41")
 @pytest.mark.parametrize("address", PRIVATE)
 async def test_a_private_literal_is_refused_before_a_socket_is_made(address: str) -> None:
     host = f"[{address.partition('%')[0]}]" if ":" in address else address
@@ -152,6 +156,7 @@ async def test_a_private_literal_is_refused_before_a_socket_is_made(address: str
     assert asked == []
 
 
+@pytest.mark.requirement("S-41")
 @pytest.mark.parametrize(
     ("host", "expected"),
     [
@@ -174,6 +179,7 @@ async def test_no_spelling_of_loopback_is_connected_to(host: str, expected: type
     assert server.connections == 0
 
 
+@pytest.mark.requirement("S-41")
 async def test_the_socket_is_guarded_even_if_the_literal_was_let_through() -> None:
     async with serving(says(ok())) as server, open_client(Reach()) as client:
         for host in ("127.0.0.1", "localhost"):
@@ -211,6 +217,7 @@ async def in_environment(url: str, **variables: str) -> str:
     return output.decode().strip()
 
 
+@pytest.mark.requirement("S-41")
 async def test_proxies_and_passwords_of_the_environment_are_ignored(tmp_path: Path) -> None:
     netrc = tmp_path / "netrc"
     netrc.write_text("machine 127.0.0.1 login ada password s3cret\n")
@@ -226,6 +233,7 @@ async def test_proxies_and_passwords_of_the_environment_are_ignored(tmp_path: Pa
     assert b"authorization" not in server.requests[0].lower()
 
 
+@pytest.mark.requirement("S-41")
 async def test_certificates_of_the_environment_are_ignored(authority: Authority, tmp_path: Path) -> None:
     path = str(authority.write(tmp_path / "ca.pem"))
     async with serving(says(ok()), tls=authority.context(tmp_path, "localhost")) as server:
@@ -256,6 +264,7 @@ async def test_the_proxy_is_asked_for_a_tunnel_and_sees_no_request() -> None:
     assert b"c1" not in b"".join(proxy.requests)
 
 
+@pytest.mark.requirement("S-41")
 async def test_behind_a_proxy_a_private_literal_is_still_refused() -> None:
     async with serving(says(ok())) as proxy:
         with pytest.raises(ProviderAddressRefused):

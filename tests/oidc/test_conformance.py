@@ -94,6 +94,7 @@ BAD_ID_TOKENS = [
 ]
 
 
+@pytest.mark.requirement("S-19")
 @pytest.mark.parametrize(("lies", "error"), BAD_ID_TOKENS)
 async def test_a_bad_id_token_ends_the_sign_in_before_userinfo(
     world: World, lies: Lies, error: type[BrokerError]
@@ -168,6 +169,7 @@ async def test_idtoken_sig_with_another_algorithm_the_admin_chose(world: World, 
         assert str((await world.browser(service).sign_in(redirect_url=PAGE)).url) == PAGE
 
 
+@pytest.mark.requirement("S-19")
 @pytest.mark.parametrize(
     ("lies", "error"),
     [
@@ -188,6 +190,7 @@ async def test_bad_userinfo_ends_the_sign_in(world: World, lies: Lies, error: ty
     assert world.received == []
 
 
+@pytest.mark.requirement("S-18")
 @pytest.mark.parametrize(
     ("max_age_claims", "error"),
     [
@@ -206,6 +209,7 @@ async def test_max_age_demands_a_fresh_auth_time(world: World, max_age_claims: L
         assert str((await world.browser(service).sign_in(redirect_url=PAGE)).url) == PAGE
 
 
+@pytest.mark.requirement("S-40")
 @pytest.mark.parametrize(
     "lies",
     [
@@ -230,6 +234,7 @@ async def test_discovery_openid_config_and_jwks_uri_keys(world: World) -> None:
     assert [world.provider.count(path) for path in ("/.well-known/openid-configuration", "/keys")] == [1, 1]
 
 
+@pytest.mark.requirement("S-43")
 @pytest.mark.parametrize("just_before", [False, True], ids=["signing-key-rotation", "signing-key-rotation-just-before"])
 async def test_rotation_costs_no_sign_in(world: World, just_before: bool) -> None:
     async with world.broker() as service:
@@ -244,6 +249,7 @@ async def test_rotation_costs_no_sign_in(world: World, just_before: bool) -> Non
     assert world.provider.count("/keys") == 2
 
 
+@pytest.mark.requirement("S-43")
 async def test_a_new_key_under_the_old_kid_costs_no_sign_in(world: World) -> None:
     """S-43: also after a bad signature under a known kid."""
     async with world.broker() as service:
@@ -253,6 +259,7 @@ async def test_a_new_key_under_the_old_kid_costs_no_sign_in(world: World) -> Non
         assert str((await browser.sign_in(redirect_url=PAGE)).url) == PAGE
 
 
+@pytest.mark.requirement("S-43")
 async def test_two_hundred_unknown_kids_cost_one_fetch_more(world: World) -> None:
     """S-43: the first fetch, and one refetch a minute."""
     world.provider.lies = Lies(header=lambda header: {**header, "kid": secrets.token_hex(8)})
@@ -265,6 +272,7 @@ async def test_two_hundred_unknown_kids_cost_one_fetch_more(world: World) -> Non
     assert (world.provider.count("/keys"), world.provider.count("/userinfo")) == (2, 1)
 
 
+@pytest.mark.requirement("S-43")
 async def test_fifty_cold_callbacks_at_once_cost_one_fetch(world: World, clock: Clock) -> None:
     """S-43: single flight."""
     world.provider.lies = Lies(answers={"/keys": status(503)})
@@ -282,6 +290,7 @@ async def test_fifty_cold_callbacks_at_once_cost_one_fetch(world: World, clock: 
     assert world.provider.count("/token") == 50
 
 
+@pytest.mark.requirement("S-13")
 async def test_keys_of_another_use_never_verify(world: World) -> None:
     """S-13: the very key that signs, published for encryption, beside one that signs nothing."""
     other = published(signing_key("RS256", "other"))

@@ -11,6 +11,7 @@ from tests.fakes.clock import START
 from tests.oidc.samples import HUGE, check
 
 
+@pytest.mark.requirement("S-17")
 @pytest.mark.parametrize(
     "times",
     [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -20,6 +21,7 @@ JOINTS = st.sampled_from(["; ", ";", "", " ; ", ";  "])
 HEADERS = st.lists(st.builds(str.join, JOINTS, st.lists(OURS | ODD | st.text(max_size=4), max_size=5)), max_size=3)
 
 
+@pytest.mark.requirement("S-50")
 @settings(max_examples=400, deadline=None)
 @given(headers=HEADERS, https=st.booleans())
 def test_only_a_cookie_that_stands_there_once_and_exactly_is_taken(headers: list[str], https: bool) -> None:
@@ -42,6 +44,7 @@ def test_what_was_set_is_read_back_among_any_strangers(
     assert {name: cookie.value for name, cookie in read.items()} == cookies
 
 
+@pytest.mark.requirement("S-50")
 @settings(max_examples=100, deadline=None)
 @given(value=VALUES, other=st.text(max_size=8), spaces=st.sampled_from([b"", b" "]), https=st.booleans())
 def test_a_name_that_comes_twice_is_nobodys(value: str, other: str, spaces: bytes, https: bool) -> None:

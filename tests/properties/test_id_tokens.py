@@ -47,6 +47,7 @@ def test_what_was_signed_verifies(token: str) -> None:
     assert judge_signature(token, KEYS, GENUINE) is not None
 
 
+@pytest.mark.requirement("S-13")
 @settings(max_examples=400, deadline=None)
 @given(data=st.data())
 def test_no_mutated_token_verifies(data: st.DataObject) -> None:
@@ -58,12 +59,14 @@ def test_no_mutated_token_verifies(data: st.DataObject) -> None:
     judge_signature(token, KEYS, GENUINE)
 
 
+@pytest.mark.requirement("S-13")
 @settings(max_examples=200, deadline=None)
 @given(parts=st.lists(st.sampled_from([*PARTS, "", "e30"]), min_size=1, max_size=5))
 def test_no_token_made_of_parts_of_others_verifies(parts: list[str]) -> None:
     judge_signature(".".join(parts), KEYS, GENUINE)
 
 
+@pytest.mark.requirement("S-13")
 @settings(max_examples=200, deadline=None)
 @given(
     header=HEADERS,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -23,6 +24,7 @@ PIECES = st.sampled_from(
 NAMES = st.text(st.one_of(st.characters(), st.sampled_from("\u202e\u2066\u200d\u2028\x85\r\n\t \0\ud800\u0301\ue000")))
 
 
+@pytest.mark.requirement("S-21", "S-22")
 @settings(max_examples=500, deadline=None)
 @given(email=st.lists(PIECES | st.text(max_size=2), max_size=7).map("".join))
 @example(email="ada@acme.example\n")
@@ -31,6 +33,7 @@ def test_an_address_taken_is_a_plain_mailbox_in_lower_case(email: str) -> None:
     judge_email(email)
 
 
+@pytest.mark.requirement("S-22")
 @settings(max_examples=400, deadline=None)
 @given(
     email=st.sampled_from(["ada.king@acme.example", "Mike+SSO@ACME-Labs.example", "k@is.example"]),
@@ -59,6 +62,7 @@ def test_a_common_address_is_taken(local: str, domain: str) -> None:
     assert judge_email(f"{local}@{domain}") == f"{local}@{domain}".lower()
 
 
+@pytest.mark.requirement("S-21", "S-26")
 @settings(max_examples=200, deadline=None)
 @given(claim=JSON)
 def test_any_json_is_an_address_or_none_and_a_name_or_none(claim: object) -> None:
@@ -66,6 +70,7 @@ def test_any_json_is_an_address_or_none_and_a_name_or_none(claim: object) -> Non
     judge_name(claim)
 
 
+@pytest.mark.requirement("S-26")
 @settings(max_examples=200, deadline=None)
 @given(name=NAMES | NAMES.map(lambda name: 30 * name))
 def test_a_name_shows_on_one_line_as_it_is(name: str) -> None:

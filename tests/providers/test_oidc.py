@@ -74,6 +74,7 @@ def test_a_verified_address_is_taken_from_the_document_that_vouches(
     assert (identity.email, identity.email_from) == (ADA, source)
 
 
+@pytest.mark.requirement("S-23")
 @pytest.mark.parametrize(
     "said",
     [
@@ -100,6 +101,7 @@ def test_only_json_true_verifies(said: object) -> None:
         decide({}, claims)
 
 
+@pytest.mark.requirement("S-23")
 @pytest.mark.parametrize(
     ("id_token", "userinfo"),
     [
@@ -120,6 +122,7 @@ def test_the_word_and_the_address_must_be_in_one_document_and_nobody_may_deny_it
         decide(id_token, userinfo)
 
 
+@pytest.mark.requirement("S-23")
 @pytest.mark.parametrize("rules", [STRICT, TRUSTING], ids=["strict", "trusting"])
 @pytest.mark.parametrize(
     ("id_token", "userinfo", "error"),
@@ -181,6 +184,7 @@ def test_another_claim_counts_if_the_verified_address_is_the_same(
     assert (identity.email, identity.email_from) == (ADA, source)
 
 
+@pytest.mark.requirement("S-23")
 @pytest.mark.parametrize(
     "claims",
     [
@@ -206,6 +210,7 @@ def test_where_another_claim_is_chosen_the_standard_one_is_no_substitute() -> No
     assert refusal.value.expected == "the claim mail"
 
 
+@pytest.mark.requirement("S-26")
 @pytest.mark.parametrize(
     ("claims", "name", "source"),
     [
@@ -263,6 +268,7 @@ _VALUES: st.SearchStrategy[object] = st.sampled_from(
 _CLAIMS = st.dictionaries(st.sampled_from(["email", "email_verified", "name", "given_name", "mail"]), _VALUES)
 
 
+@pytest.mark.requirement("S-23")
 @settings(deadline=None, max_examples=500)
 @given(_CLAIMS, st.none() | _CLAIMS, st.sampled_from([STRICT, MAIL]))
 def test_whoever_is_believed_has_an_address_one_document_verifies_and_none_denies(
