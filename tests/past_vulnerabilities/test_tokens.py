@@ -12,7 +12,8 @@ import httpx
 import pytest
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
-from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, RSAPublicKey
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from joserfc import jwe
 from joserfc.jwk import OctKey, RSAKey
 
@@ -70,6 +71,12 @@ def pem_of(provider: FakeProvider) -> bytes:
     return provider.keys[0].as_pem(private=False)
 
 
+def openssh_of(provider: FakeProvider) -> bytes:
+    public = provider.keys[0].public_key
+    assert isinstance(public, RSAPublicKey)
+    return public.public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH)
+
+
 def signed_by_hand(
     *, key: RSAKey | None = None, digest: hashes.HashAlgorithm = SHA256, jwks: Alter = truth, **members: object
 ) -> Attack:
@@ -102,8 +109,10 @@ def compressed_and_encrypted(_: FakeProvider) -> Lies:
 TOKENS = [
     # PyJWT took a public key in JWK form for the secret of an HMAC: anybody could sign.
     pytest.param("RS256", signed_by_hmac(jwk_of), IdTokenAlgorithm, id="CVE-2026-48526"),
-    # The same with the key in PEM form, some spellings of which PyJWT did not recognise.
-    pytest.param("RS256", signed_by_hmac(pem_of), IdTokenAlgorithm, id="CVE-2022-29217"),
+    # Years before, it had not recognised public keys in OpenSSH's form.
+    pytest.param("RS256", signed_by_hmac(openssh_of), IdTokenAlgorithm, id="CVE-2022-29217"),
+    # jwt-simple took the algorithm from the token: a public key in PEM form became the secret of an HMAC.
+    pytest.param("RS256", signed_by_hmac(pem_of), IdTokenAlgorithm, id="CVE-2016-10555"),
     # PyJWT compared the header's algorithm with the list allowed, and verified with the one that the key named.
     pytest.param(
         "RS256",
