@@ -43,7 +43,7 @@ def of_a_key_nobody_knows(header: Document) -> Document:
 async def test_200_tokens_of_200_unknown_keys_make_the_broker_look_for_keys_twice(
     tmp_path: Path, log_record: LogRecord
 ) -> None:
-    """S-43: the first fetch, and one refetch a minute."""
+    """The first fetch, and one refetch a minute."""
     async with a_broker_with_people(tmp_path, log_record, lies=Lies(header=of_a_key_nobody_knows)) as parts:
         _, people, provider = parts
         for _ in range(4):
@@ -56,7 +56,7 @@ async def test_200_tokens_of_200_unknown_keys_make_the_broker_look_for_keys_twic
 async def test_50_people_who_come_back_before_there_are_keys_share_one_fetch(
     tmp_path: Path, log_record: LogRecord
 ) -> None:
-    """S-43: single flight."""
+    """Single flight."""
     lies = Lies(answers={bad.KEYS: status(503)})
     async with a_broker_with_people(tmp_path, log_record, lies=lies) as (_, people, provider):
         browsers = [people.browser("idp") for _ in range(50)]
@@ -96,7 +96,6 @@ async def test_300_people_at_once_all_sign_in_at_a_provider_that_takes_its_time(
 async def test_5000_requests_in_a_row_ask_no_provider_and_leave_nothing_in_memory(
     tmp_path: Path, log_record: LogRecord, target: str
 ) -> None:
-    """S-57."""
     async with a_broker_with_people(tmp_path, log_record) as (broker, people, provider):
         assert_signed_in(await people.sign_in("idp"))
         await _ask(broker, target, times=500)
