@@ -116,10 +116,13 @@ def serve(settings: Settings) -> None:
 
 
 async def _serve(settings: Settings) -> None:
+    asked_to_stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):  # first of all: a stop while we start is a clean stop, too
+        asyncio.get_running_loop().add_signal_handler(number, asked_to_stop.set)
     public_socket, operations_socket = _bind(settings.listen), _bind(settings.operations_listen)
     async with create_app(settings) as service:
         public, operations = _server(service.public), _server(service.operations)
-        _stop_on_signals(service, public)
+        stopping = asyncio.create_task(_stop_when(asked_to_stop, service, public))
         _log.info(
             "listening",
             extra={"facts": {"public": str(settings.listen), "operations": str(settings.operations_listen)}},
@@ -129,6 +132,7 @@ async def _serve(settings: Settings) -> None:
         # Last: health can be asked, and says that we are stopping, until the last sign-in is answered.
         operations.should_exit = True
         await aside
+        stopping.cancel()
     _log.info("stopped")
 
 
@@ -158,13 +162,10 @@ def _server(application: ASGIApp) -> _Server:
     )
 
 
-def _stop_on_signals(service: Service, public: uvicorn.Server) -> None:
-    def stop() -> None:
-        service.stopping.begun = True
-        public.should_exit = True
-
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stop)
+async def _stop_when(asked_to_stop: asyncio.Event, service: Service, public: uvicorn.Server) -> None:
+    await asked_to_stop.wait()
+    service.stopping.begun = True
+    public.should_exit = True
 
 
 def _bind(listen: Listen) -> socket.socket:

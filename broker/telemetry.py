@@ -57,8 +57,10 @@ def log_to(stream: TextIO, level: int = logging.INFO) -> None:
     handler.setFormatter(JsonLines())
     logging.basicConfig(handlers=[handler], level=level, force=True)
     # What libraries say below a warning is about their insides, and may quote addresses with a query.
-    for library in ("asyncio", "aiohttp", "httpx", "httpcore", "uvicorn"):
+    for library in ("asyncio", "aiohttp", "httpx", "httpcore"):
         logging.getLogger(library).setLevel(logging.WARNING)
+    # A warning of uvicorn's is a line for each odd request, which any stranger can cause.
+    logging.getLogger("uvicorn").setLevel(logging.ERROR)
 
 
 class Telemetry:
