@@ -42,6 +42,7 @@ from broker.errors.answers import (
 )
 from broker.errors.browser import (
     CookieMissing,
+    InitiationRefused,
     MethodNotAllowed,
     NoSuchPage,
     NotANavigation,
@@ -50,6 +51,7 @@ from broker.errors.browser import (
     RedirectUrlRefused,
     RequestError,
     RequestTooLarge,
+    SiteNotOffered,
     StateInvalid,
     StateMissing,
     StateOfAnotherProvider,
@@ -119,6 +121,7 @@ __all__ = [
     "IdTokenSignature",
     "IdTokenSubject",
     "IdTokenTime",
+    "InitiationRefused",
     "InteractionRequired",
     "KeysInvalid",
     "MetadataInvalid",
@@ -143,6 +146,7 @@ __all__ = [
     "RequestError",
     "RequestTooLarge",
     "SettingsError",
+    "SiteNotOffered",
     "StateInvalid",
     "StateMissing",
     "StateOfAnotherProvider",

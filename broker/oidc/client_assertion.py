@@ -21,7 +21,7 @@ ASSERTION_LIFETIME = 300  # seconds; it is used at once
 ALGORITHMS = ("RS256", "PS256", "ES256")
 
 _CERTIFICATE = re.compile(r"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", re.DOTALL)
-_PRIVATE_KEY = re.compile(r"-----BEGIN (?:RSA |EC )?PRIVATE KEY-----.+?-----END (?:RSA |EC )?PRIVATE KEY-----", re.DOTALL)
+_PRIVATE_KEY = re.compile(r"-----BEGIN ((?:RSA |EC )?PRIVATE KEY)-----.+?-----END \1-----", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)

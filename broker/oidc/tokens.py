@@ -29,7 +29,6 @@ from broker.oidc.messages import (
 from broker.oidc.metadata import ProviderMetadata
 from broker.oidc.registration import Registration
 
-
 CLIENT_ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 
 

@@ -26,7 +26,7 @@ from broker.identity import check_email
 from broker.oidc.id_token import SignedClaims
 from broker.oidc.registration import Registration
 from broker.providers.oidc import find_offers
-from broker.providers.record import Claims, ClaimRules, Considered, EmailDecision, Preset, Vouched
+from broker.providers.record import ClaimRules, Claims, Considered, EmailDecision, Preset, Vouched
 
 PERSONAL_ACCOUNTS_TENANT = "9188040d-6c67-4c5b-b112-36a304b66dad"
 TENANT_TEMPLATE = "{tenantid}"
@@ -34,26 +34,25 @@ TENANT_TEMPLATE = "{tenantid}"
 _GUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _AADSTS = re.compile(r"AADSTS(\d{4,7})")
 _CERTIFICATES = "App registrations > the application > Certificates & secrets"
+_PERMISSIONS = "In Entra: Enterprise applications > the application > Permissions"
+_OTHER_TENANT = "The account is of another tenant. Invite it as a guest, or add its tenant to tenants."
 _REMEDIES = {
     "50105": "In Entra: Enterprise applications > the application > Users and groups: assign the person or a group.",
-    "65001": "In Entra: Enterprise applications > the application > Permissions: grant admin consent.",
-    "65004": "The person declined consent. In Entra: Enterprise applications > the application > Permissions: grant "
-    "admin consent for everybody.",
-    "90094": "In Entra: Enterprise applications > the application > Permissions: an administrator has to grant consent.",
-    "50020": "The account is of another tenant. Invite it as a guest, or add its tenant to tenants.",
-    "90072": "The account is of another tenant. Invite it as a guest, or add its tenant to tenants.",
-    "700016": "client_id is not an application of this tenant: compare Application (client) ID and Directory (tenant) ID "
-    "on the application's Overview.",
+    "65001": f"{_PERMISSIONS}: grant admin consent.",
+    "65004": f"The person declined consent. {_PERMISSIONS}: grant admin consent for everybody.",
+    "90094": f"{_PERMISSIONS}: an administrator has to grant consent.",
+    "50020": _OTHER_TENANT,
+    "90072": _OTHER_TENANT,
+    "700016": "client_id is no application of this tenant: compare both ids on the application's Overview.",
     "50194": "The application is single-tenant: set tenant, or change Supported account types.",
-    "50011": "In Entra: App registrations > the application > Authentication: add the redirect URI exactly as shown by "
-    "the broker, as platform Web.",
+    "50011": "In Entra: App registrations > the application > Authentication: add the broker's redirect URI, as Web.",
     "7000215": f"The client secret is wrong. In Entra: {_CERTIFICATES}: copy the Value, not the Secret ID.",
     "7000222": f"The client secret expired. In Entra: {_CERTIFICATES}: make a new one and put it into the secret file.",
     "501481": "The PKCE verifier does not fit: two sign-ins got mixed, or a proxy altered the request.",
     "700005": "The code is of another tenant: compare tenant with the one the person signed in to.",
     "54005": "The code was used twice: a reload, or a scanner that opens links.",
     "70008": "The code expired: the way from Entra to the broker took too long.",
-}  # fmt: skip
+}
 
 
 def decide_email(vouched: Vouched, rules: ClaimRules) -> EmailDecision:

@@ -17,8 +17,10 @@ from broker.providers.record import ClaimRules, Considered, EmailDecision, Prese
 _REMEDIES = (
     (
         "org_internal",
-        "In the Google Cloud console: APIs & Services > OAuth consent screen: the application is internal, and the "
-        "person's account is of another organisation.",
+        (
+            "In the Google Cloud console: APIs & Services > OAuth consent screen: the application is internal, and the "
+            "person's account is of another organisation."
+        ),
     ),
     (
         "admin_policy_enforced",
@@ -26,8 +28,10 @@ _REMEDIES = (
     ),
     (
         "access_denied",
-        "The person cancelled, or is no test user while the consent screen is in testing. In the Google Cloud console: "
-        "APIs & Services > OAuth consent screen.",
+        (
+            "The person cancelled, or is no test user of a consent screen in testing. In the Google Cloud console: "
+            "APIs & Services > OAuth consent screen."
+        ),
     ),
 )
 

@@ -12,7 +12,7 @@ from broker.errors import BrokerError, EmailContradicts, EmailMalformed, EmailMi
 from broker.identity import check_email
 from broker.oidc.id_token import SignedClaims
 from broker.oidc.registration import Registration
-from broker.providers.record import Claims, ClaimRules, Considered, EmailDecision, Preset, Vouched
+from broker.providers.record import ClaimRules, Claims, Considered, EmailDecision, Preset, Vouched
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +60,9 @@ def decide_by_email_verified(vouched: Vouched, rules: ClaimRules, *, silence_cou
     for offer in offers:
         if _vouches_for(offer.claims, offer.email) and all(verified is True for verified in said):
             return taken(offer, considered, "taken: email_verified is true")
-    got = f"email_verified: {said[0]!r}" if said and isinstance(said[0], bool | str) else "email_verified: absent or odd"
+    got = (
+        f"email_verified: {said[0]!r}" if said and isinstance(said[0], bool | str) else "email_verified: absent or odd"
+    )
     refusal = EmailUnverified(expected="email_verified: true", got=got)
     return EmailDecision(None, "", refusal, (*considered, Considered(offers[0].source, f"not taken: {got}")))
 

@@ -17,13 +17,17 @@ _REMEDIES = (
     ("not assigned", "In Okta: Applications > the application > Assignments: assign the person or a group of theirs."),
     (
         "policy evaluation failed",
-        "In Okta: Security > API > Authorization Servers > Access Policies: let a rule allow this client and the "
-        "authorization code grant.",
+        (
+            "In Okta: Security > API > Authorization Servers > Access Policies: let a rule allow this client and the "
+            "authorization code grant."
+        ),
     ),
     (
         "policy",
-        "In Okta: the application > Sign On > User authentication: the authentication policy denies this person, "
-        "device or network; Reports > System Log names the rule.",
+        (
+            "In Okta: the application > Sign On > User authentication: the authentication policy denies this person, "
+            "device or network; Reports > System Log names the rule."
+        ),
     ),
 )
 

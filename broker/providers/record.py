@@ -135,4 +135,3 @@ class Provider:
     groups_claim: str | None
     discovery: Discovery
     send: Send
-
