@@ -21,7 +21,7 @@ from broker.oidc.client_assertion import AssertionKey, read_assertion_key
 from broker.settings import strength
 from broker.settings.presets import PRESETS
 from broker.settings.secret import PrivateKey, Secret
-from broker.settings.section import HIDDEN, TEXT, Given, secret_reader
+from broker.settings.section import HIDDEN, TEXT, Given, secret_reader, secret_text
 from broker.settings.unusable import Unusable
 
 CREDENTIALS: Mapping[str, str | None] = {
@@ -124,16 +124,6 @@ def _certificates(pem: str) -> list[x509.Certificate]:
         raise Unusable("holds a certificate that cannot be read") from None
 
 
-def _secret(given: Any, info: ValidationInfo) -> Secret | None:
-    value = secret_reader(strength.client_secret, required=False)(given, info)
-    return None if value is None else Secret(value)
-
-
-def _token(given: Any, info: ValidationInfo) -> Secret | None:
-    value = secret_reader(federated_token, required=False)(given, info)
-    return None if value is None else Secret(value)
-
-
 def _key(given: Any, info: ValidationInfo) -> PrivateKey | None:
     preset = PRESETS[info.data.get("preset", "oidc")]
     read = partial(
@@ -146,6 +136,6 @@ def _key(given: Any, info: ValidationInfo) -> PrivateKey | None:
     return None if value is None else PrivateKey(value)
 
 
-ClientSecret = Annotated[Secret | None, BeforeValidator(_secret), HIDDEN, TEXT]
-FederatedToken = Annotated[Secret | None, BeforeValidator(_token), HIDDEN, TEXT]
+ClientSecret = Annotated[Secret | None, secret_text(strength.client_secret, required=False), HIDDEN, TEXT]
+FederatedToken = Annotated[Secret | None, secret_text(federated_token, required=False), HIDDEN, TEXT]
 ClientPrivateKey = Annotated[PrivateKey | None, BeforeValidator(_key), HIDDEN, TEXT]

@@ -57,9 +57,7 @@ def _preset(text: str) -> str:
 def _domain(text: str, info: ValidationInfo) -> str:
     addresses.email_domain(text)
     if info.data.get("preset") == "google" and text in {"gmail.com", "googlemail.com"}:
-        raise Unusable(
-            f"must not name {text}: consumer accounts cannot be used, only those of a Workspace organisation"
-        )
+        raise Unusable(f"must not name {text}: consumer accounts cannot be used, only those of Google Workspace")
     if is_public_mail(text):
         raise Unusable(f"must not name {text}: anyone can get an address there")
     return text
@@ -105,9 +103,6 @@ def _has_tenants(info: ValidationInfo) -> bool:
     return "preset" in info.data and PRESETS[info.data["preset"]].has_tenants
 
 
-Tenants = Annotated[tuple[Annotated[StrictStr, AfterValidator(tenant_id)], ...], AfterValidator(_named)]
-
-
 class ProviderSettings(Section):
     """One identity provider."""
 
@@ -121,8 +116,10 @@ class ProviderSettings(Section):
         description="Entra: the id of the tenant whose people sign in.",
         examples=["7a0c1b2d-3e4f-4a5b-8c6d-7e8f9a0b1c2d"],
     )
-    tenants: Tenants = Field(
-        (),
+    tenants: (
+        Annotated[tuple[Annotated[StrictStr, AfterValidator(tenant_id)], ...], AfterValidator(each_once)] | None
+    ) = Field(
+        None,
         validate_default=True,
         description="Entra: the ids of several tenants, instead of tenant; the application must be multi-tenant.",
         examples=[["7a0c1b2d-3e4f-4a5b-8c6d-7e8f9a0b1c2d"]],
@@ -232,7 +229,7 @@ class ProviderSettings(Section):
 
     @field_validator("tenants")
     @classmethod
-    def _check_tenants(cls, several: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
+    def _check_tenants(cls, several: tuple[str, ...] | None, info: ValidationInfo) -> tuple[str, ...] | None:
         if "preset" not in info.data or "tenant" not in info.data:
             return several  # refused already
         if several and not _has_tenants(info):

@@ -125,9 +125,20 @@ def _from_text(text: object, read: Callable[[str], T]) -> Callable[[], T]:
     return lambda: value
 
 
-def _shared_secret(given: Any, info: ValidationInfo) -> Secret | None:
-    value = secret_reader(strength.shared_secret, required=True)(given, info)
-    return None if value is None else Secret(value)
+def secret_text(read: Callable[[str], str], *, required: bool) -> BeforeValidator:
+    """Return the validator of a secret that is a text.
+
+    Args:
+        read: takes the text, or raises Unusable.
+        required: it must be given.
+    """
+    take = secret_reader(read, required=required)
+
+    def make(given: Any, info: ValidationInfo) -> Secret | None:
+        value = take(given, info)
+        return None if value is None else Secret(value)
+
+    return BeforeValidator(make)
 
 
 def _keys(given: Any, info: ValidationInfo) -> SecretKeys | None:
@@ -140,7 +151,7 @@ HIDDEN = PlainSerializer(lambda secret: None if secret is None else "(hidden)", 
 TEXT = WithJsonSchema({"type": "string", "minLength": 1})
 _LINES = WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}, "minItems": 1}]})
 
-SharedSecret = Annotated[Secret, BeforeValidator(_shared_secret), HIDDEN, TEXT]
+SharedSecret = Annotated[Secret, secret_text(strength.shared_secret, required=True), HIDDEN, TEXT]
 OwnKeys = Annotated[SecretKeys, BeforeValidator(_keys), HIDDEN, _LINES]
 
 

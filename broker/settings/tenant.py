@@ -24,9 +24,7 @@ def tenant_id(text: str) -> str:
         Unusable: it is none, or the one of personal accounts.
     """
     if text.lower() in {"common", "organizations"}:
-        raise Unusable(
-            f"must name your organisation, not every one: enter its tenant id, or several in tenants; {_WHERE}"
-        )
+        raise Unusable(f"must name one organisation, not all: enter its tenant id, or several in tenants; {_WHERE}")
     if text.lower() in {"consumers", PERSONAL_ACCOUNTS_TENANT}:
         raise Unusable(f"must not name {_PERSONAL}; {_WHERE}")
     if re.fullmatch(_GUID, text):
