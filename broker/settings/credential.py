@@ -24,6 +24,8 @@ from broker.settings.secret import PrivateKey, Secret
 from broker.settings.section import HIDDEN, TEXT, Given, secret_reader, secret_text
 from broker.settings.unusable import Unusable
 
+_JWS = re.compile(r"(?:[A-Za-z0-9_-]+\.){2}[A-Za-z0-9_-]+")  # RFC 7515, section 3.1, with a signature
+
 CREDENTIALS: Mapping[str, str | None] = {
     "client_secret_basic": "client_secret",
     "client_secret_post": "client_secret",
@@ -105,6 +107,8 @@ def federated_token(text: str) -> str:
     Raises:
         Unusable: it does not look like one.
     """
+    if not _JWS.fullmatch(text):
+        raise Unusable("does not hold a signed token (JWT) alone")
     try:
         token = extract_compact(text.encode())
         claims = json.loads(token.payload)

@@ -105,7 +105,7 @@ def _one_of(*keys: str) -> dict[str, Any]:
 
 
 def _none_of(*keys: str) -> dict[str, Any]:
-    return {"properties": {key: False for key in keys}}
+    return {"properties": dict.fromkeys(keys, False)}
 
 
 def _without_titles(schema: Any) -> Any:
