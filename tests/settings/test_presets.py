@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import yaml
 
+from broker import providers
 from broker.errors import SettingsError
 from broker.settings import PRESETS, ProviderSettings, describe
 from tests.settings.admin import Admin
@@ -80,17 +81,21 @@ def _refused(admin: Admin, section: dict[str, Any]) -> dict[str, str]:
 
 
 def test_okta_entra_and_google_stand_in_one_file(admin: Admin) -> None:
-    providers = admin.load(WHOLE).identity_providers
+    found = admin.load(WHOLE).identity_providers
 
-    assert {name: (each.issuer, each.client_authentication, each.userinfo) for name, each in providers.items()} == {
+    assert {name: (each.issuer, each.client_authentication, each.userinfo) for name, each in found.items()} == {
         "okta": ("https://acme.okta.com", "client_secret_basic", "always"),
         "entra": (f"https://login.microsoftonline.com/{TENANT}/v2.0", "client_secret_post", "when_needed"),
         "google": ("https://accounts.google.com", "client_secret_post", "when_needed"),
     }
-    for provider in providers.values():
+    for provider in found.values():
         assert provider.scopes == ("openid", "email", "profile")
         assert provider.signing_algorithms == ("RS256",)
         assert provider.metadata_issuer == provider.issuer
+
+
+def test_settings_and_providers_know_the_same_presets() -> None:
+    assert PRESETS.keys() == providers.PRESETS.keys()
 
 
 def test_what_is_given_goes_before_what_a_preset_takes_for_granted(admin: Admin) -> None:
