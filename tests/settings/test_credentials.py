@@ -126,9 +126,7 @@ def test_a_private_key_is_ready_to_sign(
             "fewer than 2048 bits",
             id="short",
             # The library warns of it, too, before it is refused.
-            marks=pytest.mark.filterwarnings(
-                "ignore:Key size:joserfc.errors.SecurityWarning"
-            ),
+            marks=pytest.mark.filterwarnings("ignore:Key size:joserfc.errors.SecurityWarning"),
         ),
         pytest.param(OIDC, lambda: pem_of(ec_key(ec.SECP384R1)), "neither RSA nor P-256", id="P-384"),
         pytest.param(OIDC, lambda: pem_of(rsa_key()).replace("M", "!"), "neither RSA nor P-256", id="broken"),
