@@ -11,7 +11,6 @@ import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from functools import lru_cache
 
 from starlette.types import ASGIApp
 
@@ -20,7 +19,7 @@ from broker.comm100 import Site
 from broker.errors import BrokerError
 from broker.oidc.cached import Clock
 from broker.oidc.client import Clients, HttpClient, ProviderClient, Reach, open_client
-from broker.oidc.client_assertion import build_client_assertion, read_assertion_key
+from broker.oidc.client_assertion import build_client_assertion
 from broker.oidc.discovery import Discovery
 from broker.oidc.registration import Registration
 from broker.policy import Policy
@@ -206,15 +205,11 @@ def _client_assertion(provider: ProviderSettings, clock: Clock) -> Callable[[str
     token, private_key = provider.federated_token, provider.private_key
     if token is not None:
         return lambda _audience: token.reveal()
-    if private_key is None:
-        return None
-    read_once = lru_cache(maxsize=2)(read_assertion_key)  # again when the file changed, not for each sign-in
-
-    def assert_to(audience: str) -> str:
-        key = read_once(private_key.reveal(), algorithm=provider.private_key_algorithm, key_id=provider.private_key_id)
-        return build_client_assertion(key, client_id=provider.client_id, audience=audience, now=clock())
-
-    return assert_to
+    if private_key is not None:
+        return lambda audience: build_client_assertion(
+            private_key.reveal(), client_id=provider.client_id, audience=audience, now=clock()
+        )
+    return None
 
 
 def _site(settings: Settings, identifier: str, site: SiteSettings) -> Site:

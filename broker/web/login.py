@@ -38,7 +38,7 @@ async def login(web: Web, request: Request, attempt: Attempt) -> Response:
     attempt.start_again = web.login_url(site.id, redirect_url=redirect_url)
     if is_framed(request):
         return _offer_new_tab(web, request, attempt.start_again)
-    chosen = once(request, "idp")
+    chosen = once(request, "idp") or None
     provider = _provider_for(web, site, chosen, once(request, "login_hint"))
     if provider is None:
         last = read_cookie(request.headers.raw, LAST_PROVIDER_COOKIE, https=web.https)
