@@ -58,7 +58,7 @@ class Arrival:
 
     location: str = field(repr=False)
     identity: Identity
-    remembrance: Remembrance
+    remembrance: Remembrance | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,9 +239,18 @@ async def complete(
     groups = vouched.claim(provider.groups_claim) if provider.groups_claim else None
     admit(identity, provider.policy, groups=groups, groups_left_out=_leaves_groups_out(vouched))
     token = build_token(build_claims(identity, site, now=broker.clock()), site)
-    hint = id_token.claims.get("login_hint")  # Entra: what its logout_hint wants
-    remembrance = Remembrance(provider.id, tokens.unverified_id_token, hint if isinstance(hint, str) else "")
+    remembrance = _remember(provider, metadata, tokens, id_token)
     return Arrival(build_delivery_url(token, redirect_url, site), identity, remembrance)
+
+
+def _remember(
+    provider: Provider, metadata: ProviderMetadata, tokens: TokenResponse, id_token: VerifiedIdToken
+) -> Remembrance | None:
+    """What signing out at the provider will need; nothing where that is not possible."""
+    if metadata.end_session_endpoint is None:
+        return None
+    hint = id_token.claims.get("login_hint")  # Entra: what its logout_hint wants
+    return Remembrance(provider.id, tokens.unverified_id_token, hint if isinstance(hint, str) else "")
 
 
 @asynccontextmanager

@@ -50,8 +50,10 @@ async def callback(web: Web, request: Request, attempt: Attempt) -> Response:
 
 
 def _arrive(web: Web, arrival: Arrival) -> Response:
-    value = seal_remembrance(arrival.remembrance, now=web.broker.clock(), secret_keys=web.broker.secret_keys())
     response = web.see_other(arrival.location)
+    if arrival.remembrance is None:
+        return response
+    value = seal_remembrance(arrival.remembrance, now=web.broker.clock(), secret_keys=web.broker.secret_keys())
     cookie = BrowserCookie(COOKIE_NAME, value)
     response.headers.append("Set-Cookie", set_cookie(cookie, https=web.https, max_age=LIFETIME))
     return response

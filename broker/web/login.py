@@ -39,7 +39,7 @@ async def login(web: Web, request: Request, attempt: Attempt) -> Response:
     if is_framed(request):
         return _offer_new_tab(web, request, attempt.start_again)
     chosen = once(request, "idp") or None
-    provider = _provider_for(web, site, chosen, once(request, "login_hint"))
+    provider = _provider_for(web, site, chosen, request.query_params.getlist("login_hint"))
     if provider is None:
         last = read_cookie(request.headers.raw, LAST_PROVIDER_COOKIE, https=web.https)
         return HTMLResponse(web.pages.choose("Comm100", _choices(web, site, redirect_url, last)))
@@ -107,22 +107,23 @@ def _offer_new_tab(web: Web, request: Request, href: str) -> Response:
     return HTMLResponse(web.pages.new_tab(href))
 
 
-def _provider_for(web: Web, site: Site, wanted: str | None, login_hint: str | None) -> Provider | None:
+def _provider_for(web: Web, site: Site, wanted: str | None, login_hints: list[str]) -> Provider | None:
     """The provider asked for, else the only one, else the one of the hint's domain; None: the person chooses."""
     if not site.provider_ids:
         raise SiteNotOffered(expected="an enabled identity provider", got="none")
     if wanted is None and len(site.provider_ids) == 1:
         wanted = site.provider_ids[0]
     if wanted is None:
-        return _provider_of_domain(web, site, login_hint)
+        return _provider_of_domain(web, site, login_hints)
     if wanted not in site.provider_ids:
         raise NoSuchPage(expected="an identity provider of this site", got="another")
     return web.broker.providers[wanted]
 
 
-def _provider_of_domain(web: Web, site: Site, login_hint: str | None) -> Provider | None:
+def _provider_of_domain(web: Web, site: Site, login_hints: list[str]) -> Provider | None:
+    """The one provider that may assert the hint's domain; a hint that is no address, or no single one, is none."""
     try:
-        domain = check_email(login_hint).rpartition("@")[2]
+        domain = check_email(login_hints[0] if len(login_hints) == 1 else None).rpartition("@")[2]
     except EmailMalformed:
         return None
     providers = [web.broker.providers[id_] for id_ in site.provider_ids]

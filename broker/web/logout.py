@@ -25,19 +25,20 @@ async def logout(web: Web, request: Request, attempt: Attempt) -> Response:
     check_navigation(request)
     site = site_of(web, request, attempt)
     attempt.drop_cookies += read_cookies(request.headers.raw, https=web.https)
-    attempt.drop_cookies.append(COOKIE_NAME)
+    remembered = read_cookie(request.headers.raw, COOKIE_NAME, https=web.https)
+    if remembered is not None:
+        attempt.drop_cookies.append(COOKIE_NAME)
     back_from = _site_of_state(web, once(request, "state"))
     if back_from is not None:  # we are back, whatever the cookies say: never go round in circles
         return HTMLResponse(web.pages.signed_out(back_from.start_url))
-    elsewhere = await _end_session_url(web, request, site)
+    elsewhere = await _end_session_url(web, remembered, site)
     return web.see_other(elsewhere) if elsewhere else HTMLResponse(web.pages.signed_out(site.start_url))
 
 
-async def _end_session_url(web: Web, request: Request, site: Site) -> str | None:
+async def _end_session_url(web: Web, remembered: str | None, site: Site) -> str | None:
     """Where to sign out at the provider; None where there is nobody to sign out, or no such place."""
-    value = read_cookie(request.headers.raw, COOKIE_NAME, https=web.https)
     keys = web.broker.secret_keys()
-    remembrance = open_remembrance(value, now=web.broker.clock(), secret_keys=keys) if value else None
+    remembrance = open_remembrance(remembered or "", now=web.broker.clock(), secret_keys=keys)
     provider = web.broker.providers.get(remembrance.provider) if remembrance else None
     if remembrance is None or provider is None:
         return None
