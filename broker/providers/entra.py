@@ -128,7 +128,7 @@ def _by_email(vouched: Vouched, rules: ClaimRules, considered: list[Considered])
     if rules.trust_unverified_email:
         considered.append(Considered(offer.source, "taken: trust_unverified_email is on"))
         return offer.email, offer.source
-    if claim == "email" and says_domain_owner_verified(vouched.id_token.claims):
+    if claim == "email" and says_domain_owner_verified(offer.claims):
         considered.append(Considered(offer.source, "taken: xms_edov is true"))
         return offer.email, offer.source
     considered.append(Considered(offer.source, "not taken: xms_edov is not true, so the address is not verified"))
@@ -178,7 +178,7 @@ def says_domain_owner_verified(claims: Claims) -> bool:
     """Whether `xms_edov` is true, in one of the spellings Entra sends.
 
     Args:
-        claims: of the ID token.
+        claims: of the document with the address: it speaks of no other.
     """
     value = claims.get("xms_edov")
     return value is True or (not isinstance(value, bool) and value in (1, "1", "true"))
