@@ -60,11 +60,11 @@ def decide_by_email_verified(vouched: Vouched, rules: ClaimRules, *, silence_cou
     for offer in offers:
         if _vouches_for(offer.claims, offer.email) and all(verified is True for verified in said):
             return taken(offer, considered, "taken: email_verified is true")
-    got = (
-        f"email_verified: {said[0]!r}" if said and isinstance(said[0], bool | str) else "email_verified: absent or odd"
-    )
+    doubtful = next((one for one in offers if one.claims.get("email_verified", True) is not True), offers[0])
+    word = doubtful.claims.get("email_verified")
+    got = f"email_verified: {word!r}" if isinstance(word, bool | str) else "email_verified: absent or odd"
     refusal = EmailUnverified(expected="email_verified: true", got=got)
-    return EmailDecision(None, "", refusal, (*considered, Considered(offers[0].source, f"not taken: {got}")))
+    return EmailDecision(None, "", refusal, (*considered, Considered(doubtful.source, f"not taken: {got}")))
 
 
 def find_offers(vouched: Vouched, claim: str) -> tuple[list[Offer] | BrokerError, tuple[Considered, ...]]:
