@@ -29,7 +29,7 @@ class Remembrance:
     Args:
         provider: id of the identity provider.
         id_token: for `id_token_hint`; empty if it is too large to carry.
-        logout_hint: for `logout_hint`, where the provider gave one.
+        logout_hint: for `logout_hint`; empty if the provider gave none, or it is too large to carry.
     """
 
     provider: str
@@ -38,7 +38,7 @@ class Remembrance:
 
 
 def seal_remembrance(remembrance: Remembrance, *, now: float, secret_keys: Sequence[str]) -> str:
-    """Return the cookie's value; without the ID token if that would make it too large.
+    """Return the cookie's value; without the ID token, then without the hint, if that would make it too large.
 
     Args:
         remembrance: of the sign-in just completed.
@@ -46,8 +46,10 @@ def seal_remembrance(remembrance: Remembrance, *, now: float, secret_keys: Seque
         secret_keys: newest first; the first encrypts.
     """
     value = _encrypt(remembrance, now, secret_keys)
-    if len(value) > MAX_COOKIE_CHARACTERS:
-        value = _encrypt(replace(remembrance, id_token=""), now, secret_keys)
+    for too_large in ("id_token", "logout_hint"):
+        if len(value) > MAX_COOKIE_CHARACTERS:
+            remembrance = replace(remembrance, **{too_large: ""})
+            value = _encrypt(remembrance, now, secret_keys)
     return value
 
 
