@@ -269,6 +269,13 @@ class ProviderSettings(Section):
             raise Unusable("needs groups_claim: the name of the claim that lists the groups")
         return groups
 
+    @field_validator("trust_unverified_email")
+    @classmethod
+    def _check_trust(cls, trusts: bool, info: ValidationInfo) -> bool:
+        if trusts and info.data.get("tenants"):
+            raise Unusable("must not be true beside tenants: each tenant's admin could sign in as the others' people")
+        return trusts
+
     @property
     def metadata_issuer(self) -> str:
         """What the metadata must call itself: `issuer`, or the template of several tenants."""

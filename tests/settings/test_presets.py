@@ -171,6 +171,12 @@ def test_a_tenant_is_named_by_its_id_alone(admin: Admin, value: Any, words: str)
             "must contain /organizations/",
             id="issuer of one",
         ),
+        pytest.param(
+            entra(tenant=None, tenants=[TENANT, OTHER], trust_unverified_email=True),
+            "trust_unverified_email",
+            "must not be true beside tenants",
+            id="unverified addresses of several tenants",
+        ),
         pytest.param({"preset": "google", "tenant": TENANT} | COMMON, "tenant", "preset entra", id="tenant of Google"),
         pytest.param(
             {"preset": "okta", "issuer": "https://acme.okta.com", "tenants": [TENANT]} | COMMON,
@@ -229,6 +235,10 @@ def test_the_issuer_follows_from_the_tenant(
     assert (provider.issuer, provider.metadata_issuer) == (issuer, metadata_issuer)
     assert provider.tenant == keys["tenant"]
     assert provider.tenants == (tuple(keys["tenants"]) if "tenants" in keys else None)
+
+
+def test_unverified_addresses_of_one_tenant_may_be_trusted(admin: Admin) -> None:
+    assert _load(admin, entra(trust_unverified_email=True)).trust_unverified_email
 
 
 def test_a_tenant_may_come_from_the_environment(admin: Admin) -> None:
