@@ -107,9 +107,7 @@ def test_a_person_who_may_not_enter_is_refused(
     assert_refused(scene.come_back(browser, login), scene, error, got=got, remedy=remedy)
 
 
-def test_the_organisation_is_hinted_at_and_its_claim_is_demanded_all_the_same(
-    scene: Scene, browser: httpx.Client
-) -> None:
+def test_the_account_chooser_is_told_the_organisation(scene: Scene, browser: httpx.Client) -> None:
     asked = httpx.URL(scene.begin(browser)).params
     assert asked["hd"] == "acme-labs.example"
 

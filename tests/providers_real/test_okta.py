@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import html
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -85,3 +87,15 @@ def test_a_person_who_may_not_enter_is_refused(
     login: str, error: type[BrokerError], got: str, remedy: str | None, scene: Scene, browser: httpx.Client
 ) -> None:
     assert_refused(scene.come_back(browser, login), scene, error, got=got, remedy=remedy)
+
+
+def test_a_person_who_was_refused_can_use_another_account(scene: Scene, browser: httpx.Client) -> None:
+    """Okta still knows the first account, and would come straight back with it."""
+    refused = scene.come_back(browser, "eve")
+    assert_refused(refused, scene, EmailUnverified, got="email_verified: False")
+    link = re.search(r'href="([^"]*)">Use another account<', refused.text)
+    assert link
+    location = person.redirected_to(browser.get(html.unescape(link[1])))
+    assert httpx.URL(location).params["prompt"] == "login"
+    answer = browser.get(person.sign_in_at_the_provider(browser, location, login="ada"))
+    assert_admitted(answer, scene, email="ada@acme.example", name="Ada Lovelace", email_from="email (userinfo)")
