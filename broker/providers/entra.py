@@ -36,6 +36,10 @@ _AADSTS = re.compile(r"AADSTS(\d{4,7})")
 _CERTIFICATES = "App registrations > the application > Certificates & secrets"
 _PERMISSIONS = "In Entra: Enterprise applications > the application > Permissions"
 _OTHER_TENANT = "The account is of another tenant. Invite it as a guest, or add its tenant to tenants."
+_NO_ADDRESS = (
+    "In Entra: App registrations > the application > Token configuration: add the optional claims email and xms_edov "
+    "to the ID token. With one tenant, a member's user principal name in email_domains will do."
+)
 _REMEDIES = {
     "50105": "In Entra: Enterprise applications > the application > Users and groups: assign the person or a group.",
     "65001": f"{_PERMISSIONS}: grant admin consent.",
@@ -169,9 +173,15 @@ def _by_user_principal_name(vouched: Vouched, rules: ClaimRules, considered: lis
 def _why_none(claims: Claims, rules: ClaimRules) -> BrokerError:
     if is_guest(claims):
         return GuestNotAllowed(expected="a member of the tenant, or a verified address", got="a guest")
+    refusal: BrokerError
     if claims.get(rules.email_claim or "email"):
-        return EmailUnverified(expected="xms_edov: true", got="xms_edov absent or not true")
-    return EmailMissing(expected="email, verified_primary_email or a user principal name", got="none that counts")
+        refusal = EmailUnverified(expected="xms_edov: true", got="xms_edov absent or not true")
+    else:
+        refusal = EmailMissing(
+            expected="email, verified_primary_email or a user principal name", got="none that counts"
+        )
+    refusal.remedy = _NO_ADDRESS  # Entra knows no email_verified, of which the general remedy speaks
+    return refusal
 
 
 def says_domain_owner_verified(claims: Claims) -> bool:

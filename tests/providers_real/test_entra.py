@@ -71,6 +71,7 @@ ACCOUNTS: dict[str, dict[str, Any]] = {
 DENIED = {
     "dan": "AADSTS65004: User declined to consent to access the app.\r\nTrace ID: 0a1b2c3d-0000-0000-0000-000000000000"
 }
+TOKEN_CONFIGURATION = "In Entra: App registrations > the application > Token configuration: add the optional claims"
 FROM_UPN = "preferred_username (ID token)"
 
 
@@ -118,8 +119,14 @@ def test_a_person_of_the_tenant_is_admitted(
     ("login", "error", "got", "remedy"),
     [
         pytest.param("gus", GuestNotAllowed, "a guest", None, id="a guest without a verified address"),
-        pytest.param("eve", EmailUnverified, "xms_edov absent or not true", None, id="neither address to be believed"),
-        pytest.param("nil", EmailMissing, "none that counts", None, id="no address at all"),
+        pytest.param(
+            "eve",
+            EmailUnverified,
+            "xms_edov absent or not true",
+            TOKEN_CONFIGURATION,
+            id="neither address to be believed",
+        ),
+        pytest.param("nil", EmailMissing, "none that counts", TOKEN_CONFIGURATION, id="no address at all"),
         pytest.param(
             "mia", EmailDomainNotAllowed, "elsewhere.example", None, id="a verified address of another domain"
         ),

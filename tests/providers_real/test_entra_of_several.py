@@ -15,6 +15,7 @@ from tests.providers_real import person, vendors
 from tests.providers_real.scene import Scene, assert_admitted, assert_refused, started
 from tests.providers_real.vendors import NEIGHBOUR, PERSONAL, TENANT
 
+TOKEN_CONFIGURATION = "In Entra: App registrations > the application > Token configuration: add the optional claims"
 UNLISTED = "99999999-8888-4777-8666-555555555555"
 
 
@@ -69,20 +70,20 @@ def test_a_person_with_a_verified_address_is_admitted(
 
 
 @pytest.mark.parametrize(
-    ("login", "error", "got"),
+    ("login", "error", "got", "remedy"),
     [
-        pytest.param("ulf", TenantNotAllowed, UNLISTED, id="a tenant that is not listed"),
-        pytest.param("pat", TenantNotAllowed, PERSONAL, id="a personal account"),
-        pytest.param("eve", EmailUnverified, "xms_edov absent", id="an address nobody verified"),
-        pytest.param("ben", EmailMissing, "none that counts", id="a user principal name alone"),
-        pytest.param("tom", IdTokenIssuer, "http://127.0.0.1:", id="a tid that is not the issuer's"),
-        pytest.param("tim", IdTokenIssuer, "none", id="no tenant"),
+        pytest.param("ulf", TenantNotAllowed, UNLISTED, None, id="a tenant that is not listed"),
+        pytest.param("pat", TenantNotAllowed, PERSONAL, None, id="a personal account"),
+        pytest.param("eve", EmailUnverified, "xms_edov absent", TOKEN_CONFIGURATION, id="an address nobody verified"),
+        pytest.param("ben", EmailMissing, "none that counts", TOKEN_CONFIGURATION, id="a user principal name alone"),
+        pytest.param("tom", IdTokenIssuer, "http://127.0.0.1:", None, id="a tid that is not the issuer's"),
+        pytest.param("tim", IdTokenIssuer, "none", None, id="no tenant"),
     ],
 )
 def test_a_person_who_may_not_enter_is_refused(
-    login: str, error: type[BrokerError], got: str, scene: Scene, browser: httpx.Client
+    login: str, error: type[BrokerError], got: str, remedy: str | None, scene: Scene, browser: httpx.Client
 ) -> None:
-    assert_refused(scene.come_back(browser, login), scene, error, got=got)
+    assert_refused(scene.come_back(browser, login), scene, error, got=got, remedy=remedy)
 
 
 @pytest.mark.parametrize(
