@@ -35,10 +35,11 @@ async def login(web: Web, request: Request, attempt: Attempt) -> Response:
     redirect_url = once(request, "redirect_url") or None  # an empty one counts as none
     if redirect_url is not None:
         check_redirect_url(redirect_url, site)
-    attempt.start_again = web.login_url(site.id, redirect_url=redirect_url)
+    chosen = once(request, "idp") or None
+    offered = chosen if chosen in site.provider_ids else None
+    attempt.start_again = web.login_url(site.id, idp=offered, redirect_url=redirect_url)
     if is_framed(request):
         return _offer_new_tab(web, request, attempt.start_again)
-    chosen = once(request, "idp") or None
     provider = _provider_for(web, site, chosen, request.query_params.getlist("login_hint"))
     if provider is None:
         last = read_cookie(request.headers.raw, LAST_PROVIDER_COOKIE, https=web.https)
