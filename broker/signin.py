@@ -237,7 +237,7 @@ async def complete(
     vouched = Vouched(id_token, userinfo)
     identity = decide_identity(provider.preset, vouched, provider.rules)
     groups = vouched.claim(provider.groups_claim) if provider.groups_claim else None
-    admit(identity, provider.policy, groups=groups, groups_left_out=_leaves_groups_out(vouched))
+    admit(identity, provider.policy, groups=groups, groups_left_out=_leaves_groups_out(vouched, provider.groups_claim))
     token = build_token(build_claims(identity, site, now=broker.clock()), site)
     remembrance = _remember(provider, metadata, tokens, id_token)
     return Arrival(build_delivery_url(token, redirect_url, site), identity, remembrance)
@@ -293,7 +293,8 @@ def _has_what_is_needed(provider: Provider, id_token: VerifiedIdToken) -> bool:
     return bool(email) and bool(clean_name(id_token.claims.get(provider.rules.name_claim or "name")))
 
 
-def _leaves_groups_out(vouched: Vouched) -> bool:
+def _leaves_groups_out(vouched: Vouched, claim: str | None) -> bool:
     """Whether the provider points elsewhere for the groups (OpenID Connect Core, 5.6.2); we never go there."""
     elsewhere = vouched.claim("_claim_names")
-    return (isinstance(elsewhere, dict) and "groups" in elsewhere) or vouched.claim("hasgroups") in (True, "true")
+    left_out = vouched.claim("hasgroups") in (True, "true")  # of the claim `groups` alone, as Entra has it
+    return (isinstance(elsewhere, dict) and claim in elsewhere) or (left_out and claim == "groups")
