@@ -22,23 +22,18 @@ from broker.errors import (
     ProviderFailing,
 )
 from tests.fakes.lies import Lies, with_
+from tests.fakes.presets import use_preset
 from tests.fakes.provider import Person
-from tests.fakes.world import BROKER, PAGE, World, assert_refused, section_for, start_again
+from tests.fakes.world import BROKER, PAGE, World, assert_refused, start_again
 
-TENANT = "7a0c1b2d-3e4f-4a5b-8c6d-7e8f9a0b1c2d"
 STRANGER = {"email": "eve@other.example", "email_verified": True, "xms_edov": True, "name": "Eve", "hd": "acme.example"}
 ADA = {**STRANGER, "email": "ada@acme.example", "name": "Ada Lovelace"}
 PRESETS = [
-    pytest.param("oidc", {}, "login", id="oidc"),
-    pytest.param("okta", {}, "login", id="Okta"),
-    pytest.param("entra", {"tenant": TENANT}, "select_account", id="Entra"),
-    pytest.param("google", {}, "select_account", id="Google"),
+    pytest.param("oidc", "login", id="oidc"),
+    pytest.param("okta", "login", id="Okta"),
+    pytest.param("entra", "select_account", id="Entra"),
+    pytest.param("google", "select_account", id="Google"),
 ]
-
-
-def use_preset(world: World, preset: str, **keys: Any) -> None:
-    world.provider.claims_in_id_token = True
-    world.settings["identity_providers"]["idp"] = section_for(world.provider, preset=preset, **keys)
 
 
 def another_account(page: httpx.Response) -> str | None:
@@ -51,13 +46,12 @@ def prompts(answer: httpx.Response) -> list[str]:
     return httpx.URL(answer.headers["location"]).params.get_list("prompt")
 
 
-@pytest.mark.parametrize(("preset", "keys", "prompt"), PRESETS)
+@pytest.mark.parametrize(("preset", "prompt"), PRESETS)
 @pytest.mark.parametrize("why", ["not admitted", "access denied"])
 async def test_a_person_with_the_wrong_account_can_use_another_one(
-    world: World, preset: str, keys: dict[str, str], prompt: str, why: str
+    world: World, preset: str, prompt: str, why: str
 ) -> None:
-    use_preset(world, preset, **keys)
-    world.provider.person = Person("eve", STRANGER)
+    use_preset(world, preset, STRANGER)
     world.provider.refuses = {"error": "access_denied"} if why == "access denied" else None
     async with world.broker() as service:
         browser = world.browser(service)
@@ -74,9 +68,9 @@ async def test_a_person_with_the_wrong_account_can_use_another_one(
     assert "Ada Lovelace" in end.text
 
 
-@pytest.mark.parametrize(("preset", "keys", "prompt"), PRESETS)
-async def test_otherwise_people_are_not_asked(world: World, preset: str, keys: dict[str, str], prompt: str) -> None:
-    use_preset(world, preset, **keys)
+@pytest.mark.parametrize(("preset", "prompt"), PRESETS)
+async def test_otherwise_people_are_not_asked(world: World, preset: str, prompt: str) -> None:
+    use_preset(world, preset, ADA)
     async with world.broker() as service:
         browser = world.browser(service)
         assert prompts(await browser.open(f"{BROKER}/login")) == []
@@ -86,7 +80,7 @@ async def test_otherwise_people_are_not_asked(world: World, preset: str, keys: d
 
 
 async def test_it_goes_before_the_prompt_the_admin_set(world: World) -> None:
-    use_preset(world, "google", authorization_parameters={"prompt": "consent"})
+    use_preset(world, "google", ADA, authorization_parameters={"prompt": "consent"})
     async with world.broker() as service:
         browser = world.browser(service)
         assert prompts(await browser.open(f"{BROKER}/login")) == ["consent"]
@@ -121,8 +115,7 @@ async def test_with_several_providers_it_stays_with_the_one_that_refused(world: 
 async def test_every_refusal_of_the_person_offers_it(
     world: World, claims: dict[str, Any], keys: dict[str, Any], error: type[BrokerError]
 ) -> None:
-    use_preset(world, "oidc", **keys)
-    world.provider.person = Person("ada", {**ADA, **claims})
+    use_preset(world, "oidc", {**ADA, **claims}, **keys)
     async with world.broker() as service:
         page = await world.browser(service).sign_in()
     assert_refused(page, error)
