@@ -18,7 +18,8 @@ class NoSuchPage(
     code="no_such_page",
     status=404,
     person="There is no page here.",
-    remedy="The addresses are /login, /callback/{provider id} and /logout; compare the ids with those in the settings.",
+    remedy="The addresses are /login, /callback/{provider id}, /initiate/{provider id} and /logout; compare the ids "
+    "with those in the settings.",
 ):
     """No route, site or identity provider of that name."""
 
