@@ -35,8 +35,7 @@ class EmailUnverified(
     NotAdmitted,
     code="email_unverified",
     person="The e-mail address of your account is not verified. Verify it, or ask your IT desk.",
-    remedy="The provider must send email_verified: true; Entra: the optional claim xms_edov. trust_unverified_email is "
-    "for directories only IT can edit.",
+    remedy="The provider must send email_verified: true. trust_unverified_email is for directories only IT can edit.",
 ):
     """`email_verified` is not JSON `true` where that is demanded."""
 
