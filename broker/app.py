@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
@@ -19,6 +19,7 @@ from broker.comm100 import Site
 from broker.errors import BrokerError
 from broker.oidc.cached import Clock
 from broker.oidc.client import Clients, HttpClient, ProviderClient, Reach, open_client
+from broker.oidc.client_assertion import build_client_assertion
 from broker.oidc.discovery import Discovery
 from broker.oidc.registration import Registration
 from broker.policy import Policy
@@ -155,31 +156,60 @@ def _provider(
     clock: Clock,
 ) -> Provider:
     reach = _reach(settings, provider)
-    registration = Registration(
-        issuer=provider.issuer,
-        client_id=provider.client_id,
-        client_secret=provider.client_secret.reveal if provider.client_secret else None,
-        client_authentication=provider.client_authentication,
-        redirect_uri=f"{settings.public_url}/callback/{identifier}",
-        scopes=provider.scopes,
-        signing_algorithms=frozenset(provider.signing_algorithms),
-        authorization_parameters=provider.authorization_parameters,
-        max_age=provider.max_age,
-        allow_loopback=settings.on_loopback,
-    )
+    registration = _registration(settings, identifier, provider, clock)
+    preset = PRESETS[provider.preset]
     send = ProviderClient(clients[reach], private_networks=reach.private_networks).send
     return Provider(
         id=identifier,
         label=provider.label,
+        preset=preset,
         registration=registration,
         policy=Policy(frozenset(provider.email_domains), frozenset(provider.allowed_groups or ())),
-        rules=ClaimRules(provider.email_claim, provider.name_claim, provider.trust_unverified_email),
+        rules=ClaimRules(
+            email_claim=provider.email_claim,
+            name_claim=provider.name_claim,
+            trust_unverified_email=provider.trust_unverified_email,
+            email_domains=frozenset(provider.email_domains),
+            tenants=frozenset(provider.tenants or ()),
+        ),
         userinfo=provider.userinfo,
         groups_claim=provider.groups_claim,
-        decide=PRESETS[provider.preset],
         discovery=Discovery(registration, send, clock),
         send=send,
     )
+
+
+def _registration(settings: Settings, identifier: str, provider: ProviderSettings, clock: Clock) -> Registration:
+    preset = PRESETS[provider.preset]
+    return Registration(
+        issuer=provider.issuer,
+        metadata_issuer=provider.metadata_issuer,
+        client_id=provider.client_id,
+        client_secret=provider.client_secret.reveal if provider.client_secret else None,
+        client_assertion=_client_assertion(provider, clock),
+        client_authentication=provider.client_authentication,
+        redirect_uri=f"{settings.public_url}/callback/{identifier}",
+        scopes=provider.scopes,
+        signing_algorithms=frozenset(provider.signing_algorithms),
+        authorization_parameters={
+            **preset.parameters(frozenset(provider.email_domains)),
+            **provider.authorization_parameters,
+        },
+        max_age=provider.max_age,
+        allow_loopback=settings.on_loopback,
+    )
+
+
+def _client_assertion(provider: ProviderSettings, clock: Clock) -> Callable[[str], str] | None:
+    """Return what makes the assertion for an audience: signed by our key, or the platform's own token as it is."""
+    token, private_key = provider.federated_token, provider.private_key
+    if token is not None:
+        return lambda _audience: token.reveal()
+    if private_key is not None:
+        return lambda audience: build_client_assertion(
+            private_key.reveal(), client_id=provider.client_id, audience=audience, now=clock()
+        )
+    return None
 
 
 def _site(settings: Settings, identifier: str, site: SiteSettings) -> Site:

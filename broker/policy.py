@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from broker.errors import EmailDomainNotAllowed, GroupNotAllowed
+from broker.errors import EmailDomainNotAllowed, GroupNotAllowed, GroupsOverage
 from broker.identity import Identity
 
 
@@ -24,20 +24,24 @@ class Policy:
     allowed_groups: frozenset[str] = frozenset()
 
 
-def admit(identity: Identity, policy: Policy, *, groups: object) -> None:
+def admit(identity: Identity, policy: Policy, *, groups: object, groups_left_out: bool = False) -> None:
     """Let the person in, or say why not.
 
     Args:
         identity: whom the provider vouches for.
         policy: what the provider may vouch for.
         groups: the value of the groups claim, of whatever type the provider sent; None if it sent none.
+        groups_left_out: the provider says that there are too many to send.
 
     Raises:
         EmailDomainNotAllowed: the address is not this provider's to assert.
+        GroupsOverage: groups decide, and the provider left them out.
         GroupNotAllowed: the person is in none of the groups allowed, or the provider did not say.
     """
     if identity.email_domain not in policy.email_domains:
         raise EmailDomainNotAllowed(expected=sorted(policy.email_domains), got=identity.email_domain)
+    if policy.allowed_groups and groups_left_out and groups is None:
+        raise GroupsOverage(expected=sorted(policy.allowed_groups), got="more groups than a token holds")
     if policy.allowed_groups and not policy.allowed_groups & _names(groups):
         raise GroupNotAllowed(expected=sorted(policy.allowed_groups), got="none of them")
 

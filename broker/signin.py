@@ -15,11 +15,15 @@ from dataclasses import dataclass, field
 from broker.comm100 import Site, build_claims, build_delivery_url, build_token, check_redirect_url
 from broker.errors import (
     BrokerError,
+    ClientRejected,
     IdTokenKeyUnknown,
     IdTokenSignature,
     NoSuchPage,
     Overloaded,
+    ProviderRefused,
     ProviderTimedOut,
+    ProviderUnavailable,
+    TokenRequestRefused,
     TransactionSpent,
 )
 from broker.identity import Identity, clean_name
@@ -31,7 +35,8 @@ from broker.oidc.metadata import ProviderMetadata
 from broker.oidc.tokens import TokenResponse, build_token_request, check_token_response
 from broker.oidc.userinfo import build_userinfo_request, check_userinfo
 from broker.policy import admit
-from broker.providers import Provider, Vouched
+from broker.providers import Provider, Vouched, decide_identity
+from broker.remembrance import Remembrance
 from broker.transaction import LIFETIME, BrowserCookie, OpenedState, bind, seal
 
 DEADLINE_SECONDS = 9.0  # of /login and of /callback, however many calls to the provider they need
@@ -49,10 +54,11 @@ class Departure:
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
-    """Where the browser takes the token, and who it is for."""
+    """Where the browser takes the token, who it is for, and what signing out at the provider will need."""
 
     location: str = field(repr=False)
     identity: Identity
+    remembrance: Remembrance | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +144,14 @@ class Broker:
 
 
 async def begin(
-    broker: Broker, site: Site, provider: Provider, *, unverified_redirect_url: str | None, restarted: bool
+    broker: Broker,
+    site: Site,
+    provider: Provider,
+    *,
+    unverified_redirect_url: str | None,
+    restarted: bool,
+    trace_id: str,
+    hints: Mapping[str, str] | None = None,
 ) -> Departure:
     """Send the browser to the provider.
 
@@ -148,6 +161,8 @@ async def begin(
         provider: chosen for this sign-in.
         unverified_redirect_url: from Comm100's redirect; None if none came.
         restarted: this sign-in replaces one that was lost.
+        trace_id: under which the log has the whole sign-in.
+        hints: for the provider (`prompt`, `login_hint`), made or bounded by us.
 
     Raises:
         RequestError: the redirect_url is not this site's.
@@ -163,9 +178,15 @@ async def begin(
         restarted=restarted,
         now=broker.clock(),
         secret_keys=broker.secret_keys(),
+        trace_id=trace_id,
     )
     location = build_authorization_url(
-        metadata, provider.registration, state=sealed.state, nonce=sealed.nonce, code_verifier=sealed.code_verifier
+        metadata,
+        provider.registration,
+        state=sealed.state,
+        nonce=sealed.nonce,
+        code_verifier=sealed.code_verifier,
+        hints=hints,
     )
     return Departure(location, sealed.cookie)
 
@@ -194,7 +215,7 @@ async def complete(
     if redirect_url is not None:
         check_redirect_url(redirect_url, site)  # once more: the settings may have changed since /login
 
-    async with broker.place():
+    async with broker.place(), _provider_remedies(provider):
         metadata = await provider.discovery.metadata.get()
         code = check_callback(parameters, metadata)
         token_request = build_token_request(
@@ -204,7 +225,7 @@ async def complete(
         signed = await _verify_with_newest_keys(provider, tokens.unverified_id_token)
         id_token = check_claims(
             signed,
-            expected_issuer=provider.registration.issuer,
+            expected_issuer=provider.preset.expected_issuer(provider.registration, signed, provider.rules),
             expected_audience=provider.registration.client_id,
             expected_nonce=bound.nonce,
             access_token=tokens.access_token,
@@ -214,10 +235,32 @@ async def complete(
         userinfo = await _ask_userinfo(provider, metadata, tokens, id_token)
 
     vouched = Vouched(id_token, userinfo)
-    identity = provider.decide(vouched, provider.rules)
-    admit(identity, provider.policy, groups=vouched.claim(provider.groups_claim) if provider.groups_claim else None)
+    identity = decide_identity(provider.preset, vouched, provider.rules)
+    groups = vouched.claim(provider.groups_claim) if provider.groups_claim else None
+    admit(identity, provider.policy, groups=groups, groups_left_out=_leaves_groups_out(vouched, provider.groups_claim))
     token = build_token(build_claims(identity, site, now=broker.clock()), site)
-    return Arrival(build_delivery_url(token, redirect_url, site), identity)
+    remembrance = _remember(provider, metadata, tokens, id_token)
+    return Arrival(build_delivery_url(token, redirect_url, site), identity, remembrance)
+
+
+def _remember(
+    provider: Provider, metadata: ProviderMetadata, tokens: TokenResponse, id_token: VerifiedIdToken
+) -> Remembrance | None:
+    """What signing out at the provider will need; nothing where that is not possible."""
+    if metadata.end_session_endpoint is None:
+        return None
+    hint = id_token.claims.get("login_hint")  # Entra: what its logout_hint wants
+    return Remembrance(provider.id, tokens.unverified_id_token, hint if isinstance(hint, str) else "")
+
+
+@asynccontextmanager
+async def _provider_remedies(provider: Provider) -> AsyncIterator[None]:
+    """Put the preset's advice in place of the general one, where the provider's words tell more."""
+    try:
+        yield
+    except (ProviderRefused, ProviderUnavailable, ClientRejected, TokenRequestRefused) as error:
+        error.remedy = provider.preset.remedy(str(error.got)) or error.remedy
+        raise
 
 
 async def _verify_with_newest_keys(provider: Provider, unverified_id_token: str) -> SignedClaims:
@@ -248,3 +291,10 @@ async def _ask_userinfo(
 def _has_what_is_needed(provider: Provider, id_token: VerifiedIdToken) -> bool:
     email = id_token.claims.get(provider.rules.email_claim or "email")
     return bool(email) and bool(clean_name(id_token.claims.get(provider.rules.name_claim or "name")))
+
+
+def _leaves_groups_out(vouched: Vouched, claim: str | None) -> bool:
+    """Whether the provider points elsewhere for the groups (OpenID Connect Core, 5.6.2); we never go there."""
+    elsewhere = vouched.claim("_claim_names")
+    left_out = vouched.claim("hasgroups") in (True, "true")  # of the claim `groups` alone, as Entra has it
+    return (isinstance(elsewhere, dict) and claim in elsewhere) or (left_out and claim == "groups")

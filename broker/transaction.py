@@ -34,7 +34,7 @@ LIFETIME = 600  # seconds from /login to /callback
 CLOCK_LEEWAY = 60  # seconds the clocks of two replicas may differ
 MAX_STATE_CHARACTERS = 1000  # Entra refuses addresses of about 1,800 characters in all (AADSTS90015)
 MAX_COOKIES = 5  # sign-ins under way in one browser
-MAX_COOKIE_CHARACTERS = 3500  # of all of them together, names included
+MAX_COOKIE_CHARACTERS = 2500  # of all of them together, names included; with the other cookies under 4 KB
 MAX_REDIRECT_URL_BYTES = 4096  # unpacked from a cookie
 
 _RANDOM_BYTES = 32
@@ -53,6 +53,7 @@ class Transaction:
         redirect_url: checked at /login; None if none came, or if it went away with the cookie.
         issued: seconds since the epoch.
         restarted: the sign-in was started again by itself once; not a second time.
+        trace_id: under which the log has the whole sign-in.
     """
 
     id: str
@@ -61,6 +62,7 @@ class Transaction:
     redirect_url: str | None
     issued: int
     restarted: bool
+    trace_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +125,14 @@ class BoundTransaction:
 
 
 def seal(
-    *, site: str, provider: str, redirect_url: str | None, restarted: bool, now: float, secret_keys: Sequence[str]
+    *,
+    site: str,
+    provider: str,
+    redirect_url: str | None,
+    restarted: bool,
+    now: float,
+    secret_keys: Sequence[str],
+    trace_id: str = "",
 ) -> SealedTransaction:
     """Begin a sign-in.
 
@@ -134,13 +143,14 @@ def seal(
         restarted: this sign-in replaces one that was lost.
         now: seconds since the epoch.
         secret_keys: newest first; the first seals.
+        trace_id: under which the log has the whole sign-in.
     """
     randomness = secrets.token_bytes(_RANDOM_BYTES)
     key = secret_keys[0]
     transaction = Transaction(
-        _text(hashlib.sha256(randomness).digest()), site, provider, redirect_url, int(now), restarted
+        _text(hashlib.sha256(randomness).digest()), site, provider, redirect_url, int(now), restarted, trace_id
     )
-    payload: dict[str, Any] = {"i": transaction.id, "s": site, "p": provider, "t": transaction.issued}
+    payload: dict[str, Any] = {"i": transaction.id, "s": site, "p": provider, "t": transaction.issued, "x": trace_id}
     if restarted:
         payload["r"] = 1
     value = f"{transaction.issued:x}.{_text(randomness)}"
@@ -179,7 +189,13 @@ def open_state(unverified_state: str, *, secret_keys: Sequence[str]) -> OpenedSt
         if _text(_bytes(unverified_state.rpartition(".")[2])) != unverified_state.rpartition(".")[2]:
             break
         transaction = Transaction(
-            payload["i"], payload["s"], payload["p"], payload.get("u"), payload["t"], bool(payload.get("r"))
+            id=payload["i"],
+            site=payload["s"],
+            provider=payload["p"],
+            redirect_url=payload.get("u"),
+            issued=payload["t"],
+            restarted=bool(payload.get("r")),
+            trace_id=payload["x"],
         )
         return OpenedState(transaction, payload.get("h"), key)
     raise StateInvalid(expected="a state sealed by one of secret_keys", got="another")

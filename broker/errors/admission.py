@@ -55,3 +55,41 @@ class GroupNotAllowed(
     remedy="Add the person to one of allowed_groups, or have the provider send the groups claim.",
 ):
     """The person is in none of the groups allowed, or the provider did not send the groups."""
+
+
+class GroupsOverage(
+    NotAdmitted,
+    code="groups_overage",
+    remedy="The person is in more groups than the provider writes into a token. Have it send only the groups assigned "
+    "to the application, or use application roles in groups_claim.",
+):
+    """The provider left the groups out because there are too many; we never follow its address for them."""
+
+
+class GuestNotAllowed(
+    NotAdmitted,
+    code="guest_not_allowed",
+    person="Your account is a guest in this organisation. Guests may not sign in here.",
+    remedy="Entra: a guest's user principal name is no address. Add the optional claims email and xms_edov if guests "
+    "with a verified address in email_domains are meant to enter.",
+):
+    """A guest of an Entra tenant without a verified address."""
+
+
+class TenantNotAllowed(
+    NotAdmitted,
+    code="tenant_not_allowed",
+    person="Your account belongs to an organisation that may not sign in here.",
+    remedy="Entra: add the tenant's id to tenants if its people may become agents.",
+):
+    """An Entra tenant that is not listed, or the one of personal accounts."""
+
+
+class HostedDomainNotAllowed(
+    NotAdmitted,
+    code="hosted_domain_not_allowed",
+    person="Sign in with the Google account of your organisation, not with a personal one.",
+    remedy="Google: the account is not managed by one of email_domains (claim hd). Add the Workspace's primary domain "
+    "if it is missing there.",
+):
+    """No `hd` claim, or one that is not configured."""

@@ -18,7 +18,8 @@ class NoSuchPage(
     code="no_such_page",
     status=404,
     person="There is no page here.",
-    remedy="The addresses are /login, /callback/{provider id} and /logout; compare the ids with those in the settings.",
+    remedy="The addresses are /login, /callback/{provider id}, /initiate/{provider id} and /logout; compare the ids "
+    "with those in the settings.",
 ):
     """No route, site or identity provider of that name."""
 
@@ -75,6 +76,25 @@ class RedirectUrlRefused(
     remedy="Add the host of redirect_url to the site's redirect_hosts if it is one of your Comm100 hosts.",
 ):
     """A redirect_url that is no address of this site's Comm100."""
+
+
+class InitiationRefused(
+    RequestError,
+    code="initiation_refused",
+    remedy="A portal started the sign-in with another issuer than the provider's, or with an odd login_hint. Compare "
+    "issuer with the address the tile sends as iss.",
+):
+    """A third-party initiated sign-in that is not this provider's (OpenID Connect Core, section 4)."""
+
+
+class SiteNotOffered(
+    RequestError,
+    code="site_not_offered",
+    status=503,
+    person="Signing in here is not switched on yet. Ask your IT desk.",
+    remedy="No identity provider of this site is enabled: set enabled: true once the test sign-in works.",
+):
+    """A site whose identity providers are all switched off."""
 
 
 class TransactionError(

@@ -18,7 +18,7 @@ class BrokerError(Exception):
     code: ClassVar[str] = ""
     status: ClassVar[int] = 400
     person: ClassVar[str] = "The sign-in did not work."
-    remedy: ClassVar[str] = ""
+    remedy: str = ""
 
     def __init_subclass__(cls, *, code: str = "", status: int = 0, person: str = "", remedy: str = "") -> None:
         super().__init_subclass__()

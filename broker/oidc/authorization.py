@@ -26,7 +26,13 @@ _INTERACTION = ("interaction_required", "login_required", "account_selection_req
 
 
 def build_authorization_url(
-    metadata: ProviderMetadata, registration: Registration, *, state: str, nonce: str, code_verifier: str
+    metadata: ProviderMetadata,
+    registration: Registration,
+    *,
+    state: str,
+    nonce: str,
+    code_verifier: str,
+    hints: Mapping[str, str] | None = None,
 ) -> str:
     """Return where the browser goes to sign in.
 
@@ -39,11 +45,12 @@ def build_authorization_url(
         state: sealed; carries the sign-in.
         nonce: comes back in the ID token (OpenID Connect Core, section 3.1.2.1).
         code_verifier: only its hash travels (RFC 7636, section 4.2).
+        hints: of this one sign-in (`prompt`, `login_hint`); they cannot replace what the protocol needs.
 
     Raises:
         MetadataInvalid: the endpoint's own query holds one of our parameters.
     """
-    parameters = dict(registration.authorization_parameters)
+    parameters = {**registration.authorization_parameters, **(hints or {})}
     if registration.max_age is not None:
         parameters["max_age"] = str(registration.max_age)
     parameters |= {

@@ -46,7 +46,7 @@ class Discovery:
         answer = await self._send(build_discovery_request(self._registration.issuer))
         metadata = check_discovery(
             answer,
-            expected_issuer=self._registration.issuer,
+            expected_issuer=self._registration.metadata_issuer,
             allow_loopback=self._registration.allow_loopback,
         )
         return metadata, METADATA_LIFETIME

@@ -45,9 +45,16 @@ _HASHES: Mapping[str, Any] = {"256": hashlib.sha256, "384": hashlib.sha384, "512
 
 @dataclass(frozen=True, slots=True)
 class SignedClaims:
-    """Claims whose signature was verified, and nothing else."""
+    """Claims whose signature was verified, and nothing else.
+
+    Args:
+        algorithm: of the signature.
+        key_issuer: the issuer the key is bound to, if the provider binds its keys.
+        claims: all of them.
+    """
 
     algorithm: str
+    key_issuer: str | None
     claims: JsonObject = field(repr=False)
 
 
@@ -100,7 +107,7 @@ def verify_signature(unverified_token: str, keys: KeySet, *, algorithms: Collect
                 signed = jws.deserialize_compact(unverified_token, candidate.key, registry=registry)
         except (JoseError, ValueError):
             continue
-        return SignedClaims(algorithm, _check_payload(signed.payload))
+        return SignedClaims(algorithm, candidate.issuer, _check_payload(signed.payload))
     raise IdTokenSignature(expected=f"a signature by {kid or 'the only key'}", got="another")
 
 

@@ -38,12 +38,14 @@ class VerificationKey:
         kid: the key's id, if it has one.
         algorithm: the only algorithm it is for, if it says so.
         curve: of an elliptic-curve key; None for RSA.
+        issuer: the only issuer it is for, where the provider says so (Entra does).
         key: the key object, made once.
     """
 
     kid: str | None
     algorithm: str | None
     curve: str | None
+    issuer: str | None
     key: Key
 
     def fits(self, algorithm: str) -> bool:
@@ -114,11 +116,12 @@ def _verification_key(jwk: object) -> VerificationKey | None:
     key = _key_object(str(jwk["kty"]), {"kty": jwk["kty"], **public})
     if key is None:
         return None
-    kid, algorithm = jwk.get("kid"), jwk.get("alg")
+    kid, algorithm, issuer = jwk.get("kid"), jwk.get("alg"), jwk.get("issuer")
     return VerificationKey(
         kid=kid if isinstance(kid, str) else None,
         algorithm=algorithm if isinstance(algorithm, str) else None,
         curve=str(jwk["crv"]) if "crv" in public else None,
+        issuer=issuer if isinstance(issuer, str) else None,
         key=key,
     )
 

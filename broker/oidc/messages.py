@@ -117,17 +117,19 @@ def _finite(digits: str) -> float:
 
 _OPAQUE = re.compile(r"[A-Za-z0-9_.~+/=-]{20,}")
 _GUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
+_ERROR_CODE = re.compile(r"[a-z]{1,16}(_[a-z]{1,16}){1,4}")
 
 
 def provider_text(error: object, description: object) -> str:
     """Return what a provider said in its own words, fit for our log.
 
-    A provider may echo the code or our credentials: long opaque words are left out, but for the GUIDs by which
-    Microsoft's support finds a request.
+    A provider may echo the code or our credentials: long opaque words are left out, but for an error code of plain
+    words (`temporarily_unavailable`), and for the GUIDs by which Microsoft's support finds a request.
 
     Args:
         error: the `error` member or parameter.
         description: `error_description`, of whatever type.
     """
     said = ": ".join(part for part in (error, description) if isinstance(part, str) and part)
-    return _OPAQUE.sub(lambda word: word[0] if _GUID.fullmatch(word[0]) else "[left out]", said)
+    code = error if isinstance(error, str) and _ERROR_CODE.fullmatch(error) else None
+    return _OPAQUE.sub(lambda word: word[0] if word[0] == code or _GUID.fullmatch(word[0]) else "[left out]", said)

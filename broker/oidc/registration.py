@@ -18,8 +18,11 @@ class Registration:
     """One client registration at one issuer.
 
     Args:
-        issuer: the issuer identifier, compared as it stands.
+        issuer: the issuer identifier; its metadata is looked up below it.
+        metadata_issuer: what the metadata must call itself, character by character; another text than `issuer` only
+            where a provider serves many tenants from one address.
         client_id: ours at this provider.
+        client_assertion: makes the assertion for an audience, where that is how the token endpoint knows us.
         client_secret: gives the secret of the moment, for it may be renewed while we run; None for a public client.
         client_authentication: how the token endpoint knows us (OpenID Connect Core, section 9).
         redirect_uri: where the provider sends the browser; one per provider (RFC 9700, section 4.4.2).
@@ -31,8 +34,10 @@ class Registration:
     """
 
     issuer: str
+    metadata_issuer: str
     client_id: str
     client_secret: Callable[[], str] | None = field(repr=False)
+    client_assertion: Callable[[str], str] | None = field(repr=False)
     client_authentication: str
     redirect_uri: str
     scopes: tuple[str, ...]

@@ -29,6 +29,8 @@ from broker.oidc.messages import (
 from broker.oidc.metadata import ProviderMetadata
 from broker.oidc.registration import Registration
 
+CLIENT_ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
+
 
 @dataclass(frozen=True, slots=True)
 class TokenResponse:
@@ -49,20 +51,25 @@ def build_token_request(
         code: from the callback.
         code_verifier: proves that the sign-in began here (RFC 7636, section 4.5).
     """
-    form = urlencode(
-        {
-            "grant_type": "authorization_code",
-            "code": code,
-            "redirect_uri": registration.redirect_uri,
-            "code_verifier": code_verifier,
-        }
-    )
+    parameters = {
+        "grant_type": "authorization_code",
+        "code": code,
+        "redirect_uri": registration.redirect_uri,
+        "code_verifier": code_verifier,
+    }
+    method = registration.client_authentication
+    if registration.client_assertion is not None:
+        # RFC 7523, section 2.2; the client id beside it is what Entra wants and others take.
+        parameters["client_assertion_type"] = CLIENT_ASSERTION_TYPE
+        parameters["client_assertion"] = registration.client_assertion(metadata.token_endpoint)
+        method = "none"
+    form = urlencode(parameters)
     headers = {"Accept": "application/json", "Content-Type": "application/x-www-form-urlencoded"}
     client_id, secret = registration.client_id, registration.client_secret() if registration.client_secret else None
-    if registration.client_authentication == "client_secret_basic":
+    if method == "client_secret_basic":
         # RFC 6749, section 2.3.1 wants both form-encoded before they become a user name and a password.
         client_id, secret = quote_plus(client_id), quote_plus(secret or "")
-    client = ClientAuth(client_id, secret, registration.client_authentication)
+    client = ClientAuth(client_id, secret, method)
     url, headers, form = client.prepare("POST", metadata.token_endpoint, headers, form)
     return ProviderRequest("POST", url, RESPONSE_LIMIT, headers, form)
 

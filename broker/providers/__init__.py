@@ -8,9 +8,33 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from broker.providers import oidc
-from broker.providers.record import ClaimRules, IdentityDecision, Provider, Userinfo, Vouched
+from broker.providers import entra, google, oidc, okta
+from broker.providers.identify import decide_identity
+from broker.providers.record import (
+    ClaimRules,
+    Considered,
+    EmailDecision,
+    Preset,
+    Provider,
+    Userinfo,
+    Vouched,
+)
 
-__all__ = ["PRESETS", "ClaimRules", "IdentityDecision", "Provider", "Userinfo", "Vouched"]
+__all__ = [
+    "PRESETS",
+    "ClaimRules",
+    "Considered",
+    "EmailDecision",
+    "Preset",
+    "Provider",
+    "Userinfo",
+    "Vouched",
+    "decide_identity",
+]
 
-PRESETS: Mapping[str, IdentityDecision] = {"oidc": oidc.decide_identity}
+PRESETS: Mapping[str, Preset] = {
+    "oidc": oidc.PRESET,
+    "okta": okta.PRESET,
+    "entra": entra.PRESET,
+    "google": google.PRESET,
+}

@@ -1,85 +1,107 @@
 """The preset for any provider that behaves: the standard claims, and no benefit of the doubt.
 
 An address counts when `email_verified` is JSON true in the same document (OpenID Connect Core, section 5.1), or when
-the admin said, loudly, that it need not.
+the admin said, loudly, that it need not. Okta's decision differs in what silence about it means.
 """
 
 from __future__ import annotations
 
-from broker.errors import EmailContradicts, EmailMissing, EmailUnverified
-from broker.identity import Identity, check_email, clean_name
-from broker.providers.record import ClaimRules, Claims, Vouched
+from dataclasses import dataclass
+
+from broker.errors import BrokerError, EmailContradicts, EmailMalformed, EmailMissing, EmailUnverified
+from broker.identity import check_email
+from broker.oidc.id_token import SignedClaims
+from broker.oidc.registration import Registration
+from broker.providers.record import ClaimRules, Claims, Considered, EmailDecision, Preset, Vouched
 
 
-def decide_identity(vouched: Vouched, rules: ClaimRules) -> Identity:
-    """Return the person by the standard claims.
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """An address one document names.
 
     Args:
-        vouched: what the provider vouches for.
-        rules: what the admin set about its claims.
-
-    Raises:
-        EmailMissing, EmailMalformed, EmailContradicts, EmailUnverified: there is no address to believe in.
+        email: checked.
+        source: the claim and the document, for people.
+        claims: of that document.
     """
-    email, email_from = decide_email(vouched, rules)
-    name, name_from = decide_name(vouched, rules, email)
-    return Identity(
-        email=email,
-        email_from=email_from,
-        name=name,
-        name_from=name_from,
-        subject=vouched.id_token.subject,
-        issuer=vouched.id_token.issuer,
-    )
+
+    email: str
+    source: str
+    claims: Claims
 
 
-def decide_email(vouched: Vouched, rules: ClaimRules) -> tuple[str, str]:
-    """Return the address, and where it came from.
+def decide_email(vouched: Vouched, rules: ClaimRules) -> EmailDecision:
+    """Decide about the address by `email_verified` alone.
 
     Args:
         vouched: what the provider vouches for.
         rules: what the admin set about its claims.
+    """
+    return decide_by_email_verified(vouched, rules, silence_counts=False)
 
-    Raises:
-        EmailMissing: no document has it.
-        EmailMalformed: it is no plain mailbox.
-        EmailContradicts: the documents name different addresses.
-        EmailUnverified: no document says JSON true about it, or one says otherwise.
+
+def decide_by_email_verified(vouched: Vouched, rules: ClaimRules, *, silence_counts: bool) -> EmailDecision:
+    """Decide about the address a document names, by what the same document says about it.
+
+    Args:
+        vouched: what the provider vouches for.
+        rules: what the admin set about its claims.
+        silence_counts: an absent `email_verified` is accepted; anything but JSON true is not.
     """
     claim = rules.email_claim or "email"
-    offers = [
-        (check_email(claims[claim]), place, claims)
-        for place, claims in vouched.documents()
-        if claims.get(claim) not in (None, "")
-    ]
-    if not offers:
-        raise EmailMissing(expected=f"the claim {claim}", got="no such claim")
-    if len({email for email, _, _ in offers}) > 1:
-        raise EmailContradicts(expected="one address", got="two different ones")
+    offers, considered = find_offers(vouched, claim)
+    if isinstance(offers, BrokerError):
+        return EmailDecision(None, "", offers, considered)
     if rules.trust_unverified_email:
-        return offers[0][0], f"{claim} ({offers[0][1]})"
-    said = [claims["email_verified"] for _, _, claims in offers if "email_verified" in claims]
-    for email, place, claims in offers:
-        if _vouches_for(claims, email) and all(verified is True for verified in said):
-            return email, f"{claim} ({place})"
-    raise EmailUnverified(expected="email_verified: true", got=f"email_verified: {said[0] if said else 'absent'!r}")
+        return taken(offers[0], considered, "taken: trust_unverified_email is on")
+    said = [offer.claims["email_verified"] for offer in offers if "email_verified" in offer.claims]
+    if silence_counts and not said:
+        return taken(offers[0], considered, "taken: email_verified is absent, which this preset accepts")
+    for offer in offers:
+        if _vouches_for(offer.claims, offer.email) and all(verified is True for verified in said):
+            return taken(offer, considered, "taken: email_verified is true")
+    doubtful = next((one for one in offers if one.claims.get("email_verified", True) is not True), offers[0])
+    word = doubtful.claims.get("email_verified")
+    got = f"email_verified: {word!r}" if isinstance(word, bool | str) else "email_verified: absent or odd"
+    refusal = EmailUnverified(expected="email_verified: true", got=got)
+    return EmailDecision(None, "", refusal, (*considered, Considered(doubtful.source, f"not taken: {got}")))
 
 
-def decide_name(vouched: Vouched, rules: ClaimRules, email: str) -> tuple[str, str]:
-    """Return the display name and the rule it came from: never empty, never an identity.
+def find_offers(vouched: Vouched, claim: str) -> tuple[list[Offer] | BrokerError, tuple[Considered, ...]]:
+    """Return every document's address, or why they cannot be used, and what was looked at.
 
     Args:
         vouched: what the provider vouches for.
-        rules: what the admin set about its claims.
-        email: decided before; its local part is the last resort.
+        claim: the claim's name.
     """
-    claim = rules.name_claim or "name"
-    if name := clean_name(vouched.claim(claim)):
-        return name, claim
-    given, family = clean_name(vouched.claim("given_name")), clean_name(vouched.claim("family_name"))
-    if name := clean_name(f"{given} {family}"):
-        return name, "given_name family_name"
-    return email.partition("@")[0], "the e-mail address"
+    offers: list[Offer] = []
+    considered: list[Considered] = []
+    for place, claims in vouched.documents():
+        source = f"{claim} ({place})"
+        if claims.get(claim) in (None, ""):
+            considered.append(Considered(source, "absent"))
+            continue
+        try:
+            offers.append(Offer(check_email(claims[claim]), source, claims))
+        except EmailMalformed as malformed:
+            return malformed, (*considered, Considered(source, "not taken: no plain e-mail address"))
+    if not offers:
+        return EmailMissing(expected=f"the claim {claim}", got="no such claim"), tuple(considered)
+    if len({offer.email for offer in offers}) > 1:
+        both = [Considered(offer.source, "not taken: the documents name different addresses") for offer in offers]
+        return EmailContradicts(expected="one address", got="two different ones"), (*considered, *both)
+    return offers, tuple(considered)
+
+
+def taken(offer: Offer, considered: tuple[Considered, ...], verdict: str) -> EmailDecision:
+    """Return the decision for an address.
+
+    Args:
+        offer: the address and where it is from.
+        considered: what was looked at before.
+        verdict: why it was taken.
+    """
+    return EmailDecision(offer.email, offer.source, None, (*considered, Considered(offer.source, verdict)))
 
 
 def _vouches_for(claims: Claims, email: str) -> bool:
@@ -91,3 +113,20 @@ def _vouches_for(claims: Claims, email: str) -> bool:
         and verified_email.isascii()
         and verified_email.lower() == email
     )
+
+
+def expect_configured_issuer(registration: Registration, _signed: SignedClaims, _rules: ClaimRules) -> str:
+    """Return the configured issuer: there is no other (OpenID Connect Core, section 3.1.3.7, 2)."""
+    return registration.issuer
+
+
+def _no_remedy(_said: str) -> None:
+    return None
+
+
+PRESET = Preset(
+    decide_email=decide_email,
+    expected_issuer=expect_configured_issuer,
+    remedy=_no_remedy,
+    prompt_for_another_account="login",
+)

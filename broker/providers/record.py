@@ -1,14 +1,14 @@
-"""The record of one identity provider, and what an admin may say about its claims."""
+"""The records of one identity provider: what the admin set, what a preset knows, what was vouched for and decided."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from broker.identity import Identity
+from broker.errors import BrokerError
 from broker.oidc.discovery import Discovery, Send
-from broker.oidc.id_token import VerifiedIdToken
+from broker.oidc.id_token import SignedClaims, VerifiedIdToken
 from broker.oidc.registration import Registration
 from broker.policy import Policy
 
@@ -24,11 +24,15 @@ class ClaimRules:
         email_claim: the claim to take the address from, where the preset's own choice is not wanted.
         name_claim: likewise for the display name.
         trust_unverified_email: `email_verified` is not demanded; loud at every start.
+        email_domains: the domains the provider may assert; presets that choose between addresses look at them.
+        tenants: Entra: the tenants admitted, where there are several; empty for a single one.
     """
 
     email_claim: str | None = None
     name_claim: str | None = None
     trust_unverified_email: bool = False
+    email_domains: frozenset[str] = frozenset()
+    tenants: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +57,55 @@ class Vouched:
         return next((claims[name] for _, claims in self.documents() if claims.get(name) is not None), None)
 
 
-IdentityDecision = Callable[[Vouched, ClaimRules], Identity]
+@dataclass(frozen=True, slots=True)
+class Considered:
+    """One claim that was looked at for the address.
+
+    Args:
+        claim: its name and the document it is in.
+        verdict: why it was taken, or why not; never the value.
+    """
+
+    claim: str
+    verdict: str
+
+
+@dataclass(frozen=True, slots=True)
+class EmailDecision:
+    """Which address was chosen, and how.
+
+    Args:
+        email: checked; None if there is none to believe in.
+        email_from: the claim it came from.
+        refusal: why there is none.
+        considered: every claim looked at, in order.
+    """
+
+    email: str | None
+    email_from: str
+    refusal: BrokerError | None
+    considered: tuple[Considered, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Preset:
+    """What is known of one kind of provider.
+
+    Args:
+        decide_email: which claim is the address, and whether it may be believed.
+        expected_issuer: what `iss` of this token has to be.
+        remedy: what an admin can do about a refusal, by what the provider said; None if nothing special is known.
+        prompt_for_another_account: the value of `prompt` that lets a person choose another account.
+        name_falls_back_to_username: `preferred_username` may stand in for a name.
+        parameters: authorization parameters of its own, by the domains configured.
+    """
+
+    decide_email: Callable[[Vouched, ClaimRules], EmailDecision]
+    expected_issuer: Callable[[Registration, SignedClaims, ClaimRules], str]
+    remedy: Callable[[str], str | None]
+    prompt_for_another_account: str
+    name_falls_back_to_username: bool = False
+    parameters: Callable[[frozenset[str]], Mapping[str, str]] = field(default=lambda _: {})
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,23 +115,23 @@ class Provider:
     Args:
         id: its name in settings, addresses and logs.
         label: the text on the chooser's button.
+        preset: what is known of its kind.
         registration: ours there.
         policy: what it may vouch for.
         rules: what the admin set about its claims.
         userinfo: when the userinfo endpoint is asked.
         groups_claim: where the groups are, if they matter.
-        decide: the preset's decision from claims to identity.
         discovery: its metadata and keys.
         send: its client.
     """
 
     id: str
     label: str
+    preset: Preset
     registration: Registration
     policy: Policy
     rules: ClaimRules
     userinfo: Userinfo
     groups_claim: str | None
-    decide: IdentityDecision
     discovery: Discovery
     send: Send

@@ -11,13 +11,14 @@ from broker.settings.presets import PRESETS, Preset
 from broker.settings.provider import ProviderSettings
 from broker.settings.report import describe, weakenings
 from broker.settings.schema import settings_schema
-from broker.settings.secret import Secret, SecretKeys
+from broker.settings.secret import PrivateKey, Secret, SecretKeys
 from broker.settings.site import SiteSettings
 
 __all__ = [
     "PRESETS",
     "Listen",
     "Preset",
+    "PrivateKey",
     "ProviderSettings",
     "Secret",
     "SecretKeys",

@@ -14,7 +14,6 @@ from pydantic import ValidationError
 
 from broker.errors import Mistake
 from broker.settings.model import Settings
-from broker.settings.presets import LATER_KEYS
 from broker.settings.provider import ProviderSettings
 from broker.settings.section import Section
 from broker.settings.site import SiteSettings
@@ -55,13 +54,13 @@ def _mistake(kind: str, location: Location, context: dict[str, Any], variables: 
     unusable = reason if isinstance(reason, Unusable) else None
     wrong_key = bool(location) and location[-1] == "[key]"
     location = location[:-1] if wrong_key else location
+    if unusable and unusable.key:
+        location = (*location[:-1], unusable.key)
     if kind == "extra_forbidden":
         problem, example = _unknown_key(location)
     else:
         problem = unusable.problem if unusable else _sentence(kind, context)
         example = "acme_eu" if wrong_key else _example(location)
-    if unusable and unusable.key:
-        location = (*location[:-1], unusable.key)
     return Mistake(_dotted(location), problem + _origin(location, variables), example)
 
 
@@ -82,8 +81,6 @@ def _sentence(kind: str, context: dict[str, Any]) -> str:
 def _unknown_key(location: Location) -> tuple[str, str]:
     key = str(location[-1])
     section, _ = _section(location)
-    if key in LATER_KEYS and section is ProviderSettings:
-        return "is not available in this version", "remove it"
     near = difflib.get_close_matches(key.lower().replace("-", "_"), known_keys(section), n=1, cutoff=0.7)
     if near:
         return f"is no setting here; did you mean {near[0]}?", _line(section, near[0])

@@ -22,10 +22,18 @@ from pydantic import (
 )
 
 from broker.settings import addresses
-from broker.settings.presets import LATER_CLIENT_AUTHENTICATION, LATER_PRESETS, PRESETS
+from broker.settings.credential import (
+    SAID_OF,
+    ClientPrivateKey,
+    ClientSecret,
+    FederatedToken,
+    check_belongs,
+    check_credential,
+)
+from broker.settings.presets import PRESETS
 from broker.settings.public_mail import is_public_mail
-from broker.settings.secret import Secret
-from broker.settings.section import FROZEN, ClientSecret, Section, Text, Texts, each_once, surroundings
+from broker.settings.section import FROZEN, Given, Section, Text, Texts, each_once, surroundings
+from broker.settings.tenant import check_issuer, issuer_of, metadata_issuer_of, tenant_id
 from broker.settings.unusable import Unusable
 
 Algorithm = Literal["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"]
@@ -41,21 +49,15 @@ _PROTOCOLS_OWN = frozenset(
 
 
 def _preset(text: str) -> str:
-    if text in LATER_PRESETS:
-        raise Unusable(f"{text} is not available in this version; oidc works with every OpenID Connect provider")
     if text not in PRESETS:
         raise Unusable(f"must be one of: {', '.join(PRESETS)}")
     return text
 
 
-def _client_authentication(text: Any) -> Any:
-    if isinstance(text, str) and text in LATER_CLIENT_AUTHENTICATION:
-        raise Unusable(f"{text} is not available in this version")
-    return text
-
-
-def _domain(text: str) -> str:
+def _domain(text: str, info: ValidationInfo) -> str:
     addresses.email_domain(text)
+    if info.data.get("preset") == "google" and text in {"gmail.com", "googlemail.com"}:
+        raise Unusable(f"must not name {text}: consumer accounts cannot be used, only those of Google Workspace")
     if is_public_mail(text):
         raise Unusable(f"must not name {text}: anyone can get an address there")
     return text
@@ -97,28 +99,61 @@ def _date(value: Any) -> Any:
     return value
 
 
+def _has_tenants(info: ValidationInfo) -> bool:
+    return "preset" in info.data and PRESETS[info.data["preset"]].has_tenants
+
+
 class ProviderSettings(Section):
     """One identity provider."""
 
-    secret_keys_of_section: ClassVar[tuple[str, ...]] = ("client_secret",)
+    secret_keys_of_section: ClassVar[tuple[str, ...]] = ("client_secret", "private_key", "federated_token")
 
     preset: Annotated[StrictStr, AfterValidator(_preset)] = Field(
-        "oidc", description="The kind of provider; oidc is any OpenID Connect provider.", examples=["oidc"]
+        "oidc", description="The kind of provider; oidc is any OpenID Connect provider.", examples=["okta"]
+    )
+    tenant: Annotated[StrictStr, AfterValidator(tenant_id)] | None = Field(
+        None,
+        description="Entra: the id of the tenant whose people sign in.",
+        examples=["7a0c1b2d-3e4f-4a5b-8c6d-7e8f9a0b1c2d"],
+    )
+    tenants: (
+        Annotated[tuple[Annotated[StrictStr, AfterValidator(tenant_id)], ...], AfterValidator(each_once)] | None
+    ) = Field(
+        None,
+        validate_default=True,
+        description="Entra: the ids of several tenants, instead of tenant; the application must be multi-tenant.",
+        examples=[["7a0c1b2d-3e4f-4a5b-8c6d-7e8f9a0b1c2d"]],
     )
     issuer: StrictStr = Field(
-        description="The provider's issuer, exactly as its discovery document says.",
+        description="The provider's issuer, exactly as its discovery document says; entra and google know theirs.",
         examples=["https://id.acme.example"],
     )
     client_id: Text = Field(description="The client id the provider gave us.", examples=["0oa1b2c3"])
-    client_authentication: Annotated[
-        Literal["client_secret_basic", "client_secret_post", "none"], BeforeValidator(_client_authentication)
+    client_authentication: Literal[
+        "client_secret_basic", "client_secret_post", "private_key_jwt", "federated_credential", "none"
     ] = Field(description="How the broker proves who it is at the token endpoint.", examples=["client_secret_post"])
     client_secret: ClientSecret = Field(
-        description="The client secret the provider gave us; required unless client_authentication is none.",
+        description="The client secret the provider gave us; for client_secret_basic and client_secret_post.",
         examples=["/run/secrets/idp"],
     )
     client_secret_expires: Annotated[date, BeforeValidator(_date)] | None = Field(
         None, description="The day the client secret expires; warned about before it comes.", examples=["2027-03-31"]
+    )
+    private_key_id: Text | None = Field(
+        None, description="The key id (kid) the provider knows our public key by.", examples=["broker-2026"]
+    )
+    private_key_algorithm: Literal["RS256", "PS256", "ES256"] | None = Field(
+        None,
+        description="What our private key signs with; default: by the key's type, PS256 for entra.",
+        examples=["PS256"],
+    )
+    private_key: ClientPrivateKey = Field(
+        description="Our private key (PEM, no passphrase), for private_key_jwt; entra wants its certificate beside it.",
+        examples=["/run/secrets/idp.pem"],
+    )
+    federated_token: FederatedToken = Field(
+        description="A token the platform gives us, for federated_credential; read again whenever it is renewed.",
+        examples=["/var/run/secrets/azure/tokens/azure-identity-token"],
     )
     email_domains: Annotated[tuple[Annotated[StrictStr, AfterValidator(_domain)], ...], AfterValidator(each_once)] = (
         Field(
@@ -182,23 +217,50 @@ class ProviderSettings(Section):
         if not isinstance(values, Mapping):
             return values
         preset = PRESETS.get(str(values.get("preset") or "oidc"), PRESETS["oidc"])
-        return {**preset.defaults, **{key: value for key, value in values.items() if value is not None}}
+        derived = {"issuer": issuer_of(values.get("tenant"))} if preset.has_tenants else {}
+        return {**preset.defaults, **derived, **{key: value for key, value in values.items() if value is not None}}
+
+    @field_validator("tenant")
+    @classmethod
+    def _check_tenant(cls, one: str, info: ValidationInfo) -> str:
+        if not _has_tenants(info):
+            raise Unusable("must not be given: it belongs to the preset entra")
+        return one
+
+    @field_validator("tenants")
+    @classmethod
+    def _check_tenants(cls, several: tuple[str, ...] | None, info: ValidationInfo) -> tuple[str, ...] | None:
+        if "preset" not in info.data or "tenant" not in info.data:
+            return several  # refused already
+        if several and not _has_tenants(info):
+            raise Unusable("must not be given: it belongs to the preset entra")
+        if several and info.data["tenant"] is not None:
+            raise Unusable("is given beside tenant: keep one of the two")
+        if not several and info.data["tenant"] is None and _has_tenants(info):
+            raise Unusable("is required, or tenants: Entra > Overview > Tenant ID", key="tenant")
+        return several
 
     @field_validator("issuer")
     @classmethod
     def _check_issuer(cls, text: str, info: ValidationInfo) -> str:
         addresses.check_reach(addresses.url(text), on_loopback=surroundings(info).on_loopback)
+        if _has_tenants(info) and "tenant" in info.data and "tenants" in info.data:
+            check_issuer(text, tenant=info.data["tenant"])
         return text
 
-    @field_validator("client_secret")
+    @field_validator("client_secret", "private_key", "federated_token", mode="before")
     @classmethod
-    def _check_client_secret(cls, secret: Secret | None, info: ValidationInfo) -> Secret | None:
-        public = info.data.get("client_authentication") == "none"
-        if public and secret is not None:
-            raise Unusable("must not be given while client_authentication is none")
-        if secret is None and not public and "client_authentication" in info.data:
-            raise Unusable("is required, as client_secret_file or as client_secret", key="client_secret_file")
-        return secret
+    def _check_credential(cls, given: Given, info: ValidationInfo) -> Given:
+        if method := info.data.get("client_authentication"):
+            check_credential(given, method)
+        return given
+
+    @field_validator(*SAID_OF)
+    @classmethod
+    def _check_said_of_a_credential(cls, value: Any, info: ValidationInfo) -> Any:
+        if (method := info.data.get("client_authentication")) and value is not None:
+            check_belongs(SAID_OF[str(info.field_name)], method)
+        return value
 
     @field_validator("allowed_groups")
     @classmethod
@@ -206,3 +268,15 @@ class ProviderSettings(Section):
         if groups is not None and info.data.get("groups_claim", "") is None:
             raise Unusable("needs groups_claim: the name of the claim that lists the groups")
         return groups
+
+    @field_validator("trust_unverified_email")
+    @classmethod
+    def _check_trust(cls, trusts: bool, info: ValidationInfo) -> bool:
+        if trusts and info.data.get("tenants"):
+            raise Unusable("must not be true beside tenants: each tenant's admin could sign in as the others' people")
+        return trusts
+
+    @property
+    def metadata_issuer(self) -> str:
+        """What the metadata must call itself: `issuer`, or the template of several tenants."""
+        return metadata_issuer_of(self.issuer) if self.tenants else self.issuer

@@ -1,21 +1,25 @@
 """The JSON Schema of the settings file, for editors and for `broker schema`.
 
-It owns what the model cannot say by itself: that each secret has two keys of which one is needed, and which keys the
-preset fills in. The model stays the judge: the schema knows form, not sense.
+It owns what the model cannot say by itself: that each secret has two keys of which one is needed, what a preset needs
+and fills in, and which credential belongs to which client authentication. The model stays the judge: the schema knows
+form, not sense.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
+from broker.settings.credential import CREDENTIALS, SAID_OF
 from broker.settings.model import Settings
-from broker.settings.presets import PRESETS
+from broker.settings.presets import PRESETS, Preset
 from broker.settings.provider import ProviderSettings
 from broker.settings.section import IDENTIFIER, Section
 from broker.settings.site import SiteSettings
 
 _DIALECT = "https://json-schema.org/draft/2020-12/schema"
 _TITLE = "Settings of the Comm100 SSO broker"
+_METHOD = "client_authentication"
+_DEFAULT_PRESET = ProviderSettings.model_fields["preset"].default
 _ABOUT = "Every key of the settings file; docs/settings.md explains them."
 
 
@@ -23,9 +27,14 @@ def settings_schema() -> dict[str, Any]:
     """Return the JSON Schema (draft 2020-12) of the settings file."""
     schema = Settings.model_json_schema(mode="validation")
     sections = schema["$defs"]
-    _give_secrets_two_keys(schema, Settings, "secret_keys")
-    _give_secrets_two_keys(sections["SiteSettings"], SiteSettings, "shared_secret")
-    _give_secrets_two_keys(sections["ProviderSettings"], ProviderSettings, "client_secret")
+    for part, section in (
+        (schema, Settings),
+        (sections["SiteSettings"], SiteSettings),
+        (sections["ProviderSettings"], ProviderSettings),
+    ):
+        _give_secrets_two_keys(part, section)
+    schema |= _one_of(*_pair("secret_keys"))
+    sections["SiteSettings"] |= _one_of(*_pair("shared_secret"))
     _let_the_preset_fill_in(sections["ProviderSettings"])
     for key in ("sites", "identity_providers"):
         schema["properties"][key]["propertyNames"] = {"pattern": f"^{IDENTIFIER}$"}
@@ -33,33 +42,70 @@ def settings_schema() -> dict[str, Any]:
     return {"$schema": _DIALECT} | described | {"title": _TITLE, "description": _ABOUT}
 
 
-def _give_secrets_two_keys(schema: dict[str, Any], section: type[Section], key: str) -> None:
+def _give_secrets_two_keys(schema: dict[str, Any], section: type[Section]) -> None:
+    secrets = section.secret_keys_of_section
     properties: dict[str, Any] = {}
     for name, value in schema["properties"].items():
-        if name != key:
+        if name not in secrets:
             properties[name] = value
             continue
-        described = section.model_fields[key]
+        described = section.model_fields[name]
         file = {"type": "string", "minLength": 1, "examples": described.examples}
-        properties[f"{key}_file"] = {**file, "description": f"The file that holds: {described.description}"}
-        properties[key] = {name: part for name, part in value.items() if name != "examples"} | {"writeOnly": True}
+        properties[f"{name}_file"] = {**file, "description": f"The file that holds: {described.description}"}
+        properties[name] = {key: part for key, part in value.items() if key != "examples"} | {"writeOnly": True}
     schema["properties"] = properties
-    schema["required"] = [name for name in schema.get("required", []) if name != key]
-    one = {"oneOf": [{"required": [f"{key}_file"]}, {"required": [key]}]}
-    neither = {"properties": {f"{key}_file": False, key: False}}
-    if key == "client_secret":
-        public = {"properties": {"client_authentication": {"const": "none"}}, "required": ["client_authentication"]}
-        schema |= {"if": public, "then": neither, "else": one}
-    else:
-        schema |= one
+    schema["required"] = [name for name in schema.get("required", []) if name not in secrets]
 
 
 def _let_the_preset_fill_in(schema: dict[str, Any]) -> None:
+    presets = PRESETS.values()
     schema["properties"]["preset"] |= {"enum": list(PRESETS)}
-    schema["required"] = [key for key in schema["required"] if all(key in preset.needs for preset in PRESETS.values())]
-    only = next(iter(PRESETS.values())) if len(PRESETS) == 1 else None
-    for key, default in only.defaults.items() if only else ():
-        schema["properties"][key]["default"] = default
+    schema["required"] = [key for key in schema["required"] if all(key in preset.needs for preset in presets)]
+    for key in schema["properties"]:
+        defaults = [preset.defaults.get(key) for preset in presets]
+        if defaults[0] is not None and all(default == defaults[0] for default in defaults):
+            schema["properties"][key]["default"] = defaults[0]
+    schema["allOf"] = [
+        *({"if": _is_preset(name), "then": _needs_of(preset)} for name, preset in PRESETS.items()),
+        *({"if": _is_method(method), "then": _credential_of(method)} for method in CREDENTIALS),
+    ]
+
+
+def _is_preset(name: str) -> dict[str, Any]:
+    said: dict[str, Any] = {"properties": {"preset": {"const": name}}}
+    return said if name == _DEFAULT_PRESET else said | {"required": ["preset"]}
+
+
+def _needs_of(preset: Preset) -> dict[str, Any]:
+    needs: dict[str, Any] = {"required": list(preset.needs)}
+    return needs | (_one_of("tenant", "tenants") if preset.has_tenants else _none_of("tenant", "tenants"))
+
+
+def _is_method(method: str) -> dict[str, Any]:
+    said = {"properties": {_METHOD: {"const": method}}, "required": [_METHOD]}
+    by_preset = [_is_preset(name) for name, preset in PRESETS.items() if method == preset.defaults[_METHOD]]
+    unsaid = {"not": {"required": [_METHOD]}, "anyOf": by_preset}
+    return {"anyOf": [said, unsaid]} if by_preset else said
+
+
+def _credential_of(method: str) -> dict[str, Any]:
+    needed = CREDENTIALS[method]
+    others = [key for key in ProviderSettings.secret_keys_of_section if key != needed]
+    foreign = [key for key, credential in SAID_OF.items() if credential != needed]
+    refused = _none_of(*(name for key in others for name in _pair(key)), *foreign)
+    return refused | (_one_of(*_pair(needed)) if needed else {})
+
+
+def _pair(secret: str) -> tuple[str, str]:
+    return f"{secret}_file", secret
+
+
+def _one_of(*keys: str) -> dict[str, Any]:
+    return {"oneOf": [{"required": [key]} for key in keys]}
+
+
+def _none_of(*keys: str) -> dict[str, Any]:
+    return {"properties": dict.fromkeys(keys, False)}
 
 
 def _without_titles(schema: Any) -> Any:

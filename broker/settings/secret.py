@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Generic, NoReturn, TypeVar
 
+from broker.oidc.client_assertion import AssertionKey
 from broker.settings.unusable import Unusable
 
 T = TypeVar("T")
@@ -51,6 +52,16 @@ class Secret(_Hidden[str]):
 
 class SecretKeys(_Hidden[tuple[str, ...]]):
     """The broker's own keys; `reveal()` returns them newest first.
+
+    Args:
+        value: called at every `reveal()`.
+    """
+
+    __slots__ = ()
+
+
+class PrivateKey(_Hidden[AssertionKey]):
+    """The key we prove ourselves with at a provider; `reveal()` returns it, ready to sign.
 
     Args:
         value: called at every `reveal()`.

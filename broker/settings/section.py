@@ -80,7 +80,16 @@ class Section(BaseModel):
         return given
 
 
-def _reader(read: Callable[[str], T], *, required: bool) -> Callable[[Any, ValidationInfo], Callable[[], T] | None]:
+def secret_reader(
+    read: Callable[[str], T], *, required: bool
+) -> Callable[[Any, ValidationInfo], Callable[[], T] | None]:
+    """Return a validator that takes a secret as text or as a file, and gives its value of the moment.
+
+    Args:
+        read: makes the value from the text, or raises Unusable.
+        required: it must be given.
+    """
+
     def take(given: Any, info: ValidationInfo) -> Callable[[], T] | None:
         if not isinstance(given, Given):
             raise TypeError("secrets are paired by their section")
@@ -116,8 +125,14 @@ def _from_text(text: object, read: Callable[[str], T]) -> Callable[[], T]:
     return lambda: value
 
 
-def _secret(read: Callable[[str], str], *, required: bool) -> BeforeValidator:
-    take = _reader(read, required=required)
+def secret_text(read: Callable[[str], str], *, required: bool) -> BeforeValidator:
+    """Return the validator of a secret that is a text.
+
+    Args:
+        read: takes the text, or raises Unusable.
+        required: it must be given.
+    """
+    take = secret_reader(read, required=required)
 
     def make(given: Any, info: ValidationInfo) -> Secret | None:
         value = take(given, info)
@@ -127,18 +142,17 @@ def _secret(read: Callable[[str], str], *, required: bool) -> BeforeValidator:
 
 
 def _keys(given: Any, info: ValidationInfo) -> SecretKeys | None:
-    value = _reader(strength.secret_keys, required=True)(given, info)
+    value = secret_reader(strength.secret_keys, required=True)(given, info)
     return None if value is None else SecretKeys(value)
 
 
-_HIDDEN = PlainSerializer(lambda secret: None if secret is None else "(hidden)", return_type=str | None)
+HIDDEN = PlainSerializer(lambda secret: None if secret is None else "(hidden)", return_type=str | None)
 
-_TEXT = WithJsonSchema({"type": "string", "minLength": 1})
+TEXT = WithJsonSchema({"type": "string", "minLength": 1})
 _LINES = WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}, "minItems": 1}]})
 
-SharedSecret = Annotated[Secret, _secret(strength.shared_secret, required=True), _HIDDEN, _TEXT]
-ClientSecret = Annotated[Secret | None, _secret(strength.client_secret, required=False), _HIDDEN, _TEXT]
-OwnKeys = Annotated[SecretKeys, BeforeValidator(_keys), _HIDDEN, _LINES]
+SharedSecret = Annotated[Secret, secret_text(strength.shared_secret, required=True), HIDDEN, TEXT]
+OwnKeys = Annotated[SecretKeys, BeforeValidator(_keys), HIDDEN, _LINES]
 
 
 def _printable(text: str) -> str:

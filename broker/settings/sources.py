@@ -23,7 +23,7 @@ PREFIX = "BROKER_"
 NO_SETTING = frozenset({"BROKER_CONFIG"})
 _LARGEST_FILE = 256 * 1024  # bytes
 _MOST_VALUES = 20_000  # a tree of aliases stands for more values than the file has bytes
-_SECRETS = frozenset({"secret_keys", "shared_secret", "client_secret"})
+_SECRETS = frozenset({"secret_keys", "shared_secret", "client_secret", "private_key", "federated_token"})
 _VARIABLE = re.compile(r"[A-Z0-9]+(_[A-Z0-9]+)*(__[A-Z0-9]+(_[A-Z0-9]+)*)*")
 # Kubernetes puts these into every container beside a Service whose name begins with `broker`.
 _SERVICE_LINK = re.compile(

@@ -1,4 +1,4 @@
-"""The transaction cookies on the wire: a strict reader of what browsers send, and exact writers.
+"""Our cookies on the wire: a strict reader of what browsers send, and exact writers.
 
 A name with white space before it, or one that comes twice, is not accepted: some browsers and most frameworks would
 take it for a `__Host-` cookie that it is not.
@@ -7,7 +7,7 @@ take it for a `__Host-` cookie that it is not.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from broker.transaction import LIFETIME, BrowserCookie, is_cookie_name
 
@@ -30,29 +30,53 @@ def read_cookies(headers: Iterable[tuple[bytes, bytes]], *, https: bool) -> dict
         headers: of the request, as they came.
         https: whether the prefix is demanded.
     """
+    return _read(headers, is_cookie_name, https=https)
+
+
+def read_cookie(headers: Iterable[tuple[bytes, bytes]], name: str, *, https: bool) -> str | None:
+    """Return the value of one cookie of ours, if the browser has it, once.
+
+    Args:
+        headers: of the request, as they came.
+        name: without the prefix.
+        https: whether the prefix is demanded.
+    """
+    cookie = _read(headers, name.__eq__, https=https).get(name)
+    return cookie.value if cookie else None
+
+
+def set_cookie(cookie: BrowserCookie, *, https: bool, max_age: int = LIFETIME) -> str:
+    """Return the Set-Cookie value that leaves a cookie with the browser.
+
+    Args:
+        cookie: its name without the prefix.
+        https: whether browsers reach us by https.
+        max_age: seconds; the length of a sign-in by default.
+    """
+    return f"{prefix(https=https)}{cookie.name}={cookie.value}; Max-Age={max_age}; {_attributes(https=https)}"
+
+
+def delete_cookie(name: str, *, https: bool) -> str:
+    """Return the Set-Cookie value that takes a cookie away: the same attributes, no value, no age."""
+    return f"{prefix(https=https)}{name}=; Max-Age=0; {_attributes(https=https)}"
+
+
+def _read(
+    headers: Iterable[tuple[bytes, bytes]], is_wanted: Callable[[str], bool], *, https: bool
+) -> dict[str, BrowserCookie]:
     found: dict[str, BrowserCookie] = {}
     seen: set[str] = set()
     repeated: set[str] = set()
     start = prefix(https=https)
     for pair in _pairs(headers):
         name, equals, value = pair.partition("=")
-        if not equals or not name.startswith(start) or not is_cookie_name(name.removeprefix(start)):
+        if not equals or not name.startswith(start) or not is_wanted(name.removeprefix(start)):
             continue
         name = name.removeprefix(start)
         (repeated if name in seen else seen).add(name)
         if _VALUE.fullmatch(value):
             found[name] = BrowserCookie(name, value)
     return {name: cookie for name, cookie in found.items() if name not in repeated}
-
-
-def set_cookie(cookie: BrowserCookie, *, https: bool) -> str:
-    """Return the Set-Cookie value that leaves a cookie with the browser for the length of a sign-in."""
-    return f"{prefix(https=https)}{cookie.name}={cookie.value}; Max-Age={LIFETIME}; {_attributes(https=https)}"
-
-
-def delete_cookie(name: str, *, https: bool) -> str:
-    """Return the Set-Cookie value that takes a cookie away: the same attributes, no value, no age."""
-    return f"{prefix(https=https)}{name}=; Max-Age=0; {_attributes(https=https)}"
 
 
 def _pairs(headers: Iterable[tuple[bytes, bytes]]) -> Iterable[str]:

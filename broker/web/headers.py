@@ -52,6 +52,10 @@ def build_security_headers(*, style_sha256: str, https: bool) -> tuple[tuple[byt
     return tuple((name.encode(), value.encode()) for name, value in headers.items())
 
 
+MAY_BE_FRAMED = "broker.may_be_framed"
+"""In a request's scope: this one answer is made for a frame. It holds one link, which opens a new tab."""
+
+
 class SecurityHeaders:
     """Puts the security headers on every answer, once each, and takes Server and CORS headers off.
 
@@ -64,6 +68,13 @@ class SecurityHeaders:
     def __init__(self, app: ASGIApp, *, style_sha256: str, https: bool) -> None:
         self._app = app
         self._headers = build_security_headers(style_sha256=style_sha256, https=https)
+        framed = dict(self._headers)
+        # Whoever embeds Comm100's pages embeds this one: every site of the chain has to be allowed.
+        framed[b"content-security-policy"] = framed[b"content-security-policy"].replace(
+            b"frame-ancestors 'none'", b"frame-ancestors https:"
+        )
+        del framed[b"x-frame-options"]
+        self._framed = tuple(framed.items())
         self._replaced = frozenset(name for name, _ in self._headers) | {b"server"}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -71,14 +82,14 @@ class SecurityHeaders:
 
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
-                message = {**message, "headers": self._completed(message.get("headers", ()))}
+                message = {**message, "headers": self._completed(message.get("headers", ()), scope)}
             await send(message)
 
         await self._app(scope, receive, send_with_headers)
 
-    def _completed(self, headers: Headers) -> list[tuple[bytes, bytes]]:
+    def _completed(self, headers: Headers, scope: Scope) -> list[tuple[bytes, bytes]]:
         kept = [(name, value) for name, value in headers if not self._is_replaced(name.lower())]
-        return [*kept, *self._headers]
+        return [*kept, *(self._framed if scope.get(MAY_BE_FRAMED) else self._headers)]
 
     def _is_replaced(self, name: bytes) -> bool:
         return name in self._replaced or name.startswith(b"access-control-")

@@ -149,6 +149,14 @@ class Pages:
         """
         return self._templates["signed_out.html"].render(start_url=start_url)
 
+    def new_tab(self, href: str) -> str:
+        """Return the page that, inside a frame, opens the sign-in in a tab of its own.
+
+        Args:
+            href: where the sign-in starts.
+        """
+        return self._templates["new_tab.html"].render(href=href)
+
     def choose(self, site_label: str, choices: Sequence[Choice]) -> str:
         """Return the page on which a person picks an identity provider.
 

@@ -28,6 +28,7 @@ class Attempt:
         site: id of the Comm100 site, once it is known to exist.
         provider: id of the identity provider, once it is known to exist.
         start_again: where a person can start again, once that is known.
+        use_another_account: where a person can choose another account, once that makes sense.
         restarts: start again without being asked.
         drop_cookies: names of cookies that have done their duty.
         started: of the request, by the machine's own clock.
@@ -38,6 +39,7 @@ class Attempt:
     site: str = ""
     provider: str = ""
     start_again: str | None = None
+    use_another_account: str | None = None
     restarts: bool = False
     drop_cookies: list[str] = field(default_factory=list)
     started: float = field(default_factory=time.perf_counter)
@@ -58,7 +60,11 @@ def render_problem(web: Web, error: BrokerError, attempt: Attempt, *, status: in
         status: where it differs from the error's own.
     """
     page = web.pages.problem(
-        error, trace_id=attempt.trace_id, start_again=attempt.start_again, refreshes=attempt.restarts
+        error,
+        trace_id=attempt.trace_id,
+        start_again=attempt.start_again,
+        use_another_account=attempt.use_another_account,
+        refreshes=attempt.restarts,
     )
     response = HTMLResponse(page, status or error.status)
     if attempt.restarts:

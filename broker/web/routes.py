@@ -14,7 +14,10 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from broker.errors import RequestTooLarge
 from broker.web import endpoints
+from broker.web.callback import callback
 from broker.web.headers import RequestBounds, SecurityHeaders
+from broker.web.login import initiate, login
+from broker.web.logout import logout
 from broker.web.problems import Attempt, render_problem
 from broker.web.site import Web
 
@@ -38,11 +41,12 @@ def public_site(web: Web) -> ASGIApp:
     application = Starlette(
         routes=[
             Route("/", page(endpoints.home)),
-            Route("/login", page(endpoints.login)),
-            Route("/login/{site}", page(endpoints.login)),
-            Route("/callback/{idp}", page(endpoints.callback)),
-            Route("/logout", page(endpoints.logout)),
-            Route("/logout/{site}", page(endpoints.logout)),
+            Route("/login", page(login)),
+            Route("/login/{site}", page(login)),
+            Route("/callback/{idp}", page(callback)),
+            Route("/initiate/{idp}", page(initiate)),
+            Route("/logout", page(logout)),
+            Route("/logout/{site}", page(logout)),
         ],
         exception_handlers={
             404: instead(endpoints.no_such_page),

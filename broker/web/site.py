@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network, ip_address
 from urllib.parse import urlencode
 
+from starlette.responses import Response
 from starlette.types import Scope
 
 from broker.signin import Broker, Outcome
@@ -48,6 +49,15 @@ class Web:
         """
         query = urlencode({name: value for name, value in parameters.items() if value is not None})
         return f"{self.public_url}/login{f'/{site}' if site else ''}{f'?{query}' if query else ''}"
+
+    @staticmethod
+    def see_other(location: str) -> Response:
+        """Return a 303, so that nothing is ever sent on; the address goes out byte for byte as it was built.
+
+        Args:
+            location: where the browser goes.
+        """
+        return Response(status_code=303, headers={"Location": location})
 
     def client_address(self, scope: Scope) -> str:
         """Return the browser's address for the log: the last one in X-Forwarded-For that no trusted proxy has.

@@ -1,40 +1,23 @@
 """The demo in a real browser: from the stand-in's sign-in page to "signed in" and to the refusal, desktop and phone."""
 
-import os
-import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Literal
 
 import pytest
-from playwright.sync_api import Browser, Page, Playwright, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
 
+from tests.browser.chromium import (
+    DESKTOP_LIGHT,
+    PHONE_DARK,
+    Screen,
+    Seen,
+    check_fit,
+    keep_screenshot,
+    opened_page,
+    running_chromium,
+)
 from tests.demo.running import Demo, running_demo
 
-SCREENSHOTS = Path(__file__).with_name("screenshots")
-
-
-@dataclass(frozen=True, slots=True)
-class Seen:
-    """What a page was seen doing: addresses it asked for, and errors in its console, refused policies among them."""
-
-    addresses: list[str] = field(default_factory=list)
-    errors: list[str] = field(default_factory=list)
-
-
-@dataclass(frozen=True, slots=True)
-class Screen:
-    name: str
-    width: int
-    height: int
-    scheme: Literal["light", "dark"]
-
-
-SCREENS = [
-    pytest.param(Screen("desktop_light", 1200, 800, "light"), id="desktop_light"),
-    pytest.param(Screen("phone_dark", 360, 740, "dark"), id="phone_dark"),
-]
+SCREENS = [pytest.param(DESKTOP_LIGHT, id="desktop_light"), pytest.param(PHONE_DARK, id="phone_dark")]
 
 
 @pytest.fixture(scope="module")
@@ -45,32 +28,8 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
 
 @pytest.fixture(scope="module")
 def chromium() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=find_chromium(playwright),
-            chromium_sandbox=os.geteuid() != 0,
-            args=[
-                "--disable-gpu",
-                "--disable-quic",
-                "--no-first-run",
-                "--disable-background-networking",
-                "--disable-component-update",
-                "--disable-sync",
-                "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
-            ],
-        )
+    with running_chromium() as browser:
         yield browser
-        browser.close()
-
-
-def find_chromium(playwright: Playwright) -> str:
-    installed = [shutil.which(name) for name in ("chromium", "chromium-browser", "google-chrome")]
-    for candidate in (*installed, playwright.chromium.executable_path):
-        if candidate and Path(candidate).exists():
-            return candidate
-    pytest.fail(
-        "No Chromium was found. Install one (Debian: apt-get install chromium) or run: playwright install chromium"
-    )
 
 
 @pytest.fixture
@@ -80,15 +39,8 @@ def seen() -> Seen:
 
 @pytest.fixture
 def page(chromium: Browser, screen: Screen, seen: Seen) -> Iterator[Page]:
-    context = chromium.new_context(
-        viewport={"width": screen.width, "height": screen.height}, color_scheme=screen.scheme
-    )
-    opened = context.new_page()
-    opened.on("request", lambda request: seen.addresses.append(request.url))
-    opened.on("console", lambda message: seen.errors.append(message.text) if message.type == "error" else None)
-    opened.on("pageerror", lambda error: seen.errors.append(str(error)))
-    yield opened
-    context.close()
+    with opened_page(chromium, screen, seen) as opened:
+        yield opened
 
 
 def choose(page: Page, demo: Demo, person: str) -> None:
@@ -100,18 +52,6 @@ def choose(page: Page, demo: Demo, person: str) -> None:
     page.get_by_role("button", name=person).click()
 
 
-def check_fit(page: Page) -> None:
-    assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
-
-
-def keep_screenshot(page: Page, name: str) -> None:
-    page.screenshot(path=SCREENSHOTS / f"{name}.png", full_page=True)
-
-
-def hosts(addresses: list[str]) -> set[str]:
-    return {address.split("/")[2].split(":")[0] for address in addresses}
-
-
 @pytest.mark.parametrize("screen", SCREENS)
 def test_an_agent_signs_in_from_the_sign_in_page(page: Page, demo: Demo, seen: Seen, screen: Screen) -> None:
     choose(page, demo, "Ada Lovelace")
@@ -121,7 +61,7 @@ def test_an_agent_signs_in_from_the_sign_in_page(page: Page, demo: Demo, seen: S
     check_fit(page)
     assert page.url.endswith("/dashboard")
     assert seen.errors == []
-    assert hosts(seen.addresses) == {"127.0.0.1"}
+    assert seen.hosts() == {"127.0.0.1"}
 
 
 @pytest.mark.parametrize("screen", SCREENS)
@@ -134,7 +74,7 @@ def test_a_person_of_another_domain_sees_why_not(page: Page, demo: Demo, seen: S
     assert page.url.startswith(f"{demo.named('Broker')}/callback/demo")
     # Chromium calls a page that answers 403 an error of its console; nothing else may be one.
     assert seen.errors == ["Failed to load resource: the server responded with a status of 403 (Forbidden)"]
-    assert hosts(seen.addresses) == {"127.0.0.1"}
+    assert seen.hosts() == {"127.0.0.1"}
 
 
 @pytest.mark.parametrize("screen", SCREENS[:1])

@@ -110,7 +110,7 @@ class FakeProvider:
 
     async def handle(self, request: httpx.Request) -> httpx.Response:
         """Answer a request, of the broker or of the browser."""
-        path = request.url.path
+        path = request.url.path.removeprefix(urlsplit(self.issuer).path)
         self.requests.append(path)
         if self.is_down is not None:
             return self.is_down(request)

@@ -22,7 +22,7 @@ from broker.oidc.registration import SIGNATURE_ALGORITHMS, Registration
 from broker.oidc.tokens import TokenResponse, build_token_request, check_token_response
 from broker.oidc.userinfo import build_userinfo_request, check_userinfo
 from broker.policy import Policy, admit
-from broker.providers import PRESETS, ClaimRules, Vouched
+from broker.providers import PRESETS, ClaimRules, Vouched, decide_identity
 from tests.fakes.clock import START
 from tests.fuzz.id_token import CLIENT_ID, ISSUER, encode
 from tests.fuzz.person import judge_email, judge_name
@@ -32,8 +32,10 @@ SUBJECT = "00u-ada"
 DOMAIN = "acme.example"
 REGISTRATION = Registration(
     issuer=ISSUER,
+    metadata_issuer=ISSUER,
     client_id=CLIENT_ID,
     client_secret=lambda: "s3cret",
+    client_assertion=None,
     client_authentication="client_secret_basic",
     redirect_uri="https://sso.acme.example/callback/idp",
     scopes=("openid",),
@@ -121,7 +123,7 @@ def judge_userinfo(answer: Answer) -> Identity | None:
         claims = check_userinfo(answer, expected_subject=SUBJECT)
         assert claims["sub"] == SUBJECT
         vouched = Vouched(VerifiedIdToken(ISSUER, SUBJECT, {"sub": SUBJECT}), claims)
-        identity = PRESETS["oidc"](vouched, ClaimRules())
+        identity = decide_identity(PRESETS["oidc"], vouched, ClaimRules())
         admit(identity, Policy(frozenset({DOMAIN})), groups=None)
     except BrokerError as error:
         _known(error)

@@ -17,6 +17,7 @@ from broker.errors import (
     EmailDomainNotAllowed,
     NoSuchPage,
     RedirectUrlRefused,
+    SiteNotOffered,
     StateOfAnotherProvider,
 )
 from tests.fakes.provider import Person
@@ -111,10 +112,10 @@ async def test_a_disabled_provider_is_not_offered_and_its_callback_is_not_there(
         assert str((await browser.sign_in(redirect_url=PAGE)).url) == PAGE
 
 
-async def test_with_every_provider_disabled_login_is_not_there_either(world: World) -> None:
+async def test_with_every_provider_disabled_login_says_that_it_is_not_switched_on(world: World) -> None:
     world.settings["identity_providers"]["idp"]["enabled"] = False
     async with world.broker() as service:
-        assert_refused(await world.browser(service).open(f"{BROKER}/login"), NoSuchPage)
+        assert_refused(await world.browser(service).open(f"{BROKER}/login"), SiteNotOffered)
 
 
 @pytest.mark.requirement("S-06")
@@ -127,7 +128,7 @@ async def test_one_providers_state_at_anothers_callback_reaches_neither(world: W
         world.provider.requests.clear()
         mixed = await browser.open(callback.replace("/callback/eu?", "/callback/idp?"))
         assert_refused(mixed, StateOfAnotherProvider)
-        assert browser.broker_cookies() == []
+        assert browser.broker_cookies() == ["__Host-last_provider"]
     assert "refresh" not in mixed.headers
     assert "/token" not in eu.requests + world.provider.requests
 

@@ -41,8 +41,10 @@ METADATA = ProviderMetadata(
 
 _REGISTRATION = Registration(
     issuer=ISSUER,
+    metadata_issuer=ISSUER,
     client_id=CLIENT_ID,
     client_secret=lambda: SECRET,
+    client_assertion=None,
     client_authentication="client_secret_basic",
     redirect_uri="https://sso.acme.example/callback/idp",
     scopes=("openid", "email", "profile"),
@@ -99,7 +101,7 @@ def claims(**changes: object) -> dict[str, object]:
 def check(*, algorithm: str = "RS256", max_age: int | None = None, **changes: object) -> VerifiedIdToken:
     """Have honest claims with these changes checked, as if their signature were verified."""
     return check_claims(
-        SignedClaims(algorithm, claims(**changes)),
+        SignedClaims(algorithm, None, claims(**changes)),
         expected_issuer=ISSUER,
         expected_audience=CLIENT_ID,
         expected_nonce=NONCE,

@@ -130,6 +130,14 @@ def test_the_shape_of_a_value_does_not_tell_the_value() -> None:
         pytest.param({"a": 1}, ["b"], "", id="neither is text"),
         pytest.param("x", "code AbCdEfGhIjKlMnOpQrStUvWx unknown", "x: code [left out] unknown", id="a code echoed"),
         pytest.param(
+            "admin_policy_enforced",
+            "secret_of_plain_words",
+            "admin_policy_enforced: [left out]",
+            id="a long error code",
+        ),
+        pytest.param("AbCdEfGhIjKlMnOpQrStUvWx", None, "[left out]", id="a code echoed as an error"),
+        pytest.param("a" * 40, None, "[left out]", id="a long word that is no error code"),
+        pytest.param(
             "invalid_client",
             "Trace ID: 3f2504e0-4f89-11d3-9a0c-0305e82c3301",
             "invalid_client: Trace ID: 3f2504e0-4f89-11d3-9a0c-0305e82c3301",

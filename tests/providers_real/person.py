@@ -3,6 +3,7 @@
 Refuses to know what the broker ought to answer: it hands every answer back to the test.
 """
 
+import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
 from html.parser import HTMLParser
@@ -31,11 +32,15 @@ class _FirstForm(HTMLParser):
 
 
 @contextmanager
-def browser() -> Iterator[httpx.Client]:
-    """A browser with an empty cookie jar; as in real ones, loopback is as good as https for Secure cookies."""
+def browser(trust: ssl.SSLContext | None = None) -> Iterator[httpx.Client]:
+    """A browser with an empty cookie jar; as in real ones, loopback is as good as https for Secure cookies.
+
+    `trust` knows the certificates of providers that are reached by https.
+    """
     jar = CookieJar(DefaultCookiePolicy(secure_protocols=("https", "http")))
     headers = {"Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "document", "Accept": "text/html"}
-    with httpx.Client(cookies=jar, headers=headers, follow_redirects=False, trust_env=False) as client:
+    verify = True if trust is None else trust
+    with httpx.Client(cookies=jar, headers=headers, follow_redirects=False, trust_env=False, verify=verify) as client:
         yield client
 
 
@@ -56,6 +61,16 @@ def sign_in_at_the_provider(browser: httpx.Client, location: str, *, login: str)
         if httpx.URL(location).netloc != provider:
             return location
     raise AssertionError(f"the provider still asks after {MOST_HOPS} hops, at {location}")
+
+
+def confirm_at_the_provider(browser: httpx.Client, location: str) -> str:
+    """Go where the broker sent us to sign out, say yes, and say where the provider sends us."""
+    page = browser.get(location)
+    assert page.is_success, f"{page.status_code} at {location}:\n{page.text}"
+    form = _FirstForm()
+    form.feed(page.text)
+    assert form.action, f"no form to confirm at {page.url}:\n{page.text}"
+    return redirected_to(browser.post(page.url.join(form.action), data={**form.fields, "logout": "yes"}))
 
 
 def _send_form(browser: httpx.Client, page: httpx.Response, login: str) -> httpx.Response:

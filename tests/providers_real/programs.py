@@ -31,6 +31,13 @@ def free_port() -> int:
         return port
 
 
+def secret_file(path: Path, secret: str) -> str:
+    """Write a secret for its owner alone, and say where it is."""
+    path.touch(mode=0o600)
+    path.write_text(secret + "\n")
+    return str(path)
+
+
 @contextmanager
 def oidc_provider(log: Path, configuration: Mapping[str, object]) -> Iterator[str]:
     """Run npm's oidc-provider and give its issuer; `configuration` is described in `oidc_provider.mjs`."""

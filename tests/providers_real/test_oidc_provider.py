@@ -92,24 +92,22 @@ def settings_for(world: World, row: Row, directory: Path) -> dict[str, object]:
         "email_domains": ["acme.example"],
     }
     if row.authentication != "none":
-        provider["client_secret_file"] = secret_file(directory / "client-secret", row.broker_secret)
+        provider["client_secret_file"] = programs.secret_file(directory / "client-secret", row.broker_secret)
     return {
         "public_url": world.public_url,
-        "secret_keys_file": secret_file(directory / "secret-keys", "k" * 20 + "0123456789abcdef0123456789abcdef"),
+        "secret_keys_file": programs.secret_file(
+            directory / "secret-keys", "k" * 20 + "0123456789abcdef0123456789abcdef"
+        ),
         "listen": urlsplit(world.public_url).netloc,
         "operations_listen": urlsplit(world.operations_url).netloc,
         "sites": {
-            "main": {"endpoint": world.endpoint, "shared_secret_file": secret_file(directory / "s", SHARED_SECRET)}
+            "main": {
+                "endpoint": world.endpoint,
+                "shared_secret_file": programs.secret_file(directory / "s", SHARED_SECRET),
+            }
         },
         "identity_providers": {"certified": provider},
     }
-
-
-def secret_file(path: Path, secret: str) -> str:
-    """Write a secret for its owner alone, and say where it is."""
-    path.touch(mode=0o600)
-    path.write_text(secret + "\n")
-    return str(path)
 
 
 def begun(browser: httpx.Client, world: World) -> str:

@@ -25,6 +25,9 @@ PATHS = [
     "identity_providers.okta.client_secret_expires", "identity_providers.okta.email_domains",
     "identity_providers.okta.scopes", "identity_providers.okta.signing_algorithms", "identity_providers.okta.userinfo",
     "identity_providers.okta.authorization_parameters", "identity_providers.okta.max_age", "unknown.key",
+    "identity_providers.okta.tenant", "identity_providers.okta.tenants", "identity_providers.okta.private_key",
+    "identity_providers.okta.private_key_file", "identity_providers.okta.private_key_id",
+    "identity_providers.okta.private_key_algorithm", "identity_providers.okta.federated_token",
 ]  # fmt: skip
 LINES = ["shared_secret: {}", "shared_secret:{}", "{}", "- {}", "a: &{} b", "a: !{} b"]
 SHAPES = [

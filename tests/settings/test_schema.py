@@ -12,45 +12,10 @@ from broker.settings import ProviderSettings, Settings, SiteSettings, settings_s
 from broker.settings.findings import known_keys
 from broker.settings.section import Section
 from tests.settings.admin import RIGHT, Admin
+from tests.settings.pem import certificate_of, pem_of, platform_token, rsa_key
+from tests.settings.test_presets import TENANT, WHOLE
 
 DOCUMENT = (Path(__file__).parents[2] / "docs" / "settings.md").read_text(encoding="utf-8")
-# Two providers, and every key an admin is likely to set.
-WHOLE = """
-public_url: https://sso.acme.example
-secret_keys_file: keys
-listen: 0.0.0.0:8000
-operations_listen: 127.0.0.1:9000
-trusted_proxies: []
-trusted_ca_file: null
-outbound_proxy: null
-shared_email_domains: false
-log_email: hashed
-support_email: null
-sites:
-  main:
-    endpoint: https://acme.comm100.com/AdminWebService/SSO/SSOJWTConsumer.aspx
-    shared_secret_file: shared-secret
-    delivery: endpoint
-    redirect_hosts: [dash11.comm100.io]
-    token_lifetime: 60
-    claims: {iss: jwt server, aud: Comm100, sub: comm100}
-    identity_providers: [okta, entra]
-    start_url: https://secure.comm100.io/signin
-identity_providers:
-  okta:
-    preset: oidc
-    issuer: https://acme.okta.com
-    client_id: 0oa1b2c3
-    client_secret_file: client-secret
-    email_domains: [acme.example]
-    label: Acme Okta
-  entra:
-    preset: oidc
-    issuer: https://login.microsoftonline.com/7a0c/v2.0
-    client_id: abc
-    client_authentication: none
-    email_domains: [acme-eu.example]
-"""
 
 
 def _findings(tree: Any) -> list[str]:
@@ -64,7 +29,7 @@ def test_the_schema_is_one() -> None:
 
 def test_schema_and_broker_take_a_whole_file(admin: Admin) -> None:
     assert _findings(yaml.safe_load(WHOLE)) == []
-    assert list(admin.load(WHOLE).identity_providers) == ["okta", "entra"]
+    assert list(admin.load(WHOLE).identity_providers) == ["okta", "entra", "google"]
 
 
 def test_schema_and_broker_take_the_documents_smallest_file(admin: Admin) -> None:
@@ -86,7 +51,31 @@ def test_schema_and_broker_take_the_documents_smallest_file(admin: Admin) -> Non
         pytest.param({"sites__main__shared_secret_file": None}, "$.sites.main.shared_secret_file", id="no secret"),
         pytest.param({"sites__Main": {}}, "$.sites", id="id in upper case"),
         pytest.param({"sites": {}}, "$.sites", id="no site"),
-        pytest.param({"identity_providers__okta__preset": "okta"}, "$.identity_providers.okta.preset", id="preset"),
+        pytest.param({"identity_providers__okta__preset": "saml"}, "$.identity_providers.okta.preset", id="preset"),
+        pytest.param({"identity_providers__okta__preset": "entra"}, "$.identity_providers.okta", id="no tenant"),
+        pytest.param({"identity_providers__okta__tenant": TENANT}, "$.identity_providers.okta", id="tenant of another"),
+        pytest.param(
+            {
+                "identity_providers__okta__preset": "entra",
+                "identity_providers__okta__tenant": TENANT,
+                "identity_providers__okta__tenants": [TENANT],
+            },
+            "$.identity_providers.okta",
+            id="tenant given both ways",
+        ),
+        pytest.param(
+            {"identity_providers__okta__private_key_file": "key.pem"},
+            "$.identity_providers.okta",
+            id="two credentials",
+        ),
+        pytest.param(
+            {"identity_providers__okta__private_key_id": "a"}, "$.identity_providers.okta", id="id of no private key"
+        ),
+        pytest.param(
+            {"identity_providers__okta__client_authentication": "private_key_jwt"},
+            "$.identity_providers.okta",
+            id="credential of another method",
+        ),
         pytest.param(
             {"identity_providers__okta__client_authentication": "none"},
             "$.identity_providers.okta",
@@ -100,6 +89,45 @@ def test_the_schema_refuses_what_the_broker_refuses(admin: Admin, changes: dict[
 
     assert where in _findings(tree)
     assert admin.refused(tree)
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [
+        pytest.param({"preset": "okta", "issuer": "https://acme.okta.com", "client_secret_file": "keys"}, id="okta"),
+        pytest.param({"preset": "entra", "tenant": TENANT, "client_secret_file": "keys"}, id="entra"),
+        pytest.param({"preset": "entra", "tenants": [TENANT], "client_secret": "abc"}, id="several tenants"),
+        pytest.param(
+            {
+                "preset": "entra",
+                "tenant": TENANT,
+                "client_authentication": "private_key_jwt",
+                "private_key_file": "key.pem",
+                "private_key_id": "a",
+                "private_key_algorithm": "RS256",
+            },
+            id="certificate",
+        ),
+        pytest.param(
+            {
+                "preset": "entra",
+                "tenant": TENANT,
+                "client_authentication": "federated_credential",
+                "federated_token_file": "token",
+            },
+            id="workload identity",
+        ),
+        pytest.param({"preset": "google", "client_secret_file": "keys"}, id="google"),
+        pytest.param({"issuer": "https://a.example", "client_authentication": "none"}, id="public client"),
+    ],
+)
+def test_the_schema_takes_what_the_broker_takes(admin: Admin, keys: dict[str, Any]) -> None:
+    admin.secret("key.pem", pem_of(rsa_key()) + certificate_of(rsa_key()))
+    admin.secret("token", platform_token())
+    tree = admin.settings(identity_providers={"idp": {"client_id": "abc", "email_domains": ["acme.example"]} | keys})
+
+    assert _findings(tree) == []
+    assert list(admin.load(tree).identity_providers) == ["idp"]
 
 
 def test_every_key_of_the_schema_is_described() -> None:

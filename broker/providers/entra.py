@@ -1,0 +1,222 @@
+"""Microsoft Entra ID: the Mail attribute is not proof, so the address is chosen in a fixed order.
+
+- `email` is mutable and unverified unless `xms_edov` says so; taking it at face value lets a tenant's admin take over
+  others (nOAuth): https://learn.microsoft.com/en-us/entra/identity-platform/migrate-off-email-claim-authorization
+- Optional claims: https://learn.microsoft.com/en-us/entra/identity-platform/optional-claims-reference
+- The ID token's claims: https://learn.microsoft.com/en-us/entra/identity-platform/id-token-claims-reference
+- The issuer of a multi-tenant application, and the keys' own issuer:
+  https://learn.microsoft.com/en-us/entra/identity-platform/access-tokens#validate-the-issuer
+- Refusals: https://learn.microsoft.com/en-us/entra/identity-platform/reference-error-codes
+"""
+
+from __future__ import annotations
+
+import re
+
+from broker.errors import (
+    BrokerError,
+    EmailMalformed,
+    EmailMissing,
+    EmailUnverified,
+    GuestNotAllowed,
+    IdTokenIssuer,
+    TenantNotAllowed,
+)
+from broker.identity import check_email
+from broker.oidc.id_token import SignedClaims
+from broker.oidc.registration import Registration
+from broker.providers.oidc import find_offers
+from broker.providers.record import ClaimRules, Claims, Considered, EmailDecision, Preset, Vouched
+
+PERSONAL_ACCOUNTS_TENANT = "9188040d-6c67-4c5b-b112-36a304b66dad"
+TENANT_TEMPLATE = "{tenantid}"
+
+_GUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_AADSTS = re.compile(r"AADSTS(\d{4,7})")
+_CERTIFICATES = "App registrations > the application > Certificates & secrets"
+_PERMISSIONS = "In Entra: Enterprise applications > the application > Permissions"
+_OTHER_TENANT = "The account is of another tenant. Invite it as a guest, or add its tenant to tenants."
+_NO_ADDRESS = (
+    "In Entra: App registrations > the application > Token configuration: add the optional claims email and xms_edov "
+    "to the ID token. With one tenant, a member's user principal name in email_domains will do."
+)
+_REMEDIES = {
+    "50105": "In Entra: Enterprise applications > the application > Users and groups: assign the person or a group.",
+    "65001": f"{_PERMISSIONS}: grant admin consent.",
+    "65004": f"The person declined consent. {_PERMISSIONS}: grant admin consent for everybody.",
+    "90094": f"{_PERMISSIONS}: an administrator has to grant consent.",
+    "50020": _OTHER_TENANT,
+    "90072": _OTHER_TENANT,
+    "700016": "client_id is no application of this tenant: compare both ids on the application's Overview.",
+    "50194": "The application is single-tenant: set tenant, or change Supported account types.",
+    "50011": "In Entra: App registrations > the application > Authentication: add the broker's redirect URI, as Web.",
+    "7000215": f"The client secret is wrong. In Entra: {_CERTIFICATES}: copy the Value, not the Secret ID.",
+    "7000222": f"The client secret expired. In Entra: {_CERTIFICATES}: make a new one and put it into the secret file.",
+    "501481": "The PKCE verifier does not fit: two sign-ins got mixed, or a proxy altered the request.",
+    "700005": "The code is of another tenant: compare tenant with the one the person signed in to.",
+    "54005": "The code was used twice: a reload, or a scanner that opens links.",
+    "70008": "The code expired: the way from Entra to the broker took too long.",
+}
+
+
+def decide_email(vouched: Vouched, rules: ClaimRules) -> EmailDecision:
+    """Choose the address in the fixed order, and say what was looked at.
+
+    1. `email`, where `xms_edov` says that the domain's owner is this tenant, or the admin trusts it loudly;
+    2. `verified_primary_email`, the one in `email_domains`;
+    3. the user principal name of a member, in `email_domains`, of a single-tenant application.
+
+    Args:
+        vouched: what Entra vouches for.
+        rules: what the admin set about its claims.
+    """
+    claims = vouched.id_token.claims
+    considered: list[Considered] = []
+    for choose in (_by_email, _by_verified_primary_email, _by_user_principal_name):
+        try:
+            found = choose(vouched, rules, considered)
+        except BrokerError as refusal:
+            return EmailDecision(None, "", refusal, tuple(considered))
+        if found is not None:
+            return EmailDecision(*found, None, tuple(considered))
+    return EmailDecision(None, "", _why_none(claims, rules), tuple(considered))
+
+
+def expect_tenant_issuer(registration: Registration, signed: SignedClaims, rules: ClaimRules) -> str:
+    """Return the issuer this token must have: the configured one, or the template filled with an admitted tenant.
+
+    Args:
+        registration: with the issuer, or the template of several tenants.
+        signed: the token's claims, and the issuer its key is bound to.
+        rules: with the tenants admitted.
+
+    Raises:
+        TenantNotAllowed: another tenant, or the one of personal accounts.
+        IdTokenIssuer: no tenant, or a key that is bound to another issuer.
+    """
+    tenant = signed.claims.get("tid")
+    issuer = registration.metadata_issuer
+    if TENANT_TEMPLATE in issuer:
+        if not isinstance(tenant, str) or not _GUID.fullmatch(tenant):
+            raise IdTokenIssuer(expected="tid: a tenant id", got="none")
+        if tenant not in rules.tenants or tenant == PERSONAL_ACCOUNTS_TENANT:
+            raise TenantNotAllowed(expected=sorted(rules.tenants), got=tenant)
+        issuer = issuer.replace(TENANT_TEMPLATE, tenant)
+    if signed.key_issuer is not None and signed.key_issuer.replace(TENANT_TEMPLATE, str(tenant)) != issuer:
+        raise IdTokenIssuer(expected=f"a key of {issuer}", got=f"a key of {signed.key_issuer}")
+    return issuer
+
+
+def remedy(said: str) -> str | None:
+    """Return what to do about an AADSTS code; the text around it is not looked at.
+
+    Args:
+        said: `error` and `error_description`.
+    """
+    code = _AADSTS.search(said)
+    return _REMEDIES.get(code[1]) if code else None
+
+
+_Found = tuple[str, str]
+
+
+def _by_email(vouched: Vouched, rules: ClaimRules, considered: list[Considered]) -> _Found | None:
+    claim = rules.email_claim or "email"
+    offers, looked_at = find_offers(vouched, claim)
+    considered += looked_at
+    if isinstance(offers, EmailMissing):
+        return None
+    if isinstance(offers, BrokerError):
+        raise offers
+    offer = offers[0]
+    if rules.trust_unverified_email:
+        considered.append(Considered(offer.source, "taken: trust_unverified_email is on"))
+        return offer.email, offer.source
+    if claim == "email" and says_domain_owner_verified(offer.claims):
+        considered.append(Considered(offer.source, "taken: xms_edov is true"))
+        return offer.email, offer.source
+    considered.append(Considered(offer.source, "not taken: xms_edov is not true, so the address is not verified"))
+    return None
+
+
+def _by_verified_primary_email(vouched: Vouched, rules: ClaimRules, considered: list[Considered]) -> _Found | None:
+    source = "verified_primary_email (ID token)"
+    value = vouched.id_token.claims.get("verified_primary_email")
+    listed = [value] if isinstance(value, str) else value if isinstance(value, list) else []
+    for one in listed:
+        if (email := _address_in(one, rules)) is not None:
+            considered.append(Considered(source, "taken"))
+            return email, source
+    considered.append(Considered(source, "not taken: no address in email_domains" if listed else "absent"))
+    return None
+
+
+def _by_user_principal_name(vouched: Vouched, rules: ClaimRules, considered: list[Considered]) -> _Found | None:
+    claims = vouched.id_token.claims
+    for claim in ("preferred_username", "upn"):
+        source = f"{claim} (ID token)"
+        if claims.get(claim) in (None, ""):
+            verdict = "absent"
+        elif rules.tenants:
+            verdict = "not taken: with several tenants only verified addresses count"
+        elif is_guest(claims):
+            verdict = "not taken: the account is a guest"
+        elif (email := _address_in(claims[claim], rules)) is None:
+            verdict = "not taken: no e-mail address in email_domains"
+        else:
+            considered.append(Considered(source, "taken: the user principal name of a member"))
+            return email, source
+        considered.append(Considered(source, verdict))
+    return None
+
+
+def _why_none(claims: Claims, rules: ClaimRules) -> BrokerError:
+    if is_guest(claims):
+        return GuestNotAllowed(expected="a member of the tenant, or a verified address", got="a guest")
+    refusal: BrokerError
+    if claims.get(rules.email_claim or "email"):
+        refusal = EmailUnverified(expected="xms_edov: true", got="xms_edov absent or not true")
+    else:
+        refusal = EmailMissing(
+            expected="email, verified_primary_email or a user principal name", got="none that counts"
+        )
+    refusal.remedy = _NO_ADDRESS  # Entra knows no email_verified, of which the general remedy speaks
+    return refusal
+
+
+def says_domain_owner_verified(claims: Claims) -> bool:
+    """Whether `xms_edov` is true, in one of the spellings Entra sends.
+
+    Args:
+        claims: of the document with the address: it speaks of no other.
+    """
+    value = claims.get("xms_edov")
+    return value is True or (not isinstance(value, bool) and value in (1, "1", "true"))
+
+
+def is_guest(claims: Claims) -> bool:
+    """Whether the account is a guest of the tenant: by `acct`, or by the mark in its user principal name.
+
+    Args:
+        claims: of the ID token.
+    """
+    names = (claims.get("preferred_username"), claims.get("upn"))
+    marked = any(isinstance(name, str) and "#ext#" in name.lower() for name in names)
+    return marked or claims.get("acct") in (1, "1")
+
+
+def _address_in(value: object, rules: ClaimRules) -> str | None:
+    try:
+        email = check_email(value)
+    except EmailMalformed:
+        return None
+    return email if email.rpartition("@")[2] in rules.email_domains else None
+
+
+PRESET = Preset(
+    decide_email=decide_email,
+    expected_issuer=expect_tenant_issuer,
+    remedy=remedy,
+    prompt_for_another_account="select_account",
+    name_falls_back_to_username=True,
+)

@@ -1,0 +1,97 @@
+"""Google Workspace: an account belongs to an organisation only if the signed `hd` claim says so.
+
+https://developers.google.com/identity/openid-connect/openid-connect
+https://developers.google.com/identity/gsi/web/guides/verify-google-id-token
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from broker.errors import HostedDomainNotAllowed
+from broker.oidc.id_token import SignedClaims
+from broker.oidc.registration import Registration
+from broker.providers.oidc import decide_by_email_verified
+from broker.providers.record import ClaimRules, Considered, EmailDecision, Preset, Vouched
+
+_REMEDIES = (
+    (
+        "org_internal",
+        (
+            "In the Google Cloud console: APIs & Services > OAuth consent screen: the application is internal, and the "
+            "person's account is of another organisation."
+        ),
+    ),
+    (
+        "admin_policy_enforced",
+        "In the Google Admin console: Security > Access and data control > API controls: allow the application.",
+    ),
+    (
+        "access_denied",
+        (
+            "The person cancelled, or is no test user of a consent screen in testing. In the Google Cloud console: "
+            "APIs & Services > OAuth consent screen."
+        ),
+    ),
+)
+
+
+def decide_email(vouched: Vouched, rules: ClaimRules) -> EmailDecision:
+    """Take a verified address of an account that one of the configured organisations manages.
+
+    `hd` counts in the ID token alone; the request parameter of that name is a hint, and the address's own domain says
+    nothing about who manages the account.
+
+    Args:
+        vouched: what Google vouches for.
+        rules: what the admin set about its claims.
+    """
+    hosted_domain = vouched.id_token.claims.get("hd")
+    if not isinstance(hosted_domain, str) or hosted_domain.lower() not in rules.email_domains:
+        got = hosted_domain if isinstance(hosted_domain, str) else "no hd"
+        refusal = HostedDomainNotAllowed(expected=sorted(rules.email_domains), got=got)
+        verdict = "not in email_domains" if isinstance(hosted_domain, str) else "absent: no Workspace account"
+        return EmailDecision(None, "", refusal, (Considered("hd (ID token)", verdict),))
+    decision = decide_by_email_verified(vouched, rules, silence_counts=False)
+    considered = (Considered("hd (ID token)", "in email_domains"), *decision.considered)
+    return EmailDecision(decision.email, decision.email_from, decision.refusal, considered)
+
+
+def expect_either_spelling(registration: Registration, signed: SignedClaims, _rules: ClaimRules) -> str:
+    """Return Google's issuer, without its scheme where the token spells it so.
+
+    Google documents both spellings, and no other.
+
+    Args:
+        registration: with the issuer configured.
+        signed: the token's claims.
+    """
+    bare = registration.issuer.removeprefix("https://")
+    return bare if signed.claims.get("iss") == bare else registration.issuer
+
+
+def suggest_hosted_domain(email_domains: frozenset[str]) -> Mapping[str, str]:
+    """Return the `hd` hint, so that the account chooser offers the right accounts first; it protects nothing.
+
+    Args:
+        email_domains: the organisation's domains.
+    """
+    return {"hd": next(iter(email_domains)) if len(email_domains) == 1 else "*"}
+
+
+def remedy(said: str) -> str | None:
+    """Return what to do about a refusal in Google's words.
+
+    Args:
+        said: `error` and `error_description`.
+    """
+    return next((advice for words, advice in _REMEDIES if words in said), None)
+
+
+PRESET = Preset(
+    decide_email=decide_email,
+    expected_issuer=expect_either_spelling,
+    remedy=remedy,
+    prompt_for_another_account="select_account",
+    parameters=suggest_hosted_domain,
+)

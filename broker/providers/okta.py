@@ -1,0 +1,64 @@
+"""Okta: the organisation's own directory, with thin ID tokens.
+
+- Org and custom authorization servers differ in the issuer alone, which is configuration:
+  https://developer.okta.com/docs/concepts/auth-servers/
+- The code flow's ID token has base claims only; e-mail and name are at the userinfo endpoint:
+  https://developer.okta.com/docs/concepts/api-access-management/
+- The access token of the org server is for Okta alone; we never look into it.
+"""
+
+from __future__ import annotations
+
+from broker.providers.oidc import decide_by_email_verified, expect_configured_issuer
+from broker.providers.record import ClaimRules, EmailDecision, Preset, Vouched
+
+# What Okta writes into error_description, and what an admin does about it. The text decides the remedy alone.
+_REMEDIES = (
+    ("not assigned", "In Okta: Applications > the application > Assignments: assign the person or a group of theirs."),
+    (
+        "policy evaluation failed",
+        (
+            "In Okta: Security > API > Authorization Servers > Access Policies: let a rule allow this client and the "
+            "authorization code grant."
+        ),
+    ),
+    (
+        "policy",
+        (
+            "In Okta: the application > Sign On > User authentication: the authentication policy denies this person, "
+            "device or network; Reports > System Log names the rule."
+        ),
+    ),
+)
+
+
+def decide_email(vouched: Vouched, rules: ClaimRules) -> EmailDecision:
+    """Take the address unless Okta calls it unverified; silence is accepted.
+
+    The directory is the organisation's own, and Okta says not to rely on `email_verified`
+    (https://developer.okta.com/docs/guides/submit-app-prereq/): what protects is `email_domains`, and that people
+    cannot edit their address.
+
+    Args:
+        vouched: what Okta vouches for.
+        rules: what the admin set about its claims.
+    """
+    return decide_by_email_verified(vouched, rules, silence_counts=True)
+
+
+def remedy(said: str) -> str | None:
+    """Return what to do about a refusal in Okta's words.
+
+    Args:
+        said: `error` and `error_description`.
+    """
+    lowered = said.lower()
+    return next((advice for words, advice in _REMEDIES if words in lowered), None)
+
+
+PRESET = Preset(
+    decide_email=decide_email,
+    expected_issuer=expect_configured_issuer,
+    remedy=remedy,
+    prompt_for_another_account="login",
+)

@@ -1,0 +1,76 @@
+"""Where the provider sends the browser back: the redirect URI."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from broker.errors import AccessDenied, CookieMissing, NotAdmitted, StateMissing, TransactionExpired, TransactionSpent
+from broker.remembrance import COOKIE_NAME, LIFETIME, seal_remembrance
+from broker.signin import Arrival, complete
+from broker.transaction import BrowserCookie, OpenedState, open_state, recover_redirect_url
+from broker.web.cookies import read_cookies, set_cookie
+from broker.web.problems import Attempt
+from broker.web.reading import check_navigation, once, provider_of
+from broker.web.site import Web
+
+# A sign-in that came back too late, twice or without its cookie can simply be started again.
+_RESTARTABLE = (TransactionExpired, TransactionSpent, CookieMissing)
+# The provider would let the same account in again at once: another one has to be asked for.
+_WRONG_ACCOUNT = (NotAdmitted, AccessDenied)
+
+
+async def callback(web: Web, request: Request, attempt: Attempt) -> Response:
+    """`GET /callback/{idp}`: the redirect URI; ends at Comm100."""
+    check_navigation(request)
+    provider = provider_of(web, request, attempt)
+    attempt.start_again = web.login_url()
+    states = request.query_params.getlist("state")
+    if not states:
+        raise StateMissing(expected="state", got="nothing")
+    opened = open_state(states[0], secret_keys=web.broker.secret_keys())
+    attempt.trace_id = opened.transaction.trace_id or attempt.trace_id
+    cookie = read_cookies(request.headers.raw, https=web.https).get(opened.cookie_name)
+    cookie_value = cookie.value if cookie else None
+    attempt.drop_cookies.append(opened.cookie_name)
+    again = _prepare_restart(web, attempt, opened, cookie_value)
+    try:
+        parameters = {name: once(request, name) or "" for name in request.query_params}
+        arrival = await complete(web.broker, provider, opened=opened, cookie_value=cookie_value, parameters=parameters)
+    except _RESTARTABLE:
+        attempt.restarts = not opened.transaction.restarted
+        raise
+    except _WRONG_ACCOUNT:
+        attempt.use_another_account = again("another_account")
+        raise
+    web.record(attempt.outcome(None, arrival.identity))
+    return _arrive(web, arrival)
+
+
+def _arrive(web: Web, arrival: Arrival) -> Response:
+    response = web.see_other(arrival.location)
+    if arrival.remembrance is None:
+        return response
+    value = seal_remembrance(arrival.remembrance, now=web.broker.clock(), secret_keys=web.broker.secret_keys())
+    cookie = BrowserCookie(COOKIE_NAME, value)
+    response.headers.append("Set-Cookie", set_cookie(cookie, https=web.https, max_age=LIFETIME))
+    return response
+
+
+def _prepare_restart(web: Web, attempt: Attempt, opened: OpenedState, cookie_value: str | None) -> Callable[..., str]:
+    """Return what names the address of the same sign-in anew; the flag `restarted` keeps it from looping."""
+    transaction = opened.transaction
+    site = web.broker.sites.get(transaction.site)
+    if site is None:
+        return lambda *_: web.login_url()
+    attempt.site = site.id
+    provider = transaction.provider if transaction.provider in site.provider_ids else None
+    redirect_url = recover_redirect_url(opened, cookie_value)
+
+    def again(*flags: str) -> str:
+        return web.login_url(site.id, idp=provider, redirect_url=redirect_url, **dict.fromkeys(flags, "1"))
+
+    attempt.start_again = again() if transaction.restarted else again("restarted")
+    return again

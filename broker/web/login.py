@@ -1,0 +1,167 @@
+"""Where sign-ins start: Comm100's Remote Login URL, and a provider's portal."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from urllib.parse import parse_qsl, urlsplit
+
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, Response
+
+from broker.comm100 import Site, check_redirect_url
+from broker.errors import EmailMalformed, InitiationRefused, NoSuchPage, SiteNotOffered
+from broker.identity import check_email
+from broker.providers import Provider
+from broker.signin import begin
+from broker.transaction import BrowserCookie, surplus
+from broker.web.cookies import read_cookie, read_cookies, set_cookie
+from broker.web.headers import MAY_BE_FRAMED
+from broker.web.pages import Choice
+from broker.web.problems import Attempt
+from broker.web.reading import check_navigation, is_framed, once, provider_of, site_of
+from broker.web.site import Web
+
+LAST_PROVIDER_COOKIE = "last_provider"
+LAST_PROVIDER_LIFETIME = 180 * 86400  # seconds
+
+_log = logging.getLogger("broker")
+
+
+async def login(web: Web, request: Request, attempt: Attempt) -> Response:
+    """`GET /login[/{site}]`: Comm100's Remote Login URL; ends at the identity provider."""
+    check_navigation(request)
+    site = site_of(web, request, attempt)
+    redirect_url = once(request, "redirect_url") or None  # an empty one counts as none
+    if redirect_url is not None:
+        check_redirect_url(redirect_url, site)
+    chosen = once(request, "idp") or None
+    offered = chosen if chosen in site.provider_ids else None
+    attempt.start_again = web.login_url(site.id, idp=offered, redirect_url=redirect_url)
+    if is_framed(request):
+        return _offer_new_tab(web, request, attempt.start_again)
+    provider = _provider_for(web, site, chosen, request.query_params.getlist("login_hint"))
+    if provider is None:
+        last = read_cookie(request.headers.raw, LAST_PROVIDER_COOKIE, https=web.https)
+        return HTMLResponse(web.pages.choose("Comm100", _choices(web, site, redirect_url, last)))
+    hints = {"prompt": provider.preset.prompt_for_another_account} if once(request, "another_account") else {}
+    response = await _depart(web, request, attempt, site, provider, redirect_url, hints)
+    if chosen is not None:
+        cookie = BrowserCookie(LAST_PROVIDER_COOKIE, provider.id)
+        response.headers.append("Set-Cookie", set_cookie(cookie, https=web.https, max_age=LAST_PROVIDER_LIFETIME))
+    return response
+
+
+async def initiate(web: Web, request: Request, attempt: Attempt) -> Response:
+    """`GET /initiate/{idp}`: a provider's portal starts the sign-in (OpenID Connect Core, section 4)."""
+    check_navigation(request)
+    provider = provider_of(web, request, attempt)
+    site = next((one for one in web.broker.sites.values() if provider.id in one.provider_ids), None)
+    if site is None:
+        raise NoSuchPage(expected="a site that offers this provider", got="none")
+    attempt.site = site.id
+    attempt.start_again = web.login_url(site.id, idp=provider.id)
+    if once(request, "iss") not in (provider.registration.issuer, provider.registration.metadata_issuer):
+        raise InitiationRefused(expected=provider.registration.issuer, got=once(request, "iss"))
+    redirect_url = once(request, "target_link_uri") or None
+    # Portals that have to name something name the address they call.
+    if redirect_url is not None and redirect_url.startswith(f"{web.public_url}/"):
+        redirect_url = None
+    if redirect_url is not None:
+        check_redirect_url(redirect_url, site)
+    if is_framed(request):
+        return _offer_new_tab(web, request, web.login_url(site.id, idp=provider.id, redirect_url=redirect_url))
+    hints = _bounded_hint(once(request, "login_hint"))
+    return await _depart(web, request, attempt, site, provider, redirect_url, hints)
+
+
+async def _depart(
+    web: Web,
+    request: Request,
+    attempt: Attempt,
+    site: Site,
+    provider: Provider,
+    redirect_url: str | None,
+    hints: Mapping[str, str],
+) -> Response:
+    attempt.provider = provider.id
+    departure = await begin(
+        web.broker,
+        site,
+        provider,
+        unverified_redirect_url=redirect_url,
+        restarted=once(request, "restarted") is not None,
+        trace_id=attempt.trace_id,
+        hints=hints,
+    )
+    _log.info("sign-in begins", extra={"facts": _what_came(attempt, request, redirect_url)})
+    under_way = read_cookies(request.headers.raw, https=web.https)
+    attempt.drop_cookies += [cookie.name for cookie in surplus(list(under_way.values()), departure.cookie)]
+    response = web.see_other(departure.location)
+    response.headers.append("Set-Cookie", set_cookie(departure.cookie, https=web.https))
+    return response
+
+
+def _offer_new_tab(web: Web, request: Request, href: str) -> Response:
+    """Providers refuse to be framed: offer the sign-in in a tab of its own instead of a blank box."""
+    request.scope[MAY_BE_FRAMED] = True
+    return HTMLResponse(web.pages.new_tab(href))
+
+
+def _provider_for(web: Web, site: Site, wanted: str | None, login_hints: list[str]) -> Provider | None:
+    """The provider asked for, else the only one, else the one of the hint's domain; None: the person chooses."""
+    if not site.provider_ids:
+        raise SiteNotOffered(expected="an enabled identity provider", got="none")
+    if wanted is None and len(site.provider_ids) == 1:
+        wanted = site.provider_ids[0]
+    if wanted is None:
+        return _provider_of_domain(web, site, login_hints)
+    if wanted not in site.provider_ids:
+        raise NoSuchPage(expected="an identity provider of this site", got="another")
+    return web.broker.providers[wanted]
+
+
+def _provider_of_domain(web: Web, site: Site, login_hints: list[str]) -> Provider | None:
+    """The one provider that may assert the hint's domain; a hint that is no address, or no single one, is none."""
+    try:
+        domain = check_email(login_hints[0] if len(login_hints) == 1 else None).rpartition("@")[2]
+    except EmailMalformed:
+        return None
+    providers = [web.broker.providers[id_] for id_ in site.provider_ids]
+    owners = [provider for provider in providers if domain in provider.policy.email_domains]
+    return owners[0] if len(owners) == 1 else None
+
+
+def _choices(web: Web, site: Site, redirect_url: str | None, last: str | None) -> list[Choice]:
+    """The providers, the one chosen last first."""
+    return [
+        Choice(web.broker.providers[id_].label, web.login_url(site.id, idp=id_, redirect_url=redirect_url))
+        for id_ in sorted(site.provider_ids, key=lambda id_: id_ != last)
+    ]
+
+
+def _bounded_hint(login_hint: str | None) -> dict[str, str]:
+    if login_hint is None or login_hint == "":
+        return {}
+    if len(login_hint) > 254 or not login_hint.isascii() or not login_hint.isprintable():
+        raise InitiationRefused(expected="login_hint: at most 254 printable ASCII characters", got="another text")
+    return {"login_hint": login_hint}
+
+
+def _what_came(attempt: Attempt, request: Request, redirect_url: str | None) -> dict[str, object]:
+    """Say what Comm100 sent, by which an admin can tell which delivery applies; never a value that names a person."""
+    wanted = urlsplit(redirect_url or "")
+    return {
+        "trace_id": attempt.trace_id,
+        "client": attempt.client,
+        "site": attempt.site,
+        "provider": attempt.provider,
+        "parameters": _names(request.scope["query_string"].decode("latin-1")),
+        "redirect_url_host": wanted.hostname,
+        "redirect_url_path": wanted.path,
+        "redirect_url_parameters": _names(wanted.query),
+    }
+
+
+def _names(query: str) -> list[str]:
+    return sorted({name[:40] for name, _ in parse_qsl(query, keep_blank_values=True)})[:20]

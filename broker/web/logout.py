@@ -1,0 +1,72 @@
+"""Comm100's Remote Logout URL: forget what the browser holds of us, and sign out at the provider where it can."""
+
+from __future__ import annotations
+
+import hashlib
+
+from itsdangerous import BadData, URLSafeSerializer
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, Response
+
+from broker.comm100 import Site
+from broker.errors import BrokerError
+from broker.oidc.logout import build_end_session_url
+from broker.remembrance import COOKIE_NAME, open_remembrance
+from broker.web.cookies import read_cookie, read_cookies
+from broker.web.problems import Attempt
+from broker.web.reading import check_navigation, once, site_of
+from broker.web.site import Web
+
+_SALT = b"broker logout state 1"
+
+
+async def logout(web: Web, request: Request, attempt: Attempt) -> Response:
+    """`GET /logout[/{site}]`: Comm100's Remote Logout URL, and where the provider sends the browser back."""
+    check_navigation(request)
+    site = site_of(web, request, attempt)
+    attempt.drop_cookies += read_cookies(request.headers.raw, https=web.https)
+    remembered = read_cookie(request.headers.raw, COOKIE_NAME, https=web.https)
+    if remembered is not None:
+        attempt.drop_cookies.append(COOKIE_NAME)
+    back_from = _site_of_state(web, once(request, "state"))
+    if back_from is not None:  # we are back, whatever the cookies say: never go round in circles
+        return HTMLResponse(web.pages.signed_out(back_from.start_url))
+    elsewhere = await _end_session_url(web, remembered, site)
+    return web.see_other(elsewhere) if elsewhere else HTMLResponse(web.pages.signed_out(site.start_url))
+
+
+async def _end_session_url(web: Web, remembered: str | None, site: Site) -> str | None:
+    """Where to sign out at the provider; None where there is nobody to sign out, or no such place."""
+    keys = web.broker.secret_keys()
+    remembrance = open_remembrance(remembered or "", now=web.broker.clock(), secret_keys=keys)
+    provider = web.broker.providers.get(remembrance.provider) if remembrance else None
+    if remembrance is None or provider is None:
+        return None
+    try:
+        metadata = await provider.discovery.metadata.get()
+    except BrokerError:
+        return None  # the provider is down: the local page says what was done
+    if metadata.end_session_endpoint is None:
+        return None
+    return build_end_session_url(
+        metadata.end_session_endpoint,
+        client_id=provider.registration.client_id,
+        post_logout_redirect_uri=f"{web.public_url}/logout",
+        state=_states(keys[0]).dumps(site.id),
+        id_token_hint=remembrance.id_token,
+        logout_hint=remembrance.logout_hint,
+    )
+
+
+def _site_of_state(web: Web, state: str | None) -> Site | None:
+    """The site a state of ours names; anything else starts a sign-out, which does no harm."""
+    for key in web.broker.secret_keys() if state else ():
+        try:
+            return web.broker.sites.get(_states(key).loads(state or ""))
+        except (BadData, ValueError, TypeError):
+            continue
+    return None
+
+
+def _states(key: str) -> URLSafeSerializer:
+    return URLSafeSerializer(key, salt=_SALT, signer_kwargs={"key_derivation": "hmac", "digest_method": hashlib.sha256})
