@@ -18,10 +18,9 @@ import secrets
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
 from typing import Any, Final
 
-from itsdangerous import BadData, URLSafeSerializer
+from itsdangerous import BadData
 
 from broker.errors import (
     CookieMissing,
@@ -29,6 +28,7 @@ from broker.errors import (
     StateOfAnotherProvider,
     TransactionExpired,
 )
+from broker.sealing import sealer
 
 LIFETIME = 600  # seconds from /login to /callback
 CLOCK_LEEWAY = 60  # seconds the clocks of two replicas may differ
@@ -39,7 +39,7 @@ MAX_REDIRECT_URL_BYTES = 4096  # unpacked from a cookie
 
 _RANDOM_BYTES = 32
 _NAME_PREFIX: Final = "signin_"
-_SALT = b"broker state 1"
+_PURPOSE = b"broker state 1"
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,10 +156,10 @@ def seal(
     value = f"{transaction.issued:x}.{_text(randomness)}"
     if redirect_url is not None:
         payload["u"] = redirect_url
-    state = _serializer(key).dumps(payload)
+    state = sealer(key, purpose=_PURPOSE).dumps(payload)
     if redirect_url is not None and len(state) > MAX_STATE_CHARACTERS:
         payload["h"] = _url_hash(payload.pop("u"))
-        state = _serializer(key).dumps(payload)
+        state = sealer(key, purpose=_PURPOSE).dumps(payload)
         value += f".{_text(zlib.compress(redirect_url.encode(), 9))}"
     return SealedTransaction(
         transaction=transaction,
@@ -182,7 +182,7 @@ def open_state(unverified_state: str, *, secret_keys: Sequence[str]) -> OpenedSt
     """
     for key in secret_keys:
         try:
-            payload = _serializer(key).loads(unverified_state)
+            payload = sealer(key, purpose=_PURPOSE).loads(unverified_state)
         except (BadData, ValueError, RecursionError):
             continue
         # base64 has several spellings of the same bytes; only ours is accepted.
@@ -270,11 +270,6 @@ def surplus(cookies: Sequence[BrowserCookie], newcomer: BrowserCookie) -> list[B
 def is_cookie_name(name: str) -> bool:
     """Whether a cookie of this name, without the web floor's prefix, may be a sign-in's."""
     return re.fullmatch(rf"{_NAME_PREFIX}[A-Za-z0-9_-]{{10}}", name) is not None
-
-
-@lru_cache(maxsize=8)
-def _serializer(key: str) -> URLSafeSerializer:
-    return URLSafeSerializer(key, salt=_SALT, signer_kwargs={"key_derivation": "hmac", "digest_method": hashlib.sha256})
 
 
 def _derive(key: str, randomness: bytes, label: bytes) -> str:

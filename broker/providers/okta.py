@@ -61,4 +61,5 @@ PRESET = Preset(
     expected_issuer=expect_configured_issuer,
     remedy=remedy,
     prompt_for_another_account="login",
+    end_session_needs_hint=True,  # https://developer.okta.com/docs/guides/sign-users-out/
 )

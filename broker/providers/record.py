@@ -96,6 +96,7 @@ class Preset:
         expected_issuer: what `iss` of this token has to be.
         remedy: what an admin can do about a refusal, by what the provider said; None if nothing special is known.
         prompt_for_another_account: the value of `prompt` that lets a person choose another account.
+        end_session_needs_hint: signing out without a hint ends on an error page of the provider.
         name_falls_back_to_username: `preferred_username` may stand in for a name.
         parameters: authorization parameters of its own, by the domains configured.
     """
@@ -104,6 +105,7 @@ class Preset:
     expected_issuer: Callable[[Registration, SignedClaims, ClaimRules], str]
     remedy: Callable[[str], str | None]
     prompt_for_another_account: str
+    end_session_needs_hint: bool = False
     name_falls_back_to_username: bool = False
     parameters: Callable[[frozenset[str]], Mapping[str, str]] = field(default=lambda _: {})
 

@@ -11,7 +11,7 @@ from broker.errors import AccessDenied, CookieMissing, NotAdmitted, StateMissing
 from broker.remembrance import COOKIE_NAME, LIFETIME, seal_remembrance
 from broker.signin import Arrival, complete
 from broker.transaction import BrowserCookie, OpenedState, open_state, recover_redirect_url
-from broker.web.cookies import read_cookies, set_cookie
+from broker.web.cookies import read_cookie, read_cookies, set_cookie
 from broker.web.problems import Attempt
 from broker.web.reading import check_navigation, once, provider_of
 from broker.web.site import Web
@@ -46,12 +46,14 @@ async def callback(web: Web, request: Request, attempt: Attempt) -> Response:
         attempt.use_another_account = again("another_account")
         raise
     web.record(attempt.outcome(None, arrival.identity))
-    return _arrive(web, arrival)
+    return _arrive(web, request, attempt, arrival)
 
 
-def _arrive(web: Web, arrival: Arrival) -> Response:
+def _arrive(web: Web, request: Request, attempt: Attempt, arrival: Arrival) -> Response:
     response = web.see_other(arrival.location)
     if arrival.remembrance is None:
+        if read_cookie(request.headers.raw, COOKIE_NAME, https=web.https) is not None:
+            attempt.drop_cookies.append(COOKIE_NAME)  # of an earlier sign-in, at a provider that can end it
         return response
     value = seal_remembrance(arrival.remembrance, now=web.broker.clock(), secret_keys=web.broker.secret_keys())
     cookie = BrowserCookie(COOKIE_NAME, value)

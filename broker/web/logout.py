@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
-
-from itsdangerous import BadData, URLSafeSerializer
+from itsdangerous import BadData
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
@@ -12,12 +10,13 @@ from broker.comm100 import Site
 from broker.errors import BrokerError
 from broker.oidc.logout import build_end_session_url
 from broker.remembrance import COOKIE_NAME, open_remembrance
+from broker.sealing import sealer
 from broker.web.cookies import read_cookie, read_cookies
 from broker.web.problems import Attempt
 from broker.web.reading import check_navigation, once, site_of
 from broker.web.site import Web
 
-_SALT = b"broker logout state 1"
+_PURPOSE = b"broker logout state 1"
 
 
 async def logout(web: Web, request: Request, attempt: Attempt) -> Response:
@@ -46,13 +45,14 @@ async def _end_session_url(web: Web, remembered: str | None, site: Site) -> str 
         metadata = await provider.discovery.metadata.get()
     except BrokerError:
         return None  # the provider is down: the local page says what was done
-    if metadata.end_session_endpoint is None:
+    hints = remembrance.id_token or remembrance.logout_hint
+    if metadata.end_session_endpoint is None or (provider.preset.end_session_needs_hint and not hints):
         return None
     return build_end_session_url(
         metadata.end_session_endpoint,
         client_id=provider.registration.client_id,
         post_logout_redirect_uri=f"{web.public_url}/logout",
-        state=_states(keys[0]).dumps(site.id),
+        state=sealer(keys[0], purpose=_PURPOSE).dumps(site.id),
         id_token_hint=remembrance.id_token,
         logout_hint=remembrance.logout_hint,
     )
@@ -62,11 +62,7 @@ def _site_of_state(web: Web, state: str | None) -> Site | None:
     """The site a state of ours names; anything else starts a sign-out, which does no harm."""
     for key in web.broker.secret_keys() if state else ():
         try:
-            return web.broker.sites.get(_states(key).loads(state or ""))
+            return web.broker.sites.get(sealer(key, purpose=_PURPOSE).loads(state or ""))
         except (BadData, ValueError, TypeError):
             continue
     return None
-
-
-def _states(key: str) -> URLSafeSerializer:
-    return URLSafeSerializer(key, salt=_SALT, signer_kwargs={"key_derivation": "hmac", "digest_method": hashlib.sha256})

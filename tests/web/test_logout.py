@@ -10,6 +10,7 @@ import pytest
 from broker.app import Service
 from broker.errors import BrokerError, MethodNotAllowed, NoSuchPage, NotANavigation, ParameterRepeated
 from tests.fakes.lies import Lies, with_
+from tests.fakes.presets import use_preset
 from tests.fakes.world import BROKER, ENDPOINT, PAGE, SECRET_KEY, SHARED_SECRET, Browser, World, assert_refused
 
 END = "https://idp.example/logout"
@@ -109,6 +110,29 @@ async def test_a_large_id_token_is_left_out(ending_world: World) -> None:
         sent = httpx.URL((await browser.open(LOGOUT)).headers["location"]).params
     assert "id_token_hint" not in sent
     assert sent["logout_hint"] == "ada"
+
+
+async def test_where_a_hint_is_demanded_and_none_is_at_hand_the_page_is_ours(ending_world: World) -> None:
+    """Okta answers with an error page of its own."""
+    use_preset(ending_world, "okta", {"email": "ada@acme.example"})
+    lies = Lies(discovery=with_(end_session_endpoint=END), claims=with_(padding=secrets.token_hex(2_000)))
+    ending_world.provider.lies = lies
+    async with ending_world.broker() as service:
+        browser = await signed_in(ending_world, service)
+        assert_signed_out(await browser.open(LOGOUT), START)
+    assert browser.broker_cookies() == []
+
+
+async def test_a_later_sign_in_elsewhere_leaves_nothing_of_the_first_to_sign_out(ending_world: World) -> None:
+    elsewhere = ending_world.add_provider("elsewhere")
+    elsewhere.lies = Lies()
+    async with ending_world.broker() as service:
+        browser = ending_world.browser(service)
+        await browser.sign_in(idp="idp")
+        assert SIGNED_IN in browser.broker_cookies()
+        await browser.sign_in(idp="elsewhere")
+        assert SIGNED_IN not in browser.broker_cookies()
+        assert_signed_out(await browser.open(LOGOUT), START)
 
 
 async def test_a_provider_that_cannot_sign_people_out_leaves_nothing_to_remember(world: World) -> None:
