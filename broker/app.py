@@ -24,8 +24,8 @@ from broker.oidc.discovery import Discovery
 from broker.oidc.registration import Registration
 from broker.policy import Policy
 from broker.providers import PRESETS, ClaimRules, Provider
+from broker.replica import Broker
 from broker.settings import ProviderSettings, Settings, SiteSettings, weakenings
-from broker.signin import Broker
 from broker.web.operations import operations_site
 from broker.web.pages import Pages
 from broker.web.routes import public_site
@@ -166,8 +166,8 @@ def _provider(
         registration=registration,
         policy=Policy(frozenset(provider.email_domains), frozenset(provider.allowed_groups or ())),
         rules=ClaimRules(
-            email_claim=provider.email_claim,
-            name_claim=provider.name_claim,
+            email_claim=provider.email_claim or "email",
+            name_claim=provider.name_claim or "name",
             trust_unverified_email=provider.trust_unverified_email,
             email_domains=frozenset(provider.email_domains),
             tenants=frozenset(provider.tenants or ()),

@@ -6,42 +6,32 @@ its message is known. It knows no web framework.
 
 from __future__ import annotations
 
-import asyncio
-from collections import OrderedDict
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 from broker.comm100 import Site, build_claims, build_delivery_url, build_token, check_redirect_url
 from broker.errors import (
-    BrokerError,
     ClientRejected,
     IdTokenKeyUnknown,
     IdTokenSignature,
     NoSuchPage,
-    Overloaded,
     ProviderRefused,
-    ProviderTimedOut,
     ProviderUnavailable,
     TokenRequestRefused,
-    TransactionSpent,
 )
-from broker.identity import Identity, clean_name
+from broker.identity import Identity
 from broker.oidc.authorization import build_authorization_url, check_callback
-from broker.oidc.cached import Clock
 from broker.oidc.id_token import SignedClaims, VerifiedIdToken, check_claims, verify_signature
 from broker.oidc.messages import JsonObject
 from broker.oidc.metadata import ProviderMetadata
 from broker.oidc.tokens import TokenResponse, build_token_request, check_token_response
 from broker.oidc.userinfo import build_userinfo_request, check_userinfo
 from broker.policy import admit
-from broker.providers import Provider, Vouched, decide_identity
+from broker.providers import Provider, Vouched, decide_identity, lacks_email_or_name
 from broker.remembrance import Remembrance
-from broker.transaction import LIFETIME, BrowserCookie, OpenedState, bind, seal
-
-DEADLINE_SECONDS = 9.0  # of /login and of /callback, however many calls to the provider they need
-MAX_IN_FLIGHT = 2000  # sign-ins being begun or completed at once, of this process
-MAX_SPENT = 20_000  # completed sign-ins remembered, of this process
+from broker.replica import Broker
+from broker.transaction import BrowserCookie, OpenedState, bind, seal
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,94 +51,12 @@ class Arrival:
     remembrance: Remembrance | None
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """How a sign-in ended, for the log and the counter.
-
-    Args:
-        trace_id: the same as on the page the person sees.
-        client: the browser's address, as far as it can be known.
-        site: id of the Comm100 site; empty if it is not known.
-        provider: id of the identity provider; empty if it is not known.
-        error: what went wrong; None after a success.
-        identity: the person; None if there is none to speak of.
-        seconds: from the callback, or from the refused request, to the answer.
-    """
-
-    trace_id: str
-    client: str
-    site: str
-    provider: str
-    error: BrokerError | None
-    identity: Identity | None
-    seconds: float
-
-
-class Broker:
-    """What all sign-ins share: the configured sites and providers, and which sign-ins are over.
-
-    Args:
-        sites: by id; the first is the default.
-        providers: by id.
-        secret_keys: gives the keys of the moment, newest first.
-        clock: seconds since the epoch.
-    """
-
-    def __init__(
-        self,
-        *,
-        sites: Mapping[str, Site],
-        providers: Mapping[str, Provider],
-        secret_keys: Callable[[], Sequence[str]],
-        clock: Clock,
-    ) -> None:
-        self.sites = sites
-        self.providers = providers
-        self.secret_keys = secret_keys
-        self.clock = clock
-        self._in_flight = 0
-        self._spent: OrderedDict[str, float] = OrderedDict()
-
-    @asynccontextmanager
-    async def place(self) -> AsyncIterator[None]:
-        """Hold one of the places for sign-ins in flight, for no longer than the deadline.
-
-        Raises:
-            Overloaded: all are taken.
-            ProviderTimedOut: the deadline passed.
-        """
-        if self._in_flight >= MAX_IN_FLIGHT:
-            raise Overloaded(expected=f"at most {MAX_IN_FLIGHT} sign-ins in flight", got="more", retry_after=5)
-        self._in_flight += 1
-        try:
-            async with asyncio.timeout(DEADLINE_SECONDS):
-                yield
-        except TimeoutError:
-            raise ProviderTimedOut(expected=f"all answers within {DEADLINE_SECONDS:.0f} s", got="not all") from None
-        finally:
-            self._in_flight -= 1
-
-    def spend(self, transaction_id: str, now: float) -> None:
-        """Mark a sign-in as over, whatever comes of it.
-
-        This replica remembers it here; across replicas, the provider's one-time code and the deleted cookie do.
-
-        Raises:
-            TransactionSpent: it was over already.
-        """
-        while self._spent and (len(self._spent) >= MAX_SPENT or next(iter(self._spent.values())) < now - 2 * LIFETIME):
-            self._spent.popitem(last=False)
-        if transaction_id in self._spent:
-            raise TransactionSpent(expected="a sign-in under way", got="one that is over")
-        self._spent[transaction_id] = now
-
-
 async def begin(
     broker: Broker,
     site: Site,
     provider: Provider,
     *,
-    unverified_redirect_url: str | None,
+    redirect_url: str | None,
     restarted: bool,
     trace_id: str,
     hints: Mapping[str, str] | None = None,
@@ -159,16 +67,14 @@ async def begin(
         broker: what all sign-ins share.
         site: whose Remote Login URL was called.
         provider: chosen for this sign-in.
-        unverified_redirect_url: from Comm100's redirect; None if none came.
+        redirect_url: checked by `check_redirect_url` for this site; None if none came.
         restarted: this sign-in replaces one that was lost.
         trace_id: under which the log has the whole sign-in.
         hints: for the provider (`prompt`, `login_hint`), made or bounded by us.
 
     Raises:
-        RequestError: the redirect_url is not this site's.
         ProviderUnavailable, ProviderMistrusted: there is no usable metadata of the provider.
     """
-    redirect_url = None if unverified_redirect_url is None else check_redirect_url(unverified_redirect_url, site)
     async with broker.place():
         metadata = await provider.discovery.metadata.get()
     sealed = seal(
@@ -282,15 +188,10 @@ async def _ask_userinfo(
     """Ask for further claims where the provider's setting wants it; only ever after a good ID token."""
     if provider.userinfo == "never" or metadata.userinfo_endpoint is None:
         return None
-    if provider.userinfo == "when_needed" and _has_what_is_needed(provider, id_token):
+    if provider.userinfo == "when_needed" and not lacks_email_or_name(provider, id_token):
         return None
     request = build_userinfo_request(metadata.userinfo_endpoint, tokens.access_token)
     return check_userinfo(await provider.send(request), expected_subject=id_token.subject)
-
-
-def _has_what_is_needed(provider: Provider, id_token: VerifiedIdToken) -> bool:
-    email = id_token.claims.get(provider.rules.email_claim or "email")
-    return bool(email) and bool(clean_name(id_token.claims.get(provider.rules.name_claim or "name")))
 
 
 def _leaves_groups_out(vouched: Vouched, claim: str | None) -> bool:

@@ -17,7 +17,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from broker.errors import BrokerError, CookieMissing, ProviderTimedOut, SettingsError, every_error
 from broker.identity import Identity
-from broker.signin import Outcome
+from broker.outcome import Outcome
 from broker.telemetry import EXPIRY_WARNING_DAYS, MAX_TEXT_CHARACTERS, JsonLines, LogEmail, Telemetry
 from tests.fakes.clock import START
 from tests.fakes.world import World

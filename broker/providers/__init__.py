@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from broker.providers import entra, google, oidc, okta
-from broker.providers.identify import decide_identity
+from broker.providers.identify import decide_identity, lacks_email_or_name
 from broker.providers.record import (
     ClaimRules,
     Considered,
@@ -30,6 +30,7 @@ __all__ = [
     "Userinfo",
     "Vouched",
     "decide_identity",
+    "lacks_email_or_name",
 ]
 
 PRESETS: Mapping[str, Preset] = {

@@ -121,7 +121,7 @@ _Found = tuple[str, str]
 
 
 def _by_email(vouched: Vouched, rules: ClaimRules, considered: list[Considered]) -> _Found | None:
-    claim = rules.email_claim or "email"
+    claim = rules.email_claim
     offers, looked_at = find_offers(vouched, claim)
     considered += looked_at
     if isinstance(offers, EmailMissing):
@@ -174,7 +174,7 @@ def _why_none(claims: Claims, rules: ClaimRules) -> BrokerError:
     if is_guest(claims):
         return GuestNotAllowed(expected="a member of the tenant, or a verified address", got="a guest")
     refusal: BrokerError
-    if claims.get(rules.email_claim or "email"):
+    if claims.get(rules.email_claim):
         refusal = EmailUnverified(expected="xms_edov: true", got="xms_edov absent or not true")
     else:
         refusal = EmailMissing(

@@ -48,7 +48,7 @@ def decide_by_email_verified(vouched: Vouched, rules: ClaimRules, *, silence_cou
         rules: what the admin set about its claims.
         silence_counts: an absent `email_verified` is accepted; anything but JSON true is not.
     """
-    claim = rules.email_claim or "email"
+    claim = rules.email_claim
     offers, considered = find_offers(vouched, claim)
     if isinstance(offers, BrokerError):
         return EmailDecision(None, "", offers, considered)

@@ -21,15 +21,15 @@ class ClaimRules:
     """What the admin set about the claims of one provider.
 
     Args:
-        email_claim: the claim to take the address from, where the preset's own choice is not wanted.
-        name_claim: likewise for the display name.
+        email_claim: the claim that holds the address.
+        name_claim: the claim that holds the display name.
         trust_unverified_email: `email_verified` is not demanded; loud at every start.
         email_domains: the domains the provider may assert; presets that choose between addresses look at them.
         tenants: Entra: the tenants admitted, where there are several; empty for a single one.
     """
 
-    email_claim: str | None = None
-    name_claim: str | None = None
+    email_claim: str = "email"
+    name_claim: str = "name"
     trust_unverified_email: bool = False
     email_domains: frozenset[str] = frozenset()
     tenants: frozenset[str] = frozenset()

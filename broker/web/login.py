@@ -89,7 +89,7 @@ async def _depart(
         web.broker,
         site,
         provider,
-        unverified_redirect_url=redirect_url,
+        redirect_url=redirect_url,
         restarted=once(request, "restarted") is not None,
         trace_id=attempt.trace_id,
         hints=hints,

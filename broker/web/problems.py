@@ -12,7 +12,7 @@ from starlette.responses import HTMLResponse, Response
 
 from broker.errors import BrokerError
 from broker.identity import Identity
-from broker.signin import Outcome
+from broker.outcome import Outcome
 from broker.web.site import Web
 
 RESTART_DELAY = 1  # seconds a person has to see why the page changes

@@ -13,7 +13,8 @@ from urllib.parse import urlencode
 from starlette.responses import Response
 from starlette.types import Scope
 
-from broker.signin import Broker, Outcome
+from broker.outcome import Outcome
+from broker.replica import Broker
 from broker.web.pages import Pages
 
 

@@ -1,0 +1,101 @@
+"""What one running broker holds: the configured sites and providers, and a bounded memory of its sign-ins.
+
+Nothing here has to be shared with other replicas: what must hold across them is in the sealed state, in the browser's
+cookie, and in the provider's one-time code.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+
+from broker.comm100 import Site
+from broker.errors import Overloaded, ProviderTimedOut, TransactionSpent
+from broker.oidc.cached import Clock
+from broker.providers import Provider
+from broker.transaction import LIFETIME
+
+DEADLINE_SECONDS = 8.0  # of /login and of /callback, however many calls to the provider they need
+MAX_IN_FLIGHT = 2000  # sign-ins being begun or completed at once
+MAX_SPENT = 20_000  # completed sign-ins remembered
+RETRY_AFTER_SECONDS = 5  # what a person is told when all places are taken
+
+
+class Broker:
+    """What all sign-ins of this process share.
+
+    Args:
+        sites: by id; the first is the default.
+        providers: by id.
+        secret_keys: gives the keys of the moment, newest first.
+        clock: seconds since the epoch.
+        max_in_flight: sign-ins being begun or completed at once.
+        max_spent: completed sign-ins remembered.
+        deadline: seconds one of them may take.
+    """
+
+    def __init__(
+        self,
+        *,
+        sites: Mapping[str, Site],
+        providers: Mapping[str, Provider],
+        secret_keys: Callable[[], Sequence[str]],
+        clock: Clock,
+        max_in_flight: int = MAX_IN_FLIGHT,
+        max_spent: int = MAX_SPENT,
+        deadline: float = DEADLINE_SECONDS,
+    ) -> None:
+        self.sites = sites
+        self.providers = providers
+        self.secret_keys = secret_keys
+        self.clock = clock
+        self._max_in_flight = max_in_flight
+        self._max_spent = max_spent
+        self._deadline = deadline
+        self._in_flight = 0
+        self._spent: OrderedDict[str, float] = OrderedDict()
+
+    @asynccontextmanager
+    async def place(self) -> AsyncIterator[None]:
+        """Hold one of the places for sign-ins in flight, for no longer than the deadline.
+
+        Raises:
+            Overloaded: all are taken.
+            ProviderTimedOut: the deadline passed.
+        """
+        if self._in_flight >= self._max_in_flight:
+            raise Overloaded(
+                expected=f"at most {self._max_in_flight} sign-ins in flight",
+                got="more",
+                retry_after=RETRY_AFTER_SECONDS,
+            )
+        self._in_flight += 1
+        try:
+            async with asyncio.timeout(self._deadline):
+                yield
+        except TimeoutError:
+            raise ProviderTimedOut(expected=f"all answers within {self._deadline:g} s", got="not all") from None
+        finally:
+            self._in_flight -= 1
+
+    def spend(self, transaction_id: str, now: float) -> None:
+        """Mark a sign-in as over, whatever comes of it.
+
+        This replica remembers it here; across replicas, the provider's one-time code and the deleted cookie do.
+
+        Args:
+            transaction_id: of the sign-in.
+            now: seconds since the epoch.
+
+        Raises:
+            TransactionSpent: it was over already.
+        """
+        while self._spent and (
+            len(self._spent) >= self._max_spent or next(iter(self._spent.values())) < now - 2 * LIFETIME
+        ):
+            self._spent.popitem(last=False)
+        if transaction_id in self._spent:
+            raise TransactionSpent(expected="a sign-in under way", got="one that is over")
+        self._spent[transaction_id] = now
