@@ -16,7 +16,7 @@ from starlette.types import ASGIApp
 
 from broker import telemetry
 from broker.comm100 import Site
-from broker.errors import BrokerError
+from broker.errors import BrokerError, Unexpected
 from broker.oidc.cached import Clock
 from broker.oidc.client import Clients, HttpClient, ProviderClient, Reach, open_client
 from broker.oidc.client_assertion import build_client_assertion
@@ -26,6 +26,7 @@ from broker.policy import Policy
 from broker.providers import PRESETS, ClaimRules, Provider
 from broker.replica import Broker
 from broker.settings import ProviderSettings, Settings, SiteSettings, weakenings
+from broker.web.headers import SecurityHeaders
 from broker.web.operations import operations_site
 from broker.web.pages import Pages
 from broker.web.routes import public_site
@@ -112,7 +113,11 @@ async def create_app(
         try:
             yield Service(
                 public=public_site(web),
-                operations=operations_site(providers, metrics=signals.metrics, stopping=stopping),
+                operations=SecurityHeaders(
+                    operations_site(providers, metrics=signals.metrics, stopping=stopping),
+                    style_sha256=pages.style_sha256,
+                    https=False,
+                ),
                 stopping=stopping,
             )
         finally:
@@ -130,6 +135,9 @@ async def _keep_warm(provider: Provider) -> None:
             await provider.discovery.keep_warm()
         except BrokerError as error:
             failure = error
+        except Exception as defect:  # noqa: BLE001 - the last net: a defect must not end the keeping warm
+            _log.error("defect", exc_info=defect, extra={"facts": {"provider": provider.id}})
+            failure = Unexpected()
         failure = failure or provider.discovery.metadata.failure or provider.discovery.keys.failure
         if failure is None and was_well is not True:
             _log.info("identity provider is ready", extra={"facts": {"provider": provider.id}})

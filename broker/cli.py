@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from types import FrameType
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
@@ -35,10 +37,11 @@ ConfigOption = Annotated[
 @app.command()
 def serve(config: ConfigOption = None) -> None:
     """Run the service."""
+    signal.signal(signal.SIGTERM, _stop)  # until the service takes signals itself: loading it takes a while
     from broker import server, telemetry
 
     settings = _settings(config)
-    telemetry.log_to(sys.stdout)
+    telemetry.log_to(sys.stdout, keeps_addresses=settings.log_email == "plain")
     try:
         server.serve(settings)
     except OSError as error:
@@ -64,6 +67,10 @@ def schema() -> None:
     from broker.settings import settings_schema
 
     typer.echo(json.dumps(settings_schema(), indent=2))
+
+
+def _stop(_number: int, _frame: FrameType | None) -> NoReturn:
+    raise SystemExit(0)
 
 
 def main() -> None:

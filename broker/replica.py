@@ -7,7 +7,7 @@ cookie, and in the provider's one-time code.
 from __future__ import annotations
 
 import asyncio
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 
@@ -18,7 +18,7 @@ from broker.providers import Provider
 from broker.transaction import LIFETIME
 
 DEADLINE_SECONDS = 8.0  # of /login and of /callback, however many calls to the provider they need
-MAX_IN_FLIGHT = 2000  # sign-ins being begun or completed at once
+MAX_IN_FLIGHT = 2000  # sign-ins being begun or completed at once, with one provider
 MAX_SPENT = 20_000  # completed sign-ins remembered
 RETRY_AFTER_SECONDS = 5  # what a person is told when all places are taken
 
@@ -31,7 +31,7 @@ class Broker:
         providers: by id.
         secret_keys: gives the keys of the moment, newest first.
         clock: seconds since the epoch.
-        max_in_flight: sign-ins being begun or completed at once.
+        max_in_flight: sign-ins being begun or completed at once, with one provider.
         max_spent: completed sign-ins remembered.
         deadline: seconds one of them may take.
     """
@@ -54,31 +54,34 @@ class Broker:
         self._max_in_flight = max_in_flight
         self._max_spent = max_spent
         self._deadline = deadline
-        self._in_flight = 0
+        self._in_flight: Counter[str] = Counter()
         self._spent: OrderedDict[str, float] = OrderedDict()
 
     @asynccontextmanager
-    async def place(self) -> AsyncIterator[None]:
-        """Hold one of the places for sign-ins in flight, for no longer than the deadline.
+    async def place(self, provider_id: str) -> AsyncIterator[None]:
+        """Hold one of a provider's places for sign-ins in flight, for no longer than the deadline.
+
+        Args:
+            provider_id: whose; a slow provider takes no places from the others.
 
         Raises:
-            Overloaded: all are taken.
+            Overloaded: all of them are taken.
             ProviderTimedOut: the deadline passed.
         """
-        if self._in_flight >= self._max_in_flight:
+        if self._in_flight[provider_id] >= self._max_in_flight:
             raise Overloaded(
-                expected=f"at most {self._max_in_flight} sign-ins in flight",
+                expected=f"at most {self._max_in_flight} sign-ins in flight with this provider",
                 got="more",
                 retry_after=RETRY_AFTER_SECONDS,
             )
-        self._in_flight += 1
+        self._in_flight[provider_id] += 1
         try:
             async with asyncio.timeout(self._deadline):
                 yield
         except TimeoutError:
             raise ProviderTimedOut(expected=f"all answers within {self._deadline:g} s", got="not all") from None
         finally:
-            self._in_flight -= 1
+            self._in_flight[provider_id] -= 1
 
     def spend(self, transaction_id: str, now: float) -> None:
         """Mark a sign-in as over, whatever comes of it.

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import resource
 import signal
 import socket
 from asyncio import TimerHandle, Transport
 from contextlib import nullcontext
+from functools import cache
 from typing import Any
 
 import uvicorn
@@ -27,6 +29,7 @@ HEAD_SECONDS = 10.0  # for a request to arrive in full: a head, for no address t
 MAX_PIPELINED = 32  # requests waiting on one connection behind the one being answered; browsers send none
 IDLE_SECONDS = 75  # a connection is kept without a request; longer than common proxies keep theirs
 STOP_SECONDS = 20  # for requests in flight to finish; longer than a sign-in's deadline
+MAX_OPEN_FILES = 65_536  # asked of the system, where it gives less without being asked
 BACKLOG = 2048  # connections waiting to be taken
 
 _log = logging.getLogger("broker")
@@ -51,8 +54,11 @@ class BoundedProtocol(HttpToolsProtocol):
     _timer: TimerHandle | None = None
 
     def connection_made(self, transport: Transport) -> None:  # type: ignore[override]
-        """Start the clock of the first request."""
+        """Start the clock of the first request, if there is room for one more connection."""
         super().connection_made(transport)
+        if len(self.server_state.connections) > _max_connections():
+            transport.close()
+            return
         self._start_timer()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -142,6 +148,17 @@ class _Server(uvicorn.Server):
     def capture_signals(self) -> Any:
         """Leave signals alone; they are handled for both ports at once."""
         return nullcontext()
+
+
+@cache
+def _max_connections() -> int:
+    """Half of what the system lets us open: the rest is for providers, for the other port, and for files."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = MAX_OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, MAX_OPEN_FILES)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+        soft = wanted
+    return (wanted if soft == resource.RLIM_INFINITY else min(soft, MAX_OPEN_FILES)) // 2
 
 
 def _server(application: ASGIApp) -> _Server:

@@ -6,12 +6,13 @@ its message is known. It knows no web framework.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 from broker.comm100 import Site, build_claims, build_delivery_url, build_token, check_redirect_url
 from broker.errors import (
+    BrokerError,
     ClientRejected,
     IdTokenKeyUnknown,
     IdTokenSignature,
@@ -75,7 +76,7 @@ async def begin(
     Raises:
         ProviderUnavailable, ProviderMistrusted: there is no usable metadata of the provider.
     """
-    async with broker.place():
+    async with broker.place(provider.id):
         metadata = await provider.discovery.metadata.get()
     sealed = seal(
         site=site.id,
@@ -121,13 +122,15 @@ async def complete(
     if redirect_url is not None:
         check_redirect_url(redirect_url, site)  # once more: the settings may have changed since /login
 
-    async with broker.place(), _provider_remedies(provider):
+    secrets = [bound.nonce, bound.code_verifier]
+    async with broker.place(provider.id), _fit_for_the_log(provider, secrets):
         metadata = await provider.discovery.metadata.get()
         code = check_callback(parameters, metadata)
         token_request = build_token_request(
             metadata, provider.registration, code=code, code_verifier=bound.code_verifier
         )
         tokens = check_token_response(await provider.send(token_request))
+        secrets += [tokens.access_token, tokens.unverified_id_token]
         signed = await _verify_with_newest_keys(provider, tokens.unverified_id_token)
         id_token = check_claims(
             signed,
@@ -139,14 +142,15 @@ async def complete(
             now=broker.clock(),
         )
         userinfo = await _ask_userinfo(provider, metadata, tokens, id_token)
-
-    vouched = Vouched(id_token, userinfo)
-    identity = decide_identity(provider.preset, vouched, provider.rules)
-    groups = vouched.claim(provider.groups_claim) if provider.groups_claim else None
-    admit(identity, provider.policy, groups=groups, groups_left_out=_leaves_groups_out(vouched, provider.groups_claim))
-    token = build_token(build_claims(identity, site, now=broker.clock()), site)
-    remembrance = _remember(provider, metadata, tokens, id_token)
-    return Arrival(build_delivery_url(token, redirect_url, site), identity, remembrance)
+        vouched = Vouched(id_token, userinfo)
+        identity = decide_identity(provider.preset, vouched, provider.rules)
+        groups = vouched.claim(provider.groups_claim) if provider.groups_claim else None
+        admit(
+            identity, provider.policy, groups=groups, groups_left_out=_leaves_groups_out(vouched, provider.groups_claim)
+        )
+        token = build_token(build_claims(identity, site, now=broker.clock()), site)
+        remembrance = _remember(provider, metadata, tokens, id_token)
+        return Arrival(build_delivery_url(token, redirect_url, site), identity, remembrance)
 
 
 def _remember(
@@ -160,12 +164,15 @@ def _remember(
 
 
 @asynccontextmanager
-async def _provider_remedies(provider: Provider) -> AsyncIterator[None]:
-    """Put the preset's advice in place of the general one, where the provider's words tell more."""
+async def _fit_for_the_log(provider: Provider, secrets: Sequence[str]) -> AsyncIterator[None]:
+    """Leave out of an error what a provider echoed, and give the preset's advice where its words tell more."""
     try:
         yield
-    except (ProviderRefused, ProviderUnavailable, ClientRejected, TokenRequestRefused) as error:
-        error.remedy = provider.preset.remedy(str(error.got)) or error.remedy
+    except BrokerError as error:
+        client_secret = provider.registration.client_secret
+        error.leave_out([*secrets, client_secret() if client_secret else ""])
+        if isinstance(error, ProviderRefused | ProviderUnavailable | ClientRejected | TokenRequestRefused):
+            error.remedy = provider.preset.remedy(str(error.got)) or error.remedy
         raise
 
 

@@ -10,6 +10,7 @@ import hashlib
 import hmac
 import json
 import logging
+import re
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, date, datetime
 from typing import Any, Literal, TextIO
@@ -23,13 +24,23 @@ from broker.outcome import Outcome
 EXPIRY_WARNING_DAYS = 30  # before a client secret expires
 MAX_TEXT_CHARACTERS = 300  # of one value in a log line; provider's words may be long
 
+_ADDRESS = re.compile(r"[^\s@<>\"'()\[\],;:=]+@([^\s@<>\"'()\[\],;:]+)")
+
 LOGGER = logging.getLogger("broker")
 
 LogEmail = Literal["hashed", "plain", "none"]
 
 
 class JsonLines(logging.Formatter):
-    """One JSON object a line; what came from outside is escaped and cut."""
+    """One JSON object a line; what came from outside is escaped and cut, and e-mail addresses in it are masked.
+
+    Args:
+        keeps_addresses: do not mask them (`log_email: plain`).
+    """
+
+    def __init__(self, *, keeps_addresses: bool = False) -> None:
+        super().__init__()
+        self._keeps_addresses = keeps_addresses
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the line for a record; the facts of an event are in its `facts`."""
@@ -38,7 +49,10 @@ class JsonLines(logging.Formatter):
             "level": record.levelname.lower(),
             "event": _plain(record.getMessage()),
         }
-        line |= {name: _plain(value) for name, value in getattr(record, "facts", {}).items() if value is not None}
+        for name, value in getattr(record, "facts", {}).items():
+            if value is not None:
+                # `email` is there only where the settings want it in plain.
+                line[name] = _plain(value) if self._keeps_addresses or name == "email" else _masked(_plain(value))
         if record.exc_info and record.exc_info[0] is not None:
             # The exception's own text may hold anything; where it was raised cannot.
             line["exception"] = record.exc_info[0].__name__
@@ -46,15 +60,16 @@ class JsonLines(logging.Formatter):
         return json.dumps(line, ensure_ascii=True)
 
 
-def log_to(stream: TextIO, level: int = logging.INFO) -> None:
+def log_to(stream: TextIO, level: int = logging.INFO, *, keeps_addresses: bool = False) -> None:
     """Send the logs of the whole process to a stream, as JSON lines.
 
     Args:
         stream: standard output, mostly.
         level: the least level written.
+        keeps_addresses: e-mail addresses in others' words are not masked.
     """
     handler = logging.StreamHandler(stream)
-    handler.setFormatter(JsonLines())
+    handler.setFormatter(JsonLines(keeps_addresses=keeps_addresses))
     logging.basicConfig(handlers=[handler], level=level, force=True)
     # What libraries say below a warning is about their insides, and may quote addresses with a query.
     for library in ("asyncio", "aiohttp", "httpx", "httpcore"):
@@ -178,6 +193,13 @@ def _plain(value: object) -> object:
         return type(value).__name__
     text = "".join(c if c.isprintable() else " " for c in value[: MAX_TEXT_CHARACTERS + 1])
     return text if len(text) <= MAX_TEXT_CHARACTERS else f"{text[:MAX_TEXT_CHARACTERS]}…"
+
+
+def _masked(value: object) -> object:
+    """Hide whose address it is, where a provider's words name one; the domain tells an admin enough."""
+    if isinstance(value, list):
+        return [_masked(one) for one in value]
+    return _ADDRESS.sub(r"***@\1", value) if isinstance(value, str) else value
 
 
 def _raised_at(record: logging.LogRecord) -> str:

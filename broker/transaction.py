@@ -31,6 +31,7 @@ from broker.errors import (
 from broker.sealing import sealer
 
 LIFETIME = 600  # seconds from /login to /callback
+REDIRECT_URL_LIFETIME = 3600  # seconds a redirect_url too long for the state stays in the browser
 CLOCK_LEEWAY = 60  # seconds the clocks of two replicas may differ
 MAX_STATE_CHARACTERS = 1000  # Entra refuses addresses of about 1,800 characters in all (AADSTS90015)
 MAX_COOKIES = 5  # sign-ins under way in one browser
@@ -76,6 +77,11 @@ class BrowserCookie:
 
     name: str
     value: str = field(repr=False)
+
+    @property
+    def lifetime(self) -> int:
+        """Seconds the browser keeps it; a long redirect_url outlives its sign-in, which can then be started again."""
+        return REDIRECT_URL_LIFETIME if self.value.count(".") == 2 else LIFETIME
 
     @property
     def issued(self) -> int:

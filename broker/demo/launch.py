@@ -40,7 +40,8 @@ def run(port: int | None) -> int:
             port that is taken is replaced by a free one.
     """
     if importlib.util.find_spec("oidc_provider_mock") is None:
-        print('The demo needs one more package: pip install "comm100-sso-broker[demo]"', file=sys.stderr)
+        remedy = "pip install --require-hashes -r requirements-demo.lock"
+        print(f"The demo needs one more package. From the checkout: {remedy}", file=sys.stderr)
         return 2
     signals: list[int] = []
     with _collecting_signals(signals), ExitStack() as ending:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import ClassVar
+
+MIN_SECRET_CHARACTERS = 4
 
 
 class BrokerError(Exception):
@@ -32,6 +34,22 @@ class BrokerError(Exception):
         self.expected = expected
         self.got = got
         self.retry_after = retry_after
+
+    def leave_out(self, secrets: Iterable[str]) -> None:
+        """Take values out of `expected` and `got` that must never be written down, wherever a provider put them.
+
+        Args:
+            secrets: codes, states, nonces, tokens and the like; very short ones hit by chance and are passed over.
+        """
+        for secret in secrets:
+            if len(secret) >= MIN_SECRET_CHARACTERS:
+                self.expected, self.got = _without(secret, self.expected), _without(secret, self.got)
+
+
+def _without(secret: str, value: object) -> object:
+    if isinstance(value, str):
+        return value.replace(secret, "[left out]")
+    return [_without(secret, one) for one in value] if isinstance(value, list) else value
 
 
 def every_error() -> Iterator[type[BrokerError]]:

@@ -12,6 +12,8 @@ from typing import Generic, TypeVar
 
 from broker.errors import BrokerError, ProviderUnreachable
 
+PATIENCE_SECONDS = 1.0  # waiting for a newer document while there is an old one
+
 Clock = Callable[[], float]  # seconds since the epoch
 Document = TypeVar("Document")
 
@@ -32,9 +34,9 @@ class Cached(Generic[Document]):
         fetch: Callable[[], Awaitable[tuple[Document, float]]],
         clock: Clock,
         *,
-        retry_missing: float = 1,
-        retry_stale: float = 60,
-        refetch_interval: float = 60,
+        retry_missing: float,
+        retry_stale: float,
+        refetch_interval: float,
     ) -> None:
         self._fetch = fetch
         self._clock = clock
@@ -42,7 +44,8 @@ class Cached(Generic[Document]):
         self._retry_stale = retry_stale
         self._refetch_interval = refetch_interval
         self._document: Document | None = None
-        self._fresh_until = 0.0
+        self._fetched: float | None = None
+        self._lifetime = 0.0
         self._last_attempt: float | None = None
         self._last_refetch: float | None = None
         self._failure: BrokerError | None = None
@@ -60,11 +63,16 @@ class Cached(Generic[Document]):
     async def get(self) -> Document:
         """Return the document: the kept one while it is fresh, else a new one, else the kept one all the same.
 
+        A new one in place of an old one is waited for only so long: a provider whose documents hang must not cost
+        sign-ins that the old ones are good for.
+
         Raises:
             BrokerError: there is none, and the last attempt failed.
         """
-        if self._document is None or self._clock() >= self._fresh_until:
-            await self._attempt(self._retry_missing if self._document is None else self._retry_stale)
+        if self._document is None:
+            await self._attempt(self._retry_missing)
+        elif not _within(self._clock(), self._fetched, self._lifetime):
+            await self._attempt(self._retry_stale, patience=PATIENCE_SECONDS)
         if self._document is None:
             raise self._why_missing()
         return self._document
@@ -85,14 +93,16 @@ class Cached(Generic[Document]):
         await self._attempt(0)
         return self._document
 
-    async def _attempt(self, interval: float) -> None:
+    async def _attempt(self, interval: float, *, patience: float | None = None) -> None:
         if self._flight is None:
             if _within(self._clock(), self._last_attempt, interval):
                 return
             self._last_attempt = self._clock()
             self._flight = asyncio.create_task(self._renew())
-        # Shielded: a person who gives up must not take the document away from the others who wait.
-        await asyncio.shield(self._flight)
+        # Waited for, not awaited: who gives up must not take the document away from the others who wait.
+        done, _ = await asyncio.wait({self._flight}, timeout=patience)
+        for flight in done:
+            flight.result()  # a defect in a fetch shows here
 
     async def _renew(self) -> None:
         try:
@@ -101,7 +111,7 @@ class Cached(Generic[Document]):
             self._failure = failure
         else:
             self._document, self._failure = document, None
-            self._fresh_until = self._clock() + lifetime
+            self._fetched, self._lifetime = self._clock(), lifetime
         finally:
             self._flight = None
 

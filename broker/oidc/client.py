@@ -38,7 +38,7 @@ from broker.oidc.messages import Answer, ProviderRequest
 CONNECT_SECONDS = 3.0
 CALL_SECONDS = 5.0  # one call in all: connecting, waiting, reading
 ACQUIRE_SECONDS = 5.0  # waiting for a free connection
-MAX_CONNECTIONS = 1000  # at once, of this process
+MAX_CONNECTIONS = 1000  # at once, to one provider
 KEEP_ALIVE_SECONDS = 50.0
 
 HttpClient = httpx.AsyncClient
@@ -76,9 +76,8 @@ async def open_client(reach: Reach) -> AsyncIterator[httpx.AsyncClient]:
     """
     context = _tls_context(reach.trusted_ca_file)
     guard = None if reach.private_networks or reach.outbound_proxy else _public_socket
-    connector = aiohttp.TCPConnector(
-        ssl=context, limit=MAX_CONNECTIONS, keepalive_timeout=KEEP_ALIVE_SECONDS, socket_factory=guard
-    )
+    # No limit here: each provider has its own, and must not wait for the connections of another.
+    connector = aiohttp.TCPConnector(ssl=context, limit=0, keepalive_timeout=KEEP_ALIVE_SECONDS, socket_factory=guard)
     session = aiohttp.ClientSession(
         connector=connector, cookie_jar=aiohttp.DummyCookieJar(), auto_decompress=False, trust_env=False
     )
@@ -106,12 +105,26 @@ class ProviderClient:
     Args:
         client: the process's one, or a test's.
         private_networks: this provider may be on a private address.
+        max_connections: requests at once.
+        acquire_seconds: how long one more of them waits for its turn.
+        call_seconds: how long one of them takes in all: connecting, waiting, reading.
     """
 
-    def __init__(self, client: httpx.AsyncClient, *, private_networks: bool) -> None:
+    def __init__(
+        self,
+        client: httpx.AsyncClient,
+        *,
+        private_networks: bool,
+        max_connections: int = MAX_CONNECTIONS,
+        acquire_seconds: float = ACQUIRE_SECONDS,
+        call_seconds: float = CALL_SECONDS,
+    ) -> None:
         self._client = client
         self._private_networks = private_networks
-        self._places = asyncio.Semaphore(MAX_CONNECTIONS)
+        self._max_connections = max_connections
+        self._acquire_seconds = acquire_seconds
+        self._call_seconds = call_seconds
+        self._places = asyncio.Semaphore(max_connections)
 
     async def send(self, request: ProviderRequest) -> Answer:
         """Return the provider's answer, whatever it says.
@@ -128,20 +141,20 @@ class ProviderClient:
         if not self._private_networks and not _is_public_or_name(urlsplit(request.url).hostname or ""):
             raise ProviderAddressRefused(expected="a public address", got=urlsplit(request.url).hostname)
         try:
-            async with asyncio.timeout(ACQUIRE_SECONDS):
+            async with asyncio.timeout(self._acquire_seconds):
                 await self._places.acquire()
         except TimeoutError:
             raise Overloaded(
-                expected=f"at most {MAX_CONNECTIONS} requests at once", got="more", retry_after=5
+                expected=f"at most {self._max_connections} requests at once", got="more", retry_after=5
             ) from None
         try:
-            async with asyncio.timeout(CALL_SECONDS):
+            async with asyncio.timeout(self._call_seconds):
                 try:
                     return await self._send_once(request)
                 except _NeverSent:
                     return await self._send_once(request)
         except TimeoutError:
-            raise ProviderTimedOut(expected=f"an answer within {CALL_SECONDS:.0f} s", got=_place(request)) from None
+            raise ProviderTimedOut(expected=f"an answer within {self._call_seconds:g} s", got=_place(request)) from None
         except _NeverSent as failure:
             raise ProviderUnreachable(expected=f"a connection to {_place(request)}", got=str(failure)) from failure
         finally:

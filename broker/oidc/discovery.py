@@ -14,6 +14,9 @@ from broker.oidc.metadata import ProviderMetadata, build_discovery_request, chec
 from broker.oidc.registration import Registration
 
 METADATA_LIFETIME = 3600.0  # seconds
+RETRY_MISSING_SECONDS = 1.0  # between attempts while there is no document
+RETRY_STALE_SECONDS = 60.0  # between attempts while there is an old one
+REFETCH_SECONDS = 60.0  # between refetches because of a token's unknown key
 
 Send = Callable[[ProviderRequest], Awaitable[Answer]]
 
@@ -30,8 +33,20 @@ class Discovery:
     def __init__(self, registration: Registration, send: Send, clock: Clock) -> None:
         self._registration = registration
         self._send = send
-        self.metadata: Cached[ProviderMetadata] = Cached(self._fetch_metadata, clock)
-        self.keys: Cached[KeySet] = Cached(self._fetch_keys, clock)
+        self.metadata: Cached[ProviderMetadata] = Cached(
+            self._fetch_metadata,
+            clock,
+            retry_missing=RETRY_MISSING_SECONDS,
+            retry_stale=RETRY_STALE_SECONDS,
+            refetch_interval=REFETCH_SECONDS,
+        )
+        self.keys: Cached[KeySet] = Cached(
+            self._fetch_keys,
+            clock,
+            retry_missing=RETRY_MISSING_SECONDS,
+            retry_stale=RETRY_STALE_SECONDS,
+            refetch_interval=REFETCH_SECONDS,
+        )
 
     async def keep_warm(self) -> None:
         """Fetch what is missing or old, so that no sign-in has to wait for it.

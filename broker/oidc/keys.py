@@ -20,6 +20,8 @@ from broker.oidc.metadata import check_document_status
 
 MIN_RSA_BITS = 2048  # RFC 7518, section 3.3
 MAX_RSA_BITS = 8192  # beyond, one verification is a denial of service
+MAX_EXPONENT_BITS = 32  # likewise; in practice it is 65537
+MAX_CANDIDATES = 4  # keys tried for one token: several under one kid are odd, many are an attack
 MAX_KEYS = 100  # of one JWK Set; the rest is not looked at
 
 DEFAULT_LIFETIME = 3600.0  # seconds, where the provider says nothing
@@ -71,7 +73,7 @@ class KeySet:
         fitting = tuple(key for key in self.keys if key.fits(algorithm))
         if kid is None:
             return fitting if len(fitting) == 1 else ()
-        return tuple(key for key in fitting if key.kid == kid)
+        return tuple(key for key in fitting if key.kid == kid)[:MAX_CANDIDATES]
 
 
 def build_keys_request(jwks_uri: str) -> ProviderRequest:
@@ -137,7 +139,8 @@ def _is_for_signatures(jwk: Mapping[str, Any]) -> bool:
 def _key_object(key_type: str, public: dict[str, Any]) -> Key | None:
     try:
         if key_type == "RSA":  # measured first: the library only warns of a short one, and would build a long one
-            return RSAKey.import_key(public) if MIN_RSA_BITS <= _bits(public["n"]) <= MAX_RSA_BITS else None
+            fits = MIN_RSA_BITS <= _bits(public["n"]) <= MAX_RSA_BITS and _bits(public["e"]) <= MAX_EXPONENT_BITS
+            return RSAKey.import_key(public) if fits else None
         if public["crv"] not in _CURVES.values():
             return None
         elliptic = ECKey.import_key(public) if key_type == "EC" else OKPKey.import_key(public)

@@ -3,11 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 
 from starlette.requests import Request
 from starlette.responses import Response
 
-from broker.errors import AccessDenied, CookieMissing, NotAdmitted, StateMissing, TransactionExpired, TransactionSpent
+from broker.errors import (
+    AccessDenied,
+    BrokerError,
+    CookieMissing,
+    NotAdmitted,
+    StateInvalid,
+    StateMissing,
+    TransactionExpired,
+    TransactionSpent,
+)
+from broker.providers import Provider
 from broker.remembrance import COOKIE_NAME, LIFETIME, seal_remembrance
 from broker.signin import Arrival, complete
 from broker.transaction import BrowserCookie, OpenedState, open_state, recover_redirect_url
@@ -15,6 +26,8 @@ from broker.web.cookies import read_cookie, read_cookies, set_cookie
 from broker.web.problems import Attempt
 from broker.web.reading import check_navigation, once, provider_of
 from broker.web.site import Web
+
+MAX_STATES = 5  # looked at where one is allowed
 
 # A sign-in that came back too late, twice or without its cookie can simply be started again.
 _RESTARTABLE = (TransactionExpired, TransactionSpent, CookieMissing)
@@ -27,26 +40,46 @@ async def callback(web: Web, request: Request, attempt: Attempt) -> Response:
     check_navigation(request)
     provider = provider_of(web, request, attempt)
     attempt.start_again = web.login_url()
-    states = request.query_params.getlist("state")
-    if not states:
-        raise StateMissing(expected="state", got="nothing")
-    opened = open_state(states[0], secret_keys=web.broker.secret_keys())
+    try:
+        arrival = await _complete(web, request, attempt, provider)
+    except BrokerError as error:
+        error.leave_out(request.query_params.getlist("code") + request.query_params.getlist("state"))
+        raise
+    web.record(attempt.outcome(None, arrival.identity))
+    return _arrive(web, request, attempt, arrival)
+
+
+async def _complete(web: Web, request: Request, attempt: Attempt, provider: Provider) -> Arrival:
+    opened = _open_state(web, request, attempt)
     attempt.trace_id = opened.transaction.trace_id or attempt.trace_id
     cookie = read_cookies(request.headers.raw, https=web.https).get(opened.cookie_name)
     cookie_value = cookie.value if cookie else None
-    attempt.drop_cookies.append(opened.cookie_name)
     again = _prepare_restart(web, attempt, opened, cookie_value)
     try:
         parameters = {name: once(request, name) or "" for name in request.query_params}
-        arrival = await complete(web.broker, provider, opened=opened, cookie_value=cookie_value, parameters=parameters)
+        return await complete(web.broker, provider, opened=opened, cookie_value=cookie_value, parameters=parameters)
     except _RESTARTABLE:
         attempt.restarts = not opened.transaction.restarted
         raise
     except _WRONG_ACCOUNT:
         attempt.use_another_account = again("another_account")
         raise
-    web.record(attempt.outcome(None, arrival.identity))
-    return _arrive(web, request, attempt, arrival)
+
+
+def _open_state(web: Web, request: Request, attempt: Attempt) -> OpenedState:
+    """Open the state before anything else is judged; every sign-in named here has had its one answer."""
+    states = request.query_params.getlist("state")
+    if not states:
+        raise StateMissing(expected="state", got="nothing")
+    opened: list[OpenedState] = []
+    for state in states[:MAX_STATES]:
+        with suppress(StateInvalid):
+            opened.append(open_state(state, secret_keys=web.broker.secret_keys()))
+    attempt.drop_cookies += [one.cookie_name for one in opened]
+    if not opened:
+        raise StateInvalid(expected="a state sealed by one of secret_keys", got="another")
+    once(request, "state")
+    return opened[0]
 
 
 def _arrive(web: Web, request: Request, attempt: Attempt, arrival: Arrival) -> Response:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Mapping
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import urlsplit
 
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
@@ -24,6 +25,9 @@ from broker.web.site import Web
 
 LAST_PROVIDER_COOKIE = "last_provider"
 LAST_PROVIDER_LIFETIME = 180 * 86400  # seconds
+
+MAX_NAMES = 20  # of parameters, in one log line
+_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,39}")
 
 _log = logging.getLogger("broker")
 
@@ -98,7 +102,9 @@ async def _depart(
     under_way = read_cookies(request.headers.raw, https=web.https)
     attempt.drop_cookies += [cookie.name for cookie in surplus(list(under_way.values()), departure.cookie)]
     response = web.see_other(departure.location)
-    response.headers.append("Set-Cookie", set_cookie(departure.cookie, https=web.https))
+    response.headers.append(
+        "Set-Cookie", set_cookie(departure.cookie, https=web.https, max_age=departure.cookie.lifetime)
+    )
     return response
 
 
@@ -164,4 +170,6 @@ def _what_came(attempt: Attempt, request: Request, redirect_url: str | None) -> 
 
 
 def _names(query: str) -> list[str]:
-    return sorted({name[:40] for name, _ in parse_qsl(query, keep_blank_values=True)})[:20]
+    """The names of parameters, as far as they look like names: anything else may be a value that stands alone."""
+    named = [pair.partition("=")[0] for pair in query.split("&") if "=" in pair]
+    return sorted({name for name in named if _NAME.fullmatch(name)})[:MAX_NAMES]

@@ -23,8 +23,9 @@ def check_navigation(request: Request) -> None:
     """
     if request.method != "GET":
         raise MethodNotAllowed(expected="GET", got="another method")
-    purpose = request.headers.get("sec-purpose", "") + request.headers.get("purpose", "")
-    if "prefetch" in purpose.lower() or request.headers.get("sec-fetch-mode", "navigate") != "navigate":
+    purposes = [word for name in ("sec-purpose", "purpose", "x-moz") for word in request.headers.getlist(name)]
+    modes = set(request.headers.getlist("sec-fetch-mode"))
+    if any("prefetch" in purpose.lower() for purpose in purposes) or not modes <= {"navigate"}:
         raise NotANavigation(expected="a navigation", got="a prefetch or a fetch")
 
 

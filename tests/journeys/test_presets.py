@@ -62,7 +62,7 @@ def use_several_tenants(world: World, tenant: str, **claims: Any) -> None:
         pytest.param("entra", {"preferred_username": ADA, "email": ADA, "name": "Ada Lovelace"},
                      "preferred_username (ID token)", 0, id="Entra, a member"),
         pytest.param("entra", {"preferred_username": ADA, "name": "Ada Lovelace"},
-                     "preferred_username (ID token)", 1, id="Entra, without mail: userinfo might have it"),
+                     "preferred_username (ID token)", 0, id="Entra, without mail: the user principal name does"),
         pytest.param("google", {**VERIFIED, "hd": "acme.example"}, "email (ID token)", 0, id="Google"),
     ],
 )  # fmt: skip
