@@ -35,13 +35,14 @@ format: .venv/.test
 	@$(BIN)/ruff check --quiet --fix
 	@$(BIN)/ruff format --quiet
 
-# The test lock holds everything; the other two take its versions, so that one .venv serves the demo and the tests.
+# The test lock holds everything; the next three take its versions, so that one .venv serves the demo and the tests.
 COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --custom-compile-command "make lock" \
 	--no-emit-index-url pyproject.toml
 lock: .venv/.test
 	@$(COMPILE) --upgrade --extra demo --group test --output-file requirements-test.lock
 	@$(COMPILE) --constraint requirements-test.lock --extra demo --group build --output-file requirements-demo.lock
 	@$(COMPILE) --constraint requirements-test.lock --output-file requirements.lock
+	@$(COMPILE:pyproject.toml=) --constraint requirements-test.lock --group build --output-file requirements-build.lock
 	@$(COMPILE:pyproject.toml=) --upgrade --group fuzz --output-file requirements-fuzz.lock
 	@cd $(REAL) && PATH="$(CURDIR)/$(BIN):$$PATH" npm update --package-lock-only --loglevel=error
 

@@ -184,7 +184,8 @@ def test_without_the_extra_the_demo_names_what_to_install() -> None:
     ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
 
     assert ended.returncode == 2
-    assert ended.stderr == 'The demo needs one more package: pip install "comm100-sso-broker[demo]"\n'
+    remedy = "pip install --require-hashes -r requirements-demo.lock"
+    assert ended.stderr == f"The demo needs one more package. From the checkout: {remedy}\n"
 
 
 def processes_with(argument: str) -> list[int]:
