@@ -165,7 +165,7 @@ class ProviderSettings(Section):
         description="Text on the chooser's button; default: made from the id.", examples=["Acme"]
     )
     enabled: StrictBool = Field(
-        True, description="false: only the setup page's test sign-in uses this provider.", examples=[True]
+        True, description="false: the provider is not offered, and nobody can sign in with it.", examples=[True]
     )
     scopes: Annotated[tuple[Annotated[StrictStr, AfterValidator(_scope)], ...], AfterValidator(_scopes)] = Field(
         description="Scopes asked for; openid is one of them.", examples=[["openid", "email", "profile"]]
