@@ -1,4 +1,4 @@
-"""The commands of the contract; thin: each calls the one function that does the work."""
+"""The commands; thin: each calls the one function that does the work."""
 
 from __future__ import annotations
 
