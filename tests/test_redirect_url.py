@@ -223,6 +223,20 @@ DEEPLY_ENCODED = "%" + "25" * 980 + "6Awt"
         pytest.param("a=b;jwt=x", id="behind a semicolon"),
         pytest.param("a=b&;jwt=x", id="behind both"),
         pytest.param("&&jwt=x", id="behind two &"),
+        pytest.param("j%00wt=x", id="with a NUL inside"),
+        pytest.param("jwt%00=x", id="with a NUL behind"),
+        pytest.param("jwt[]=x", id="as a list"),
+        pytest.param("jwt%5B%5D=x", id="as a list, percent-encoded"),
+        pytest.param("%EF%BD%8Awt=x", id="with a wide j"),
+        pytest.param("%F0%9D%92%BFwt=x", id="with a mathematical j"),
+        pytest.param("%E2%93%99wt=x", id="with a j in a circle"),
+        pytest.param("j%E2%80%8Bwt=x", id="with a space of no width inside"),
+        pytest.param("%EF%BB%BFjwt=x", id="with a byte order mark before"),
+        pytest.param("jw%E2%81%A0t=x", id="with a word joiner inside"),
+        pytest.param("j%C2%ADwt=x", id="with a soft hyphen inside"),
+        pytest.param("j%E2%80%AEwt=x", id="with a direction mark inside"),
+        pytest.param("j%EF%B8%8Fwt=x", id="with a variation selector inside"),
+        pytest.param("j.wt=x", id="with a dot inside"),
     ],
 )
 def test_in_append_delivery_a_jwt_parameter_already_there_is_refused(query: str) -> None:
@@ -233,7 +247,21 @@ def test_in_append_delivery_a_jwt_parameter_already_there_is_refused(query: str)
 @pytest.mark.requirement("S-34")
 @pytest.mark.parametrize(
     "behind",
-    ["", "?", "?a=b", "?a=jwt", "?myjwt=x&jwt_id=2", "?a=b%26jwt=x", "#jwt=x", "?a=b#?jwt=x", "?a=%u12&b=%uzzzz"],
+    [
+        "",
+        "?",
+        "?a=b",
+        "?a=jwt",
+        "?myjwt=x",
+        "?jwt_id=2",
+        "?jwt2=x",
+        "?jw=t",
+        "?%D1%98wt=x",
+        "?a=b%26jwt=x",
+        "#jwt=x",
+        "?a=b#?jwt=x",
+        "?a=%u12&b=%uzzzz",
+    ],
 )
 def test_in_append_delivery_another_query_is_taken(behind: str) -> None:
     assert check_redirect_url(ENDPOINT + behind, site("append")) == ENDPOINT + behind

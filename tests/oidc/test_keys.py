@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from joserfc.jwk import ECKey
 
 from broker.errors import AnswerUnexpected, AnswerUnreadable, BrokerError, KeysInvalid, ProviderFailing
-from broker.oidc.keys import MAX_KEYS, build_keys_request, check_keys
+from broker.oidc.keys import MAX_CANDIDATES, MAX_EXPONENT_BITS, MAX_KEYS, build_keys_request, check_keys
 from broker.oidc.messages import DOCUMENT_LIMIT
 from tests.oidc.samples import METADATA, answer, b64, key_set, published, signing_key
 
@@ -62,6 +62,8 @@ UNUSABLE = [
     pytest.param({**GOOD, "e": "AA"}, id="an exponent of zero"),
     pytest.param({**GOOD, "e": "AQ"}, id="an exponent of one"),
     pytest.param({**GOOD, "e": "Ag"}, id="an even exponent"),
+    pytest.param({**GOOD, "e": number(2**MAX_EXPONENT_BITS + 1)}, id="an exponent of 33 bits"),
+    pytest.param({**GOOD, "e": number(2**2046 + 1)}, id="an exponent of 2047 bits"),
     pytest.param({**GOOD, "e": GOOD["n"]}, id="an exponent as large as the modulus"),
     pytest.param({**EC, "x": b64(b"\x01" * 32)}, id="a point off the curve"),
     pytest.param({**EC, "x": b64(bytes(32)), "y": b64(bytes(32))}, id="the point zero"),
@@ -100,6 +102,11 @@ def test_rsa_under_2048_bits_does_not_verify(bits: int) -> None:
     """S-12; RFC 7518, section 3.3."""
     with pytest.raises(KeysInvalid):
         key_set(rsa_jwk(bits))
+
+
+@pytest.mark.parametrize("exponent", [3, 17, 65537, 2**MAX_EXPONENT_BITS - 1])
+def test_rsa_keys_with_an_exponent_anyone_uses_verify(exponent: int) -> None:
+    assert kids({**GOOD, "e": number(exponent)}, kid="good", algorithm="RS256") == ["good"]
 
 
 @pytest.mark.parametrize(
@@ -188,6 +195,20 @@ def test_without_kid_the_only_fitting_key_is_meant() -> None:
 def test_several_keys_of_one_kid_are_all_tried() -> None:
     other = published(signing_key("RS256", "other"), kid="good")
     assert len(key_set(GOOD, other).candidates(kid="good", algorithm="RS256")) == 2
+
+
+@pytest.mark.parametrize(
+    ("published_keys", "tried"),
+    [
+        pytest.param(MAX_CANDIDATES, MAX_CANDIDATES, id="four, all of them"),
+        pytest.param(MAX_CANDIDATES + 1, MAX_CANDIDATES, id="five, the first four"),
+        pytest.param(MAX_KEYS, MAX_CANDIDATES, id="a hundred, the first four"),
+    ],
+)
+def test_of_many_keys_of_one_kid_only_a_few_are_tried(published_keys: int, tried: int) -> None:
+    several = key_set(*[GOOD] * published_keys)
+    assert several.candidates(kid="good", algorithm="RS256") == several.keys[:tried]
+    assert tried == 4
 
 
 def test_an_unknown_kid_has_no_key_even_if_there_is_only_one() -> None:

@@ -19,6 +19,7 @@ from broker.errors import (
     StateInvalid,
     StateMissing,
 )
+from broker.web.callback import MAX_STATES
 from tests.fakes.lies import Lies, with_
 from tests.fakes.world import BROKER, ENDPOINT, PAGE, Browser, World, assert_refused, metrics
 
@@ -92,6 +93,50 @@ async def test_an_announced_issuer_must_come_and_be_right(
             assert_no_hit(world, browser)
 
 
+def with_states(callback: str, states: list[str]) -> str:
+    """Put these states in place of the callback's own; `OURS` stands for it."""
+    url = httpx.URL(callback)
+    own = url.params["state"]
+    parameters = [("code", url.params["code"]), *(("state", own if one == "OURS" else one) for one in states)]
+    return str(url.copy_with(params=parameters))
+
+
+@pytest.mark.requirement("S-05")
+@pytest.mark.parametrize(
+    ("states", "error", "cookie_stays"),
+    [
+        pytest.param(["OURS", "x"], ParameterRepeated, False, id="ours first"),
+        pytest.param(["x", "OURS"], ParameterRepeated, False, id="ours second"),
+        pytest.param(["OURS", "OURS"], ParameterRepeated, False, id="ours twice"),
+        pytest.param(["", "OURS"], ParameterRepeated, False, id="an empty one, and ours"),
+        pytest.param(["x"] * (MAX_STATES - 1) + ["OURS"], ParameterRepeated, False, id="ours fifth"),
+        pytest.param(["x"] * MAX_STATES + ["OURS"], StateInvalid, True, id="ours sixth, which nobody looks at"),
+    ],
+)
+async def test_of_several_states_none_is_taken_and_the_sign_in_is_over(
+    world: World, states: list[str], error: type[BrokerError], cookie_stays: bool
+) -> None:
+    async with world.broker() as service:
+        browser = world.browser(service)
+        callback = await browser.to_callback(redirect_url=PAGE)
+        assert len(browser.broker_cookies()) == 1
+        assert_refused(await browser.open(with_states(callback, states)), error)
+        assert len(browser.broker_cookies()) == cookie_stays
+    assert not {"/token", "/userinfo"} & set(world.provider.requests)
+    assert MAX_STATES == 5
+
+
+@pytest.mark.requirement("S-05")
+async def test_states_of_two_sign_ins_end_both(world: World) -> None:
+    async with world.broker() as service:
+        browser = world.browser(service)
+        one, other = await browser.to_callback(), await browser.to_callback(redirect_url=PAGE)
+        assert len(browser.broker_cookies()) == 2
+        states = ["OURS", httpx.URL(other).params["state"]]
+        assert_refused(await browser.open(with_states(one, states)), ParameterRepeated)
+        assert_no_hit(world, browser)
+
+
 @pytest.mark.requirement("S-05")
 @pytest.mark.parametrize(
     ("query", "error"),
@@ -146,12 +191,20 @@ async def test_a_callback_without_a_code_reaches_nobody(world: World, code: str 
         pytest.param("GET", {"Sec-Purpose": "prefetch"}, NotANavigation, id="prefetch"),
         pytest.param("GET", {"Sec-Purpose": "prefetch;anonymous-client-ip"}, NotANavigation, id="private prefetch"),
         pytest.param("GET", {"Purpose": "prefetch"}, NotANavigation, id="prefetch of older browsers"),
+        pytest.param("GET", {"X-Moz": "prefetch"}, NotANavigation, id="prefetch of older Firefox"),
+        pytest.param("GET", [("Purpose", "x"), ("Purpose", "prefetch")], NotANavigation, id="prefetch, second header"),
+        pytest.param(
+            "GET",
+            [("Sec-Fetch-Mode", "navigate"), ("Sec-Fetch-Mode", "cors")],
+            NotANavigation,
+            id="fetch, second header",
+        ),
         pytest.param("GET", {"Sec-Fetch-Mode": "cors"}, NotANavigation, id="fetch"),
         pytest.param("GET", {"Sec-Fetch-Mode": "no-cors"}, NotANavigation, id="image"),
     ],
 )
 async def test_only_a_navigation_consumes_a_sign_in(
-    world: World, method: str, headers: Mapping[str, str], error: type[BrokerError]
+    world: World, method: str, headers: Mapping[str, str] | list[tuple[str, str]], error: type[BrokerError]
 ) -> None:
     """S-09: what is no navigation reaches nobody, and the person can still finish."""
     async with world.broker() as service:

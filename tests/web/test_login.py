@@ -181,12 +181,22 @@ async def test_a_parameter_of_ours_may_come_once_only(world: World, name: str) -
         assert browser.broker_cookies() == []
 
 
+Headers = Mapping[str, str] | list[tuple[str, str]]  # a list where a name comes twice
+TWO_MODES = [("Sec-Fetch-Mode", "navigate"), ("Sec-Fetch-Mode", "cors")]
 NO_NAVIGATION = [
     pytest.param("POST", {}, MethodNotAllowed, id="POST"),
     pytest.param("OPTIONS", {}, MethodNotAllowed, id="OPTIONS"),
     pytest.param("GET", {"Sec-Purpose": "prefetch"}, NotANavigation, id="prefetch"),
     pytest.param("GET", {"Sec-Purpose": "prefetch;prerender"}, NotANavigation, id="prerender"),
     pytest.param("GET", {"Purpose": "prefetch"}, NotANavigation, id="prefetch of older browsers"),
+    pytest.param("GET", {"X-Moz": "prefetch"}, NotANavigation, id="prefetch of older Firefox"),
+    pytest.param("GET", {"X-Moz": "Prefetch"}, NotANavigation, id="prefetch in another case"),
+    pytest.param("GET", [("Sec-Purpose", "x"), ("Sec-Purpose", "prefetch")], NotANavigation, id="in a second header"),
+    pytest.param("GET", [("Purpose", ""), ("Purpose", "prefetch")], NotANavigation, id="likewise, of older browsers"),
+    pytest.param("GET", [("X-Moz", "x"), ("X-Moz", "prefetch")], NotANavigation, id="likewise, of older Firefox"),
+    pytest.param("GET", TWO_MODES, NotANavigation, id="a navigation, and a fetch in a second header"),
+    pytest.param("GET", TWO_MODES[::-1], NotANavigation, id="a fetch, and a navigation in a second header"),
+    pytest.param("GET", {"Sec-Fetch-Mode": ""}, NotANavigation, id="a mode that is empty"),
     pytest.param("GET", {"Sec-Fetch-Mode": "cors"}, NotANavigation, id="fetch"),
     pytest.param("GET", {"Sec-Fetch-Mode": "no-cors"}, NotANavigation, id="image"),
     pytest.param("GET", {"Sec-Fetch-Mode": "same-origin"}, NotANavigation, id="fetch from our own origin"),
@@ -196,7 +206,7 @@ NO_NAVIGATION = [
 @pytest.mark.requirement("S-09")
 @pytest.mark.parametrize(("method", "headers", "error"), NO_NAVIGATION)
 async def test_only_a_navigation_starts_a_sign_in(
-    world: World, method: str, headers: Mapping[str, str], error: type[BrokerError]
+    world: World, method: str, headers: Headers, error: type[BrokerError]
 ) -> None:
     """S-09."""
     async with world.broker() as service:
