@@ -9,8 +9,6 @@ A redirect_url too long for the provider's bound on the address travels in the c
 
 from __future__ import annotations
 
-import base64
-import binascii
 import hashlib
 import hmac
 import re
@@ -22,6 +20,7 @@ from typing import Any, Final
 
 from itsdangerous import BadData
 
+from broker import base64url
 from broker.errors import (
     CookieMissing,
     StateInvalid,
@@ -154,19 +153,25 @@ def seal(
     randomness = secrets.token_bytes(_RANDOM_BYTES)
     key = secret_keys[0]
     transaction = Transaction(
-        _text(hashlib.sha256(randomness).digest()), site, provider, redirect_url, int(now), restarted, trace_id
+        base64url.encode(hashlib.sha256(randomness).digest()),
+        site,
+        provider,
+        redirect_url,
+        int(now),
+        restarted,
+        trace_id,
     )
     payload: dict[str, Any] = {"i": transaction.id, "s": site, "p": provider, "t": transaction.issued, "x": trace_id}
     if restarted:
         payload["r"] = 1
-    value = f"{transaction.issued:x}.{_text(randomness)}"
+    value = f"{transaction.issued:x}.{base64url.encode(randomness)}"
     if redirect_url is not None:
         payload["u"] = redirect_url
     state = sealer(key, purpose=_PURPOSE).dumps(payload)
     if redirect_url is not None and len(state) > MAX_STATE_CHARACTERS:
         payload["h"] = _url_hash(payload.pop("u"))
         state = sealer(key, purpose=_PURPOSE).dumps(payload)
-        value += f".{_text(zlib.compress(redirect_url.encode(), 9))}"
+        value += f".{base64url.encode(zlib.compress(redirect_url.encode(), 9))}"
     return SealedTransaction(
         transaction=transaction,
         state=state,
@@ -192,7 +197,7 @@ def open_state(unverified_state: str, *, secret_keys: Sequence[str]) -> OpenedSt
         except (BadData, ValueError, RecursionError):
             continue
         # base64 has several spellings of the same bytes; only ours is accepted.
-        if _text(_bytes(unverified_state.rpartition(".")[2])) != unverified_state.rpartition(".")[2]:
+        if base64url.encode(_bytes(unverified_state.rpartition(".")[2])) != unverified_state.rpartition(".")[2]:
             break
         transaction = Transaction(
             id=payload["i"],
@@ -228,7 +233,7 @@ def bind(opened: OpenedState, cookie_value: str | None, *, provider: str, now: f
     if not -CLOCK_LEEWAY <= age <= LIFETIME:
         raise TransactionExpired(expected=f"within {LIFETIME} s", got=f"{age:.0f} s")
     randomness, _ = _read_cookie(cookie_value or "")
-    if not hmac.compare_digest(_text(hashlib.sha256(randomness).digest()), transaction.id):
+    if not hmac.compare_digest(base64url.encode(hashlib.sha256(randomness).digest()), transaction.id):
         raise CookieMissing(expected=f"the cookie {opened.cookie_name}", got="none" if not cookie_value else "another")
     redirect_url = recover_redirect_url(opened, cookie_value)
     if redirect_url is None and opened.redirect_url_hash is not None:
@@ -279,7 +284,7 @@ def is_cookie_name(name: str) -> bool:
 
 
 def _derive(key: str, randomness: bytes, label: bytes) -> str:
-    return _text(hmac.digest(key.encode(), label + b"\0" + randomness, "sha256"))
+    return base64url.encode(hmac.digest(key.encode(), label + b"\0" + randomness, "sha256"))
 
 
 def _cookie_name(transaction_id: str) -> str:
@@ -287,7 +292,7 @@ def _cookie_name(transaction_id: str) -> str:
 
 
 def _url_hash(redirect_url: str) -> str:
-    return _text(hashlib.sha256(redirect_url.encode()).digest())
+    return base64url.encode(hashlib.sha256(redirect_url.encode()).digest())
 
 
 def _read_cookie(value: str) -> tuple[bytes, str | None]:
@@ -303,12 +308,8 @@ def _read_cookie(value: str) -> tuple[bytes, str | None]:
         return _bytes(randomness), None
 
 
-def _text(data: bytes) -> str:
-    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
-
-
 def _bytes(text: str) -> bytes:
     try:
-        return base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
-    except (binascii.Error, ValueError):
+        return base64url.decode(text)
+    except ValueError:
         return b""

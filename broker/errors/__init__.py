@@ -5,6 +5,7 @@ nothing of HTTP messages, templates or logs: `web.problems` renders an error, `t
 
     BrokerError                 code, status, a sentence for the person, a remedy for the admin
       SettingsError             ours, at start: carries every mistake found
+      BrokerTrouble       503   ours, while running
       RequestError        400   the browser's request cannot be taken
       TransactionError    400   the sign-in under way is missing, expired or not this browser's: start again
       ProviderRefused     403   the identity provider said no
@@ -31,7 +32,6 @@ from broker.errors.answers import (
     AccessDenied,
     CodeRejected,
     InteractionRequired,
-    Overloaded,
     ProviderAddressRefused,
     ProviderError,
     ProviderFailing,
@@ -87,8 +87,8 @@ from broker.errors.mistrust import (
     UserinfoInvalid,
     UserinfoSubject,
 )
+from broker.errors.ours import BrokerTrouble, Mistake, Overloaded, SettingsError, Unexpected
 from broker.errors.root import BrokerError, every_error
-from broker.errors.start import Mistake, SettingsError, Unexpected
 
 __all__ = [
     "AccessDenied",
@@ -96,6 +96,7 @@ __all__ = [
     "AnswerUnexpected",
     "AnswerUnreadable",
     "BrokerError",
+    "BrokerTrouble",
     "CallbackIssuer",
     "ClientRejected",
     "CodeMissing",

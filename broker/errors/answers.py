@@ -86,12 +86,3 @@ class ProviderAddressRefused(
     remedy="The provider's name resolves to a private address. If that is meant, set allow_private_network: true.",
 ):
     """The provider's host resolves to a private, loopback or link-local address."""
-
-
-class Overloaded(
-    ProviderUnavailable,
-    code="overloaded",
-    person="Many people are signing in at the moment. Try again in a few seconds.",
-    remedy="Add replicas, or find out why the provider answers slowly.",
-):
-    """More sign-ins in flight than connections to the provider."""

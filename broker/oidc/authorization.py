@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import NoReturn
-from urllib.parse import parse_qs, urlencode, urlsplit
+from urllib.parse import urlencode
 
 from authlib.oauth2.rfc7636 import create_s256_code_challenge
 
@@ -13,7 +13,6 @@ from broker.errors import (
     CallbackIssuer,
     CodeMissing,
     InteractionRequired,
-    MetadataInvalid,
     ParametersContradict,
     ProviderError,
     ProviderFailing,
@@ -47,8 +46,6 @@ def build_authorization_url(
         code_verifier: only its hash travels (RFC 7636, section 4.2).
         hints: of this one sign-in (`prompt`, `login_hint`); they cannot replace what the protocol needs.
 
-    Raises:
-        MetadataInvalid: the endpoint's own query holds one of our parameters.
     """
     parameters = {**registration.authorization_parameters, **(hints or {})}
     if registration.max_age is not None:
@@ -64,9 +61,6 @@ def build_authorization_url(
         "code_challenge_method": "S256",
     }
     endpoint = metadata.authorization_endpoint
-    if taken := parameters.keys() & parse_qs(urlsplit(endpoint).query, keep_blank_values=True).keys():
-        # RFC 6749, section 3.1: a query there stays, and no parameter comes twice.
-        raise MetadataInvalid(expected="authorization_endpoint: none of our parameters", got=sorted(taken))
     return f"{endpoint}{'&' if '?' in endpoint else '?'}{urlencode(parameters)}"
 
 
@@ -85,9 +79,10 @@ def check_callback(parameters: Mapping[str, str], metadata: ProviderMetadata) ->
         ProviderRefused, ProviderFailing: the provider sent an error.
         CodeMissing: neither code nor error.
     """
-    issuer = parameters.get("iss")
+    issuer = parameters.get("iss")  # RFC 9207, section 2.4: against mix-up, before anything else is believed
     if (issuer is None and metadata.announces_iss) or (issuer is not None and issuer != metadata.issuer):
         raise CallbackIssuer(expected=metadata.issuer, got=issuer)
+    # RFC 6749, sections 4.1.2 and 4.1.2.1: one or the other.
     code, error = parameters.get("code"), parameters.get("error")
     if code is not None and error is not None:
         raise ParametersContradict(expected="code or error", got="both")
@@ -99,6 +94,7 @@ def check_callback(parameters: Mapping[str, str], metadata: ProviderMetadata) ->
 
 
 def _raise_refusal(error: str, description: str) -> NoReturn:
+    # RFC 6749, section 4.1.2.1; OpenID Connect Core, section 3.1.2.6. The description decides nothing.
     said = provider_text(error, description)
     if error in ("temporarily_unavailable", "server_error"):
         raise ProviderFailing(expected="a code", got=said)

@@ -93,7 +93,7 @@ async def open_client(reach: Reach) -> AsyncIterator[httpx.AsyncClient]:
             trust_env=False,
             follow_redirects=False,
             cookies=CookieJar(policy=DefaultCookiePolicy(allowed_domains=[])),
-            timeout=httpx.Timeout(CALL_SECONDS, connect=CONNECT_SECONDS, pool=CONNECT_SECONDS),
+            timeout=httpx.Timeout(None, connect=CONNECT_SECONDS, pool=CONNECT_SECONDS),  # a call's time: ProviderClient
             headers={"Accept-Encoding": "identity", "User-Agent": "comm100-sso-broker"},
         ) as client:
             yield client

@@ -5,7 +5,6 @@ This file owns the key we prove ourselves with. It reads no file and knows no pr
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import re
 import secrets
@@ -16,6 +15,8 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from joserfc import jwt
 from joserfc.errors import JoseError
 from joserfc.jwk import ECKey, RSAKey
+
+from broker import base64url
 
 ASSERTION_LIFETIME = 300  # seconds; it is used at once
 ALGORITHMS = ("RS256", "PS256", "ES256")
@@ -60,7 +61,7 @@ def read_assertion_key(pem: str, *, algorithm: str | None, key_id: str | None) -
     header = {"kid": key_id} if key_id else {}
     if certificate := _CERTIFICATE.search(pem):
         der = x509.load_pem_x509_certificate(certificate[0].encode()).public_bytes(Encoding.DER)
-        header["x5t#S256"] = base64.urlsafe_b64encode(hashlib.sha256(der).digest()).rstrip(b"=").decode()
+        header["x5t#S256"] = base64url.encode(hashlib.sha256(der).digest())
     return AssertionKey(key, algorithm, header)
 
 

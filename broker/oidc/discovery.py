@@ -11,7 +11,7 @@ from broker.oidc.cached import Cached, Clock
 from broker.oidc.keys import KeySet, build_keys_request, check_keys
 from broker.oidc.messages import Answer, ProviderRequest
 from broker.oidc.metadata import ProviderMetadata, build_discovery_request, check_discovery
-from broker.oidc.registration import Registration
+from broker.oidc.registration import PROTOCOL_PARAMETERS, Registration
 
 METADATA_LIFETIME = 3600.0  # seconds
 RETRY_MISSING_SECONDS = 1.0  # between attempts while there is no document
@@ -63,6 +63,7 @@ class Discovery:
             answer,
             expected_issuer=self._registration.metadata_issuer,
             allow_loopback=self._registration.allow_loopback,
+            own_parameters=PROTOCOL_PARAMETERS | self._registration.authorization_parameters.keys(),
         )
         return metadata, METADATA_LIFETIME
 

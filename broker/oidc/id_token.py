@@ -6,8 +6,6 @@ Two steps in this order: `verify_signature` (RFC 7515, with RFC 8725's cautions)
 
 from __future__ import annotations
 
-import base64
-import binascii
 import hashlib
 import hmac
 import warnings
@@ -18,6 +16,7 @@ from typing import Any, TypeGuard
 from joserfc import jws
 from joserfc.errors import JoseError, SecurityWarning
 
+from broker import base64url
 from broker.errors import (
     AnswerUnreadable,
     IdTokenAccessTokenHash,
@@ -137,19 +136,15 @@ def check_claims(
         IdTokenAuthTime: the check of that name failed.
     """
     claims = signed.claims
-    if claims.get("iss") != expected_issuer:
-        raise IdTokenIssuer(expected=expected_issuer, got=claims.get("iss"))
-    _check_audience(claims, expected_audience)
-    _check_times(claims, now)
-    nonce = claims.get("nonce")
-    if not isinstance(nonce, str) or not hmac.compare_digest(nonce.encode(errors="replace"), expected_nonce.encode()):
-        raise IdTokenNonce(expected="this sign-in's nonce", got="another" if nonce else "none")
-    subject = claims.get("sub")
-    if not isinstance(subject, str) or not 0 < len(subject) <= MAX_SUBJECT_CHARACTERS or not subject.isascii():
-        raise IdTokenSubject(expected=f"1 to {MAX_SUBJECT_CHARACTERS} ASCII characters", got=shape(subject))
-    _check_access_token_hash(claims, signed.algorithm, access_token)
-    _check_auth_time(claims, max_age, now)
-    return VerifiedIdToken(expected_issuer, subject, claims)
+    # In the order of OpenID Connect Core, section 3.1.3.7. Item 1 is encryption, which is not supported; 6 to 8 are the
+    # signature, verified before; 12 is acr, which is not asked for.
+    _check_issuer(claims, expected_issuer)  # 2
+    _check_audience(claims, expected_audience)  # 3 to 5
+    _check_times(claims, now)  # 9, 10
+    _check_nonce(claims, expected_nonce)  # 11
+    _check_auth_time(claims, max_age, now)  # 13
+    _check_access_token_hash(claims, signed.algorithm, access_token)  # section 3.1.3.8
+    return VerifiedIdToken(expected_issuer, _check_subject(claims), claims)  # section 2
 
 
 def _check_header(unverified_token: str) -> JsonObject:
@@ -158,16 +153,15 @@ def _check_header(unverified_token: str) -> JsonObject:
     if len(parts) != 3 or not unverified_token.isascii() or len(parts[0]) > MAX_HEADER_BYTES:
         raise IdTokenMalformed(expected="three parts of base64url", got=f"{len(parts)} parts")
     try:
-        header = read_json_object(
-            base64.b64decode(parts[0] + "=" * (-len(parts[0]) % 4), altchars=b"-_", validate=True)
-        )
-    except (binascii.Error, AnswerUnreadable):
+        header = read_json_object(base64url.decode(parts[0]))
+    except (ValueError, AnswerUnreadable):
         raise IdTokenMalformed(expected="a JSON header", got="something else") from None
-    # Explicit typing keeps other JWTs of the same provider out (RFC 8725, section 3.11).
+    # Providers leave `typ` out, so it cannot be demanded; one that is there keeps the provider's other kinds of JWT out
+    # (RFC 8725, section 3.12).
     kind = header.get("typ")
     if kind is not None and (not isinstance(kind, str) or kind.upper() not in ("JWT", "APPLICATION/JWT")):
         raise IdTokenMalformed(expected="typ JWT or none", got=kind)
-    if "crit" in header or "b64" in header:  # RFC 7515, section 4.1.11: we understand no extension
+    if "crit" in header or "b64" in header:  # no extension is understood (RFC 7515, section 4.1.11; RFC 7797)
         raise IdTokenMalformed(expected="no critical header member", got="crit or b64")
     if not isinstance(header.get("kid"), str | None):
         raise IdTokenMalformed(expected="kid: a string", got=shape(header.get("kid")))
@@ -181,10 +175,17 @@ def _check_payload(payload: bytes) -> JsonObject:
         raise IdTokenMalformed(expected="claims as a JSON object", got="something else") from None
 
 
+def _check_issuer(claims: Mapping[str, Any], expected_issuer: str) -> None:
+    """2: `iss` must exactly match."""
+    if claims.get("iss") != expected_issuer:
+        raise IdTokenIssuer(expected=expected_issuer, got=claims.get("iss"))
+
+
 def _check_audience(claims: Mapping[str, Any], client_id: str) -> None:
+    """3 to 5: the token is for us, for nobody else, and `azp`, if there is one, is us."""
     audience = claims.get("aud")
     audiences = [audience] if isinstance(audience, str) else audience
-    # We trust no second audience (OpenID Connect Core, section 3.1.3.7, 3), so the list may hold us alone.
+    # 3 lets us refuse audiences we do not trust. We trust none, so the list may hold us alone.
     if not isinstance(audiences, list) or not audiences or any(one != client_id for one in audiences):
         raise IdTokenAudience(expected=client_id, got=audience)
     if "azp" in claims and claims["azp"] != client_id:
@@ -192,6 +193,7 @@ def _check_audience(claims: Mapping[str, Any], client_id: str) -> None:
 
 
 def _check_times(claims: Mapping[str, Any], now: float) -> None:
+    """9 and 10: not expired, and issued a short while ago; `nbf` by RFC 7519, section 4.1.5."""
     expires, issued = _seconds(claims, "exp"), _seconds(claims, "iat")
     if now >= expires + CLOCK_LEEWAY:
         raise IdTokenTime(expected="exp in the future", got=f"{now - expires:.0f} s ago")
@@ -213,17 +215,33 @@ def _is_time(value: object) -> TypeGuard[int | float]:
     return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < 2**53
 
 
+def _check_nonce(claims: Mapping[str, Any], expected_nonce: str) -> None:
+    """11: the nonce must be there and must be the one sent."""
+    nonce = claims.get("nonce")
+    if not isinstance(nonce, str) or not hmac.compare_digest(nonce.encode(errors="replace"), expected_nonce.encode()):
+        raise IdTokenNonce(expected="this sign-in's nonce", got="another" if nonce else "none")
+
+
+def _check_subject(claims: Mapping[str, Any]) -> str:
+    """Section 2: `sub` is there, in ASCII, and not too long."""
+    subject = claims.get("sub")
+    if not isinstance(subject, str) or not 0 < len(subject) <= MAX_SUBJECT_CHARACTERS or not subject.isascii():
+        raise IdTokenSubject(expected=f"1 to {MAX_SUBJECT_CHARACTERS} ASCII characters", got=shape(subject))
+    return subject
+
+
 def _check_access_token_hash(claims: Mapping[str, Any], algorithm: str, access_token: str) -> None:
-    """The left half of the hash that the signature's algorithm names (OpenID Connect Core, section 3.1.3.6)."""
+    """Section 3.1.3.8: the left half of the hash that the signature's algorithm names, if it is there."""
     if "at_hash" not in claims:
         return
     digest = _HASHES.get(algorithm[-3:], hashlib.sha512)(access_token.encode()).digest()  # Ed25519: SHA-512
-    expected = base64.urlsafe_b64encode(digest[: len(digest) // 2]).rstrip(b"=").decode()
+    expected = base64url.encode(digest[: len(digest) // 2])
     if claims["at_hash"] != expected:
         raise IdTokenAccessTokenHash(expected="the hash of the access token", got="another")
 
 
 def _check_auth_time(claims: Mapping[str, Any], max_age: int | None, now: float) -> None:
+    """13: the person gave credentials recently, where that was asked for."""
     if max_age is None:
         return
     auth_time = claims.get("auth_time")

@@ -6,7 +6,6 @@ never from a key or a token.
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +13,7 @@ from typing import Any
 from joserfc.errors import JoseError
 from joserfc.jwk import ECKey, Key, OKPKey, RSAKey
 
+from broker import base64url
 from broker.errors import KeysInvalid
 from broker.oidc.messages import DOCUMENT_LIMIT, Answer, ProviderRequest, read_json_object, shape
 from broker.oidc.metadata import check_document_status
@@ -151,4 +151,4 @@ def _key_object(key_type: str, public: dict[str, Any]) -> Key | None:
 
 
 def _bits(number: str) -> int:
-    return int.from_bytes(base64.urlsafe_b64decode(f"{number}==")).bit_length()
+    return int.from_bytes(base64url.decode(number.rstrip("="))).bit_length()

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
-from broker.errors import AnswerUnreadable, BrokerError
+from broker.errors import AnswerUnreadable, BrokerError, ProviderFailing
 
 KIBIBYTE = 1024
 DOCUMENT_LIMIT = 512 * KIBIBYTE  # bytes of a discovery document or JWK Set
@@ -66,7 +66,7 @@ def read_json_object(body: bytes | str) -> JsonObject:
         body: what the provider sent.
 
     Raises:
-        AnswerUnreadable: for anything else (RFC 8259; RFC 8725, section 2.6 on ambiguous JSON).
+        AnswerUnreadable: for anything else (RFC 8259, sections 4 and 8.1; RFC 7519, section 4 on a member twice).
     """
     try:
         text = body if isinstance(body, str) else body.decode("utf-8")
@@ -76,6 +76,19 @@ def read_json_object(body: bytes | str) -> JsonObject:
     if not isinstance(document, dict):
         raise AnswerUnreadable(expected="a JSON object", got=f"JSON of type {type(document).__name__}")
     return document
+
+
+def check_available(answer: Answer) -> None:
+    """Tell a provider that cannot answer now from one that did.
+
+    Args:
+        answer: to any request.
+
+    Raises:
+        ProviderFailing: a 5xx, or a 429 (RFC 6585, section 4).
+    """
+    if answer.status == 429 or answer.status >= 500:
+        raise ProviderFailing(expected=200, got=answer.status, retry_after=answer.retry_after)
 
 
 def text_member(document: Mapping[str, Any], member: str, error: type[BrokerError]) -> str:

@@ -7,13 +7,22 @@ another issuer.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 
-from broker.errors import AnswerUnexpected, MetadataInvalid, MetadataIssuer, ProviderFailing
-from broker.oidc.messages import DOCUMENT_LIMIT, Answer, ProviderRequest, read_json_object, shape, text_member
+from broker.errors import AnswerUnexpected, MetadataInvalid, MetadataIssuer
+from broker.oidc.messages import (
+    DOCUMENT_LIMIT,
+    Answer,
+    ProviderRequest,
+    check_available,
+    read_json_object,
+    shape,
+    text_member,
+)
+from broker.oidc.registration import PROTOCOL_PARAMETERS
 
 MAX_URL_CHARACTERS = 2048
 _URL_CHARACTERS = re.compile(r"[!-~]+")
@@ -52,13 +61,16 @@ def build_discovery_request(issuer: str) -> ProviderRequest:
     return ProviderRequest("GET", url, DOCUMENT_LIMIT, {"Accept": "application/json"})
 
 
-def check_discovery(answer: Answer, *, expected_issuer: str, allow_loopback: bool) -> ProviderMetadata:
+def check_discovery(
+    answer: Answer, *, expected_issuer: str, allow_loopback: bool, own_parameters: Collection[str] = PROTOCOL_PARAMETERS
+) -> ProviderMetadata:
     """Return the metadata if it is the expected issuer's and complete.
 
     Args:
         answer: what the discovery address said.
         expected_issuer: the configured issuer, compared character by character.
         allow_loopback: plain http and loopback hosts may appear in endpoints.
+        own_parameters: of the authorization request, which the endpoint's own query must not hold.
 
     Raises:
         ProviderFailing: for a 5xx or 429.
@@ -80,7 +92,7 @@ def check_discovery(answer: Answer, *, expected_issuer: str, allow_loopback: boo
 
     return ProviderMetadata(
         issuer=expected_issuer,
-        authorization_endpoint=required("authorization_endpoint"),
+        authorization_endpoint=_check_own_query(required("authorization_endpoint"), own_parameters),
         token_endpoint=required("token_endpoint"),
         jwks_uri=required("jwks_uri"),
         userinfo_endpoint=optional("userinfo_endpoint"),
@@ -99,14 +111,13 @@ def check_document_status(answer: Answer) -> None:
         ProviderFailing: for a 5xx or 429.
         AnswerUnexpected: for any other status.
     """
-    if answer.status == 429 or answer.status >= 500:
-        raise ProviderFailing(expected=200, got=answer.status, retry_after=answer.retry_after)
+    check_available(answer)
     if answer.status != 200:
         raise AnswerUnexpected(expected=200, got=answer.status)
 
 
 def is_loopback_host(host: str) -> bool:
-    """Whether a URL's host is this machine by its very name (RFC 6761, section 6.3)."""
+    """Whether a URL's host is this machine by its very name: localhost (RFC 6761, section 6.3), 127.0.0.0/8, ::1."""
     return host in {"localhost", "::1"} or re.fullmatch(r"127(\.\d{1,3}){3}", host) is not None
 
 
@@ -124,6 +135,14 @@ def _check_endpoint(url: str, member: str, allow_loopback: bool) -> str:
     if "@" in parts.netloc or "#" in url:
         raise MetadataInvalid(expected=f"{member}: no credentials, no fragment", got=f"{member}: one of them")
     return url
+
+
+def _check_own_query(authorization_endpoint: str, own_parameters: Collection[str]) -> str:
+    """A query there is kept, and no parameter may come twice (RFC 6749, section 3.1)."""
+    query = parse_qs(urlsplit(authorization_endpoint).query, keep_blank_values=True)
+    if taken := sorted(query.keys() & set(own_parameters)):
+        raise MetadataInvalid(expected="authorization_endpoint: none of our parameters", got=taken)
+    return authorization_endpoint
 
 
 def _flag(document: Mapping[str, Any], member: str) -> bool:

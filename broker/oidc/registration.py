@@ -13,6 +13,23 @@ SIGNATURE_ALGORITHMS = frozenset(
 )  # RFC 7518, section 3.1 and RFC 8037, without `none` and without anything symmetric
 
 
+PROTOCOL_PARAMETERS = frozenset(
+    {
+        "response_type",
+        "client_id",
+        "redirect_uri",
+        "scope",
+        "state",
+        "nonce",
+        "code_challenge",
+        "code_challenge_method",
+        "max_age",
+        "prompt",
+        "login_hint",
+    }
+)  # of the authorization request, whatever the admin adds
+
+
 @dataclass(frozen=True, slots=True)
 class Registration:
     """One client registration at one issuer.

@@ -22,6 +22,7 @@ from broker.oidc.messages import (
     Answer,
     JsonObject,
     ProviderRequest,
+    check_available,
     provider_text,
     read_json_object,
     text_member,
@@ -86,16 +87,17 @@ def check_token_response(answer: Answer) -> TokenResponse:
         TokenResponseInvalid: a member missing or of the wrong type.
         AnswerUnexpected, AnswerUnreadable: no answer of a token endpoint.
     """
-    if answer.status == 429 or answer.status >= 500:
-        raise ProviderFailing(expected=200, got=answer.status, retry_after=answer.retry_after)
+    check_available(answer)
     if 400 <= answer.status < 500:
         _raise_error(answer)
     if answer.status != 200:
         raise AnswerUnexpected(expected=200, got=answer.status)
     document = read_json_object(answer.body)
+    # token_type and access_token: RFC 6749, section 5.1; id_token: OpenID Connect Core, section 3.1.3.3.
     if text_member(document, "token_type", TokenResponseInvalid).lower() != "bearer":
         raise TokenResponseInvalid(expected="token_type: Bearer", got="another")
     access_token = text_member(document, "access_token", TokenResponseInvalid)
+    # It goes into a header as it is (RFC 6750, section 2.1): nothing that could end or split one.
     if not access_token.isascii() or not access_token.isprintable() or " " in access_token:
         raise TokenResponseInvalid(expected="access_token: printable ASCII", got="other characters")
     return TokenResponse(access_token, text_member(document, "id_token", TokenResponseInvalid))
@@ -108,6 +110,7 @@ def _raise_error(answer: Answer) -> NoReturn:
         raise AnswerUnexpected(expected="an OAuth error", got=f"status {answer.status} without JSON") from None
     error = document.get("error")
     said = provider_text(error, document.get("error_description"))
+    # RFC 6749, section 5.2. A 401 without an error is what some providers say instead of invalid_client.
     if error == "invalid_grant":
         raise CodeRejected(expected="tokens", got=said)
     if error == "invalid_client" or (answer.status == 401 and not isinstance(error, str)):

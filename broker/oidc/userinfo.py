@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from broker.errors import AnswerUnreadable, ProviderFailing, UserinfoInvalid, UserinfoSubject
-from broker.oidc.messages import RESPONSE_LIMIT, Answer, JsonObject, ProviderRequest, read_json_object
+from broker.errors import AnswerUnreadable, UserinfoInvalid, UserinfoSubject
+from broker.oidc.messages import RESPONSE_LIMIT, Answer, JsonObject, ProviderRequest, check_available, read_json_object
 
 
 def build_userinfo_request(userinfo_endpoint: str, access_token: str) -> ProviderRequest:
@@ -29,8 +29,7 @@ def check_userinfo(answer: Answer, *, expected_subject: str) -> JsonObject:
         UserinfoInvalid: refused, or no JSON object; a JWT is not asked for and not taken.
         UserinfoSubject: another person, or nobody.
     """
-    if answer.status == 429 or answer.status >= 500:
-        raise ProviderFailing(expected=200, got=answer.status, retry_after=answer.retry_after)
+    check_available(answer)
     if answer.status != 200 or answer.media_type != "application/json":
         raise UserinfoInvalid(expected="200 application/json", got=f"{answer.status} {answer.media_type}")
     try:

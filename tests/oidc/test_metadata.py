@@ -230,3 +230,16 @@ def test_how_long_the_provider_wants_us_to_wait_is_kept() -> None:
 def test_a_document_that_is_no_json_object_is_refused() -> None:
     with pytest.raises(AnswerUnreadable):
         check_discovery(answer(b"<html>"), expected_issuer=ISSUER, allow_loopback=False)
+
+
+@pytest.mark.requirement("S-01")
+@pytest.mark.parametrize("query", ["response_type=token", "p=x&state=fixed", "nonce", "scope=&p=x", "stat%65=fixed"])
+def test_a_query_of_the_endpoint_with_one_of_our_parameters_is_refused(query: str) -> None:
+    with pytest.raises(MetadataInvalid):
+        check({"authorization_endpoint": f"{ISSUER}/authorize?{query}"})
+
+
+def test_a_query_of_the_endpoint_with_one_of_the_admins_parameters_is_refused() -> None:
+    document = answer({**DOCUMENT, "authorization_endpoint": f"{ISSUER}/authorize?hd=x"})
+    with pytest.raises(MetadataInvalid):
+        check_discovery(document, expected_issuer=ISSUER, allow_loopback=False, own_parameters={"hd"})

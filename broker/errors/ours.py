@@ -1,4 +1,4 @@
-"""Mistakes in the settings: ours, found at start, all at once."""
+"""Ours: mistakes in the settings, found at start, all at once; and trouble of the running service."""
 
 from __future__ import annotations
 
@@ -33,11 +33,26 @@ class SettingsError(BrokerError, code="settings_unusable", status=500, remedy="C
         return "; ".join(f"{mistake.path}: {mistake.problem}" for mistake in self.mistakes)
 
 
-class Unexpected(
+class BrokerTrouble(
     BrokerError,
-    code="unexpected",
     status=503,
     person="Something went wrong on our side. Try again in a minute.",
+):
+    """Trouble of the running service, whoever is asked."""
+
+
+class Overloaded(
+    BrokerTrouble,
+    code="overloaded",
+    person="Many people are signing in at the moment. Try again in a few seconds.",
+    remedy="Add replicas, or find out why the provider answers slowly.",
+):
+    """More sign-ins in flight, or requests to the provider, than there are places."""
+
+
+class Unexpected(
+    BrokerTrouble,
+    code="unexpected",
     remedy="This is a defect of the broker: report it with the log line, which names the place in the code.",
 ):
     """An exception nobody foresaw; the last net, so that a person always gets a page."""
