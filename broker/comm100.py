@@ -20,7 +20,6 @@ from broker.identity import Identity
 
 MAX_REDIRECT_URL_CHARACTERS = 2048
 NOT_BEFORE_LEEWAY = 60  # seconds our clock may be ahead of Comm100's
-MAX_TOKEN_LIFETIME = 300  # seconds
 
 # What a browser's parser would drop (controls), turn into / (backslash) or encode (space, non-ASCII) is refused, so
 # that there is nothing two parsers could read differently. The host ends at the first / ? # or the end.

@@ -15,6 +15,7 @@ from broker.identity import Identity
 from broker.outcome import Outcome
 from broker.web.site import Web
 
+RETRY_AFTER = 10  # seconds, where the other side named none
 RESTART_DELAY = 1  # seconds a person has to see why the page changes
 
 
@@ -74,5 +75,5 @@ def render_problem(web: Web, error: BrokerError, attempt: Attempt, *, status: in
     if error.retry_after is not None:
         response.headers["Retry-After"] = str(error.retry_after)
     elif error.status == 503:
-        response.headers["Retry-After"] = "10"
+        response.headers["Retry-After"] = str(RETRY_AFTER)
     return response
