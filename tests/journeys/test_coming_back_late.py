@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import time
 from collections.abc import Callable
 from urllib.parse import parse_qs, urlsplit
 
@@ -10,6 +12,8 @@ import pytest
 from broker.errors import CookieMissing, StateInvalid, TransactionError, TransactionExpired
 from tests.fakes.clock import Clock
 from tests.fakes.world import BROKER, PAGE, Browser, World, assert_refused, refresh, start_again
+
+LONG_PAGE = f"{PAGE}&filter={hashlib.shake_256(b'long').hexdigest(900)}"
 
 Loss = Callable[[Browser, Clock], None]
 
@@ -142,6 +146,40 @@ async def test_a_long_redirect_url_survives_a_late_return_while_the_cookie_is_th
         answer = await browser.open(callback)
         end = await browser.follow(await browser.open(refresh(answer) or ""))
     assert str(end.url) == page
+
+
+def spend_time(browser: Browser, clock: Clock, seconds: float) -> None:
+    """Let time pass for the broker and for the browser, which drops by itself what it was to keep no longer."""
+    clock.advance(seconds)
+    for cookie in list(browser.client.cookies.jar):
+        if cookie.expires is not None and cookie.expires <= time.time() + seconds:
+            browser.client.cookies.jar.clear(cookie.domain, cookie.path, cookie.name)
+
+
+@pytest.mark.requirement("S-04")
+@pytest.mark.parametrize(
+    ("page", "minutes", "kept"),
+    [
+        pytest.param(LONG_PAGE, 11, True, id="a long page, after 11 minutes"),
+        pytest.param(LONG_PAGE, 59, True, id="a long page, after 59 minutes"),
+        pytest.param(LONG_PAGE, 61, False, id="a long page, after an hour: its cookie is gone"),
+        pytest.param(PAGE, 61, True, id="a short page, after an hour: it is in the state"),
+    ],
+)
+async def test_a_browser_that_keeps_cookies_no_longer_than_told_still_finds_the_page(
+    world: World, clock: Clock, page: str, minutes: int, kept: bool
+) -> None:
+    async with world.broker() as service:
+        browser = world.browser(service)
+        callback = await browser.to_callback(redirect_url=page)
+        spend_time(browser, clock, 60 * minutes)
+        assert bool(browser.broker_cookies()) is (page == LONG_PAGE and kept)
+        answer = await browser.open(callback)
+        assert_refused(answer, TransactionExpired)
+        assert browser.broker_cookies() == []
+        await browser.follow(await browser.open(refresh(answer) or ""))
+    (received,) = world.received
+    assert dict(received.parameters).get("redirect_url") == (page if kept else None)
 
 
 @pytest.mark.requirement("S-54")

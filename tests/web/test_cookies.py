@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 
 import httpx
@@ -12,6 +13,7 @@ from tests.fakes.world import BROKER, PAGE, World, assert_refused
 
 ATTRIBUTES = {"Path=/", "HttpOnly", "SameSite=Lax", "Secure"}
 LOOPBACK = "http://127.0.0.1:8000"
+LONG_PAGE = f"{PAGE}&filter={hashlib.shake_256(b'long').hexdigest(900)}"
 
 
 def taken_apart(set_cookie: str) -> tuple[str, str, set[str]]:
@@ -31,6 +33,26 @@ async def test_the_cookie_is_tied_to_https_this_host_and_the_top_of_the_page(wor
     assert name.startswith("__Host-")
     assert len(value) >= 43
     assert attributes == {*ATTRIBUTES, "Max-Age=600"}
+
+
+@pytest.mark.parametrize(
+    ("redirect_url", "max_age"),
+    [
+        pytest.param("", "Max-Age=600", id="none"),
+        pytest.param(PAGE, "Max-Age=600", id="short: it is in the state"),
+        pytest.param(f"{PAGE}&{'queue=vip&' * 150}", "Max-Age=600", id="long, but packed small: in the state as well"),
+        pytest.param(LONG_PAGE, "Max-Age=3600", id="long: it is in the cookie alone"),
+    ],
+)
+async def test_a_cookie_that_holds_a_redirect_url_outlives_its_sign_in(
+    world: World, redirect_url: str, max_age: str
+) -> None:
+    async with world.broker() as service:
+        answer = await world.browser(service).open(f"{BROKER}/login", redirect_url=redirect_url)
+    (header,) = answer.headers.get_list("set-cookie")
+    _, value, attributes = taken_apart(header)
+    assert attributes == {*ATTRIBUTES, max_age}
+    assert (value.count(".") == 2) is (max_age == "Max-Age=3600")
 
 
 @pytest.mark.requirement("S-50")
