@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import json
+import time
 from collections.abc import Callable
+from functools import partial
+from typing import Any
 
 import httpx
 import pytest
 
+from broker import base64url
 from broker.errors import (
     AccessDenied,
     BrokerError,
     CodeMissing,
     CodeRejected,
+    IdTokenSignature,
     InteractionRequired,
+    KeysInvalid,
     MetadataIssuer,
     ProviderError,
     ProviderFailing,
@@ -198,3 +205,45 @@ async def test_a_code_the_provider_does_not_know_is_the_persons_to_try_again(wor
         assert_refused(answer, CodeRejected)
         page = await browser.follow(await browser.open(start_again(answer) or ""))
     assert str(page.url) == PAGE
+
+
+def heavy_keys(bits: int, exponent: int) -> dict[str, Any]:
+    """As many keys as are looked at, all of one kid, none of them right."""
+    moduli = (2**bits - 1 - 2 * number for number in range(100))
+    return {"keys": [{"kty": "RSA", "kid": "heavy", "e": written(exponent), "n": written(one)} for one in moduli]}
+
+
+def written(number: int) -> str:
+    return base64url.encode(number.to_bytes((number.bit_length() + 7) // 8))
+
+
+def signed_at_length(bits: int, header: dict[str, Any], claims: dict[str, Any]) -> str:
+    """Sign with a number as long as a key, for a shorter one is refused without any work."""
+    parts = (json.dumps({**header, "kid": "heavy"}).encode(), json.dumps(claims).encode(), b"\x01" * (bits // 8))
+    return ".".join(base64url.encode(part) for part in parts)
+
+
+@pytest.mark.requirement("S-42")
+@pytest.mark.parametrize(
+    ("bits", "exponent", "error"),
+    [
+        pytest.param(8192, 2**32 - 1, IdTokenSignature, id="as long as is allowed"),
+        pytest.param(3072, 2**3071 + 1, KeysInvalid, id="with exponents as long as the library computes"),
+    ],
+)
+async def test_a_hundred_heavy_keys_of_one_kid_cost_a_callback_little(
+    world: World, bits: int, exponent: int, error: type[BrokerError]
+) -> None:
+    keys = heavy_keys(bits, exponent)
+    world.provider.lies = Lies(jwks=lambda _: keys, sign=partial(signed_at_length, bits))
+    async with world.broker() as service:
+        browser = world.browser(service)
+        assert_refused(await browser.sign_in(), error)  # by now the keys are here
+        spent = []
+        for _ in range(3):
+            callback = await browser.to_callback()
+            started = time.process_time()
+            answer = await browser.open(callback)
+            spent.append(time.process_time() - started)
+            assert_refused(answer, error)
+    assert min(spent) < 0.05, "seconds of processor time; without the bounds they are 0.08 and 0.9"
