@@ -118,51 +118,61 @@ def origin(text: str) -> str:
     Raises:
         Unusable: there is more to it, or it is not https and not on loopback.
     """
-    parts = url(text.removesuffix("/"), plain_host=True)
+    parts = _complete(text.removesuffix("/"))
+    problems = _problems_of_form(parts, text, plain_host=True, query=True)
     if parts.path or "?" in text or "#" in text:
-        raise Unusable("must be scheme and host alone, without path, query and fragment")
+        problems.append("must be scheme and host alone, without path, query and fragment")
     if parts.scheme != "https" and not is_loopback(parts.hostname or ""):
-        raise Unusable("must begin with https://: http is accepted on loopback only")
+        problems.append("must begin with https://: http is accepted on loopback only")
+    _refuse(problems)
     return text.removesuffix("/")
 
 
-def url(text: str, *, plain_host: bool = False, query: bool = False) -> SplitResult:
+def url(text: str, *, plain_host: bool = False, query: bool = False, loopback: bool = True) -> SplitResult:
     """Split an http or https URL in which every parser sees the same host.
 
     Args:
         text: the URL.
         plain_host: the host must be in lower case, and a default port left out, as browsers write it.
         query: query and fragment are allowed.
+        loopback: http and loopback addresses are allowed, as they are while the broker itself is on loopback.
 
     Raises:
-        Unusable: it is none, or holds a user name, or a query or fragment that is not allowed.
+        Unusable: it is none, or holds what is not allowed; everything that is wrong with it is said at once.
     """
-    parts = _split(text)
-    if parts is None or parts.scheme not in {"http", "https"} or not parts.hostname or not _is_host(parts.hostname):
-        raise Unusable("must be a complete URL such as the example, in plain ASCII")
-    if "@" in parts.netloc:
-        raise Unusable("must not hold a user name or password")
-    if not query and ("?" in text or "#" in text):
-        raise Unusable("must have neither query nor fragment")
-    if plain_host and (parts.netloc != parts.netloc.lower() or not text.startswith(parts.scheme)):
-        raise Unusable("must have scheme and host in lower case")
-    if plain_host and (parts.netloc.endswith(":") or parts.port == {"http": 80, "https": 443}[parts.scheme]):
-        raise Unusable("must leave the default port out")
+    parts = _complete(text)
+    problems = _problems_of_form(parts, text, plain_host=plain_host, query=query)
+    if not loopback and parts.scheme != "https":
+        problems.append("must begin with https://: http is accepted only while public_url is on loopback")
+    if not loopback and _reaches_loopback(parts.hostname or ""):
+        problems.append("must not be on loopback, unless public_url is")
+    _refuse(problems)
     return parts
 
 
-def check_reach(parts: SplitResult, *, on_loopback: bool) -> None:
-    """Check that an address is https and not on loopback, unless the broker itself is on loopback.
+def _complete(text: str) -> SplitResult:
+    parts = _split(text)
+    if parts is None or parts.scheme not in {"http", "https"} or not parts.hostname or not _is_host(parts.hostname):
+        raise Unusable("must be a complete URL such as the example, in plain ASCII")
+    return parts
 
-    Raises:
-        Unusable: it is neither.
-    """
-    if on_loopback:
-        return
-    if parts.scheme != "https":
-        raise Unusable("must begin with https://: http is accepted only while public_url is on loopback")
-    if _reaches_loopback(parts.hostname or ""):
-        raise Unusable("must not be on loopback, unless public_url is")
+
+def _problems_of_form(parts: SplitResult, text: str, *, plain_host: bool, query: bool) -> list[str]:
+    problems = []
+    if "@" in parts.netloc:
+        problems.append("must not hold a user name or password")
+    if not query and ("?" in text or "#" in text):
+        problems.append("must have neither query nor fragment")
+    if plain_host and (parts.netloc != parts.netloc.lower() or not text.startswith(parts.scheme)):
+        problems.append("must have scheme and host in lower case")
+    if plain_host and (parts.netloc.endswith(":") or parts.port == {"http": 80, "https": 443}[parts.scheme]):
+        problems.append("must leave the default port out")
+    return problems
+
+
+def _refuse(problems: list[str]) -> None:
+    if problems:
+        raise Unusable("; ".join(problems))
 
 
 def _reaches_loopback(host: str) -> bool:

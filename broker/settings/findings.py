@@ -1,11 +1,12 @@
 """From the validation library's findings to our own plain sentences.
 
-It owns the wording and the path. It never sees an input value: the library's messages are not used at all.
+It owns the wording and the path. It never looks at an input value: the library's messages are not used at all.
 """
 
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -15,9 +16,9 @@ from pydantic import ValidationError
 from broker.errors import Mistake
 from broker.settings.model import Settings
 from broker.settings.provider import ProviderSettings
-from broker.settings.section import Section
+from broker.settings.section import IDENTIFIER, Section
 from broker.settings.site import SiteSettings
-from broker.settings.sources import KeyPath, shown_key
+from broker.settings.sources import PREFIX, Written, shown_key
 from broker.settings.unusable import Unusable
 
 Location = tuple[int | str, ...]
@@ -38,30 +39,33 @@ _SENTENCES = {
 _SECTIONS: Mapping[str, type[Section]] = {"sites": SiteSettings, "identity_providers": ProviderSettings}
 
 
-def mistakes_found(error: ValidationError, variables: Mapping[KeyPath, str]) -> tuple[Mistake, ...]:
+def mistakes_found(error: ValidationError, written: Written) -> tuple[Mistake, ...]:
     """Say each finding in a sentence of ours.
 
     Args:
         error: what the model found.
-        variables: the environment variable a value came from, by the value's path.
+        written: where the values came from.
     """
     findings = error.errors(include_url=False, include_input=False)
-    return tuple(_mistake(finding["type"], finding["loc"], finding.get("ctx", {}), variables) for finding in findings)
+    return tuple(_mistake(finding["type"], finding["loc"], finding.get("ctx", {}), written) for finding in findings)
 
 
-def _mistake(kind: str, location: Location, context: dict[str, Any], variables: Mapping[KeyPath, str]) -> Mistake:
+def _mistake(kind: str, location: Location, context: dict[str, Any], written: Written) -> Mistake:
     reason = context.get("error")
     unusable = reason if isinstance(reason, Unusable) else None
     wrong_key = bool(location) and location[-1] == "[key]"
     location = location[:-1] if wrong_key else location
     if unusable and unusable.key:
         location = (*location[:-1], unusable.key)
-    if kind == "extra_forbidden":
+    if meant := _meant_by_a_variable(kind, location, written):
+        problem, example = "is no setting here: sections are joined by two underscores", meant
+    elif kind == "extra_forbidden":
         problem, example = _unknown_key(location)
     else:
         problem = unusable.problem if unusable else _sentence(kind, context)
-        example = "acme_eu" if wrong_key else _example(location)
-    return Mistake(_dotted(location), problem + _origin(location, variables), example)
+        own_example = "acme_eu" if wrong_key else unusable.example if unusable else None
+        example = own_example or _example(location, quoted="in quotes" in problem)
+    return Mistake(_dotted(location), problem + _origin(location, written, problem), example)
 
 
 def _sentence(kind: str, context: dict[str, Any]) -> str:
@@ -87,16 +91,28 @@ def _unknown_key(location: Location) -> tuple[str, str]:
     return "is no setting here", "remove it, or see docs/settings.md"
 
 
+def _meant_by_a_variable(kind: str, location: Location, written: Written) -> str | None:
+    """Return the name that a variable with too few underscores was meant to have, if it can be told."""
+    if (kind, len(location)) not in {("extra_forbidden", 1), ("model_type", 2)}:
+        return None
+    flat = next(("_".join(path) for path in written.variables if path[: len(location)] == location), "")
+    for name, section in _SECTIONS.items():
+        for key in sorted(known_keys(section), key=len, reverse=True):
+            if found := re.fullmatch(rf"{name}_({IDENTIFIER})_{key}", flat):
+                return PREFIX + "__".join((name, found[1], key)).upper()
+    return None
+
+
 def known_keys(section: type[Section]) -> tuple[str, ...]:
     """Return every key a section takes, `x_file` beside each secret `x`."""
     return (*section.model_fields, *(f"{key}_file" for key in section.secret_keys_of_section))
 
 
-def _example(location: Location) -> str:
+def _example(location: Location, *, quoted: bool) -> str:
     section, rest = _section(location)
     if not rest:
-        return _line(Settings, str(location[0])) if location else "public_url: https://sso.acme.example"
-    return _line(section, str(rest[0]))
+        return _line(Settings, str(location[0]), quoted=quoted) if location else "public_url: https://sso.acme.example"
+    return _line(section, str(rest[0]), quoted=quoted)
 
 
 def _section(location: Location) -> tuple[type[Section], Location]:
@@ -105,14 +121,15 @@ def _section(location: Location) -> tuple[type[Section], Location]:
     return Settings, location
 
 
-def _line(section: type[Section], key: str) -> str:
+def _line(section: type[Section], key: str, *, quoted: bool = False) -> str:
     name = key.removesuffix("_file") if key not in section.model_fields else key
     examples = section.model_fields[name].examples if name in section.model_fields else None
     if name in section.secret_keys_of_section:
-        key = f"{name}_file"
+        key, quoted = f"{name}_file", False
     if not examples:
         return key
-    text = yaml.safe_dump(examples[0], default_flow_style=True, width=1000, sort_keys=False)
+    style = '"' if quoted else None
+    text = yaml.safe_dump(examples[0], default_flow_style=True, default_style=style, width=1000, sort_keys=False)
     return f"{key}: {text.removesuffix(chr(10)).removesuffix('...').strip()}"
 
 
@@ -127,9 +144,15 @@ def _may_be_shown(step: str) -> bool:
     return shown_key(step) == step or shown_key(step.lower()) == step.lower()
 
 
-def _origin(location: Location, variables: Mapping[KeyPath, str]) -> str:
+def _origin(location: Location, written: Written, problem: str) -> str:
     path = tuple(str(step) for step in location)
-    for length in range(len(path), 0, -1):
-        if name := variables.get(path[:length]):
-            return f" (given by {name})"
-    return ""
+    above = [path[:length] for length in range(len(path), 0, -1)]
+    if problem.startswith("is required"):
+        of_text = (*path[:-1], path[-1].removesuffix("_file"))  # a secret is missed by the name of its file
+        if empty := written.variables.get(path) or written.variables.get(of_text):
+            return f" ({empty} is empty)"
+    elif name := next((written.variables[part] for part in above if part in written.variables), None):
+        return f" (given by {name})"
+    if all(isinstance(step, int) or _may_be_shown(step) for step in location):
+        return ""
+    return next((f" (in line {written.lines[part]})" for part in above if part in written.lines), "")

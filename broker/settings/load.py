@@ -19,6 +19,8 @@ from broker.settings.rules import mistakes_between_sections
 from broker.settings.section import Surroundings
 from broker.settings.unusable import Unusable
 
+_REQUIRED = frozenset({"public_url", "sites", "identity_providers"})  # where one is missing, a file may have been meant
+
 
 def load_settings(path: Path | None, environ: Mapping[str, str]) -> Settings:
     """Read and check the settings.
@@ -40,14 +42,20 @@ def load_settings(path: Path | None, environ: Mapping[str, str]) -> Settings:
     if isinstance(outcome, Settings) and not mistakes:
         return outcome
     found = () if isinstance(outcome, Settings) else outcome
-    raise SettingsError((*found, *mistakes))
+    no_file = () if path or written.tree.keys() >= _REQUIRED else (_no_settings_file(),)
+    raise SettingsError((*no_file, *found, *mistakes))
+
+
+def _no_settings_file() -> Mistake:
+    problem = f"there is none: {Path.cwd()} has no broker.yaml, and neither --config nor BROKER_CONFIG is given"
+    return Mistake("settings file", problem, "broker serve --config broker.yaml")
 
 
 def _checked(written: sources.Written, surroundings: Surroundings) -> Settings | tuple[Mistake, ...]:
     try:
         return Settings.model_validate(written.tree, context=surroundings)
     except ValidationError as error:
-        return mistakes_found(error, written.variables)
+        return mistakes_found(error, written)
 
 
 def _on_loopback(public_url: Any) -> bool:

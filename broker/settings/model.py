@@ -27,15 +27,13 @@ from pydantic import (
 from broker.settings import addresses
 from broker.settings.addresses import Listen, Network
 from broker.settings.provider import ProviderSettings
-from broker.settings.section import FROZEN, IDENTIFIER, OwnKeys, Section, surroundings
+from broker.settings.section import FROZEN, IDENTIFIER, OwnKeys, Section, looked_for_in, surroundings
 from broker.settings.site import SiteSettings
 from broker.settings.unusable import Unusable
 
 
 def _listen(text: Any) -> Listen:
-    if not isinstance(text, str):
-        raise Unusable("must be text: put it in quotes")
-    return addresses.listen(text)
+    return addresses.listen(text if isinstance(text, str) else "")  # 8000, a number, lacks the host
 
 
 def _network(text: Any) -> Network:
@@ -61,7 +59,7 @@ def _ca_file(text: Any, info: ValidationInfo) -> Path:
         raise Unusable("names a file without certificates in PEM form") from None
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else "no usable path"
-        raise Unusable(f"names a file that cannot be read ({reason})") from None
+        raise Unusable(f"names a file that cannot be read ({reason}){looked_for_in(info, text)}") from None
     return file
 
 
@@ -71,7 +69,12 @@ def _identifier(text: str) -> str:
     return text
 
 
-_A_SITE = {"main": {"endpoint": "https://...", "shared_secret_file": "/run/secrets/comm100-main"}}
+_A_SITE = {
+    "main": {
+        "endpoint": "https://acme.comm100.com/AdminWebService/SSO/SSOJWTConsumer.aspx",
+        "shared_secret_file": "/run/secrets/comm100-main",
+    }
+}
 _A_PROVIDER = {
     "okta": {
         "issuer": "https://id.acme.example",
@@ -80,8 +83,6 @@ _A_PROVIDER = {
         "email_domains": ["acme.example"],
     }
 }
-
-_SOCKET_FORM = WithJsonSchema({"type": "string", "pattern": ":[0-9]{1,5}$"})
 
 Identifier = Annotated[StrictStr, AfterValidator(_identifier)]
 Socket = Annotated[
@@ -164,16 +165,7 @@ class Settings(Section):
         Field(
             description="The identity providers by id.",
             min_length=1,
-            examples=[
-                {
-                    "okta": {
-                        "issuer": "https://id.acme.example",
-                        "client_id": "0oa1b2c3",
-                        "client_secret_file": "/run/secrets/idp",
-                        "email_domains": ["acme.example"],
-                    }
-                }
-            ],
+            examples=[_A_PROVIDER],
         )
     )
 

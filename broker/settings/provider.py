@@ -63,6 +63,23 @@ def _domain(text: str, info: ValidationInfo) -> str:
     return text
 
 
+def _domains(values: tuple[str, ...]) -> tuple[str, ...]:
+    if not values:
+        raise Unusable("is an empty list: name at least one domain")
+    return each_once(values)
+
+
+def _no_discovery_address(issuer: str) -> None:
+    # An address without a user name and a query holds no secret: it may be shown, corrected.
+    before = re.sub(r"/\.well-known/(openid-configuration|oauth-authorization-server)/?$", "", issuer)
+    if before != issuer:
+        raise Unusable(
+            "is the address of the discovery document: the issuer is what stands before /.well-known, with a slash at "
+            "its end only if the document's own issuer has one",
+            example=f"issuer: {before}",
+        )
+
+
 def _scope(text: str) -> str:
     if not re.fullmatch(r"[!#-\[\]-~]+", text):  # RFC 6749, section 3.3
         raise Unusable("must be a scope: printable ASCII without spaces and quotes")
@@ -155,7 +172,7 @@ class ProviderSettings(Section):
         description="A token the platform gives us, for federated_credential; read again whenever it is renewed.",
         examples=["/var/run/secrets/azure/tokens/azure-identity-token"],
     )
-    email_domains: Annotated[tuple[Annotated[StrictStr, AfterValidator(_domain)], ...], AfterValidator(each_once)] = (
+    email_domains: Annotated[tuple[Annotated[StrictStr, AfterValidator(_domain)], ...], AfterValidator(_domains)] = (
         Field(
             description="The domains whose addresses this provider may assert; subdomains are not implied.",
             examples=[["acme.example"]],
@@ -243,7 +260,8 @@ class ProviderSettings(Section):
     @field_validator("issuer")
     @classmethod
     def _check_issuer(cls, text: str, info: ValidationInfo) -> str:
-        addresses.check_reach(addresses.url(text), on_loopback=surroundings(info).on_loopback)
+        addresses.url(text, loopback=surroundings(info).on_loopback)
+        _no_discovery_address(text)
         if _has_tenants(info) and "tenant" in info.data and "tenants" in info.data:
             check_issuer(text, tenant=info.data["tenant"])
         return text

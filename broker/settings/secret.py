@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Generic, NoReturn, TypeVar
 
 from broker.oidc.client_assertion import AssertionKey
-from broker.settings.unusable import Unusable
+from broker.settings.unusable import CannotBeRead, Unusable
 
 T = TypeVar("T")
 _LARGEST = 64 * 1024  # bytes; no secret is longer, and a path like /dev/zero must not hang us
@@ -115,13 +115,14 @@ def read_text(path: Path) -> str:
     """Read a small UTF-8 text file and drop one newline at its end.
 
     Raises:
-        Unusable: it cannot be read, is no such file, or is too large.
+        CannotBeRead: it is not there, or kept from us.
+        Unusable: it is no such file, or is too large.
     """
     try:
         with path.open("rb") as file:
             raw = file.read(_LARGEST + 1)
     except (OSError, ValueError) as error:  # ValueError: a NUL in the path
-        raise Unusable(f"cannot be read ({_reason(error)})") from None
+        raise CannotBeRead(f"cannot be read ({_reason(error)})") from None
     if len(raw) > _LARGEST:
         raise Unusable(f"is larger than {_LARGEST} bytes")
     try:

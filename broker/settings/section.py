@@ -25,7 +25,7 @@ from pydantic import (
 
 from broker.settings import strength
 from broker.settings.secret import Secret, SecretKeys, WatchedFile
-from broker.settings.unusable import Unusable
+from broker.settings.unusable import CannotBeRead, Unusable
 
 T = TypeVar("T")
 IDENTIFIER = r"[a-z0-9]+(_[a-z0-9]+)*"
@@ -96,7 +96,7 @@ def secret_reader(
         if given.text is not None and given.file is not None:
             raise Unusable(f"is given twice: keep either {given.key} or {given.key}_file")
         if given.file is not None:
-            return _from_file(given, read, surroundings(info).folder)
+            return _from_file(given, read, info)
         if given.text is not None:
             return _from_text(given.text, read)
         if required:
@@ -106,12 +106,19 @@ def secret_reader(
     return take
 
 
-def _from_file(given: Given, read: Callable[[str], T], folder: Path) -> Callable[[], T]:
+def looked_for_in(info: ValidationInfo, path: str) -> str:
+    """Return the end of a sentence that tells where a relative path starts; the path itself is not shown."""
+    return "" if Path(path).is_absolute() else f"; relative paths start at {surroundings(info).folder}"
+
+
+def _from_file(given: Given, read: Callable[[str], T], info: ValidationInfo) -> Callable[[], T]:
     key = f"{given.key}_file"
     if not isinstance(given.file, str) or not given.file:
         raise Unusable("must be a path, as text", key=key)
     try:
-        return WatchedFile(folder / given.file, read).value
+        return WatchedFile(surroundings(info).folder / given.file, read).value
+    except CannotBeRead as unread:
+        raise Unusable(f"names a file that {unread.problem}{looked_for_in(info, given.file)}", key=key) from None
     except Unusable as unusable:
         raise Unusable(f"names a file that {unusable.problem}", key=key) from None
 
@@ -120,7 +127,7 @@ def _from_text(text: object, read: Callable[[str], T]) -> Callable[[], T]:
     if isinstance(text, (list, tuple)) and all(isinstance(line, str) for line in text):
         text = "\n".join(text)
     if not isinstance(text, str):
-        raise Unusable("must be text: put it in quotes")
+        raise Unusable("must be text: put it in quotes, or better in a file")
     value = read(text)
     return lambda: value
 

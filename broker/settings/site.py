@@ -84,6 +84,6 @@ class SiteSettings(Section):
     @field_validator("endpoint", "start_url")
     @classmethod
     def _reachable_by_browsers(cls, text: str, info: ValidationInfo) -> str:
-        parts = addresses.url(text, plain_host=True, query=info.field_name == "start_url")
-        addresses.check_reach(parts, on_loopback=surroundings(info).on_loopback)
+        on_loopback = surroundings(info).on_loopback
+        addresses.url(text, plain_host=True, query=info.field_name == "start_url", loopback=on_loopback)
         return text

@@ -7,7 +7,7 @@ as it stands. No message repeats a value or a piece of the file.
 from __future__ import annotations
 
 import re
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ PREFIX = "BROKER_"
 NO_SETTING = frozenset({"BROKER_CONFIG"})
 _LARGEST_FILE = 256 * 1024  # bytes
 _MOST_VALUES = 20_000  # a tree of aliases stands for more values than the file has bytes
+_DEEPEST_KEY = 3  # identity_providers.okta.issuer
 _SECRETS = frozenset({"secret_keys", "shared_secret", "client_secret", "private_key", "federated_token"})
 _VARIABLE = re.compile(r"[A-Z0-9]+(_[A-Z0-9]+)*(__[A-Z0-9]+(_[A-Z0-9]+)*)*")
 # Kubernetes puts these into every container beside a Service whose name begins with `broker`.
@@ -38,12 +39,14 @@ class Written:
     Args:
         tree: the merged settings, not yet checked.
         variables: the path of each value that came from the environment, and the variable's name.
+        lines: the path of each key in the file, and its line, from 1.
         mistakes: what could not be read; later checks may still be useful.
         readable: the tree is worth checking.
     """
 
     tree: Tree = field(repr=False)
     variables: Mapping[KeyPath, str]
+    lines: Mapping[KeyPath, int]
     mistakes: tuple[Mistake, ...]
     readable: bool
 
@@ -51,7 +54,8 @@ class Written:
 def read(path: Path | None, environ: Mapping[str, str]) -> Written:
     """Read the settings file, if there is one, and lay the environment over it key by key."""
     mistakes: list[Mistake] = []
-    tree = {} if path is None else _file(path, mistakes)
+    lines: dict[KeyPath, int] = {}
+    tree = {} if path is None else _file(path, lines, mistakes)
     readable = tree is not None
     tree = tree or {}
     variables: dict[KeyPath, str] = {}
@@ -59,10 +63,10 @@ def read(path: Path | None, environ: Mapping[str, str]) -> Written:
     for name in sorted(environ, key=lambda name: (name.count("__"), name)):
         if name.startswith(PREFIX) and name not in NO_SETTING:
             _lay_over(tree, name, environ[name], variables, mistakes)
-    return Written(tree, variables, tuple(mistakes), readable)
+    return Written(tree, variables, lines, tuple(mistakes), readable)
 
 
-def _file(path: Path, mistakes: list[Mistake]) -> Tree | None:
+def _file(path: Path, lines: dict[KeyPath, int], mistakes: list[Mistake]) -> Tree | None:
     where = str(path)
     try:
         with path.open("rb") as file:
@@ -75,14 +79,15 @@ def _file(path: Path, mistakes: list[Mistake]) -> Tree | None:
         mistakes.append(Mistake(where, f"is larger than {_LARGEST_FILE} bytes", "ten lines are enough"))
         return None
     try:
-        tree = _parse(raw, mistakes)
+        tree = _parse(raw, lines, mistakes)
     except _Unreadable as error:
         mistakes.append(Mistake(where, error.problem, "public_url: https://sso.acme.example"))
         return None
     if tree is None:
         return {}
     if not isinstance(tree, dict):
-        mistakes.append(Mistake(where, "is not a list of keys with values", "public_url: https://sso.acme.example"))
+        problem = f"must be keys with values, not {'a list' if isinstance(tree, list) else 'a single value'}"
+        mistakes.append(Mistake(where, problem, "public_url: https://sso.acme.example"))
         return None
     return tree
 
@@ -124,23 +129,42 @@ def _merge_key(loader: _Loader, node: yaml.ScalarNode) -> str:
 _Loader.add_constructor("tag:yaml.org,2002:merge", _merge_key)
 
 
-def _parse(text: bytes | str, mistakes: list[Mistake]) -> Any:
+def _parse(text: bytes | str, lines: dict[KeyPath, int], mistakes: list[Mistake]) -> Any:
     try:
         loader = _Loader(text, mistakes)
         try:
-            tree = loader.get_single_data()
+            node = loader.get_single_node()
+            tree = None if node is None else loader.construct_document(node)
         finally:
             loader.dispose()
     except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        where = f" near line {mark.line + 1}, column {mark.column + 1}" if mark else ""
-        raise _Unreadable(f"is not YAML{where}") from None
+        raise _Unreadable(f"is not YAML{_place(error, text)}") from None
     except (yaml.YAMLError, ValueError):  # ValueError: bytes that are no text, a date that does not exist
         raise _Unreadable("is not YAML in UTF-8, or holds a date that does not exist") from None
     except RecursionError:
         raise _Unreadable("is nested too deep") from None
     _bound(tree)
+    lines.update(_lines_of_keys(node))
     return tree
+
+
+def _place(error: yaml.MarkedYAMLError, text: bytes | str) -> str:
+    mark = error.problem_mark or error.context_mark
+    if mark is None:
+        return ""
+    written = text if isinstance(text, str) else text.decode(errors="replace")
+    line = "".join(written.splitlines()[mark.line : mark.line + 1])
+    if "\t" in line[: len(line) - len(line.lstrip())]:
+        return f": line {mark.line + 1} begins with a tab; indent with spaces"
+    return f" near line {mark.line + 1}, column {mark.column + 1}"
+
+
+def _lines_of_keys(node: yaml.Node | None, path: KeyPath = ()) -> Iterator[tuple[KeyPath, int]]:
+    if not isinstance(node, yaml.MappingNode) or len(path) == _DEEPEST_KEY:
+        return
+    for name, (line, below) in {key.value: (key.start_mark.line + 1, below) for key, below in node.value}.items():
+        yield (*path, name), line
+        yield from _lines_of_keys(below, (*path, name))
 
 
 def _bound(tree: Any) -> None:
@@ -193,7 +217,7 @@ def _value(key: str, text: str, mistakes: list[Mistake]) -> Any:
     if key in _SECRETS and not text.startswith(("'", '"')):
         return text  # as it stands: read as YAML, a secret with ` #` in it would lose its end
     try:
-        return _parse(text, mistakes)
+        return _parse(text, {}, mistakes)
     except _Unreadable as error:
         if error.problem.startswith("is not YAML"):
             return text  # such as [::]:8000

@@ -1,9 +1,12 @@
 """Every mistake at once, in words an admin can act on; and what was weakened, by name."""
 
+from typing import Any
+
 import pytest
+import yaml
 
 from broker.errors import SettingsError
-from broker.settings import describe, weakenings
+from broker.settings import describe, load_settings, weakenings
 from tests.settings.admin import Admin
 
 
@@ -49,6 +52,51 @@ def test_a_key_of_another_section_is_refused(admin: Admin) -> None:
     (mistake,) = admin.refused(admin.settings(sites__main__issuer="https://id.acme.example"))
 
     assert (mistake.path, mistake.problem) == ("sites.main.issuer", "is no setting here")
+
+
+def test_a_key_that_is_not_shown_is_found_by_its_line(admin: Admin) -> None:
+    file = admin.write(admin.settings())
+    file.write_text(file.read_text().replace("  okta:\n", "  Acme-Corp:\n").replace("client_id:", "Client-Id:"))
+
+    with pytest.raises(SettingsError) as refusal:
+        load_settings(file, {})
+
+    lines = file.read_text().splitlines()
+    section, key = (lines.index(line) + 1 for line in ("  Acme-Corp:", "    Client-Id: 0oa1b2c3"))
+    hidden = "identity_providers.(unreadable key)"
+    told = {mistake.path: mistake.problem for mistake in refusal.value.mistakes}
+    assert list(told) == [hidden, f"{hidden}.client_id", f"{hidden}.(unreadable key)"]
+    assert told[hidden].endswith(f"(in line {section})")
+    assert told[f"{hidden}.client_id"] == f"is required (in line {section})"
+    assert told[f"{hidden}.(unreadable key)"] == f"is no setting here; did you mean client_id? (in line {key})"
+    assert "Acme" not in describe(refusal.value)
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "example"),
+    [
+        pytest.param("identity_providers__okta__client_id", 12345, 'client_id: "0oa1b2c3"', id="a text"),
+        pytest.param("identity_providers__okta__email_domains", [5], 'email_domains: ["acme.example"]', id="a list"),
+        pytest.param("public_url", 5, 'public_url: "https://sso.acme.example"', id="a text at the top"),
+        pytest.param("listen", 8000, "listen: 0.0.0.0:8000", id="no quotes help here"),
+    ],
+)
+def test_an_example_follows_the_advice_beside_it(admin: Admin, path: str, value: Any, example: str) -> None:
+    (mistake,) = admin.refused(admin.settings(**{path: value}))
+
+    assert mistake.example == example
+    assert ("in quotes" in mistake.problem) == ('"' in example)
+
+
+@pytest.mark.parametrize("section", ["sites", "identity_providers"])
+def test_the_example_of_a_section_is_right_but_for_its_files(admin: Admin, section: str) -> None:
+    (mistake,) = admin.refused(admin.settings(without=section))
+    example = yaml.safe_load(mistake.example.replace("/run/secrets/", ""))
+    admin.secret("comm100-main")
+    admin.secret("idp")
+
+    assert list(example) == [section]
+    assert list(admin.load(admin.settings() | example).sites) == ["main"]
 
 
 def test_the_description_fits_a_terminal(admin: Admin) -> None:

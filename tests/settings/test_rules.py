@@ -15,6 +15,7 @@ from tests.settings.admin import Admin
 
 OKTA = "identity_providers__okta__"
 MAIN = "sites__main__"
+DISCOVERY = "/.well-known/openid-configuration"
 
 
 def row(path: str, value: Any, then: object, id: str) -> Any:  # noqa: A002
@@ -27,8 +28,8 @@ def row(path: str, value: Any, then: object, id: str) -> Any:  # noqa: A002
     [
         row("public_url", "https://sso.acme.example/broker", "scheme and host alone", "path"),
         row("public_url", "https://sso.acme.example//", "scheme and host alone", "two slashes"),
-        row("public_url", "https://sso.acme.example?a=b", "neither query nor fragment", "query"),
-        row("public_url", "https://sso.acme.example#", "neither query nor fragment", "empty fragment"),
+        row("public_url", "https://sso.acme.example?a=b", "scheme and host alone", "query"),
+        row("public_url", "https://sso.acme.example#", "scheme and host alone", "empty fragment"),
         row("public_url", "https://admin:pw@sso.acme.example", "user name or password", "user name"),
         row("public_url", "http://sso.acme.example", "must begin with https", "http"),
         row("public_url", "sso.acme.example", "complete URL", "no scheme"),
@@ -44,7 +45,7 @@ def row(path: str, value: Any, then: object, id: str) -> Any:  # noqa: A002
         row("public_url", "https://[::1", "complete URL", "open bracket"),
         row("public_url", 5, "must be text", "number"),
         row("listen", "8000", "host:port", "port alone"),
-        row("listen", 8000, "must be text", "number"),
+        row("listen", 8000, "host:port", "number"),
         row("listen", ":8000", "host:port", "no host"),
         row("listen", "0.0.0.0:0", "host:port", "port 0"),
         row("listen", "0.0.0.0:65536", "host:port", "port too large"),
@@ -115,11 +116,13 @@ def row(path: str, value: Any, then: object, id: str) -> Any:  # noqa: A002
         row(OKTA + "issuer", "https://127.8.0.1/", "must not be on loopback", "loopback"),
         row(OKTA + "issuer", "https://acme.okta.com/?a=b", "neither query nor fragment", "query"),
         row(OKTA + "issuer", "https://a@acme.okta.com", "user name", "user name"),
+        row(OKTA + "issuer", f"https://acme.okta.com{DISCOVERY}", "stands before /.well-known", "discovery address"),
+        row(OKTA + "issuer", f"https://acme.okta.com/oauth2/default{DISCOVERY}/", "before /.well-known", "and a slash"),
         row(OKTA + "issuer", "acme.okta.com", "complete URL", "no scheme"),
         row(OKTA + "client_id", 12, "must be text", "number"),
         row(OKTA + "client_id", "", "must be text", "empty"),
         row(OKTA + "client_id", " abc", "without white space at its ends", "space"),
-        row(OKTA + "email_domains", [], "an empty list", "none"),
+        row(OKTA + "email_domains", [], "name at least one domain", "none"),
         row(OKTA + "email_domains", "acme.example", "must be a list", "no list"),
         row(OKTA + "email_domains", ["Acme.example"], "lower-case ASCII", "upper case"),
         row(OKTA + "email_domains", ["@acme.example"], "without @", "at sign"),
@@ -159,6 +162,45 @@ def test_a_value_that_cannot_be_meant_is_refused(admin: Admin, path: str, value:
     assert mistake.path.partition("[")[0] == path.replace("__", ".")
     assert words in mistake.problem
     assert mistake.example
+
+
+@pytest.mark.parametrize(
+    ("written", "right"),
+    [
+        pytest.param(f"https://acme.okta.com{DISCOVERY}", "https://acme.okta.com", id="at the root"),
+        pytest.param(
+            f"https://acme.okta.com/oauth2/default{DISCOVERY}", "https://acme.okta.com/oauth2/default", id="below it"
+        ),
+        pytest.param(
+            "https://acme.okta.com/oauth2/default/.well-known/oauth-authorization-server",
+            "https://acme.okta.com/oauth2/default",
+            id="metadata of OAuth",
+        ),
+    ],
+)
+def test_an_issuer_that_is_the_discovery_address_is_answered_with_the_issuer(
+    admin: Admin, written: str, right: str
+) -> None:
+    (mistake,) = admin.refused(admin.settings(identity_providers__okta__issuer=written))
+
+    assert mistake.example == f"issuer: {right}"
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "words"),
+    [
+        row("public_url", "http://SSO.acme.example/x", ["lower case", "without path", "begin with https"], "three"),
+        row(MAIN + "endpoint", "http://acme.comm100.com/sso?a=b", ["neither query", "begin with https"], "two"),
+        row(OKTA + "issuer", "http://me@127.0.0.1/", ["user name", "begin with https", "on loopback"], "three"),
+    ],
+)
+def test_all_that_is_wrong_with_an_address_is_said_at_once(
+    admin: Admin, path: str, value: str, words: list[str]
+) -> None:
+    (mistake,) = admin.refused(admin.settings(**{path: value}))
+
+    assert len(mistake.problem.split("; ")) == len(words)
+    assert all(word in mistake.problem for word in words)
 
 
 @pytest.mark.parametrize(

@@ -270,6 +270,16 @@ def test_a_secret_file_that_cannot_be_read_is_refused(admin: Admin, file: object
     assert words in mistake.problem
 
 
+@pytest.mark.parametrize("path", ["sites__main__shared_secret_file", "trusted_ca_file"])
+def test_a_file_that_is_not_there_was_looked_for_beside_the_settings_file(admin: Admin, path: str) -> None:
+    (relative,) = admin.refused(admin.settings(**{path: "not-there"}))
+    (absolute,) = admin.refused(admin.settings(**{path: "/not-there"}))
+
+    assert relative.problem.endswith(f"; relative paths start at {admin.folder}")
+    assert "relative" not in absolute.problem
+    assert "not-there" not in relative.problem + absolute.problem
+
+
 def test_a_secret_given_both_ways_is_refused(admin: Admin) -> None:
     (mistake,) = admin.refused(admin.settings(sites__main__shared_secret=admin.secret("other")))
 

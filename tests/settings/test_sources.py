@@ -1,5 +1,6 @@
 """Settings come from a file and from the environment; what cannot be read is a mistake, never a guess."""
 
+import json
 import time
 from pathlib import Path
 
@@ -128,6 +129,41 @@ def test_an_unknown_variable_is_refused_by_its_name(admin: Admin, name: str, wor
     assert name in mistake.path + mistake.problem
 
 
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        pytest.param(
+            "BROKER_IDENTITY_PROVIDERS_ACME_EU_CLIENT_ID", "BROKER_IDENTITY_PROVIDERS__ACME_EU__CLIENT_ID", id="none"
+        ),
+        pytest.param("BROKER_SITES_MAIN__ENDPOINT", "BROKER_SITES__MAIN__ENDPOINT", id="the second"),
+        pytest.param("BROKER_SITES__EU_SHARED_SECRET_FILE", "BROKER_SITES__EU__SHARED_SECRET_FILE", id="the first"),
+    ],
+)
+def test_a_variable_with_too_few_underscores_is_answered_with_the_right_name(
+    admin: Admin, name: str, meant: str
+) -> None:
+    (mistake,) = admin.refused(admin.settings(), **{name: "x"})
+
+    assert "joined by two underscores" in mistake.problem
+    assert mistake.example == meant
+
+
+@pytest.mark.parametrize(
+    ("key", "name"),
+    [
+        pytest.param("public_url", "BROKER_PUBLIC_URL", id="value"),
+        pytest.param("secret_keys_file", "BROKER_SECRET_KEYS_FILE", id="file of a secret"),
+        pytest.param("secret_keys_file", "BROKER_SECRET_KEYS", id="secret"),
+        pytest.param("sites__main__endpoint", "BROKER_SITES__MAIN__ENDPOINT", id="value of a section"),
+    ],
+)
+def test_an_empty_variable_is_named_where_its_value_is_required(admin: Admin, key: str, name: str) -> None:
+    (mistake,) = admin.refused(admin.settings(without=key), **{name: ""})
+
+    assert mistake.problem.startswith("is required")
+    assert mistake.problem.endswith(f"({name} is empty)")
+
+
 def test_a_variable_below_a_single_value_is_refused(admin: Admin) -> None:
     mistakes = admin.refused(admin.settings(), BROKER_LISTEN="0.0.0.0:80", BROKER_LISTEN__PORT="80")
 
@@ -151,8 +187,11 @@ def test_a_mistake_in_a_variable_names_the_variable(admin: Admin) -> None:
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        pytest.param("- a\n- b\n", "not a list of keys with values", id="list"),
-        pytest.param("just text", "not a list of keys with values", id="text"),
+        pytest.param("- a\n- b\n", "must be keys with values, not a list", id="list"),
+        pytest.param("just text", "must be keys with values, not a single value", id="text"),
+        pytest.param("sites:\n\tmain: 1\n", "line 2 begins with a tab; indent with spaces", id="tab"),
+        pytest.param("sites:\n  main:\n  \ta: 1\n", "line 3 begins with a tab", id="tab behind spaces"),
+        pytest.param("\ufeffsites:\n\tmain: 1\n", "line 2 begins with a tab", id="tab in a file with a mark"),
         pytest.param("a: [", "not YAML near line", id="broken"),
         pytest.param("a: *nothing", "not YAML near line 1", id="unknown alias"),
         pytest.param("a: !!python/object/apply:os.getcwd []", "not YAML near line 1", id="python object"),
@@ -231,6 +270,25 @@ def test_an_empty_file_lacks_everything_required(admin: Admin) -> None:
         "sites",
         "identity_providers",
     ]
+
+
+def test_without_a_file_it_is_said_where_one_was_looked_for() -> None:
+    with pytest.raises(SettingsError) as refusal:
+        load_settings(None, {"BROKER_PUBLIC_URL": "https://sso.acme.example"})
+
+    first, *others = refusal.value.mistakes
+    assert first.path == "settings file"
+    assert f"{Path.cwd()} has no broker.yaml, and neither --config nor BROKER_CONFIG is given" in first.problem
+    assert [mistake.path for mistake in others] == ["secret_keys_file", "sites", "identity_providers"]
+
+
+def test_a_mistake_in_an_environment_that_gives_everything_is_told_without_asking_for_a_file(admin: Admin) -> None:
+    environ = {f"BROKER_{key.upper()}": json.dumps(value) for key, value in admin.settings().items()}
+
+    with pytest.raises(SettingsError) as refusal:
+        load_settings(None, environ | {"BROKER_LOG_EMAIL": "full"})
+
+    assert "settings file" not in [mistake.path for mistake in refusal.value.mistakes]
 
 
 def test_a_null_counts_as_not_given(admin: Admin) -> None:
