@@ -321,12 +321,22 @@ def test_on_loopback_everything_may_be_on_loopback(admin: Admin) -> None:
 @pytest.mark.requirement("S-20")
 @pytest.mark.parametrize(
     "domain",
-    ["gmail.com", "googlemail.com", "hotmail.fr", "live.com", "yahoo.de", "yahoo.com.br", "icloud.com", "gmx.net"],
+    [
+        "gmail.com",
+        "googlemail.com",
+        "hotmail.fr",
+        "live.com",
+        "yahoo.de",
+        "yahoo.com.br",
+        "gmx.net",
+        "hanmail.net",
+        "co.uk",
+    ],
 )
 def test_public_mail_is_known(domain: str) -> None:
     assert is_public_mail(domain)
 
 
-@pytest.mark.parametrize("domain", ["acme.example", "yahoo.acme.com", "gmx.acme.example", "mygmail.com"])
+@pytest.mark.parametrize("domain", ["acme.example", "acme.co.uk", "yahoo.acme.com", "gmx.acme.example", "mygmail.com"])
 def test_an_organisations_own_mail_is_not_public(domain: str) -> None:
     assert not is_public_mail(domain)

@@ -185,6 +185,8 @@ def test_the_last_good_secret_stays_when_the_new_one_is_not(
         pytest.param("", "is empty", id="empty"),
         pytest.param("kT9vQ2aaBBccDDeeFFggHHiiJJkkLLm", "shorter than 32 bytes", id="31 bytes"),
         pytest.param("changeme-changeme-changeme-changeme", "placeholder", id="changeme"),
+        pytest.param("your-comm100-jwt-shared-secret-goes-here", "placeholder", id="goes here"),
+        pytest.param("TODO: paste the secret from the Control Panel", "placeholder", id="to do"),
         pytest.param("please-change-me-please-this-is-a-secret", "placeholder", id="change-me"),
         pytest.param("this-is-just-an-example-of-a-secret!", "placeholder", id="example"),
         pytest.param("secretsecretsecretsecretsecretsecre", "short text repeated", id="secret repeated"),
