@@ -24,7 +24,7 @@ from broker.outcome import Outcome
 EXPIRY_WARNING_DAYS = 30  # before a client secret expires
 MAX_TEXT_CHARACTERS = 300  # of one value in a log line; provider's words may be long
 
-_ADDRESS = re.compile(r"[^\s@<>\"'()\[\],;:=]+@([^\s@<>\"'()\[\],;:]+)")
+_ADDRESS = re.compile(r"[^\s@<>\"'()\[\],;:=]+(@|%(?:25)*40)([^\s@<>\"'()\[\],;:]+)")  # also percent-encoded
 
 LOGGER = logging.getLogger("broker")
 
@@ -52,7 +52,7 @@ class JsonLines(logging.Formatter):
         for name, value in getattr(record, "facts", {}).items():
             if value is not None:
                 # `email` is there only where the settings want it in plain.
-                line[name] = _plain(value) if self._keeps_addresses or name == "email" else _masked(_plain(value))
+                line[name] = _plain(value, masks=not (self._keeps_addresses or name == "email"))
         if record.exc_info and record.exc_info[0] is not None:
             # The exception's own text may hold anything; where it was raised cannot.
             line["exception"] = record.exc_info[0].__name__
@@ -182,24 +182,21 @@ def _level(error: BrokerError | None) -> int:
     return logging.INFO if error is None else logging.ERROR if error.status >= 500 else logging.WARNING
 
 
-def _plain(value: object) -> object:
-    """Make a fact fit for one line: a number, or text without controls and not too long."""
+def _plain(value: object, *, masks: bool = False) -> object:
+    """Make a fact fit for one line: a number, or text without controls and not too long, addresses masked or not."""
     if isinstance(value, int | float):
         # NaN and infinity are no JSON, and a number can have thousands of digits.
         return value if abs(value) < 2**63 else f"{type(value).__name__} beyond bounds"
     if isinstance(value, list | tuple):
-        return [_plain(one) if isinstance(one, str | int | float) else type(one).__name__ for one in value[:20]]
+        return [
+            _plain(one, masks=masks) if isinstance(one, str | int | float) else type(one).__name__ for one in value[:20]
+        ]
     if not isinstance(value, str):
         return type(value).__name__
-    text = "".join(c if c.isprintable() else " " for c in value[: MAX_TEXT_CHARACTERS + 1])
+    text = "".join(c if c.isprintable() else " " for c in value[: 2 * MAX_TEXT_CHARACTERS])
+    if masks:  # before it is cut, or an address on the edge would lose the sign it is known by
+        text = _ADDRESS.sub(r"***\1\2", text)
     return text if len(text) <= MAX_TEXT_CHARACTERS else f"{text[:MAX_TEXT_CHARACTERS]}…"
-
-
-def _masked(value: object) -> object:
-    """Hide whose address it is, where a provider's words name one; the domain tells an admin enough."""
-    if isinstance(value, list):
-        return [_masked(one) for one in value]
-    return _ADDRESS.sub(r"***@\1", value) if isinstance(value, str) else value
 
 
 def _raised_at(record: logging.LogRecord) -> str:

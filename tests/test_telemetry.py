@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import logging
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -111,6 +112,30 @@ def line_of(**facts: object) -> dict[str, Any]:
 )
 def test_a_hostile_fact_stays_one_short_plain_value(hostile: object, written: object) -> None:
     assert line_of(got=hostile)["got"] == written
+
+
+@pytest.mark.requirement("S-55")
+@pytest.mark.parametrize(
+    ("fact", "masked"),
+    [
+        pytest.param("no ada@acme.example", "no ***@acme.example", id="a text"),
+        pytest.param(["client-1", "ada@acme.example"], ["client-1", "***@acme.example"], id="a list"),
+        pytest.param("a b" + " x@y.example" * 9, "a b" + " ***@y.example" * 9, id="many"),
+        pytest.param("@acme.example a@ %40 b%40", "@acme.example a@ %40 b%40", id="no addresses"),
+    ],
+)
+def test_addresses_in_the_words_of_others_are_masked_unless_the_admin_wants_them(fact: object, masked: object) -> None:
+    assert line_of(got=fact)["got"] == masked
+    assert line_of(email="ada@acme.example")["email"] == "ada@acme.example"
+    record = logging.makeLogRecord({"msg": "event", "levelname": "INFO", "facts": {"got": fact}})
+    assert json.loads(JsonLines(keeps_addresses=True).format(record))["got"] == fact
+
+
+def test_masking_the_longest_texts_takes_no_time() -> None:
+    started = time.process_time()
+    for hostile in ("a" * 10**6, "a%25" * 10**5, "a%40" * 10**5, "@" * 10**6, "a@" * 10**5):
+        line_of(got=[hostile] * 20)
+    assert time.process_time() - started < 1
 
 
 def test_a_fact_that_is_none_is_left_out() -> None:

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from typing import ClassVar
 
 MIN_SECRET_CHARACTERS = 4
+MAX_WORDS = 20  # of one secret, the longest of them
+MAX_LISTED = 20  # of a list; the log shows no more
+
+_WORD = re.compile(r"[A-Za-z0-9_-]{6,}")  # of a secret: the same in every spelling of the signs around it
 
 
 class BrokerError(Exception):
@@ -43,13 +48,15 @@ class BrokerError(Exception):
         """
         for secret in secrets:
             if len(secret) >= MIN_SECRET_CHARACTERS:
-                self.expected, self.got = _without(secret, self.expected), _without(secret, self.got)
+                # Word by word as well: a provider may have encoded the signs between them, or we have left out a part.
+                for part in (secret, *sorted(_WORD.findall(secret), key=len, reverse=True)[:MAX_WORDS]):
+                    self.expected, self.got = _without(part, self.expected), _without(part, self.got)
 
 
 def _without(secret: str, value: object) -> object:
-    if isinstance(value, str):
-        return value.replace(secret, "[left out]")
-    return [_without(secret, one) for one in value] if isinstance(value, list) else value
+    if isinstance(value, list):  # no deeper: what is inside a list of lists is not written down
+        return [one.replace(secret, "[left out]") if isinstance(one, str) else one for one in value[:MAX_LISTED]]
+    return value.replace(secret, "[left out]") if isinstance(value, str) else value
 
 
 def every_error() -> Iterator[type[BrokerError]]:

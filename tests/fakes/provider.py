@@ -91,6 +91,8 @@ class FakeProvider:
         self.refuses: dict[str, str] | None = None
         self.is_down: Callable[[httpx.Request], httpx.Response] | None = None
         self.claims_in_id_token = False
+        self.new_code: Callable[[], str] = lambda: secrets.token_urlsafe(24)
+        self.new_access_token: Callable[[], str] = lambda: secrets.token_urlsafe(24)
         self.requests: list[str] = []
         self.grants: dict[str, Grant] = {}
         self.access_tokens: dict[str, Person] = {}
@@ -152,7 +154,7 @@ class FakeProvider:
         if self.refuses is not None:
             answer |= self.refuses
         else:
-            code = secrets.token_urlsafe(24)
+            code = self.new_code()
             self.grants[code] = Grant(self.person, asked)
             self.issued += [code, asked["state"], asked["nonce"]]
             answer["code"] = code
@@ -168,7 +170,7 @@ class FakeProvider:
         if grant is None or grant.used or not self._fits(grant, form):
             return httpx.Response(400, json={"error": "invalid_grant", "error_description": "code unknown"})
         grant.used = True
-        access_token = secrets.token_urlsafe(24)
+        access_token = self.new_access_token()
         self.access_tokens[access_token] = grant.person
         id_token = self._id_token(grant)
         self.issued += [access_token, id_token]
