@@ -14,7 +14,8 @@ SHORTEST = 32  # bytes: HS256 asks for a key as long as its hash (RFC 7518, sect
 # No word of less than seven characters: a short one, such as todo, turns up in one of 10,000 random secrets.
 _PLACEHOLDER = re.compile(
     r"<.*>|todo\b.*|\$?\{.*\}|.*(change[-_ ]?me|change[-_ ]?it|change[-_ ]?this|replace[-_ ]?me|replace[-_ ]?this"
-    r"|placeholder|example|goes[-_ ]?here|paste[-_ ]|your[-_ ]?(own[-_ ]?)?(shared[-_ ]?|client[-_ ]?)?(secret|key)|x{8}).*",
+    r"|placeholder|example|goes[-_ ]?here|paste[-_ ]"
+    r"|your[-_ ]?(own[-_ ]?)?(shared[-_ ]?|client[-_ ]?)?(secret|key)|x{8}).*",
     re.IGNORECASE | re.DOTALL,
 )
 _LONGEST_UNIT = 8  # characters: "secretsecretsecret" is a placeholder, a unit longer than this is someone's choice
