@@ -137,8 +137,7 @@ def check_claims(
         IdTokenAuthTime: the check of that name failed.
     """
     claims = signed.claims
-    if claims.get("iss") != expected_issuer:
-        raise IdTokenIssuer(expected=expected_issuer, got=claims.get("iss"))
+    check_issuer(claims, expected_issuer=expected_issuer)
     _check_audience(claims, expected_audience)
     _check_times(claims, now)
     nonce = claims.get("nonce")
@@ -150,6 +149,20 @@ def check_claims(
     _check_access_token_hash(claims, signed.algorithm, access_token)
     _check_auth_time(claims, max_age, now)
     return VerifiedIdToken(expected_issuer, subject, claims)
+
+
+def check_issuer(claims: Mapping[str, Any], *, expected_issuer: str) -> None:
+    """Check that this issuer made the claims, to the letter (OpenID Connect Core, section 3.1.3.7, 2).
+
+    Args:
+        claims: of the ID token.
+        expected_issuer: the configured issuer, as the preset spells it for this token.
+
+    Raises:
+        IdTokenIssuer: another one did.
+    """
+    if claims.get("iss") != expected_issuer:
+        raise IdTokenIssuer(expected=expected_issuer, got=claims.get("iss"))
 
 
 def _check_header(unverified_token: str) -> JsonObject:
