@@ -143,9 +143,7 @@ def check_claims(
     nonce = claims.get("nonce")
     if not isinstance(nonce, str) or not hmac.compare_digest(nonce.encode(errors="replace"), expected_nonce.encode()):
         raise IdTokenNonce(expected="this sign-in's nonce", got="another" if nonce else "none")
-    subject = claims.get("sub")
-    if not isinstance(subject, str) or not 0 < len(subject) <= MAX_SUBJECT_CHARACTERS or not subject.isascii():
-        raise IdTokenSubject(expected=f"1 to {MAX_SUBJECT_CHARACTERS} ASCII characters", got=shape(subject))
+    subject = check_subject(claims)
     _check_access_token_hash(claims, signed.algorithm, access_token)
     _check_auth_time(claims, max_age, now)
     return VerifiedIdToken(expected_issuer, subject, claims)
@@ -163,6 +161,21 @@ def check_issuer(claims: Mapping[str, Any], *, expected_issuer: str) -> None:
     """
     if claims.get("iss") != expected_issuer:
         raise IdTokenIssuer(expected=expected_issuer, got=claims.get("iss"))
+
+
+def check_subject(claims: Mapping[str, Any]) -> str:
+    """Return whom the claims are about (OpenID Connect Core, section 2).
+
+    Args:
+        claims: of the ID token.
+
+    Raises:
+        IdTokenSubject: they do not say, or in no usable form.
+    """
+    subject = claims.get("sub")
+    if not isinstance(subject, str) or not 0 < len(subject) <= MAX_SUBJECT_CHARACTERS or not subject.isascii():
+        raise IdTokenSubject(expected=f"1 to {MAX_SUBJECT_CHARACTERS} ASCII characters", got=shape(subject))
+    return subject
 
 
 def _check_header(unverified_token: str) -> JsonObject:

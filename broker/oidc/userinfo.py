@@ -40,11 +40,11 @@ def check_userinfo(answer: Answer, *, expected_subject: str) -> JsonObject:
         claims = read_json_object(answer.body)
     except AnswerUnreadable as error:
         raise UserinfoInvalid(expected=error.expected, got=error.got) from None
-    check_subject(claims, expected_subject=expected_subject)
+    check_same_subject(claims, expected_subject=expected_subject)
     return claims
 
 
-def check_subject(claims: Mapping[str, Any], *, expected_subject: str) -> None:
+def check_same_subject(claims: Mapping[str, Any], *, expected_subject: str) -> None:
     """Check that userinfo speaks of the person of the ID token (OpenID Connect Core, section 5.3.2).
 
     Args:
