@@ -91,7 +91,7 @@ def _wrapped(text: str, first: str, further: str) -> list[str]:
 def _shown(value: object) -> str:
     """Return any value as one short line of visible characters: a terminal acts on the others."""
     if isinstance(value, list | tuple):
-        return ", ".join(one if isinstance(one, str) else shape(one) for one in value)
+        value = ", ".join(one if isinstance(one, str) else shape(one) for one in value)
     plain = value if isinstance(value, str | int | float) else shape(value)
     text = str(plain).lower() if isinstance(plain, bool) else str(plain)
     visible = "".join(c if c.isprintable() else f"\\u{ord(c):04x}" for c in text[:_MAX_SHOWN])

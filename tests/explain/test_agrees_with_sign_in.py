@@ -12,7 +12,7 @@ import httpx
 import jwt
 import pytest
 import yaml
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from broker.app import wire_provider, wire_site
@@ -194,6 +194,8 @@ def test_the_likely_person_of_each_preset_is_admitted_by_both(folder: Path, log_
 
 
 @settings(max_examples=200, deadline=None)
+@example(preset="okta", id_token={"iss": ["\u001b[2J\u202e", 5000 * "x", {}]}, userinfo=None)
+@example(preset="okta", id_token={"email_verified": "\u001b[2J" + 5000 * "x", "email": ADA}, userinfo=None)
 @given(
     preset=st.sampled_from(PRESETS),
     id_token=st.dictionaries(st.sampled_from([*SAID, *SIGNED]) | st.text(max_size=5), JSON, max_size=6),
