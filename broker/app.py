@@ -11,16 +11,18 @@ import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from urllib.parse import urlsplit
 
 from starlette.types import ASGIApp
 
 from broker import telemetry
 from broker.comm100 import Site
-from broker.errors import BrokerError, Unexpected
+from broker.errors import BrokerError, ProviderUnreachable, Unexpected
 from broker.oidc.cached import Clock
 from broker.oidc.client import Clients, HttpClient, ProviderClient, Reach, open_client
 from broker.oidc.client_assertion import build_client_assertion
-from broker.oidc.discovery import Discovery
+from broker.oidc.discovery import Discovery, Send
+from broker.oidc.messages import Answer, ProviderRequest
 from broker.oidc.registration import Registration
 from broker.policy import Policy
 from broker.providers import PRESETS, ClaimRules, Provider
@@ -81,12 +83,12 @@ async def create_app(
         for reach in {_reach(settings, provider) for provider in settings.identity_providers.values()}:
             clients[reach] = await stack.enter_async_context(http(reach))
         providers = {
-            identifier: _provider(settings, identifier, provider, clients, clock)
+            identifier: wire_provider(settings, identifier, send=_sender(settings, provider, clients), clock=clock)
             for identifier, provider in settings.identity_providers.items()
             if provider.enabled
         }
         broker = Broker(
-            sites={identifier: _site(settings, identifier, site) for identifier, site in settings.sites.items()},
+            sites={identifier: wire_site(settings, identifier) for identifier in settings.sites},
             providers=providers,
             secret_keys=settings.secret_keys.reveal,
             clock=clock,
@@ -156,21 +158,37 @@ def _reach(settings: Settings, provider: ProviderSettings) -> Reach:
     )
 
 
-def _provider(
-    settings: Settings,
-    identifier: str,
-    provider: ProviderSettings,
-    clients: Mapping[Reach, HttpClient],
-    clock: Clock,
-) -> Provider:
+def _sender(settings: Settings, provider: ProviderSettings, clients: Mapping[Reach, HttpClient]) -> Send:
     reach = _reach(settings, provider)
+    return ProviderClient(clients[reach], private_networks=reach.private_networks).send
+
+
+async def send_nothing(request: ProviderRequest) -> Answer:
+    """Refuse to send: for a provider that is only looked at.
+
+    Raises:
+        ProviderUnreachable: always.
+    """
+    raise ProviderUnreachable(expected="no request", got=f"one to {urlsplit(request.url).hostname}")
+
+
+def wire_provider(
+    settings: Settings, identifier: str, *, send: Send = send_nothing, clock: Clock = time.time
+) -> Provider:
+    """Return one identity provider, switched on or not.
+
+    Args:
+        settings: checked.
+        identifier: of one of their providers.
+        send: its client.
+        clock: seconds since the epoch.
+    """
+    provider = settings.identity_providers[identifier]
     registration = _registration(settings, identifier, provider, clock)
-    preset = PRESETS[provider.preset]
-    send = ProviderClient(clients[reach], private_networks=reach.private_networks).send
     return Provider(
         id=identifier,
         label=provider.label,
-        preset=preset,
+        preset=PRESETS[provider.preset],
         registration=registration,
         policy=Policy(frozenset(provider.email_domains), frozenset(provider.allowed_groups or ())),
         rules=ClaimRules(
@@ -220,8 +238,24 @@ def _client_assertion(provider: ProviderSettings, clock: Clock) -> Callable[[str
     return None
 
 
-def _site(settings: Settings, identifier: str, site: SiteSettings) -> Site:
-    offered = site.identity_providers or tuple(settings.identity_providers)
+def sites_of(settings: Settings, provider: str) -> tuple[str, ...]:
+    """Return the ids of the sites where a provider is offered, or will be once it is switched on.
+
+    Args:
+        settings: checked.
+        provider: its id.
+    """
+    return tuple(id_ for id_, site in settings.sites.items() if provider in _providers_of(settings, site))
+
+
+def wire_site(settings: Settings, identifier: str) -> Site:
+    """Return one Comm100 site.
+
+    Args:
+        settings: checked.
+        identifier: of one of their sites.
+    """
+    site = settings.sites[identifier]
     return Site(
         id=identifier,
         endpoint=site.endpoint,
@@ -230,7 +264,11 @@ def _site(settings: Settings, identifier: str, site: SiteSettings) -> Site:
         redirect_hosts=frozenset(site.redirect_hosts),
         token_lifetime=site.token_lifetime,
         claims=site.claims,
-        provider_ids=tuple(id_ for id_ in offered if settings.identity_providers[id_].enabled),
+        provider_ids=tuple(id_ for id_ in _providers_of(settings, site) if settings.identity_providers[id_].enabled),
         start_url=site.start_url,
         on_loopback=settings.on_loopback,
     )
+
+
+def _providers_of(settings: Settings, site: SiteSettings) -> tuple[str, ...]:
+    return site.identity_providers or tuple(settings.identity_providers)

@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import sys
+import time
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Annotated, NoReturn
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from broker.settings import Settings
 
 
-EXIT_UNUSABLE_SETTINGS = 2
+EXIT_UNUSABLE = 2
 
 app = typer.Typer(
     name="broker",
@@ -46,7 +47,7 @@ def serve(config: ConfigOption = None) -> None:
         server.serve(settings)
     except OSError as error:
         typer.echo(f"The service cannot start: {error.strerror or error}", err=True)
-        raise typer.Exit(EXIT_UNUSABLE_SETTINGS) from None
+        raise typer.Exit(EXIT_UNUSABLE) from None
 
 
 @app.command()
@@ -62,6 +63,42 @@ def demo(
 
 
 @app.command()
+def explain(
+    idp: Annotated[str, typer.Option("--idp", metavar="ID", help="The identity provider, by its id in the settings.")],
+    claims: Annotated[
+        typer.FileBinaryRead,
+        typer.Option(
+            "--claims", metavar="FILE", help="What the provider says of a person, in JSON; - for standard input."
+        ),
+    ],
+    site: Annotated[
+        str | None,
+        typer.Option(
+            "--site", metavar="ID", help="The Comm100 site. Default: the first with this provider.", show_default=False
+        ),
+    ] = None,
+    config: ConfigOption = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")] = False,
+) -> None:
+    """Say what would happen to a person with these claims, and why."""
+    from broker import explain as explaining
+    from broker.app import sites_of, wire_provider, wire_site
+
+    settings = _settings(config)
+    try:
+        provider_id = explaining.pick("identity provider of these settings", idp, tuple(settings.identity_providers))
+        site_id = explaining.pick(f"site that offers {provider_id}", site, sites_of(settings, provider_id))
+        given = explaining.read_claims(claims.read(explaining.INPUT_LIMIT + 1))
+    except explaining.UnusableInput as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(EXIT_UNUSABLE) from None
+    provider = wire_provider(settings, provider_id)
+    explanation = explaining.explain(provider, wire_site(settings, site_id), given, now=time.time())
+    _echo(explaining.to_json(explanation) if as_json else explaining.to_text(explanation))
+    raise typer.Exit(0 if explanation.admitted else 1)
+
+
+@app.command()
 def schema() -> None:
     """Print the JSON Schema of the settings file."""
     from broker.settings import settings_schema
@@ -71,6 +108,12 @@ def schema() -> None:
 
 def _stop(_number: int, _frame: FrameType | None) -> NoReturn:
     raise SystemExit(0)
+
+
+def _echo(text: str) -> None:
+    """Print; what this terminal's encoding lacks, a name in another script say, as its code."""
+    encoding = sys.stdout.encoding or "utf-8"
+    typer.echo(text.encode(encoding, "backslashreplace").decode(encoding))
 
 
 def main() -> None:
@@ -87,7 +130,7 @@ def _settings(config: Path | None) -> Settings:
         return load_settings(_settings_file(config), os.environ)
     except SettingsError as error:
         typer.echo(describe(error), err=True, nl=False)
-        raise typer.Exit(EXIT_UNUSABLE_SETTINGS) from None
+        raise typer.Exit(EXIT_UNUSABLE) from None
 
 
 def _settings_file(config: Path | None) -> Path | None:

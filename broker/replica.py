@@ -95,10 +95,10 @@ class Broker:
         Raises:
             TransactionSpent: it was over already.
         """
+        if transaction_id in self._spent:
+            raise TransactionSpent(expected="a sign-in under way", got="one that is over")
         while self._spent and (
             len(self._spent) >= self._max_spent or next(iter(self._spent.values())) < now - 2 * LIFETIME
         ):
             self._spent.popitem(last=False)
-        if transaction_id in self._spent:
-            raise TransactionSpent(expected="a sign-in under way", got="one that is over")
         self._spent[transaction_id] = now

@@ -28,8 +28,7 @@ from broker.oidc.messages import JsonObject
 from broker.oidc.metadata import ProviderMetadata
 from broker.oidc.tokens import TokenResponse, build_token_request, check_token_response
 from broker.oidc.userinfo import build_userinfo_request, check_userinfo
-from broker.policy import admit
-from broker.providers import Provider, Vouched, decide_identity, lacks_email_or_name
+from broker.providers import Provider, Vouched, admit_person, wants_userinfo
 from broker.remembrance import Remembrance
 from broker.replica import Broker
 from broker.transaction import BrowserCookie, OpenedState, bind, seal
@@ -142,12 +141,7 @@ async def complete(
             now=broker.clock(),
         )
         userinfo = await _ask_userinfo(provider, metadata, tokens, id_token)
-        vouched = Vouched(id_token, userinfo)
-        identity = decide_identity(provider.preset, vouched, provider.rules)
-        groups = vouched.claim(provider.groups_claim) if provider.groups_claim else None
-        admit(
-            identity, provider.policy, groups=groups, groups_left_out=_leaves_groups_out(vouched, provider.groups_claim)
-        )
+        identity = admit_person(provider, Vouched(id_token, userinfo))
         token = build_token(build_claims(identity, site, now=broker.clock()), site)
         remembrance = _remember(provider, metadata, tokens, id_token)
         return Arrival(build_delivery_url(token, redirect_url, site), identity, remembrance)
@@ -193,16 +187,7 @@ async def _ask_userinfo(
     provider: Provider, metadata: ProviderMetadata, tokens: TokenResponse, id_token: VerifiedIdToken
 ) -> JsonObject | None:
     """Ask for further claims where the provider's setting wants it; only ever after a good ID token."""
-    if provider.userinfo == "never" or metadata.userinfo_endpoint is None:
-        return None
-    if provider.userinfo == "when_needed" and not lacks_email_or_name(provider, id_token):
+    if metadata.userinfo_endpoint is None or not wants_userinfo(provider, id_token):
         return None
     request = build_userinfo_request(metadata.userinfo_endpoint, tokens.access_token)
     return check_userinfo(await provider.send(request), expected_subject=id_token.subject)
-
-
-def _leaves_groups_out(vouched: Vouched, claim: str | None) -> bool:
-    """Whether the provider points elsewhere for the groups (OpenID Connect Core, 5.6.2); we never go there."""
-    elsewhere = vouched.claim("_claim_names")
-    left_out = vouched.claim("hasgroups") in (True, "true")  # of the claim `groups` alone, as Entra has it
-    return (isinstance(elsewhere, dict) and claim in elsewhere) or (left_out and claim == "groups")

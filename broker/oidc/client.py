@@ -1,4 +1,4 @@
-"""The only place that opens a socket to an identity provider.
+"""The only place that asks an identity provider anything; the doctor's bare handshakes aside, it opens every socket.
 
 This file owns TLS, time, size and reach of outbound requests: no redirect is followed, no proxy or CA is taken from
 the environment, no cookie is kept, no compressed answer is read, no private address is reached unasked. It judges no
@@ -16,6 +16,8 @@ import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
+from datetime import UTC
+from email.utils import parsedate_to_datetime
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -74,7 +76,7 @@ async def open_client(reach: Reach) -> AsyncIterator[httpx.AsyncClient]:
     Args:
         reach: how far requests may go.
     """
-    context = _tls_context(reach.trusted_ca_file)
+    context = tls_context(reach.trusted_ca_file)
     guard = None if reach.private_networks or reach.outbound_proxy else _public_socket
     # No limit here: each provider has its own, and must not wait for the connections of another.
     connector = aiohttp.TCPConnector(ssl=context, limit=0, keepalive_timeout=KEEP_ALIVE_SECONDS, socket_factory=guard)
@@ -208,11 +210,22 @@ async def _read(response: httpx.Response, limit: int) -> Answer:
         body=bytes(body),
         max_age=_seconds(re.search(r"(?i)(?:^|[,\s])max-age=(\d{1,9})(?!\d)", cache_control)),
         retry_after=_seconds(re.fullmatch(r"\s*(\d{1,5})\s*", response.headers.get("retry-after", ""))),
+        date=_moment(response.headers.get("date", ""), age=response.headers.get("age", "")),
+        location=response.headers.get("location"),
     )
 
 
 def _seconds(found: re.Match[str] | None) -> int | None:
     return int(found[1]) if found else None
+
+
+def _moment(date: str, *, age: str) -> float | None:
+    """Read Date, and Age where a cache on the way kept the answer (RFC 9110, 6.6.1; RFC 9111, 5.1)."""
+    try:
+        made = parsedate_to_datetime(date).replace(tzinfo=UTC).timestamp()  # in GMT, whatever is written there
+    except (ValueError, OverflowError):
+        return None
+    return made + (_seconds(re.fullmatch(r"\s*(\d{1,9})\s*", age)) or 0)
 
 
 def _place(request: ProviderRequest) -> str:
@@ -221,8 +234,14 @@ def _place(request: ProviderRequest) -> str:
     return f"{parts.hostname}{parts.path}"
 
 
-def _tls_context(trusted_ca_file: Path | None) -> ssl.SSLContext:
-    """Made once: it reads a hundred certificates. From a file of ours, for OpenSSL's default obeys the environment."""
+def tls_context(trusted_ca_file: Path | None) -> ssl.SSLContext:
+    """Return whom we trust: the authorities of the web, from a file of ours, and the admin's.
+
+    OpenSSL's default obeys the environment. Made once for a process: it reads a hundred certificates.
+
+    Args:
+        trusted_ca_file: further certificate authorities, PEM.
+    """
     context = ssl.create_default_context(cafile=certifi.where())
     if trusted_ca_file is not None:
         context.load_verify_locations(trusted_ca_file)

@@ -138,13 +138,42 @@ def check_claims(
     claims = signed.claims
     # In the order of OpenID Connect Core, section 3.1.3.7. Item 1 is encryption, which is not supported; 6 to 8 are the
     # signature, verified before; 12 is acr, which is not asked for.
-    _check_issuer(claims, expected_issuer)  # 2
+    check_issuer(claims, expected_issuer=expected_issuer)  # 2
     _check_audience(claims, expected_audience)  # 3 to 5
     _check_times(claims, now)  # 9, 10
     _check_nonce(claims, expected_nonce)  # 11
     _check_auth_time(claims, max_age, now)  # 13
     _check_access_token_hash(claims, signed.algorithm, access_token)  # section 3.1.3.8
-    return VerifiedIdToken(expected_issuer, _check_subject(claims), claims)  # section 2
+    return VerifiedIdToken(expected_issuer, check_subject(claims), claims)  # section 2
+
+
+def check_issuer(claims: Mapping[str, Any], *, expected_issuer: str) -> None:
+    """Check that this issuer made the claims, to the letter (OpenID Connect Core, section 3.1.3.7, 2).
+
+    Args:
+        claims: of the ID token.
+        expected_issuer: the configured issuer, as the preset spells it for this token.
+
+    Raises:
+        IdTokenIssuer: another one did.
+    """
+    if claims.get("iss") != expected_issuer:
+        raise IdTokenIssuer(expected=expected_issuer, got=claims.get("iss"))
+
+
+def check_subject(claims: Mapping[str, Any]) -> str:
+    """Return whom the claims are about (OpenID Connect Core, section 2).
+
+    Args:
+        claims: of the ID token.
+
+    Raises:
+        IdTokenSubject: they do not say, or in no usable form.
+    """
+    subject = claims.get("sub")
+    if not isinstance(subject, str) or not 0 < len(subject) <= MAX_SUBJECT_CHARACTERS or not subject.isascii():
+        raise IdTokenSubject(expected=f"1 to {MAX_SUBJECT_CHARACTERS} ASCII characters", got=shape(subject))
+    return subject
 
 
 def _check_header(unverified_token: str) -> JsonObject:
@@ -173,12 +202,6 @@ def _check_payload(payload: bytes) -> JsonObject:
         return read_json_object(payload)
     except AnswerUnreadable:
         raise IdTokenMalformed(expected="claims as a JSON object", got="something else") from None
-
-
-def _check_issuer(claims: Mapping[str, Any], expected_issuer: str) -> None:
-    """2: `iss` must exactly match."""
-    if claims.get("iss") != expected_issuer:
-        raise IdTokenIssuer(expected=expected_issuer, got=claims.get("iss"))
 
 
 def _check_audience(claims: Mapping[str, Any], client_id: str) -> None:
@@ -220,14 +243,6 @@ def _check_nonce(claims: Mapping[str, Any], expected_nonce: str) -> None:
     nonce = claims.get("nonce")
     if not isinstance(nonce, str) or not hmac.compare_digest(nonce.encode(errors="replace"), expected_nonce.encode()):
         raise IdTokenNonce(expected="this sign-in's nonce", got="another" if nonce else "none")
-
-
-def _check_subject(claims: Mapping[str, Any]) -> str:
-    """Section 2: `sub` is there, in ASCII, and not too long."""
-    subject = claims.get("sub")
-    if not isinstance(subject, str) or not 0 < len(subject) <= MAX_SUBJECT_CHARACTERS or not subject.isascii():
-        raise IdTokenSubject(expected=f"1 to {MAX_SUBJECT_CHARACTERS} ASCII characters", got=shape(subject))
-    return subject
 
 
 def _check_access_token_hash(claims: Mapping[str, Any], algorithm: str, access_token: str) -> None:

@@ -50,6 +50,8 @@ class Answer:
         body: the bytes, within the request's limit.
         max_age: seconds the answer may be kept by its Cache-Control, if it says so.
         retry_after: seconds to wait by its Retry-After, if it says so.
+        date: when it was made by the other side's clock, in seconds since the epoch, if it says so.
+        location: where it sends a browser; nobody here follows it, and it may hold what is not for a log.
     """
 
     status: int
@@ -57,6 +59,8 @@ class Answer:
     body: bytes = field(repr=False)
     max_age: int | None = None
     retry_after: int | None = None
+    date: float | None = None
+    location: str | None = field(default=None, repr=False)
 
 
 def read_json_object(body: bytes | str) -> JsonObject:

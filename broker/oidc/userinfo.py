@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from broker.errors import AnswerUnreadable, UserinfoInvalid, UserinfoSubject
 from broker.oidc.messages import RESPONSE_LIMIT, Answer, JsonObject, ProviderRequest, check_available, read_json_object
 
@@ -36,6 +39,19 @@ def check_userinfo(answer: Answer, *, expected_subject: str) -> JsonObject:
         claims = read_json_object(answer.body)
     except AnswerUnreadable as error:
         raise UserinfoInvalid(expected=error.expected, got=error.got) from None
+    check_same_subject(claims, expected_subject=expected_subject)
+    return claims
+
+
+def check_same_subject(claims: Mapping[str, Any], *, expected_subject: str) -> None:
+    """Check that userinfo speaks of the person of the ID token (OpenID Connect Core, section 5.3.2).
+
+    Args:
+        claims: of userinfo.
+        expected_subject: `sub` of the ID token.
+
+    Raises:
+        UserinfoSubject: another person, or nobody.
+    """
     if claims.get("sub") != expected_subject:
         raise UserinfoSubject(expected="the sub of the ID token", got="another" if claims.get("sub") else "none")
-    return claims

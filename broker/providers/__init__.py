@@ -9,11 +9,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from broker.providers import entra, google, oidc, okta
-from broker.providers.identify import decide_identity, lacks_email_or_name
+from broker.providers.admission import admit_person, wants_userinfo
+from broker.providers.identify import decide_identity
 from broker.providers.record import (
     ClaimRules,
     Considered,
     EmailDecision,
+    Menus,
     Preset,
     Provider,
     Userinfo,
@@ -25,12 +27,14 @@ __all__ = [
     "ClaimRules",
     "Considered",
     "EmailDecision",
+    "Menus",
     "Preset",
     "Provider",
     "Userinfo",
     "Vouched",
+    "admit_person",
     "decide_identity",
-    "lacks_email_or_name",
+    "wants_userinfo",
 ]
 
 PRESETS: Mapping[str, Preset] = {

@@ -26,7 +26,7 @@ from broker.identity import check_email
 from broker.oidc.id_token import SignedClaims
 from broker.oidc.registration import Registration
 from broker.providers.oidc import find_offers
-from broker.providers.record import ClaimRules, Claims, Considered, EmailDecision, Preset, Vouched
+from broker.providers.record import ClaimRules, Claims, Considered, EmailDecision, Menus, Preset, Vouched
 
 PERSONAL_ACCOUNTS_TENANT = "9188040d-6c67-4c5b-b112-36a304b66dad"
 TENANT_TEMPLATE = "{tenantid}"
@@ -48,6 +48,9 @@ _REMEDIES = {
     "50020": _OTHER_TENANT,
     "90072": _OTHER_TENANT,
     "700016": "client_id is no application of this tenant: compare both ids on the application's Overview.",
+    "90002": "Entra knows no such tenant: compare it with Overview > Tenant ID; a national cloud has another issuer.",
+    "900971": "No redirect URI is registered. In Entra: App registrations > the application > Authentication: add it.",
+    "700027": f"The signature of our key is not accepted. In Entra: {_CERTIFICATES}: upload the certificate in use.",
     "50194": "The application is single-tenant: set tenant, or change Supported account types.",
     "50011": "In Entra: App registrations > the application > Authentication: add the broker's redirect URI, as Web.",
     "7000215": f"The client secret is wrong. In Entra: {_CERTIFICATES}: copy the Value, not the Secret ID.",
@@ -115,6 +118,16 @@ def remedy(said: str) -> str | None:
     """
     code = _AADSTS.search(said)
     return _REMEDIES.get(code[1]) if code else None
+
+
+def read_page(text: str) -> str | None:
+    """Return the AADSTS code an error page shows.
+
+    Args:
+        text: of the page and of its address.
+    """
+    code = _AADSTS.search(text)
+    return code[0] if code else None
 
 
 _Found = tuple[str, str]
@@ -217,6 +230,14 @@ PRESET = Preset(
     decide_email=decide_email,
     expected_issuer=expect_tenant_issuer,
     remedy=remedy,
+    menus=Menus(
+        issuer="Entra: Overview > Tenant ID, entered as tenant; leave issuer out",
+        client_id="Entra: App registrations > the application > Overview > Application (client) ID",
+        client_secret=f"Entra: {_CERTIFICATES}",
+        redirect_uri="Entra: App registrations > the application > Authentication > Web > Redirect URIs",
+        scopes="Entra: App registrations > the application > API permissions",
+    ),
+    read_page=read_page,
     prompt_for_another_account="select_account",
     name_falls_back_to_username=True,
 )

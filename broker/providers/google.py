@@ -6,14 +6,18 @@ https://developers.google.com/identity/gsi/web/guides/verify-google-id-token
 
 from __future__ import annotations
 
+import base64
+import re
 from collections.abc import Mapping
+from urllib.parse import unquote
 
 from broker.errors import HostedDomainNotAllowed
 from broker.oidc.id_token import SignedClaims
 from broker.oidc.registration import Registration
 from broker.providers.oidc import decide_by_email_verified
-from broker.providers.record import ClaimRules, Considered, EmailDecision, Preset, Vouched
+from broker.providers.record import ClaimRules, Considered, EmailDecision, Menus, Preset, Vouched
 
+_CREDENTIALS = "Google Cloud console: APIs & Services > Credentials > OAuth 2.0 Client IDs > the client"
 _REMEDIES = (
     (
         "org_internal",
@@ -79,6 +83,22 @@ def suggest_hosted_domain(email_domains: frozenset[str]) -> Mapping[str, str]:
     return {"hd": next(iter(email_domains)) if len(email_domains) == 1 else "*"}
 
 
+def read_page(text: str) -> str | None:
+    """Return the error code that Google's error page is about: it stands, in Base64, in the page's address.
+
+    Args:
+        text: of the page and of its address.
+    """
+    found = re.search(r"[?&]authError=([A-Za-z0-9_%-]{8,2000})", text)
+    encoded = unquote(found[1]) if found else ""
+    try:
+        said = base64.urlsafe_b64decode(encoded + "=" * (-len(encoded) % 4)).decode("utf-8", "replace")
+    except ValueError:
+        return None
+    code = re.search(r"redirect_uri_mismatch|invalid_client|deleted_client|invalid_scope|org_internal", said)
+    return code[0] if code else None
+
+
 def remedy(said: str) -> str | None:
     """Return what to do about a refusal in Google's words.
 
@@ -92,6 +112,14 @@ PRESET = Preset(
     decide_email=decide_email,
     expected_issuer=expect_either_spelling,
     remedy=remedy,
+    menus=Menus(
+        issuer="Google has one issuer, https://accounts.google.com: leave issuer out",
+        client_id=f"{_CREDENTIALS} > Client ID",
+        client_secret=f"{_CREDENTIALS} > Client secrets",
+        redirect_uri=f"{_CREDENTIALS} > Authorized redirect URIs",
+        scopes="Google Cloud console: APIs & Services > OAuth consent screen > Data access",
+    ),
+    read_page=read_page,
     prompt_for_another_account="select_account",
     parameters=suggest_hosted_domain,
 )

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from broker.errors import EmailMissing
 from broker.identity import Identity, clean_name
-from broker.oidc.id_token import VerifiedIdToken
-from broker.providers.record import ClaimRules, Preset, Provider, Vouched
+from broker.providers.record import ClaimRules, Preset, Vouched
 
 
 def decide_identity(preset: Preset, vouched: Vouched, rules: ClaimRules) -> Identity:
@@ -51,15 +50,3 @@ def decide_name(vouched: Vouched, rules: ClaimRules, email: str, *, username: bo
     if username and (name := clean_name(vouched.claim("preferred_username"))):
         return name, "preferred_username"
     return email.partition("@")[0], "the e-mail address"
-
-
-def lacks_email_or_name(provider: Provider, id_token: VerifiedIdToken) -> bool:
-    """Whether the ID token alone does not do, so that userinfo is worth its round trip (`userinfo: when_needed`).
-
-    Args:
-        provider: whose preset decides about the address.
-        id_token: verified.
-    """
-    alone = Vouched(id_token, None)
-    has_email = alone.claim(provider.rules.email_claim) or provider.preset.decide_email(alone, provider.rules).email
-    return not has_email or not clean_name(alone.claim(provider.rules.name_claim))

@@ -12,7 +12,7 @@ from broker.errors import BrokerError, EmailContradicts, EmailMalformed, EmailMi
 from broker.identity import check_email
 from broker.oidc.id_token import SignedClaims
 from broker.oidc.registration import Registration
-from broker.providers.record import ClaimRules, Claims, Considered, EmailDecision, Preset, Vouched
+from broker.providers.record import ClaimRules, Claims, Considered, EmailDecision, Menus, Preset, Vouched
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,5 +128,14 @@ PRESET = Preset(
     decide_email=decide_email,
     expected_issuer=expect_configured_issuer,
     remedy=_no_remedy,
+    menus=Menus(
+        issuer="the member issuer of the provider's /.well-known/openid-configuration (Keycloak: Realm settings > "
+        "General > Endpoints)",
+        client_id="the client's registration at the provider (Keycloak: Clients)",
+        client_secret="the client's registration at the provider (Keycloak: Clients > the client > Credentials)",  # noqa: S106 - a place
+        redirect_uri="the client's registration at the provider (Keycloak: Clients > the client > Settings > Valid "
+        "redirect URIs)",
+        scopes="the client's registration at the provider (Keycloak: Clients > the client > Client scopes)",
+    ),
     prompt_for_another_account="login",
 )

@@ -10,7 +10,7 @@
 from __future__ import annotations
 
 from broker.providers.oidc import decide_by_email_verified, expect_configured_issuer
-from broker.providers.record import ClaimRules, EmailDecision, Preset, Vouched
+from broker.providers.record import ClaimRules, EmailDecision, Menus, Preset, Vouched
 
 # What Okta writes into error_description, and what an admin does about it. The text decides the remedy alone.
 _REMEDIES = (
@@ -60,6 +60,14 @@ PRESET = Preset(
     decide_email=decide_email,
     expected_issuer=expect_configured_issuer,
     remedy=remedy,
+    menus=Menus(
+        issuer="Okta: Security > API > Authorization Servers > Issuer URI; of the org server it is the Okta domain "
+        "alone, as in https://acme.okta.com",
+        client_id="Okta: Applications > the application > General > Client Credentials",
+        client_secret="Okta: Applications > the application > General > Client Credentials > Client secrets",  # noqa: S106 - a place
+        redirect_uri="Okta: Applications > the application > General > Login > Sign-in redirect URIs",
+        scopes="Okta: Security > API > Authorization Servers > the server > Scopes",
+    ),
     prompt_for_another_account="login",
     end_session_needs_hint=True,  # https://developer.okta.com/docs/guides/sign-users-out/
 )

@@ -88,6 +88,25 @@ class EmailDecision:
 
 
 @dataclass(frozen=True, slots=True)
+class Menus:
+    """Where an admin finds things at this kind of provider, in its own words; each a place, without a verb.
+
+    Args:
+        issuer: the issuer, or what it is made of.
+        client_id: our client id.
+        client_secret: our client secret, or the public half of our key.
+        redirect_uri: the redirect URIs registered.
+        scopes: which scopes we may ask for.
+    """
+
+    issuer: str
+    client_id: str
+    client_secret: str
+    redirect_uri: str
+    scopes: str
+
+
+@dataclass(frozen=True, slots=True)
 class Preset:
     """What is known of one kind of provider.
 
@@ -95,6 +114,9 @@ class Preset:
         decide_email: which claim is the address, and whether it may be believed.
         expected_issuer: what `iss` of this token has to be.
         remedy: what an admin can do about a refusal, by what the provider said; None if nothing special is known.
+        menus: where an admin finds what has to agree on both sides.
+        read_page: what an authorization page that did not come back to us says about our request, in the provider's
+            own codes, by its text and by where it redirects; None if it says nothing.
         prompt_for_another_account: the value of `prompt` that lets a person choose another account.
         end_session_needs_hint: signing out without a hint ends on an error page of the provider.
         name_falls_back_to_username: `preferred_username` may stand in for a name.
@@ -104,7 +126,9 @@ class Preset:
     decide_email: Callable[[Vouched, ClaimRules], EmailDecision]
     expected_issuer: Callable[[Registration, SignedClaims, ClaimRules], str]
     remedy: Callable[[str], str | None]
+    menus: Menus
     prompt_for_another_account: str
+    read_page: Callable[[str], str | None] = field(default=lambda _: None)
     end_session_needs_hint: bool = False
     name_falls_back_to_username: bool = False
     parameters: Callable[[frozenset[str]], Mapping[str, str]] = field(default=lambda _: {})

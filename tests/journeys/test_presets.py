@@ -22,11 +22,9 @@ from broker.errors import (
 )
 from tests.fakes.clock import START
 from tests.fakes.lies import Lies, with_
-from tests.fakes.presets import TENANT, use_preset
-from tests.fakes.provider import FakeProvider
+from tests.fakes.presets import OTHER, TENANT, use_preset, use_several_tenants
 from tests.fakes.world import BROKER, PAGE, World, assert_refused
 
-OTHER = "0b9a8f7e-6d5c-4b4a-9f3e-2d1c0b9a8f7e"
 PERSONAL = "9188040d-6c67-4c5b-b112-36a304b66dad"
 ADA = "ada@acme.example"
 ELSEWHERE = {"_claim_names": {"groups": "src1"}, "_claim_sources": {"src1": {"endpoint": "https://idp.example/groups"}}}
@@ -39,20 +37,6 @@ Log = io.StringIO
 
 def lines(log: Log, event: str = "sign-in") -> list[dict[str, Any]]:
     return [line for line in map(json.loads, log.getvalue().splitlines()) if line["event"] == event]
-
-
-def use_several_tenants(world: World, tenant: str, **claims: Any) -> None:
-    """Make the one provider Entra's common address, and the person one of this tenant."""
-    world.provider = FakeProvider("https://entra.example/organizations/v2.0", world.clock)
-    world.providers = [world.provider]
-    use_preset(world, "entra", {"name": "Ada Lovelace", **claims})
-    section = world.settings["identity_providers"]["idp"]
-    del section["tenant"]
-    section["tenants"] = [TENANT, OTHER]
-    world.provider.lies = Lies(
-        discovery=with_(issuer="https://entra.example/{tenantid}/v2.0"),
-        claims=with_(iss=f"https://entra.example/{tenant}/v2.0", tid=tenant),
-    )
 
 
 @pytest.mark.parametrize(

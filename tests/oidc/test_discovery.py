@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 
 import pytest
 
 from broker.errors import KeysInvalid, MetadataIssuer, ProviderUnreachable
+from broker.oidc.cached import Cached
 from broker.oidc.discovery import METADATA_LIFETIME, Discovery
+from broker.oidc.keys import KeySet
 from broker.oidc.messages import Answer, ProviderRequest
+from broker.oidc.metadata import ProviderMetadata
 from tests.fakes.clock import Clock
 from tests.oidc.samples import ISSUER, METADATA, answer, published, registration, signing_key
 
 METADATA_URL = f"{ISSUER}/.well-known/openid-configuration"
+A_MOMENT = 1 / 64  # second: a float clock adds it up exactly
 DOCUMENT = {
     "issuer": ISSUER,
     "authorization_endpoint": METADATA.authorization_endpoint,
@@ -49,6 +54,23 @@ def wire() -> Wire:
 @pytest.fixture
 def discovery(wire: Wire, clock: Clock) -> Discovery:
     return Discovery(registration(), wire.send, clock)
+
+
+Kept = Cached[ProviderMetadata] | Cached[KeySet]
+
+
+@pytest.fixture(params=["metadata", "keys"])
+def one(request: pytest.FixtureRequest, discovery: Discovery) -> tuple[Kept, str]:
+    """One of the two documents, and its address; whatever the one needs of the other is there and fresh."""
+    return (discovery.metadata, METADATA_URL) if request.param == "metadata" else (discovery.keys, METADATA.jwks_uri)
+
+
+async def ask_again(document: Kept) -> None:
+    """Ask for the document, whether or not there is one, and let a fetch meanwhile come to its end."""
+    with contextlib.suppress(ProviderUnreachable):
+        await document.get()
+    for _ in range(10):
+        await asyncio.sleep(0)
 
 
 async def test_keeping_warm_fetches_each_document_once(discovery: Discovery, wire: Wire) -> None:
@@ -132,6 +154,48 @@ async def test_a_provider_that_was_down_recovers(discovery: Discovery, wire: Wir
     clock.advance(1)
     await discovery.keep_warm()
     assert (discovery.metadata.failure, discovery.keys.failure) == (None, None)
+
+
+@pytest.mark.requirement("S-44")
+async def test_what_is_missing_is_asked_for_once_a_second_and_no_more_often(
+    one: tuple[Kept, str], wire: Wire, clock: Clock
+) -> None:
+    document, address = one
+    wire.answers[address] = ProviderUnreachable()
+    for seconds, fetches in ((0, 1), (0, 1), (1 - A_MOMENT, 1), (A_MOMENT, 2), (1 - A_MOMENT, 2), (A_MOMENT, 3)):
+        clock.advance(seconds)
+        await ask_again(document)
+        assert wire.asked.count(address) == fetches
+
+
+@pytest.mark.requirement("S-43", "S-44")
+async def test_what_is_old_and_cannot_be_had_is_asked_for_once_a_minute_and_no_more_often(
+    one: tuple[Kept, str], wire: Wire, clock: Clock
+) -> None:
+    document, address = one
+    wire.answers[METADATA.jwks_uri] = answer({"keys": [published(signing_key())]}, max_age=int(METADATA_LIFETIME))
+    await ask_again(document)
+    clock.advance(METADATA_LIFETIME)
+    kept = document.peek()
+    wire.answers[address] = ProviderUnreachable()
+    for seconds, fetches in ((0, 2), (0, 2), (60 - A_MOMENT, 2), (A_MOMENT, 3), (60 - A_MOMENT, 3), (A_MOMENT, 4)):
+        clock.advance(seconds)
+        await ask_again(document)
+        assert wire.asked.count(address) == fetches
+        assert document.peek() is kept
+
+
+@pytest.mark.requirement("S-43")
+async def test_newer_ones_before_the_time_are_had_once_a_minute_and_no_more_often(
+    one: tuple[Kept, str], wire: Wire, clock: Clock
+) -> None:
+    """The first fetch is not a refetch."""
+    document, address = one
+    await document.get()
+    for seconds, fetches in ((0, 2), (0, 2), (60 - A_MOMENT, 2), (A_MOMENT, 3), (60 - A_MOMENT, 3), (A_MOMENT, 4)):
+        clock.advance(seconds)
+        await document.refetch()
+        assert wire.asked.count(address) == fetches
 
 
 @pytest.mark.requirement("S-40")

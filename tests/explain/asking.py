@@ -1,0 +1,48 @@
+"""`broker explain` asked in a folder of a test's own, and what it is asked about."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import yaml
+from typer.testing import CliRunner, Result
+
+from broker.cli import app
+from tests.fakes.clock import Clock
+from tests.fakes.presets import TENANT
+from tests.fakes.provider import FakeProvider
+from tests.fakes.world import section_for, settings_for
+
+ADA = "ada@acme.example"
+VERIFIED = {"email": ADA, "email_verified": True, "name": "Ada Lovelace"}
+HOSTED = {**VERIFIED, "hd": "acme.example"}
+
+Claims = dict[str, Any]
+
+
+def run(folder: Path, *arguments: str, stdin: str | bytes = "") -> Result:
+    """Run `broker explain` in a folder with nobody's environment."""
+    inherited = dict.fromkeys(name for name in os.environ if name.startswith("BROKER_"))
+    with contextlib.chdir(folder):
+        return CliRunner().invoke(app, ["explain", *arguments], input=stdin, env=inherited, prog_name="broker")
+
+
+def write_settings(folder: Path, preset: str = "oidc", **keys: Any) -> None:
+    """Write settings with one provider, `idp`, of this kind; `keys` go to it."""
+    provider = FakeProvider("https://idp.example", Clock())
+    written = settings_for(provider)
+    if preset == "entra":
+        keys = {"issuer": None, **keys} if "tenants" in keys else {"issuer": None, "tenant": TENANT, **keys}
+    written["identity_providers"]["idp"] = section_for(provider, preset=preset, **keys)
+    (folder / "broker.yaml").write_text(yaml.safe_dump(written, sort_keys=False), encoding="utf-8")
+
+
+def explained(folder: Path, claims: Any, *options: str) -> tuple[int, Any]:
+    """Return the exit status and the JSON document for claims given on standard input."""
+    ended = run(folder, "--idp", "idp", "--claims", "-", "--json", *options, stdin=json.dumps(claims))
+    assert ended.exit_code in (0, 1), ended.output
+    return ended.exit_code, json.loads(ended.stdout)

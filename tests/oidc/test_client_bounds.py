@@ -1,0 +1,174 @@
+"""How long the client waits, how much it takes, and how many requests it sends at once: on real sockets (S-42).
+
+Bounds are small where a test waits for one to pass, and far away where it must not pass. No test asks how long
+anything took on this machine: which bound ended a call can be told from what the error expected.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+
+from broker.errors import AnswerTooLarge, BrokerError, Overloaded, ProviderTimedOut, ProviderUnreachable
+from broker.oidc.client import CALL_SECONDS, ProviderClient, Reach, open_client
+from broker.oidc.messages import RESPONSE_LIMIT, Answer, ProviderRequest
+from tests.oidc.servers import Server, Talk, drips, hangs_up, ok, says, serving
+
+HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
+SHORT = 0.3  # seconds
+FAR = 600.0  # seconds nobody waits
+HANGING = 30.0  # seconds after which a test that hangs is broken off
+MORE_THAN_A_POOL_HAS = 110  # aiohttp has 100 unless told otherwise
+
+
+def get(server: Server) -> ProviderRequest:
+    return ProviderRequest("GET", f"http://127.0.0.1:{server.port}/keys", RESPONSE_LIMIT)
+
+
+async def silent(_: bytes, writer: asyncio.StreamWriter) -> None:
+    await writer.wait_closed()
+
+
+@asynccontextmanager
+async def under_way(client: ProviderClient, server: Server, count: int) -> AsyncIterator[None]:
+    """Have so many requests wait for an answer that does not come, until the block ends."""
+    waiting: list[asyncio.Task[Answer]] = []
+    async with asyncio.timeout(HANGING):
+        for number in range(count):
+            waiting.append(asyncio.create_task(client.send(get(server))))
+            while len(server.requests) <= number and not waiting[number].done():
+                await asyncio.wait({waiting[number]}, timeout=0.001)
+    yield
+    assert not any(one.done() for one in waiting)
+    for one in waiting:
+        one.cancel()
+    await asyncio.gather(*waiting, return_exceptions=True)
+
+
+@pytest.mark.requirement("S-42")
+@pytest.mark.parametrize(
+    "talk",
+    [
+        pytest.param(silent, id="silent"),
+        pytest.param(drips(HEAD + b"X: ", b"y"), id="a header without end"),
+        pytest.param(drips(HEAD, b"X: y\r\n"), id="headers without end"),
+        pytest.param(drips(b"", b"HTTP/1.1 100 Continue\r\n\r\n"), id="continuing without end"),
+        pytest.param(drips(HEAD + b"\r\n", b" "), id="a body without end"),
+        pytest.param(drips(HEAD + b"Transfer-Encoding: chunked\r\n\r\n", b"1\r\n \r\n"), id="chunks without end"),
+    ],
+)
+async def test_every_way_of_being_slow_ends_with_the_time_for_one_call(talk: Talk) -> None:
+    async with serving(talk) as server, open_client(Reach(private_networks=True)) as http, asyncio.timeout(HANGING):
+        client = ProviderClient(http, private_networks=True, call_seconds=SHORT)
+        with pytest.raises(ProviderTimedOut) as failure:
+            await client.send(get(server))
+    assert failure.value.expected == "an answer within 0.3 s"
+    assert failure.value.got == "127.0.0.1/keys"
+
+
+@pytest.mark.requirement("S-42")
+async def test_unless_told_otherwise_one_call_has_5_seconds() -> None:
+    async with serving(drips(HEAD + b"\r\n", b" ")) as server, open_client(Reach(private_networks=True)) as http:
+        with pytest.raises(ProviderTimedOut) as failure:
+            await ProviderClient(http, private_networks=True).send(get(server))
+    assert failure.value.expected == f"an answer within {CALL_SECONDS:g} s" == "an answer within 5 s"
+
+
+@pytest.mark.requirement("S-42")
+@pytest.mark.parametrize(
+    "head",
+    [
+        pytest.param(HEAD + b"Content-Length: 1000000000000\r\n\r\n", id="announced"),
+        pytest.param(HEAD + b"\r\n", id="until the connection closes"),
+    ],
+)
+async def test_an_endless_answer_is_cut_off_at_the_limit(head: bytes) -> None:
+    sent = 0
+
+    async def pours(_: bytes, writer: asyncio.StreamWriter) -> None:
+        nonlocal sent
+        writer.write(head)
+        while not writer.is_closing():
+            writer.write(b"x" * 65536)
+            sent += 65536
+            await writer.drain()
+
+    async with serving(pours) as server, open_client(Reach(private_networks=True)) as http:
+        with pytest.raises(AnswerTooLarge):
+            await ProviderClient(http, private_networks=True, call_seconds=FAR).send(get(server))
+    assert sent < 64 * RESPONSE_LIMIT  # what the sockets' buffers took
+
+
+async def test_a_request_more_than_there_are_places_waits_for_its_turn_and_is_then_refused() -> None:
+    async with serving(silent) as server, open_client(Reach(private_networks=True)) as http:
+        client = ProviderClient(http, private_networks=True, max_connections=2, acquire_seconds=SHORT, call_seconds=FAR)
+        async with under_way(client, server, 2):
+            with pytest.raises(Overloaded) as failure:
+                await asyncio.wait_for(client.send(get(server)), HANGING)
+        assert (failure.value.expected, failure.value.retry_after) == ("at most 2 requests at once", 5)
+        assert (len(server.requests), server.connections) == (2, 2)
+
+
+async def test_a_request_more_than_there_are_places_is_sent_when_one_is_free() -> None:
+    at_once = most_at_once = 0
+
+    async def counts(_: bytes, writer: asyncio.StreamWriter) -> None:
+        nonlocal at_once, most_at_once
+        at_once += 1
+        most_at_once = max(most_at_once, at_once)
+        await asyncio.sleep(0.01)
+        at_once -= 1
+        writer.write(ok())
+
+    async with serving(counts) as server, open_client(Reach(private_networks=True)) as http:
+        client = ProviderClient(http, private_networks=True, max_connections=2, acquire_seconds=FAR, call_seconds=FAR)
+        answers = await asyncio.gather(*(client.send(get(server)) for _ in range(20)))
+    assert [answer.status for answer in answers] == [200] * 20
+    assert most_at_once == 2
+
+
+@pytest.mark.parametrize(
+    ("talk", "call_seconds", "error"),
+    [
+        pytest.param(silent, SHORT, ProviderTimedOut, id="timed out"),
+        pytest.param(says(ok(b"x" * (RESPONSE_LIMIT + 1))), FAR, AnswerTooLarge, id="refused"),
+        pytest.param(hangs_up, FAR, ProviderUnreachable, id="broken off"),
+    ],
+)
+async def test_a_place_is_free_again_however_a_call_ends(
+    talk: Talk, call_seconds: float, error: type[BrokerError]
+) -> None:
+    async with serving(talk) as server, open_client(Reach(private_networks=True)) as http:
+        client = ProviderClient(
+            http, private_networks=True, max_connections=1, acquire_seconds=FAR, call_seconds=call_seconds
+        )
+        for _ in range(3):
+            with pytest.raises(error):
+                await asyncio.wait_for(client.send(get(server)), HANGING)
+
+
+async def test_a_place_is_free_again_when_the_person_gives_up() -> None:
+    async with (
+        serving(silent) as hangs,
+        serving(says(ok())) as answers,
+        open_client(Reach(private_networks=True)) as http,
+    ):
+        client = ProviderClient(http, private_networks=True, max_connections=1, acquire_seconds=FAR, call_seconds=FAR)
+        async with under_way(client, hangs, 1):
+            pass
+        assert (await asyncio.wait_for(client.send(get(answers)), HANGING)).status == 200
+
+
+async def test_a_provider_that_answers_nobody_keeps_nobody_from_another() -> None:
+    """They share one pool of connections, which has no limit of its own."""
+    async with (
+        serving(silent) as hangs,
+        serving(says(ok())) as answers,
+        open_client(Reach(private_networks=True)) as http,
+    ):
+        slow, good = (ProviderClient(http, private_networks=True, call_seconds=FAR) for _ in range(2))
+        async with under_way(slow, hangs, MORE_THAN_A_POOL_HAS), asyncio.timeout(HANGING):
+            assert (await good.send(get(answers))).status == 200
