@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import json
 import logging
 import ssl
 import sys
@@ -22,7 +23,9 @@ import yaml
 from starlette.types import ASGIApp, Message
 
 from broker.app import Service, create_app
+from broker.errors import Unexpected
 from broker.settings import load_settings
+from broker.telemetry import JsonLines
 from tests.fakes.clock import Clock
 from tests.fakes.processes import free_port, provider_site, served
 from tests.fakes.provider import FakeProvider
@@ -212,6 +215,31 @@ async def test_readiness_tells_of_each_provider_and_depends_on_none(world: World
         assert (await get(service.operations, "/readyz"))[0] == 503
         assert (await get(service.operations, "/healthz"))[0] == 200
         assert (await get(service.public, "/login?idp=idp"))[0] == 303, "whoever is here is still served"
+
+
+async def test_a_defect_while_keeping_warm_is_logged_and_ends_nothing(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    def break_once(_: httpx.Request) -> httpx.Response:
+        world.provider.is_down = None
+        raise LookupError("a defect with ada@acme.example in it")
+
+    world.provider.is_down = break_once
+    before = asyncio.all_tasks()
+    async with world.broker() as service:
+        for _ in range(1000):
+            if "identity provider is not usable" in caplog.messages:
+                break
+            await asyncio.sleep(0.01)
+        assert len(asyncio.all_tasks() - before) == 1, "it waits for the next time"
+        world.clock.advance(1)
+        assert (await world.browser(service).sign_in(redirect_url=PAGE)).url == PAGE
+    told = [json.loads(JsonLines().format(record)) for record in caplog.records if record.name == "broker"]
+    defect, not_usable = [line for line in told if line["level"] == "error"]
+    assert (defect["event"], defect["provider"], defect["exception"]) == ("defect", "idp", "LookupError")
+    assert "test_app.py" in defect["raised_at"]
+    assert "ada" not in json.dumps(defect)
+    assert (not_usable["provider"], not_usable["code"]) == ("idp", Unexpected.code)
 
 
 @contextmanager

@@ -117,6 +117,33 @@ async def test_the_public_port_has_no_other_page(world: World, path: str) -> Non
         assert_refused(await world.browser(service).client.get(f"{BROKER}{path}"), NoSuchPage)
 
 
+@pytest.mark.requirement("S-53")
+@pytest.mark.parametrize(
+    ("method", "path", "code"),
+    [
+        pytest.param("GET", "/healthz", 200, id="alive"),
+        pytest.param("GET", "/readyz", 200, id="ready"),
+        pytest.param("GET", "/metrics", 200, id="metrics"),
+        pytest.param("GET", "/nowhere", 404, id="no such page"),
+        pytest.param("POST", "/metrics", 405, id="POST"),
+    ],
+)
+async def test_the_operations_port_sends_the_security_headers_too(
+    world: World, method: str, path: str, code: int
+) -> None:
+    """S-53: without HSTS, for nobody speaks https there."""
+    async with (
+        world.broker() as service,
+        httpx.AsyncClient(transport=httpx.ASGITransport(service.operations), base_url="http://127.0.0.1") as client,
+    ):
+        answer = await client.request(method, path)
+    assert answer.status_code == code
+    assert "strict-transport-security" not in answer.headers
+    for name, value in HEADERS.items() - {("strict-transport-security", HEADERS["strict-transport-security"])}:
+        (found,) = answer.headers.get_list(name)
+        assert re.fullmatch(value, found), f"{name}: {found}"
+
+
 @pytest.mark.parametrize("path", ["/", "/login", "/callback/idp", "/logout", "/setup"])
 async def test_the_operations_port_has_none_of_the_public_pages(world: World, path: str) -> None:
     async with (
