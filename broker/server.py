@@ -174,7 +174,8 @@ def _server(application: ASGIApp) -> _Server:
             proxy_headers=False,
             timeout_keep_alive=IDLE_SECONDS,
             timeout_graceful_shutdown=STOP_SECONDS,
-            backlog=BACKLOG,
+            # asyncio takes so many at a time before it tells us of the first: of a burst, what there is room for.
+            backlog=min(BACKLOG, _max_connections() // 8),
         )
     )
 

@@ -156,6 +156,29 @@ def test_a_port_that_is_taken_is_said_in_one_sentence(tmp_path: Path) -> None:
     assert ended.stdout == ""
 
 
+def test_a_service_asked_to_stop_while_it_still_loads_ends_well(tmp_path: Path) -> None:
+    settings = settings_for(FakeProvider("https://idp.example", Clock()))
+    (tmp_path / "broker.yaml").write_text(yaml.safe_dump(settings), encoding="utf-8")
+    # Stopped by itself where its own signals are not taken yet: at the import of what serves.
+    loading = (
+        "import builtins, os, signal, sys; from broker.cli import main; load = builtins.__import__\n"
+        "def stopping(name, *rest):\n"
+        "    if name == 'uvicorn': os.kill(os.getpid(), signal.SIGTERM)\n"
+        "    return load(name, *rest)\n"
+        "builtins.__import__ = stopping; sys.argv = ['broker', 'serve']; main()\n"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", loading],
+        cwd=tmp_path,
+        env=without_broker_settings(),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "", "")
+
+
 def test_the_installed_command_is_the_same_program() -> None:
     command = Path(sys.executable).with_name("broker")
     ended = subprocess.run([command, "schema"], capture_output=True, text=True, timeout=60, check=True)

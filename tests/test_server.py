@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -185,6 +186,39 @@ def test_secrets_in_files_are_read_again_without_a_restart(tmp_path: Path, at_pr
         written = broker.output.read_text(encoding="utf-8")
         assert new_secret not in written
         assert SHARED_SECRET not in written
+
+
+@pytest.mark.parametrize("open_files", [256, 1024])
+@pytest.mark.parametrize("in_a_burst", [False, True], ids=["one by one", "in a burst"])
+def test_idle_connections_beyond_half_of_the_open_files_are_not_kept_and_stop_nothing_else(
+    tmp_path: Path, at_provider: FakeProvider, open_files: int, in_a_burst: bool
+) -> None:
+    port = free_port()
+    with (
+        running_broker(tmp_path, settings_of(at_provider, port), port, open_files=open_files) as broker,
+        ExitStack() as idle,
+        browser() as person,
+    ):
+        written = broker.lines()
+        if in_a_burst:  # as it finds them after it was busy for a moment
+            broker.process.send_signal(signal.SIGSTOP)
+        for number in range(open_files):
+            connection = idle.enter_context(socket.socket())
+            connection.setblocking(not in_a_burst)
+            connection.connect_ex(("127.0.0.1", port))
+            if not in_a_burst and number % 10 == 0:
+                time.sleep(0.005)  # gives it the time to take them
+        broker.process.send_signal(signal.SIGCONT)
+        held = []
+        for _ in range(20):
+            assert broker.status("/healthz") == 200
+            held.append(len(list(Path(f"/proc/{broker.process.pid}/fd").iterdir())))
+        assert max(held) < open_files
+        assert in_a_burst or max(held) > open_files // 2
+        assert broker.lines() == written
+        idle.close()
+        assert is_signed_by(token_in(person.get(to_callback(person, broker))), SHARED_SECRET)
+    assert broker.errors.read_text(encoding="utf-8") == ""
 
 
 class Hasty(BoundedProtocol):

@@ -133,8 +133,14 @@ class BrokerProcess:
 
 
 @contextmanager
-def running_broker(folder: Path, settings: Mapping[str, Any], public_port: int) -> Iterator[BrokerProcess]:
-    """Run `python -m broker serve` with these settings, listening on loopback, while the block runs."""
+def running_broker(
+    folder: Path, settings: Mapping[str, Any], public_port: int, *, open_files: int | None = None
+) -> Iterator[BrokerProcess]:
+    """Run `python -m broker serve` with these settings, listening on loopback, while the block runs.
+
+    With `open_files` the system lets it open no more than so many files and sockets.
+    """
+    limited = [] if open_files is None else ["sh", "-c", 'ulimit -n "$0" && exec "$@"', str(open_files)]
     operations_port = free_port()
     addresses = {"listen": f"127.0.0.1:{public_port}", "operations_listen": f"127.0.0.1:{operations_port}"}
     file = folder / "broker.yaml"
@@ -142,7 +148,7 @@ def running_broker(folder: Path, settings: Mapping[str, Any], public_port: int) 
     output, errors = folder / "stdout.txt", folder / "stderr.txt"
     with ExitStack() as stack:
         process = subprocess.Popen(
-            [sys.executable, "-m", "broker", "serve", "--config", str(file)],
+            [*limited, sys.executable, "-m", "broker", "serve", "--config", str(file)],
             stdout=stack.enter_context(output.open("wb")),
             stderr=stack.enter_context(errors.open("wb")),
             env=without_broker_settings(),

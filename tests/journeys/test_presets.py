@@ -62,6 +62,36 @@ async def test_a_person_of_the_organisation_gets_in(
     assert world.provider.count("/userinfo") == userinfo
 
 
+NO_NAME = {"email": ADA, "email_verified": True, "hd": "acme.example", "preferred_username": ADA}
+
+
+@pytest.mark.parametrize(
+    ("preset", "claims", "setting", "asked"),
+    [
+        pytest.param("oidc", VERIFIED, {}, 1, id="OpenID, by default: always"),
+        pytest.param("oidc", VERIFIED, {"userinfo": "when_needed"}, 0, id="OpenID, not needed"),
+        pytest.param("oidc", NO_NAME, {"userinfo": "when_needed"}, 1, id="OpenID, no name"),
+        pytest.param("oidc", VERIFIED, {"userinfo": "never"}, 0, id="OpenID, never"),
+        pytest.param("okta", VERIFIED, {"userinfo": "when_needed"}, 1, id="Okta, a thin ID token"),
+        pytest.param("entra", {**NO_NAME, "name": "Ada"}, {}, 0, id="Entra, by default: not needed"),
+        pytest.param("entra", NO_NAME, {}, 1, id="Entra, no name"),
+        pytest.param("entra", NO_NAME, {"userinfo": "never"}, 0, id="Entra, never"),
+        pytest.param("entra", {**NO_NAME, "name": "Ada"}, {"userinfo": "always"}, 1, id="Entra, always"),
+        pytest.param("google", {**NO_NAME, "name": "Ada"}, {}, 0, id="Google, by default: not needed"),
+        pytest.param("google", NO_NAME, {}, 1, id="Google, no name"),
+        pytest.param("google", {**NO_NAME, "name": "Ada"}, {"userinfo": "always"}, 1, id="Google, always"),
+    ],
+)
+async def test_userinfo_is_asked_as_often_as_the_setting_says(
+    world: World, preset: str, claims: dict[str, Any], setting: dict[str, str], asked: int
+) -> None:
+    use_preset(world, preset, claims, **setting)
+    async with world.broker() as service:
+        page = await world.browser(service).sign_in(redirect_url=PAGE)
+    assert str(page.url) == PAGE
+    assert world.provider.count("/userinfo") == asked
+
+
 @pytest.mark.requirement("S-14", "S-24")
 async def test_a_person_of_a_listed_tenant_gets_in(world: World) -> None:
     use_several_tenants(world, OTHER, email=ADA, xms_edov=True)
