@@ -205,13 +205,13 @@ def test_a_mistake_in_a_variable_names_the_variable(admin: Admin) -> None:
     ],
 )
 def test_a_file_that_is_no_settings_file_is_one_mistake(admin: Admin, text: str, words: str) -> None:
-    began = time.monotonic()
+    began = time.process_time()
 
     (mistake,) = admin.refused(text)
 
     assert mistake.path.endswith("broker.yaml")
     assert words in mistake.problem
-    assert time.monotonic() - began < 10
+    assert time.process_time() - began < 10
 
 
 def test_merge_keys_are_refused_without_being_merged(admin: Admin) -> None:
