@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import time
 
 import pytest
 
 from broker.errors import BrokerError, KeysInvalid, ProviderFailing, ProviderUnreachable
-from broker.oidc.cached import Cached
+from broker.oidc.cached import PATIENCE_SECONDS, Cached
 from tests.fakes.clock import Clock
 
 LIFETIME = 100.0
@@ -236,3 +237,29 @@ async def test_an_exception_nobody_foresaw_does_not_block_the_next_attempt(
     source.failure = None
     clock.advance(1)
     assert await cached.get() == "document 2"
+
+
+@pytest.mark.requirement("S-43", "S-44")
+async def test_a_newer_document_that_hangs_is_waited_for_a_moment_and_still_taken(
+    source: Source, clock: Clock, cached: Cached[str]
+) -> None:
+    await cached.get()
+    clock.advance(LIFETIME)
+    source.gate.clear()
+    started = time.monotonic()
+    assert await cached.get() == "document 1"
+    assert PATIENCE_SECONDS <= time.monotonic() - started < PATIENCE_SECONDS + 5
+    source.gate.set()
+    await settle()
+    assert cached.peek() == "document 2"
+    assert source.fetches == 2
+
+
+@pytest.mark.requirement("S-44")
+async def test_the_first_document_is_waited_for_with_more_patience(source: Source, cached: Cached[str]) -> None:
+    source.gate.clear()
+    waiting = asyncio.create_task(cached.get())
+    await asyncio.sleep(PATIENCE_SECONDS + 0.2)
+    assert not waiting.done()
+    source.gate.set()
+    assert await waiting == "document 1"
