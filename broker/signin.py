@@ -121,13 +121,15 @@ async def complete(
     if redirect_url is not None:
         check_redirect_url(redirect_url, site)  # once more: the settings may have changed since /login
 
-    secrets = [bound.nonce, bound.code_verifier]
+    client_secret = provider.registration.client_secret
+    secrets = [bound.nonce, bound.code_verifier, client_secret() if client_secret else ""]
     async with broker.place(provider.id), _fit_for_the_log(provider, secrets):
         metadata = await provider.discovery.metadata.get()
         code = check_callback(parameters, metadata)
         token_request = build_token_request(
             metadata, provider.registration, code=code, code_verifier=bound.code_verifier
         )
+        secrets += token_request.secrets
         tokens = check_token_response(await provider.send(token_request))
         secrets += [tokens.access_token, tokens.unverified_id_token]
         signed = await _verify_with_newest_keys(provider, tokens.unverified_id_token)
@@ -163,8 +165,7 @@ async def _fit_for_the_log(provider: Provider, secrets: Sequence[str]) -> AsyncI
     try:
         yield
     except BrokerError as error:
-        client_secret = provider.registration.client_secret
-        error.leave_out([*secrets, client_secret() if client_secret else ""])
+        error.leave_out(secrets)
         if isinstance(error, ProviderRefused | ProviderUnavailable | ClientRejected | TokenRequestRefused):
             error.remedy = provider.preset.remedy(str(error.got)) or error.remedy
         raise

@@ -31,6 +31,7 @@ class ProviderRequest:
         limit: bytes of body accepted in answer.
         headers: name to value.
         body: the form, encoded; it holds credentials and is never shown.
+        secrets: credentials in it, which an answer may echo and a log must not.
     """
 
     method: str
@@ -38,6 +39,7 @@ class ProviderRequest:
     limit: int
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     body: str | None = field(default=None, repr=False)
+    secrets: tuple[str, ...] = field(default=(), repr=False)
 
 
 @dataclass(frozen=True, slots=True)

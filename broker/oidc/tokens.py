@@ -67,12 +67,13 @@ def build_token_request(
     form = urlencode(parameters)
     headers = {"Accept": "application/json", "Content-Type": "application/x-www-form-urlencoded"}
     client_id, secret = registration.client_id, registration.client_secret() if registration.client_secret else None
+    credentials = [secret for secret in (secret, parameters.get("client_assertion")) if secret]
     if method == "client_secret_basic":
         # RFC 6749, section 2.3.1 wants both form-encoded before they become a user name and a password.
         client_id, secret = quote_plus(client_id), quote_plus(secret or "")
     client = ClientAuth(client_id, secret, method)
     url, headers, form = client.prepare("POST", metadata.token_endpoint, headers, form)
-    return ProviderRequest("POST", url, RESPONSE_LIMIT, headers, form)
+    return ProviderRequest("POST", url, RESPONSE_LIMIT, headers, form, tuple(credentials))
 
 
 def check_token_response(answer: Answer) -> TokenResponse:

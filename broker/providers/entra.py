@@ -73,7 +73,6 @@ def decide_email(vouched: Vouched, rules: ClaimRules) -> EmailDecision:
         vouched: what Entra vouches for.
         rules: what the admin set about its claims.
     """
-    claims = vouched.id_token.claims
     considered: list[Considered] = []
     for choose in (_by_email, _by_verified_primary_email, _by_user_principal_name):
         try:
@@ -82,7 +81,7 @@ def decide_email(vouched: Vouched, rules: ClaimRules) -> EmailDecision:
             return EmailDecision(None, "", refusal, tuple(considered))
         if found is not None:
             return EmailDecision(*found, None, tuple(considered))
-    return EmailDecision(None, "", _why_none(claims, rules), tuple(considered))
+    return EmailDecision(None, "", _why_none(vouched, rules), tuple(considered))
 
 
 def expect_tenant_issuer(registration: Registration, signed: SignedClaims, rules: ClaimRules) -> str:
@@ -137,10 +136,12 @@ def _by_email(vouched: Vouched, rules: ClaimRules, considered: list[Considered])
     claim = rules.email_claim
     offers, looked_at = find_offers(vouched, claim)
     considered += looked_at
-    if isinstance(offers, EmailMissing):
-        return None
     if isinstance(offers, BrokerError):
-        raise offers
+        # What would not count anyway must not stand in the way of what may: only a verified claim's fault is one.
+        counts = rules.trust_unverified_email or any(says_domain_owner_verified(one) for _, one in vouched.documents())
+        if counts and not isinstance(offers, EmailMissing):
+            raise offers
+        return None
     offer = offers[0]
     if rules.trust_unverified_email:
         considered.append(Considered(offer.source, "taken: trust_unverified_email is on"))
@@ -183,11 +184,15 @@ def _by_user_principal_name(vouched: Vouched, rules: ClaimRules, considered: lis
     return None
 
 
-def _why_none(claims: Claims, rules: ClaimRules) -> BrokerError:
+def _why_none(vouched: Vouched, rules: ClaimRules) -> BrokerError:
+    claims = vouched.id_token.claims
     if is_guest(claims):
         return GuestNotAllowed(expected="a member of the tenant, or a verified address", got="a guest")
+    offers, _ = find_offers(vouched, rules.email_claim)
+    if isinstance(offers, BrokerError) and not isinstance(offers, EmailMissing):
+        return offers
     refusal: BrokerError
-    if claims.get(rules.email_claim):
+    if not isinstance(offers, BrokerError):
         refusal = EmailUnverified(expected="xms_edov: true", got="xms_edov absent or not true")
     else:
         refusal = EmailMissing(
@@ -204,18 +209,23 @@ def says_domain_owner_verified(claims: Claims) -> bool:
         claims: of the document with the address: it speaks of no other.
     """
     value = claims.get("xms_edov")
-    return value is True or (not isinstance(value, bool) and value in (1, "1", "true"))
+    return value is True or (isinstance(value, int | str) and not isinstance(value, bool) and value in (1, "1", "true"))
 
 
 def is_guest(claims: Claims) -> bool:
-    """Whether the account is a guest of the tenant: by `acct`, or by the mark in its user principal name.
+    """Whether the account is, or may be, a guest of the tenant; in doubt it is.
+
+    By `acct`, which is optional; by the mark in its user principal name; and by `idp`, which is sent where another
+    tenant or service than this one signed the person in.
 
     Args:
         claims: of the ID token.
     """
-    names = (claims.get("preferred_username"), claims.get("upn"))
-    marked = any(isinstance(name, str) and "#ext#" in name.lower() for name in names)
-    return marked or claims.get("acct") in (1, "1")
+    names = [claims[name].lower() for name in ("preferred_username", "upn") if isinstance(claims.get(name), str)]
+    marked = any(mark in name for name in names for mark in ("#ext#", "_ext_@"))
+    signed_in_by = claims.get("idp")
+    elsewhere = signed_in_by is not None and f"/{claims.get('tid')}/" not in f"{signed_in_by}/"
+    return marked or elsewhere or claims.get("acct") not in (None, 0, "0")
 
 
 def _address_in(value: object, rules: ClaimRules) -> str | None:

@@ -51,7 +51,9 @@ def decide_email(vouched: Vouched, rules: ClaimRules) -> EmailDecision:
         rules: what the admin set about its claims.
     """
     hosted_domain = vouched.id_token.claims.get("hd")
-    if not isinstance(hosted_domain, str) or hosted_domain.lower() not in rules.email_domains:
+    # isascii: str.lower() turns the Kelvin sign into a plain k.
+    known = isinstance(hosted_domain, str) and hosted_domain.isascii() and hosted_domain.lower() in rules.email_domains
+    if not known:
         got = hosted_domain if isinstance(hosted_domain, str) else "no hd"
         refusal = HostedDomainNotAllowed(expected=sorted(rules.email_domains), got=got)
         verdict = "not in email_domains" if isinstance(hosted_domain, str) else "absent: no Workspace account"

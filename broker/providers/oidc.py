@@ -54,14 +54,15 @@ def decide_by_email_verified(vouched: Vouched, rules: ClaimRules, *, silence_cou
         return EmailDecision(None, "", offers, considered)
     if rules.trust_unverified_email:
         return taken(offers[0], considered, "taken: trust_unverified_email is on")
-    said = [offer.claims["email_verified"] for offer in offers if "email_verified" in offer.claims]
+    # A document without the address may still say no.
+    said = [claims["email_verified"] for _, claims in vouched.documents() if "email_verified" in claims]
     if silence_counts and not said:
         return taken(offers[0], considered, "taken: email_verified is absent, which this preset accepts")
     for offer in offers:
         if _vouches_for(offer.claims, offer.email) and all(verified is True for verified in said):
             return taken(offer, considered, "taken: email_verified is true")
     doubtful = next((one for one in offers if one.claims.get("email_verified", True) is not True), offers[0])
-    word = doubtful.claims.get("email_verified")
+    word = next((one for one in said if one is not True), doubtful.claims.get("email_verified"))
     got = f"email_verified: {word!r}" if isinstance(word, bool | str) else "email_verified: absent or odd"
     refusal = EmailUnverified(expected="email_verified: true", got=got)
     return EmailDecision(None, "", refusal, (*considered, Considered(doubtful.source, f"not taken: {got}")))

@@ -9,6 +9,7 @@
 
 from __future__ import annotations
 
+from broker.oidc.registration import Registration
 from broker.providers.oidc import decide_by_email_verified, expect_configured_issuer
 from broker.providers.record import ClaimRules, EmailDecision, Menus, Preset, Vouched
 
@@ -56,10 +57,21 @@ def remedy(said: str) -> str | None:
     return next((advice for words, advice in _REMEDIES if words in lowered), None)
 
 
+def accept_org_issuer(registration: Registration) -> set[str]:
+    """Return what a tile may call itself: the dashboard is the organisation's, whatever server signs the tokens.
+
+    Args:
+        registration: with the issuer of the org server, or of a custom one below it.
+    """
+    origin = "/".join(registration.issuer.split("/", 3)[:3])
+    return {registration.issuer, origin}
+
+
 PRESET = Preset(
     decide_email=decide_email,
     expected_issuer=expect_configured_issuer,
     remedy=remedy,
+    portal_issuers=accept_org_issuer,
     menus=Menus(
         issuer="Okta: Security > API > Authorization Servers > Issuer URI; of the org server it is the Okta domain "
         "alone, as in https://acme.okta.com",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -120,6 +120,7 @@ class Preset:
         prompt_for_another_account: the value of `prompt` that lets a person choose another account.
         end_session_needs_hint: signing out without a hint ends on an error page of the provider.
         name_falls_back_to_username: `preferred_username` may stand in for a name.
+        portal_issuers: what a portal may call itself where it starts a sign-in.
         parameters: authorization parameters of its own, by the domains configured.
     """
 
@@ -131,6 +132,9 @@ class Preset:
     read_page: Callable[[str], str | None] = field(default=lambda _: None)
     end_session_needs_hint: bool = False
     name_falls_back_to_username: bool = False
+    portal_issuers: Callable[[Registration], Collection[str]] = field(
+        default=lambda registration: {registration.issuer, registration.metadata_issuer}
+    )
     parameters: Callable[[frozenset[str]], Mapping[str, str]] = field(default=lambda _: {})
 
 

@@ -205,7 +205,9 @@ class ProviderSettings(Section):
         None, description="The claim that lists the person's groups.", examples=["groups"]
     )
     allowed_groups: Texts | None = Field(
-        None, description="Only people in one of these groups may enter; needs groups_claim.", examples=[["agents"]]
+        None,
+        description="Only people in one of these groups may enter; needs groups_claim.",
+        examples=[["agents"]],
     )
     authorization_parameters: Annotated[Mapping[str, str], BeforeValidator(_parameters), *FROZEN] = Field(
         {},

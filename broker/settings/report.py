@@ -42,8 +42,14 @@ def _weakenings(settings: Settings) -> Iterator[str]:
         yield "shared_email_domains"
     if settings.log_email == "plain":
         yield "log_email_plain"
+    secrets = [site.shared_secret.reveal() for site in settings.sites.values()]
+    for identifier, site in settings.sites.items():
+        if secrets.count(site.shared_secret.reveal()) > 1:
+            yield f"same_shared_secret_for_several_sites:sites.{identifier}"
     for identifier, provider in settings.identity_providers.items():
         if provider.allow_private_network:
             yield f"allow_private_network:identity_providers.{identifier}"
+        if provider.groups_claim is not None and provider.allowed_groups is None:
+            yield f"groups_claim_without_allowed_groups:identity_providers.{identifier}"
         if provider.trust_unverified_email:
             yield f"trust_unverified_email:identity_providers.{identifier}"

@@ -5,13 +5,14 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from urllib.parse import urlsplit
 
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
 from broker.comm100 import Site, check_redirect_url
-from broker.errors import EmailMalformed, InitiationRefused, NoSuchPage, SiteNotOffered
+from broker.errors import EmailMalformed, InitiationRefused, NoSuchPage, RedirectUrlRefused, SiteNotOffered
 from broker.identity import check_email
 from broker.providers import Provider
 from broker.signin import begin
@@ -60,19 +61,11 @@ async def initiate(web: Web, request: Request, attempt: Attempt) -> Response:
     """`GET /initiate/{idp}`: a provider's portal starts the sign-in (OpenID Connect Core, section 4)."""
     check_navigation(request)
     provider = provider_of(web, request, attempt)
-    site = next((one for one in web.broker.sites.values() if provider.id in one.provider_ids), None)
-    if site is None:
-        raise NoSuchPage(expected="a site that offers this provider", got="none")
+    if (issuer := once(request, "iss")) not in provider.preset.portal_issuers(provider.registration):
+        raise InitiationRefused(expected=provider.registration.issuer, got=issuer or "no iss")
+    site, redirect_url = _target(web, provider, once(request, "target_link_uri") or "")
     attempt.site = site.id
     attempt.start_again = web.login_url(site.id, idp=provider.id)
-    if once(request, "iss") not in (provider.registration.issuer, provider.registration.metadata_issuer):
-        raise InitiationRefused(expected=provider.registration.issuer, got=once(request, "iss"))
-    redirect_url = once(request, "target_link_uri") or None
-    # Portals that have to name something name the address they call.
-    if redirect_url is not None and redirect_url.startswith(f"{web.public_url}/"):
-        redirect_url = None
-    if redirect_url is not None:
-        check_redirect_url(redirect_url, site)
     if is_framed(request):
         return _offer_new_tab(web, request, web.login_url(site.id, idp=provider.id, redirect_url=redirect_url))
     hints = _bounded_hint(once(request, "login_hint"))
@@ -106,6 +99,21 @@ async def _depart(
         "Set-Cookie", set_cookie(departure.cookie, https=web.https, max_age=departure.cookie.lifetime)
     )
     return response
+
+
+def _target(web: Web, provider: Provider, target: str) -> tuple[Site, str | None]:
+    """The site a portal means and the page it names: a page of a site's Comm100, our own /login/{site}, or neither."""
+    sites = [site for site in web.broker.sites.values() if provider.id in site.provider_ids]
+    if not sites:
+        raise NoSuchPage(expected="a site that offers this provider", got="none")
+    if not target or target.startswith(f"{web.public_url}/") or target == web.public_url:
+        # Portals that have to name something name an address of ours.
+        named = target.partition("?")[0]
+        return next((site for site in sites if named == web.login_url(site.id)), sites[0]), None
+    for site in sites:
+        with suppress(RedirectUrlRefused):
+            return site, check_redirect_url(target, site)
+    return sites[0], check_redirect_url(target, sites[0])
 
 
 def _offer_new_tab(web: Web, request: Request, href: str) -> Response:

@@ -16,6 +16,8 @@ from broker.web.problems import Attempt
 from broker.web.reading import check_navigation, once, site_of
 from broker.web.site import Web
 
+STATE_LIFETIME = 600  # seconds from /logout to the provider and back
+
 _PURPOSE = b"broker logout state 1"
 
 
@@ -52,7 +54,7 @@ async def _end_session_url(web: Web, remembered: str | None, site: Site) -> str 
         metadata.end_session_endpoint,
         client_id=provider.registration.client_id,
         post_logout_redirect_uri=f"{web.public_url}/logout",
-        state=sealer(keys[0], purpose=_PURPOSE).dumps(site.id),
+        state=sealer(keys[0], purpose=_PURPOSE).dumps([site.id, int(web.broker.clock())]),
         id_token_hint=remembrance.id_token,
         logout_hint=remembrance.logout_hint,
     )
@@ -62,7 +64,8 @@ def _site_of_state(web: Web, state: str | None) -> Site | None:
     """The site a state of ours names; anything else starts a sign-out, which does no harm."""
     for key in web.broker.secret_keys() if state else ():
         try:
-            return web.broker.sites.get(sealer(key, purpose=_PURPOSE).loads(state or ""))
+            site_id, sealed_at = sealer(key, purpose=_PURPOSE).loads(state or "")
         except (BadData, ValueError, TypeError):
             continue
+        return web.broker.sites.get(site_id) if web.broker.clock() - sealed_at <= STATE_LIFETIME else None
     return None

@@ -126,12 +126,25 @@ def test_the_order_is_fixed(claims: Claims, email: str, looked_at: LookedAt) -> 
 
 @pytest.mark.requirement("S-24")
 @pytest.mark.parametrize(
+    "claims",
+    [
+        pytest.param({"acct": 0}, id="acct says so"),
+        pytest.param({"idp": f"https://sts.windows.net/{TENANT_ID}/"}, id="this tenant signed them in"),
+        pytest.param({"email": "ada@acme"}, id="their mail attribute is no address"),
+    ],
+)
+def test_a_member_is_known_by_the_user_principal_name(claims: Claims) -> None:
+    assert decide({"preferred_username": ADA, "tid": TENANT_ID, **claims}).email == ADA
+
+
+@pytest.mark.requirement("S-24")
+@pytest.mark.parametrize(
     ("claims", "tenants", "error", "last"),
     [
         pytest.param({}, (), EmailMissing, (UPN, "absent"), id="nothing at all"),
         pytest.param({"preferred_username": "ada"}, (), EmailMissing, (UPN, "absent"), id="a user name, no address"),
         pytest.param({"email": MAIL}, (), EmailUnverified, (UPN, "absent"), id="an unverified mail attribute alone"),
-        pytest.param({"email": "ada@"}, (), EmailMalformed, (EMAIL, "not taken: no plain e-mail address"), id="no box"),
+        pytest.param({"email": "ada@"}, (), EmailMalformed, (UPN, "absent"), id="no box, and nothing else"),
         pytest.param(
             {"preferred_username": GUEST}, (), GuestNotAllowed, (UPN, "absent"), id="a guest by the mark",
         ),
@@ -145,6 +158,19 @@ def test_the_order_is_fixed(claims: Claims, email: str, looked_at: LookedAt) -> 
         pytest.param(
             {"preferred_username": ADA, "acct": "1", "email": MAIL}, (), GuestNotAllowed, (UPN, "absent"),
             id="a guest by acct as a text, with an unverified address",
+        ),
+        *(
+            pytest.param(
+                {"preferred_username": ADA, "tid": TENANT_ID, **signs}, (), GuestNotAllowed, (UPN, "absent"), id=f"a guest: {name}"
+            )
+            for name, signs in {
+                "signed in by live.com": {"idp": "live.com"},
+                "signed in by another tenant": {"idp": "https://sts.windows.net/11111111-2222-4333-8444-555555555555/"},
+                "signed in by something odd": {"idp": ["x"]},
+                "an odd acct": {"acct": "guest"},
+                "acct true": {"acct": True},
+                "the mark without a hash": {"preferred_username": "eve_evil.example_EXT_@acme.example"},
+            }.items()
         ),
         pytest.param(
             {"preferred_username": ADA}, SEVERAL, EmailMissing, (UPN, "absent"), id="a user name, of several tenants",

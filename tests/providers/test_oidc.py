@@ -60,7 +60,6 @@ def test_the_identity_says_who_vouches_and_where_each_part_came_from() -> None:
         pytest.param(verified(), {"email": ADA}, "email (ID token)", id="in both, vouched for by the ID token"),
         pytest.param({"email": None}, verified(), "email (userinfo)", id="null in the ID token"),
         pytest.param({"email": ""}, verified(), "email (userinfo)", id="empty in the ID token"),
-        pytest.param({"email_verified": False}, verified(), "email (userinfo)", id="a word about no address"),
     ],
 )
 def test_a_verified_address_is_taken_from_the_document_that_vouches(
@@ -105,6 +104,8 @@ def test_only_json_true_verifies(said: object) -> None:
         pytest.param({"email": ADA}, {"email_verified": True}, id="said in userinfo of an address in the ID token"),
         pytest.param({"email_verified": True}, {"email": ADA}, id="said in the ID token of an address in userinfo"),
         pytest.param({"email": ADA, "email_verified": False}, verified(), id="denied by the ID token"),
+        pytest.param({"email_verified": False}, verified(), id="denied by an ID token without an address"),
+        pytest.param(verified(), {"email_verified": False}, id="denied by userinfo without an address"),
         pytest.param(verified(), {"email": ADA, "email_verified": False}, id="denied by userinfo"),
         pytest.param(verified(), {"email": ADA, "email_verified": "true"}, id="a text beside true"),
         pytest.param(verified(), {"email": ADA, "email_verified": None}, id="null beside true"),
