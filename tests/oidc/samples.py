@@ -59,7 +59,7 @@ def registration(**changes: Any) -> Registration:
     return replace(_REGISTRATION, **changes)
 
 
-def answer(content: object, status: int = 200, media_type: str = "application/json", **more: int | None) -> Answer:
+def answer(content: object, status: int = 200, media_type: str = "application/json", **more: Any) -> Answer:
     """Return an answer with this JSON, or these bytes as they stand."""
     body = content if isinstance(content, bytes) else json.dumps(content).encode()
     return Answer(status, media_type, body, **more)
