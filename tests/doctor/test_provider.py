@@ -11,11 +11,23 @@ from email.utils import formatdate
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from broker.providers import PRESETS
 from tests.doctor.diagnosis import REDIRECT_URI, assert_first, diagnose, of, settings_on_loopback, the
-from tests.fakes.hostile_server import DISCOVERY, KEYS, TOKEN, Trick, honest_but, hostile_provider, hung_up, says
+from tests.fakes.hostile_server import (
+    DISCOVERY,
+    KEYS,
+    TOKEN,
+    Trick,
+    Wire,
+    as_bytes,
+    honest_but,
+    hostile_provider,
+    hung_up,
+    says,
+)
 from tests.fakes.lies import Lies, with_, without
 from tests.fakes.presets import TENANT
 from tests.fakes.processes import free_port
@@ -45,7 +57,12 @@ def google_refuses(code: str) -> str:
 
 
 def by_date(seconds: float) -> Trick:
-    return honest_but(date=formatdate(time.time() + seconds, usegmt=True))
+    """The provider's clock is so many seconds ahead of ours, at the moment it answers."""
+
+    async def trick(wire: Wire, answer: httpx.Response) -> None:
+        await wire.send(as_bytes(answer, date=formatdate(time.time() + seconds, usegmt=True)))
+
+    return trick
 
 
 @dataclass(frozen=True)
