@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 from starlette.types import ASGIApp
 
-from broker import telemetry
+from broker import doctor, telemetry
 from broker.comm100 import Site
 from broker.errors import BrokerError, ProviderUnreachable, Unexpected
 from broker.oidc.cached import Clock
@@ -79,9 +79,8 @@ async def create_app(
         clock: seconds since the epoch; a test gives its own.
     """
     async with AsyncExitStack() as stack:
-        clients: dict[Reach, HttpClient] = {}
-        for reach in {_reach(settings, provider) for provider in settings.identity_providers.values()}:
-            clients[reach] = await stack.enter_async_context(http(reach))
+        reaches = {_reach(settings, provider) for provider in settings.identity_providers.values()}
+        clients = {reach: await stack.enter_async_context(http(reach)) for reach in reaches}
         providers = {
             identifier: wire_provider(settings, identifier, send=_sender(settings, provider, clients), clock=clock)
             for identifier, provider in settings.identity_providers.items()
@@ -126,6 +125,46 @@ async def create_app(
             for task in warmth:
                 task.cancel()
             await asyncio.gather(*warmth, return_exceptions=True)
+
+
+async def run_checks(
+    settings: Settings, *, offline: bool, begin: doctor.Begin, http: Clients = open_client, clock: Clock = time.time
+) -> tuple[doctor.Finding, ...]:
+    """Let the doctor examine everything the settings name, providers that are switched off as well.
+
+    Args:
+        settings: checked.
+        offline: only what needs no network.
+        begin: told the subject and the check as it begins.
+        http: opens an HTTP client.
+        clock: seconds since the epoch.
+    """
+    # Browsers go to Comm100 and to public_url, the broker does not: a private address is nothing to refuse there.
+    elsewhere = Reach(settings.trusted_ca_file, settings.outbound_proxy, private_networks=True)
+    reaches = {id_: _reach(settings, provider) for id_, provider in settings.identity_providers.items()}
+    async with AsyncExitStack() as stack:
+        send = {
+            reach: ProviderClient(
+                await stack.enter_async_context(http(reach)), private_networks=reach.private_networks
+            ).send
+            for reach in {elsewhere, *reaches.values()}
+        }
+        asker = doctor.Asker(send[elsewhere], elsewhere)
+        patients = doctor.Patients(
+            public_url=settings.public_url,
+            asker=asker,
+            weakenings=weakenings(settings),
+            providers=tuple(
+                doctor.ProviderPatient(
+                    wire_provider(settings, id_, send=send[reach], clock=clock),
+                    reach,
+                    settings.identity_providers[id_].client_secret_expires,
+                )
+                for id_, reach in reaches.items()
+            ),
+            sites=tuple(doctor.SitePatient(wire_site(settings, id_), asker) for id_ in settings.sites),
+        )
+        return await doctor.examine(patients, offline=offline, clock=clock, begin=begin)
 
 
 async def _keep_warm(provider: Provider) -> None:

@@ -63,6 +63,36 @@ def demo(
 
 
 @app.command()
+def check(
+    config: ConfigOption = None,
+    offline: Annotated[bool, typer.Option("--offline", help="Only what needs no network.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")] = False,
+) -> None:
+    """Examine the settings, each identity provider and each site, and say what to correct."""
+    import asyncio
+
+    from rich.console import Console
+
+    from broker import doctor
+    from broker.app import run_checks
+    from broker.errors import SettingsError
+    from broker.settings import load_settings
+
+    try:
+        settings = load_settings(_settings_file(config), os.environ) if as_json else _settings(config)
+    except SettingsError as error:
+        typer.echo(json.dumps(doctor.as_json(doctor.unusable_settings(error.mistakes)), indent=2))
+        raise typer.Exit(EXIT_UNUSABLE) from None
+    with doctor.watching(Console(stderr=True)) as begin:
+        findings = asyncio.run(run_checks(settings, offline=offline, begin=begin))
+    if as_json:
+        typer.echo(json.dumps(doctor.as_json(findings), indent=2))
+    else:
+        doctor.print_report(findings, Console(highlight=False))
+    raise typer.Exit(0 if doctor.all_good(findings) else 1)
+
+
+@app.command()
 def explain(
     idp: Annotated[str, typer.Option("--idp", metavar="ID", help="The identity provider, by its id in the settings.")],
     claims: Annotated[

@@ -89,6 +89,7 @@ class FakeProvider:
         self.person = Person()
         self.lies = Lies()
         self.refuses: dict[str, str] | None = None
+        self.redirect_uris: list[str] | None = None  # None: any
         self.is_down: Callable[[httpx.Request], httpx.Response] | None = None
         self.claims_in_id_token = False
         self.new_code: Callable[[], str] = lambda: secrets.token_urlsafe(24)
@@ -148,11 +149,16 @@ class FakeProvider:
         asked = {name: values[0] for name, values in parse_qs(request.url.query.decode()).items()}
         assert request.method == "GET"
         assert asked["response_type"] == "code", "only the code flow is known here"
-        assert asked["client_id"] == self.client_id
+        if asked["client_id"] != self.client_id:
+            return httpx.Response(400, text="<h1>400</h1>invalid_client: client is invalid")
+        if self.redirect_uris is not None and asked["redirect_uri"] not in self.redirect_uris:
+            return httpx.Response(400, text="<h1>400</h1>redirect_uri did not match any of those registered")
         assert asked["code_challenge_method"] == "S256", "PKCE is demanded here"
         answer: Document = {"state": asked["state"]}
         if self.refuses is not None:
             answer |= self.refuses
+        elif asked.get("prompt") == "none":
+            answer["error"] = "login_required"
         else:
             code = self.new_code()
             self.grants[code] = Grant(self.person, asked)

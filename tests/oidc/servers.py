@@ -198,7 +198,7 @@ def _builder(
         .issuer_name(issuer)
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
-        .not_valid_before(end - dt.timedelta(days=2))
+        .not_valid_before(min(now, end) - dt.timedelta(days=2))
         .not_valid_after(end)
     )
 

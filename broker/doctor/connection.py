@@ -1,0 +1,243 @@
+"""The way to a host, step by step: its name, its addresses, the handshake.
+
+A sign-in's client says only that it got no answer; here it is found out why. It owns bare connections, made with the
+same trust and the same reach as that client's, and judges certificates. It sends nothing but a proxy's CONNECT.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import socket
+import ssl
+import threading
+import time
+from dataclasses import dataclass
+from urllib.parse import SplitResult, urlsplit
+
+from broker.doctor.finding import Trouble, Verdict, failed, ok, unknown, warning
+from broker.oidc.client import Reach, is_public_address, tls_context
+
+CERTIFICATE_WARNING_DAYS = 14
+_ADDRESS_SECONDS = 2.0  # for one of several addresses
+
+# What OpenSSL says of a certificate: X509_V_ERR_... in its x509_vfy.h.
+_UNKNOWN_AUTHORITY = {2, 18, 19, 20, 21, 27}
+_NOT_YET_VALID, _EXPIRED = 9, 10
+_ANOTHER_NAME = {62, 64}
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """Where to connect for a host: addresses allowed to be reached; none where the proxy knows the way."""
+
+    parts: SplitResult
+    addresses: tuple[str, ...]
+
+    @property
+    def host(self) -> str:
+        """The host's name."""
+        return self.parts.hostname or ""
+
+    @property
+    def port(self) -> int:
+        """The port, by the scheme where none is written."""
+        return self.parts.port or (443 if self.parts.scheme == "https" else 80)
+
+
+async def look_up(url: str, reach: Reach) -> tuple[Way, Verdict]:
+    """Find the addresses of a URL's host.
+
+    Args:
+        url: checked before.
+        reach: how far requests may go.
+
+    Raises:
+        Trouble: there are none, or none that may be reached.
+    """
+    parts = urlsplit(url)
+    host = parts.hostname or ""
+    if reach.outbound_proxy is not None:
+        return Way(parts, ()), unknown(f"Not looked up: outbound_proxy resolves {host}.")
+    found = await _addresses(host)
+    allowed = tuple(one for one in found if reach.private_networks or is_public_address(one))
+    if not allowed:
+        raise Trouble(
+            failed(
+                f"{host} is on a private network ({found[0]}), where the broker does not go unasked.",
+                "Set allow_private_network: true for this provider, if it is meant to be there.",
+            )
+        )
+    return Way(parts, allowed), ok(f"{host} is at {', '.join(allowed[:4])}.")
+
+
+async def shake_hands(way: Way, reach: Reach) -> tuple[None, Verdict]:
+    """Connect, and judge the certificate with our trust.
+
+    Args:
+        way: from `look_up`.
+        reach: how far requests may go.
+
+    Raises:
+        Trouble: there is no connection, or the certificate is not to be trusted.
+    """
+    try:
+        writer = await _connect(way, reach)
+    except ssl.SSLCertVerificationError as error:
+        raise Trouble(_why_mistrusted(error, way.host)) from None
+    except ssl.SSLError as error:
+        raise Trouble(
+            failed(
+                f"{way.host} does not speak TLS on port {way.port} ({error.reason or 'broken off'}).",
+                "Compare host and port. A firewall that opens TLS connections can be the cause, too.",
+            )
+        ) from None
+    except (OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError) as error:
+        raise Trouble(_why_unconnected(error, way, reach)) from None
+    try:
+        certificate = writer.get_extra_info("peercert")
+    finally:
+        writer.close()
+        with contextlib.suppress(OSError):
+            await writer.wait_closed()
+    return None, _judge_days_left(certificate, way.host)
+
+
+async def explain(url: str, reach: Reach) -> Verdict | None:
+    """Return why no answer comes from a URL, if its name or the handshake tells.
+
+    Args:
+        url: that was asked in vain.
+        reach: how far requests may go.
+    """
+    try:
+        way, _ = await look_up(url, reach)
+        await shake_hands(way, reach)
+    except Trouble as trouble:
+        return trouble.verdict
+    return None
+
+
+async def _addresses(host: str) -> tuple[str, ...]:
+    loop = asyncio.get_running_loop()
+    answer: asyncio.Future[list[str]] = loop.create_future()
+
+    def settle(addresses: list[str], error: OSError | None) -> None:
+        if answer.done():  # nobody waits any more
+            return
+        if error is None:
+            answer.set_result(addresses)
+        else:
+            answer.set_exception(error)
+
+    def resolve() -> None:
+        try:
+            found, error = [str(one[4][0]) for one in socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)], None
+        except (OSError, UnicodeError) as failure:
+            found, error = [], failure if isinstance(failure, OSError) else OSError(str(failure))
+        with contextlib.suppress(RuntimeError):  # the loop is closed: the command has ended
+            loop.call_soon_threadsafe(settle, found, error)
+
+    # A thread of its own: the loop's executor is waited for at the end, however long a name server keeps silent.
+    threading.Thread(target=resolve, daemon=True).start()
+    try:
+        return tuple(dict.fromkeys(await answer))
+    except OSError as error:
+        raise Trouble(
+            failed(
+                f"The name {host} cannot be resolved ({error.strerror or 'no address'}).",
+                f"Compare its spelling. If it is right, ask this machine's name server: nslookup {host} shows it.",
+            )
+        ) from None
+
+
+async def _connect(way: Way, reach: Reach) -> asyncio.StreamWriter:
+    context = tls_context(reach.trusted_ca_file) if way.parts.scheme == "https" else None
+    if reach.outbound_proxy is not None:
+        return await _connect_through(reach.outbound_proxy, way, context, reach)
+    last: OSError = OSError("no address")
+    for address in way.addresses[:4]:
+        try:
+            async with asyncio.timeout(_ADDRESS_SECONDS):
+                _, writer = await asyncio.open_connection(
+                    address, way.port, ssl=context, server_hostname=way.host if context else None
+                )
+        except ssl.SSLError:
+            raise
+        except OSError as error:  # TimeoutError is one, too
+            last = error
+        else:
+            return writer
+    raise last
+
+
+async def _connect_through(proxy: str, way: Way, context: ssl.SSLContext | None, reach: Reach) -> asyncio.StreamWriter:
+    parts = urlsplit(proxy)
+    outer = tls_context(reach.trusted_ca_file) if parts.scheme == "https" else None
+    reader, writer = await asyncio.open_connection(parts.hostname, parts.port, ssl=outer)
+    if context is None:
+        return writer  # plain http: the proxy is asked for the document, not for a connection
+    try:
+        host = f"[{way.host}]" if ":" in way.host else way.host
+        writer.write(f"CONNECT {host}:{way.port} HTTP/1.1\r\nHost: {host}:{way.port}\r\n\r\n".encode())
+        status = (await reader.readuntil(b"\r\n\r\n")).split(b" ", 2)[1:2]
+        if status != [b"200"]:
+            said = status[0].decode("ascii", "replace")[:3] if status else "nothing"
+            raise ConnectionRefusedError(0, f"outbound_proxy answers {said}")
+        await writer.start_tls(context, server_hostname=way.host)
+    except BaseException:
+        writer.close()
+        raise
+    return writer
+
+
+def _why_unconnected(error: Exception, way: Way, reach: Reach) -> Verdict:
+    number = error.errno if isinstance(error, OSError) else None
+    reason = os.strerror(number) if number and number > 0 else str(error) or "broken off"
+    if reach.outbound_proxy is not None:
+        return failed(
+            f"{way.host} cannot be reached through outbound_proxy ({reason}).",
+            "Check outbound_proxy, and that the proxy allows connections to this host.",
+        )
+    if isinstance(error, TimeoutError):
+        reason = "no answer"
+    return failed(
+        f"No connection to {way.host}, port {way.port} ({reason}).",
+        "Open the firewall for this host and port, or set outbound_proxy if there is one. Compare the port.",
+    )
+
+
+def _why_mistrusted(error: ssl.SSLCertVerificationError, host: str) -> Verdict:
+    code = error.verify_code
+    if code in _UNKNOWN_AUTHORITY:
+        return failed(
+            f"The certificate of {host} is of an authority we do not know ({error.verify_message}).",
+            "Put the certificate of your own authority, or of the firewall that opens TLS connections, into "
+            "trusted_ca_file. If the authority is a public one, the server leaves out its intermediate certificate.",
+        )
+    if code in _ANOTHER_NAME:
+        return failed(
+            f"The certificate of {host} is for another name.",
+            "Compare the host's spelling; if it is right, the server shows the wrong certificate.",
+        )
+    if code == _EXPIRED:
+        return failed(
+            f"The certificate of {host} has expired.",
+            "Have it renewed there. Compare the clock of this machine first.",
+        )
+    if code == _NOT_YET_VALID:
+        return failed(f"The certificate of {host} is not valid yet.", "Compare the clock of this machine.")
+    return failed(f"The certificate of {host} is refused ({error.verify_message}).", "Have it corrected there.")
+
+
+def _judge_days_left(certificate: object, host: str) -> Verdict:
+    if not isinstance(certificate, dict) or "notAfter" not in certificate:
+        return ok(f"{host} answers in plain http: on loopback there is no TLS to check.")
+    days = int((ssl.cert_time_to_seconds(str(certificate["notAfter"])) - time.time()) // 86400)
+    if days < CERTIFICATE_WARNING_DAYS:
+        return warning(
+            f"The certificate of {host} expires in {days} days.",
+            "Have it renewed there; sign-ins end when it expires. If it renews itself, this passes.",
+        )
+    return ok(f"The certificate of {host} is trusted, for {days} more days.")

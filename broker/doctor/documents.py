@@ -1,0 +1,225 @@
+"""What a provider publishes: its discovery document and its keys.
+
+It owns the sentences about them. They are judged by the functions a sign-in uses, so that a document passes here
+exactly if it passes there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from broker.doctor.connection import explain
+from broker.doctor.finding import Trouble, Verdict, failed, ok, plain, sentence, unknown, warning
+from broker.errors import (
+    AnswerUnreadable,
+    BrokerError,
+    MetadataInvalid,
+    MetadataIssuer,
+    ProviderAddressRefused,
+    ProviderUnavailable,
+)
+from broker.oidc.client import Reach
+from broker.oidc.keys import KeySet, build_keys_request, check_keys
+from broker.oidc.messages import Answer, ProviderRequest, provider_text, read_json_object
+from broker.oidc.metadata import ProviderMetadata, build_discovery_request, check_discovery, check_document_status
+from broker.providers import Provider
+
+CLOCK_WARNING_SECONDS = 30.0
+CLOCK_FAILED_SECONDS = 60.0  # what a sign-in allows, in the times of an ID token
+
+
+async def fetch(provider: Provider, reach: Reach, request: ProviderRequest) -> Answer:
+    """Return the provider's answer, whatever it says.
+
+    Args:
+        provider: whose client is used.
+        reach: how far it goes.
+        request: ready to send.
+
+    Raises:
+        Trouble: no answer came; with the reason, if it can be found.
+    """
+    try:
+        return await provider.send(request)
+    except (ProviderUnavailable, ProviderAddressRefused) as error:
+        reason = await explain(request.url, reach)
+        raise Trouble(reason or failed(f"No answer: {plain(error.got)}.", error.remedy)) from None
+    except BrokerError as error:  # an answer, but none that may be read
+        raise Trouble(failed(f"The answer cannot be read: {plain(error.got)}.", error.remedy)) from None
+
+
+async def fetch_discovery(provider: Provider, reach: Reach) -> tuple[Answer, Verdict]:
+    """Fetch the discovery document; it must be there and be JSON.
+
+    Args:
+        provider: whose.
+        reach: how far requests go.
+
+    Raises:
+        Trouble: it is not.
+    """
+    request = build_discovery_request(provider.registration.issuer)
+    answer = await fetch(provider, reach, request)
+    try:
+        check_document_status(answer)
+        read_json_object(answer.body)
+    except AnswerUnreadable:
+        raise Trouble(
+            failed(
+                f"{request.url} answers, but not with JSON.",
+                f"Compare issuer with {provider.preset.menus.issuer}. A proxy may have answered in its place.",
+            )
+        ) from None
+    except BrokerError as error:
+        said = _error_in(answer)
+        message = f"{request.url} answers with status {answer.status}{': ' if said else ''}{sentence(said)}"
+        if isinstance(error, ProviderUnavailable):
+            raise Trouble(failed(message, error.remedy)) from None
+        remedy = provider.preset.remedy(said) or f"Compare issuer with {provider.preset.menus.issuer}."
+        raise Trouble(failed(message, remedy)) from None
+    return answer, ok(f"{request.url} answers.")
+
+
+def check_issuer(provider: Provider, answer: Answer) -> tuple[None, Verdict]:
+    """Compare the issuer the document names with the one configured, as a sign-in does.
+
+    Args:
+        provider: with our registration.
+        answer: the discovery document, JSON.
+
+    Raises:
+        Trouble: they differ.
+    """
+    expected = provider.registration.metadata_issuer
+    try:
+        _check_discovery(provider, answer)
+    except MetadataIssuer as error:
+        raise Trouble(_explain_issuer(provider, expected, plain(error.got))) from None
+    except MetadataInvalid:
+        pass  # the issuer was compared first; the rest is the next check's
+    return None, ok(f"The issuer is {expected}, as configured.")
+
+
+def check_metadata(provider: Provider, answer: Answer) -> tuple[ProviderMetadata, Verdict]:
+    """Check that the document has what a sign-in needs, and compare what it offers with what is configured.
+
+    Args:
+        provider: with our registration.
+        answer: the discovery document, of the right issuer.
+
+    Raises:
+        Trouble: something is missing or unusable.
+    """
+    try:
+        metadata = _check_discovery(provider, answer)
+    except BrokerError as error:
+        message = f"The discovery document is not usable. Expected {plain(error.expected)}; got {plain(error.got)}."
+        raise Trouble(failed(message, f"This has to be corrected at the provider. {error.remedy}")) from None
+    return metadata, _compare_offers(provider, read_json_object(answer.body))
+
+
+async def check_provider_keys(provider: Provider, reach: Reach, metadata: ProviderMetadata) -> tuple[None, Verdict]:
+    """Check that one of the keys published can verify a token of the configured algorithms.
+
+    Args:
+        provider: with the algorithms.
+        reach: how far requests go.
+        metadata: says where the keys are.
+    """
+    answer = await fetch(provider, reach, build_keys_request(metadata.jwks_uri))
+    try:
+        keys, _ = check_keys(answer)
+    except BrokerError as error:
+        message = f"{metadata.jwks_uri} holds no usable keys. Expected {plain(error.expected)}; got {plain(error.got)}."
+        raise Trouble(failed(message, error.remedy)) from None
+    return None, _judge_keys(keys, sorted(provider.registration.signing_algorithms))
+
+
+def compare_clocks(answer: Answer, clock: Callable[[], float]) -> Verdict:
+    """Compare the provider's clock with ours, by the Date of an answer just received.
+
+    Args:
+        answer: fresh.
+        clock: ours, seconds since the epoch.
+    """
+    if answer.date is None:
+        return unknown("The provider does not say what time it is.")
+    ahead = answer.date - clock()
+    seconds = round(abs(ahead))
+    size = f"{seconds} seconds" if seconds < 120 else f"{round(seconds / 60)} minutes"
+    message = f"This machine's clock is {size} {'behind' if ahead > 0 else 'ahead of'} the provider's."
+    remedy = "Synchronise this machine's clock (NTP: timedatectl set-ntp true; in a container: the node's clock)."
+    if seconds >= CLOCK_FAILED_SECONDS:
+        return failed(message, remedy)
+    if seconds >= CLOCK_WARNING_SECONDS:
+        return warning(message, remedy)
+    return ok("This machine's clock and the provider's agree.")
+
+
+def _check_discovery(provider: Provider, answer: Answer) -> ProviderMetadata:
+    registration = provider.registration
+    return check_discovery(
+        answer, expected_issuer=registration.metadata_issuer, allow_loopback=registration.allow_loopback
+    )
+
+
+def _explain_issuer(provider: Provider, expected: str, got: str) -> Verdict:
+    message = f"The discovery document names another issuer. Configured: {expected}; the document says: {got}."
+    remedy = f"Set issuer to exactly {got}, if that is your provider."
+    if got.rstrip("/") == expected.rstrip("/"):
+        has = "ends with a slash" if got.endswith("/") else "has no slash at the end"
+        return failed(f"{message} Only the slash differs: the provider's {has}.", remedy)
+    if got.partition("://")[2] == expected.partition("://")[2]:
+        return failed(f"{message} Only the scheme differs: http against https.", remedy)
+    if got.lower() == expected.lower():
+        return failed(f"{message} Only upper and lower case differ.", remedy)
+    return failed(message, f"Compare issuer with {provider.preset.menus.issuer}. {remedy}")
+
+
+_METHOD_NAMES = {"federated_credential": "private_key_jwt"}
+
+
+def _compare_offers(provider: Provider, document: dict[str, Any]) -> Verdict:
+    """A provider may offer more than it announces: what is not announced is worth a warning, no more."""
+    registration = provider.registration
+    algorithms = _texts(document.get("id_token_signing_alg_values_supported"))
+    if algorithms and not registration.signing_algorithms & set(algorithms):
+        return warning(
+            f"The provider announces that it signs with {plain(', '.join(algorithms))}, but signing_algorithms has "
+            f"{', '.join(sorted(registration.signing_algorithms))}.",
+            "Compare signing_algorithms with the client's registration at the provider.",
+        )
+    method = registration.client_authentication
+    methods = _texts(document.get("token_endpoint_auth_methods_supported"))
+    if methods and _METHOD_NAMES.get(method, method) not in methods:
+        return warning(
+            f"The provider announces client authentication by {plain(', '.join(methods))}, but client_authentication "
+            f"is {method}.",
+            "Set client_authentication to one of those, as the client is registered there.",
+        )
+    return ok("The discovery document has everything a sign-in needs.")
+
+
+def _judge_keys(keys: KeySet, algorithms: list[str]) -> Verdict:
+    fitting = [key for key in keys.keys if any(key.fits(algorithm) for algorithm in algorithms)]
+    if fitting:
+        return ok(f"{len(fitting)} of {len(keys.keys)} keys can verify {' or '.join(algorithms)}.")
+    theirs = sorted({key.algorithm or (f"curve {key.curve}" if key.curve else "RSA") for key in keys.keys})
+    return failed(
+        f"No key of the provider can verify {' or '.join(algorithms)}: its keys are for {plain(', '.join(theirs))}.",
+        "Set signing_algorithms to what the provider signs our ID tokens with, or change that in the client's "
+        "registration there.",
+    )
+
+
+def _error_in(answer: Answer) -> str:
+    try:
+        document = read_json_object(answer.body)
+    except AnswerUnreadable:
+        return ""
+    return provider_text(document.get("error"), document.get("error_description"))
+
+
+def _texts(value: object) -> list[str]:
+    return [one for one in value if isinstance(one, str)] if isinstance(value, list) else []

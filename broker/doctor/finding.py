@@ -1,0 +1,224 @@
+"""What the doctor says: one finding for each check of each subject, and the bounds within which it is come by.
+
+It owns the closed list of checks and the form of a finding. It knows no check.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, TypeVar
+
+from broker.errors import Mistake
+
+Status = Literal["ok", "warning", "failed", "unknown"]
+Begin = Callable[[str, str], None]
+"""Told the subject and the check, when a check begins."""
+
+CHECKS = (
+    "settings",
+    "dns",
+    "tls",
+    "discovery",
+    "issuer",
+    "metadata",
+    "keys",
+    "clock",
+    "client_authentication",
+    "redirect_uri",
+    "client_secret_expiry",
+    "endpoint",
+    "shared_secret",
+    "public_url",
+)
+CHECK_SECONDS = 5.0  # one check
+SUBJECT_SECONDS = 16.0  # all checks of one subject; subjects do not wait for each other
+
+_WORST_FIRST: Mapping[Status, int] = {"failed": 0, "warning": 1, "unknown": 2, "ok": 3}
+MAX_SAID = 300  # characters of what the other side said
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What came of one check.
+
+    Args:
+        status: `unknown` where the other side does not tell.
+        message: what was found, for an admin; never a secret.
+        remedy: what to do about it; empty if nothing is to be done.
+    """
+
+    status: Status
+    message: str
+    remedy: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One check of one subject.
+
+    Args:
+        subject: a provider's id, a site's id, or `settings`.
+        check: one of `CHECKS`.
+        status: as in `Verdict`.
+        message: as in `Verdict`.
+        remedy: as in `Verdict`.
+        doc: where in the documents it is explained.
+    """
+
+    subject: str
+    check: str
+    status: Status
+    message: str
+    remedy: str
+    doc: str
+
+
+def ok(message: str) -> Verdict:
+    """Return that all is well."""
+    return Verdict("ok", message)
+
+
+def warning(message: str, remedy: str) -> Verdict:
+    """Return that sign-ins work, but something should be looked at."""
+    return Verdict("warning", message, remedy)
+
+
+def failed(message: str, remedy: str) -> Verdict:
+    """Return that sign-ins cannot work like this."""
+    return Verdict("failed", message, remedy)
+
+
+def unknown(message: str, remedy: str = "") -> Verdict:
+    """Return that nobody can tell from here."""
+    return Verdict("unknown", message, remedy)
+
+
+class Trouble(Exception):
+    """A check ended in a way that the checks after it cannot do without.
+
+    Args:
+        verdict: of this check.
+    """
+
+    def __init__(self, verdict: Verdict) -> None:
+        super().__init__(verdict.message)
+        self.verdict = verdict
+
+
+class Round:
+    """The checks of one subject, one after the other, each within its time.
+
+    Args:
+        subject: whose.
+        begin: told of each check.
+    """
+
+    def __init__(self, subject: str, begin: Begin) -> None:
+        self.subject = subject
+        self.findings: list[Finding] = []
+        self._begin = begin
+        self._end = time.monotonic() + SUBJECT_SECONDS
+
+    def note(self, check: str, verdict: Verdict) -> None:
+        """Keep what came of a check."""
+        self.findings.append(finding(self.subject, check, verdict))
+
+    async def ask(
+        self, check: str, asked: Awaitable[tuple[T, Verdict]], *, late: Callable[[str, str], Verdict] = failed
+    ) -> T:
+        """Wait for a check, note it, and return what the next one needs.
+
+        Args:
+            check: its name.
+            asked: the check under way.
+            late: makes the verdict when no answer comes in time.
+
+        Raises:
+            Trouble: the next ones cannot do without it; it is noted all the same.
+        """
+        self._begin(self.subject, check)
+        seconds = max(min(CHECK_SECONDS, self._end - time.monotonic()), 0.1)
+        try:
+            async with asyncio.timeout(seconds):
+                value, verdict = await asked
+        except TimeoutError:
+            trouble = Trouble(late(f"No answer within {seconds:.0f} seconds.", "Check the way there, and try again."))
+            self.note(check, trouble.verdict)
+            raise trouble from None
+        except Trouble as trouble:
+            self.note(check, trouble.verdict)
+            raise
+        self.note(check, verdict)
+        return value
+
+    def judge(self, check: str, judged: Callable[[], tuple[T, Verdict]]) -> T:
+        """Do likewise for a check that has nothing to wait for.
+
+        Raises:
+            Trouble: as in `ask`.
+        """
+        try:
+            value, verdict = judged()
+        except Trouble as trouble:
+            self.note(check, trouble.verdict)
+            raise
+        self.note(check, verdict)
+        return value
+
+    def not_tried(self, checks: Iterable[str]) -> None:
+        """Note every one of these checks that did not come about, and because of which."""
+        because = next((one.check for one in self.findings if one.status == "failed"), "an earlier check")
+        done = {one.check for one in self.findings}
+        for check in checks:
+            if check not in done:
+                self.note(check, unknown(f"Not tried: {because} failed."))
+
+
+def finding(subject: str, check: str, verdict: Verdict) -> Finding:
+    """Return a verdict as a finding."""
+    return Finding(subject, check, verdict.status, verdict.message, verdict.remedy, f"docs/check.md#{check}")
+
+
+def unusable_settings(mistakes: Iterable[Mistake]) -> list[Finding]:
+    """Return the mistakes of settings that cannot be used as findings.
+
+    Args:
+        mistakes: all of them.
+    """
+    return [
+        finding("settings", "settings", failed(f"{one.path}: {one.problem}", f"For example: {one.example}"))
+        for one in mistakes
+    ]
+
+
+def worst_first(findings: Iterable[Finding]) -> list[Finding]:
+    """Return the findings of one subject, what failed first; within that, causes before consequences."""
+    return sorted(findings, key=lambda one: (_WORST_FIRST[one.status], CHECKS.index(one.check)))
+
+
+def all_good(findings: Iterable[Finding]) -> bool:
+    """Whether no check failed."""
+    return all(one.status != "failed" for one in findings)
+
+
+def as_json(findings: Iterable[Finding]) -> dict[str, Any]:
+    """Return the findings in the form `check --json` prints."""
+    every = list(findings)
+    names = ("subject", "check", "status", "message", "remedy", "doc")
+    return {"ok": all_good(every), "findings": [{name: getattr(one, name) for name in names} for one in every]}
+
+
+def plain(text: object) -> str:
+    """Make what the other side said fit for a line of ours: printable, and not too long."""
+    line = "".join(c if c.isprintable() else " " for c in str(text)[: MAX_SAID + 1])
+    return line if len(line) <= MAX_SAID else f"{line[:MAX_SAID]}..."
+
+
+def sentence(text: object) -> str:
+    """Put text of the other side at the end of a sentence of ours."""
+    return plain(text).rstrip(" .") + "."

@@ -1,0 +1,99 @@
+"""One identity provider under examination: which check comes after which, and what rests on what.
+
+A cause comes before its consequences: what an earlier trouble makes pointless is not tried. Above all, no credential
+goes to an address that a document of the wrong issuer names.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import date
+
+from broker.doctor.connection import look_up, shake_hands
+from broker.doctor.documents import check_issuer, check_metadata, check_provider_keys, compare_clocks, fetch_discovery
+from broker.doctor.finding import Begin, Finding, Round, Trouble, unknown, worst_first
+from broker.doctor.registration import check_client_authentication, check_expiry, check_redirect_uri
+from broker.oidc.client import Reach
+from broker.oidc.metadata import ProviderMetadata
+from broker.providers import Provider
+
+_ONLINE = (
+    "dns", "tls", "discovery", "issuer", "metadata", "keys", "clock", "client_authentication", "redirect_uri",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderPatient:
+    """One provider to examine, enabled or not.
+
+    Args:
+        provider: as a sign-in has it.
+        reach: how far its client goes.
+        client_secret_expires: by the admin's word.
+    """
+
+    provider: Provider
+    reach: Reach
+    client_secret_expires: date | None
+
+
+async def examine_provider(
+    patient: ProviderPatient, *, offline: bool, clock: Callable[[], float], begin: Begin
+) -> list[Finding]:
+    """Examine one provider.
+
+    Args:
+        patient: the provider.
+        offline: only what needs no network.
+        clock: seconds since the epoch.
+        begin: told of each check.
+    """
+    provider = patient.provider
+    checks = Round(provider.id, begin)
+    if not offline:
+        try:
+            metadata = await _ask_documents(checks, patient, clock)
+            await _ask_registration(checks, patient, metadata)
+        except Trouble:
+            checks.not_tried(_ONLINE)
+    expiry = check_expiry(
+        patient.client_secret_expires,
+        uses_secret=provider.registration.client_secret is not None,
+        where=provider.preset.menus.client_secret,
+        clock=clock,
+    )
+    checks.note("client_secret_expiry", expiry)
+    return worst_first(checks.findings)
+
+
+async def _ask_documents(checks: Round, patient: ProviderPatient, clock: Callable[[], float]) -> ProviderMetadata:
+    provider, reach = patient.provider, patient.reach
+    way = await checks.ask("dns", look_up(provider.registration.issuer, reach))
+    await checks.ask("tls", shake_hands(way, reach))
+    document = await checks.ask("discovery", fetch_discovery(provider, reach))
+    checks.note("clock", compare_clocks(document, clock))
+    checks.judge("issuer", lambda: check_issuer(provider, document))
+    return checks.judge("metadata", lambda: check_metadata(provider, document))
+
+
+async def _ask_registration(checks: Round, patient: ProviderPatient, metadata: ProviderMetadata) -> None:
+    """None of these three rests on another, so they are asked at once."""
+    about = patient.provider, patient.reach, metadata
+
+    async def keys() -> None:
+        with contextlib.suppress(Trouble):  # noted
+            await checks.ask("keys", check_provider_keys(*about))
+
+    async def client_authentication() -> None:
+        with contextlib.suppress(Trouble):
+            await checks.ask("client_authentication", check_client_authentication(*about))
+
+    async def redirect_uri() -> None:
+        # The browser goes there, not we: that this machine gets no answer means little.
+        with contextlib.suppress(Trouble):
+            await checks.ask("redirect_uri", check_redirect_uri(*about), late=unknown)
+
+    await asyncio.gather(keys(), client_authentication(), redirect_uri())

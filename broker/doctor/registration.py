@@ -1,0 +1,194 @@
+"""Our registration at a provider: are we known, is the credential right, is the redirect URI registered?
+
+Each question is asked as a sign-in would ask it, without a person: with a code nobody issued, and with a request that
+must not show a page. It owns how the answers are read. A code we got is never redeemed, and no redirect is followed.
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+from collections.abc import Callable
+from datetime import UTC, date, datetime
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+from broker.doctor.documents import fetch
+from broker.doctor.finding import Trouble, Verdict, failed, ok, plain, sentence, unknown, warning
+from broker.errors import BrokerError, ClientRejected, CodeRejected, TokenRequestRefused
+from broker.oidc.authorization import build_authorization_url
+from broker.oidc.client import Reach
+from broker.oidc.messages import DOCUMENT_LIMIT, Answer, ProviderRequest, provider_text
+from broker.oidc.metadata import ProviderMetadata
+from broker.oidc.tokens import build_token_request, check_token_response
+from broker.providers import Provider
+
+EXPIRY_WARNING_DAYS = 30
+
+# What a provider says when it would have had to show a page, or to ask the person: the request itself was fine.
+_WANTS_A_PERSON = {
+    "login_required", "interaction_required", "consent_required", "account_selection_required", "access_denied",
+}  # fmt: skip
+# What a provider says when no sign-in can begin like this (RFC 6749, section 4.1.2.1).
+_NO_SIGN_IN = {"invalid_scope", "unauthorized_client", "unsupported_response_type"}
+
+_NAMES_REDIRECT_URI = re.compile(r"redirect[_ ]ur[il]s?(?!_?\w|[\"']?\s*[=:]|%3d)", re.IGNORECASE)
+_NAMES_REDIRECT_ERROR = re.compile(r"(invalid_redirect_uri|redirect_uri_mismatch|AADSTS50011)", re.IGNORECASE)
+_NAMES_CLIENT_ERROR = re.compile(
+    r"invalid_client|deleted_client|client[_ ]?(id )?not found|AADSTS700016", re.IGNORECASE
+)
+
+
+async def check_client_authentication(
+    provider: Provider, reach: Reach, metadata: ProviderMetadata
+) -> tuple[None, Verdict]:
+    """Ask for tokens with a code nobody issued: a provider that refuses the code has accepted us.
+
+    Args:
+        provider: with our registration and credential.
+        reach: how far requests go.
+        metadata: of the right issuer, or the credential must not go there.
+    """
+    try:
+        request = build_token_request(
+            metadata,
+            provider.registration,
+            code=f"broker-check-{secrets.token_hex(8)}",
+            code_verifier=secrets.token_urlsafe(32),
+        )
+    except (BrokerError, ValueError) as error:
+        return None, failed(f"The token request cannot be made ({type(error).__name__}).", "Check the credential.")
+    return None, _judge_refusal(provider, await fetch(provider, reach, request))
+
+
+async def check_redirect_uri(provider: Provider, reach: Reach, metadata: ProviderMetadata) -> tuple[None, Verdict]:
+    """Ask for an authorization that must not show a page: the answer comes to our redirect URI if it is registered.
+
+    Args:
+        provider: with our registration.
+        reach: how far requests go.
+        metadata: says where to ask.
+    """
+    try:
+        url = build_authorization_url(
+            metadata,
+            provider.registration,
+            state=secrets.token_urlsafe(16),
+            nonce=secrets.token_urlsafe(16),
+            code_verifier=secrets.token_urlsafe(32),
+            hints={"prompt": "none"},
+        )
+    except BrokerError as error:
+        return None, failed(f"No request can be made: {plain(error.expected)}.", error.remedy)
+    try:
+        answer = await fetch(provider, reach, ProviderRequest("GET", url, DOCUMENT_LIMIT, {"Accept": "text/html"}))
+    except Trouble as trouble:
+        return None, unknown(trouble.verdict.message, trouble.verdict.remedy)
+    ours = provider.registration.redirect_uri
+    if answer.location is not None and re.split(r"[?#]", answer.location)[0] == ours:
+        return None, _judge_return(provider, answer.location)
+    return None, _judge_page(provider, answer)
+
+
+def check_expiry(expires: date | None, *, uses_secret: bool, where: str, clock: Callable[[], float]) -> Verdict:
+    """Say how long the client secret is valid, by the admin's word.
+
+    Args:
+        expires: the day, if the admin gave one.
+        uses_secret: there is a client secret at all.
+        where: a new one is made.
+        clock: seconds since the epoch.
+    """
+    if not uses_secret:
+        return ok("No client secret is used.")
+    if expires is None:
+        return unknown(
+            "client_secret_expires is not set, so nobody is warned before the client secret expires.",
+            f"If it does expire, set the day: it stands at {where}.",
+        )
+    days = (expires - datetime.fromtimestamp(clock(), UTC).date()).days
+    remedy = f"Make a new one at {where}, put it into the secret file, and set client_secret_expires to its day."
+    if days <= 0:
+        return failed(f"The client secret expired on {expires.isoformat()}.", remedy)
+    if days <= EXPIRY_WARNING_DAYS:
+        return warning(f"The client secret expires on {expires.isoformat()}, in {days} days.", remedy)
+    return ok(f"The client secret is valid until {expires.isoformat()}, for {days} more days.")
+
+
+def _judge_refusal(provider: Provider, answer: Answer) -> Verdict:
+    try:
+        check_token_response(answer)
+    except CodeRejected:
+        return ok("The provider refuses the made-up code and not us: client id and credential are accepted.")
+    except ClientRejected as error:
+        return _rejected(provider, error)
+    except TokenRequestRefused as error:
+        said = _said(provider, error)
+        if (remedy := provider.preset.remedy(said)) is not None:
+            return failed(f"The token endpoint refuses us: {sentence(said)}", remedy)
+        return unknown(f"The token endpoint says something else about a made-up code: {sentence(said)}")
+    except BrokerError as error:
+        return unknown(f"The token endpoint does not tell: {sentence(_said(provider, error))}", error.remedy)
+    return failed("The token endpoint gives tokens for a code nobody issued.", "Do not use this provider.")
+
+
+def _rejected(provider: Provider, error: BrokerError) -> Verdict:
+    menus, said = provider.preset.menus, _said(provider, error)
+    method = provider.registration.client_authentication
+    general = (
+        f"Client id or credential is wrong or expired, or client_authentication ({method}) is not what the provider "
+        f"expects. Compare with {menus.client_id}, and {menus.client_secret}."
+    )
+    return failed(f"The token endpoint does not accept us: {sentence(said)}", provider.preset.remedy(said) or general)
+
+
+def _judge_return(provider: Provider, location: str) -> Verdict:
+    parts = urlsplit(location)
+    answer = dict(parse_qsl(parts.query) + parse_qsl(parts.fragment))
+    error = answer.get("error", "")
+    ours = provider.registration.redirect_uri
+    if not error or error in _WANTS_A_PERSON:
+        return ok(f"The provider comes back to {ours}.")
+    said = _hide_secret(provider, provider_text(error, answer.get("error_description")))
+    scopes = f"Compare scopes with {provider.preset.menus.scopes}." if error == "invalid_scope" else ""
+    remedy = provider.preset.remedy(said) or scopes or "Allow the authorization code flow and our scopes there."
+    message = f"{ours} is registered, but the provider refuses the request: {sentence(said)}"
+    return failed(message, remedy) if error in _NO_SIGN_IN else warning(message, remedy)
+
+
+def _judge_page(provider: Provider, answer: Answer) -> Verdict:
+    menus, registration = provider.preset.menus, provider.registration
+    text = f"{unquote(answer.location or '')}\n{answer.body.decode('utf-8', 'replace')}"
+    code = provider.preset.read_page(text)
+    if code is None and answer.status < 400:
+        return unknown(
+            f"The provider shows a page or leads elsewhere (status {answer.status}), which tells nothing.",
+            f"Compare by eye: {registration.redirect_uri} has to stand at {menus.redirect_uri}.",
+        )
+    told = code or text
+    if _NAMES_CLIENT_ERROR.search(told):
+        return failed(
+            f"The provider does not know the client id {plain(registration.client_id)}.",
+            f"Compare client_id with {menus.client_id}.",
+        )
+    if _NAMES_REDIRECT_ERROR.search(told) or _NAMES_REDIRECT_URI.search(told):
+        return failed(
+            f"{registration.redirect_uri} is not registered at the provider.",
+            f"Add exactly this address at {menus.redirect_uri}.",
+        )
+    if code is not None and (remedy := provider.preset.remedy(code)) is not None:
+        return failed(f"The provider shows an error page: {sentence(code)}", remedy)
+    return unknown(
+        f"The provider shows an error page (status {answer.status}) that does not say why.",
+        f"Most often the redirect URI: {registration.redirect_uri} has to stand at {menus.redirect_uri}. "
+        f"Compare client_id, too, with {menus.client_id}.",
+    )
+
+
+def _said(provider: Provider, error: BrokerError) -> str:
+    return _hide_secret(provider, str(error.got))
+
+
+def _hide_secret(provider: Provider, said: str) -> str:
+    """A provider may repeat what it was sent."""
+    secret = provider.registration.client_secret
+    return said.replace(secret(), "[left out]") if secret is not None else said

@@ -1,0 +1,105 @@
+"""The findings for a person: a coloured table on a terminal, plain lines elsewhere.
+
+It owns the layout alone. Nothing in a finding is read as markup.
+"""
+
+from __future__ import annotations
+
+import itertools
+import textwrap
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from broker.doctor.finding import Begin, Finding, Status
+
+_COLOURS: dict[Status, str] = {"ok": "green", "warning": "yellow", "failed": "bold red", "unknown": "cyan"}
+_WIDTH = 100
+
+
+@contextmanager
+def watching(console: Console) -> Iterator[Begin]:
+    """Show on a terminal what is being checked, while the block runs.
+
+    Args:
+        console: where to; nothing is written if it is no terminal.
+    """
+    if not console.is_terminal:
+        yield lambda _subject, _check: None
+        return
+    under_way: dict[str, str] = {}
+    with console.status("checking") as line:
+
+        def begin(subject: str, check: str) -> None:
+            under_way[subject] = check
+            line.update(Text("checking " + ", ".join(f"{subject}: {check}" for subject, check in under_way.items())))
+
+        yield begin
+
+
+def print_report(findings: Sequence[Finding], console: Console) -> None:
+    """Print every finding, what failed first in each subject, and the sum of it.
+
+    Args:
+        findings: of all subjects, in order.
+        console: where to.
+    """
+    if console.is_terminal:
+        for subject, group in itertools.groupby(findings, key=lambda one: one.subject):
+            console.print(_table(subject, group))
+        console.print(Text(_sum(findings)))
+    else:
+        console.file.write("\n".join([*_lines(findings), _sum(findings)]) + "\n")
+
+
+def _table(subject: str, group: Iterable[Finding]) -> Table:
+    table = Table(title=Text(subject, style="bold"), title_justify="left", show_header=False, expand=True)
+    table.add_column(no_wrap=True, width=8)
+    table.add_column(min_width=21, max_width=24)
+    table.add_column(ratio=1, overflow="fold")
+    for checks, one in _merged(group):
+        told = Text(one.message)
+        if one.remedy:
+            told.append(f"\n{one.remedy}", style="bold" if one.status == "failed" else "")
+        if one.status in ("failed", "warning"):
+            told.append(f"\n{one.doc}", style="dim")
+        table.add_row(Text(one.status, style=_COLOURS[one.status]), checks, told)
+    return table
+
+
+def _lines(findings: Iterable[Finding]) -> Iterator[str]:
+    for subject, group in itertools.groupby(findings, key=lambda one: one.subject):
+        yield subject
+        for checks, one in _merged(group):
+            yield f"  {one.status:<8}{checks}"
+            yield from _wrapped(one.message)
+            if one.remedy:
+                yield from _wrapped(f"To do: {one.remedy}")
+            if one.status in ("failed", "warning"):
+                yield from _wrapped(f"See {one.doc}")
+        yield ""
+
+
+def _merged(group: Iterable[Finding]) -> Iterator[tuple[str, Finding]]:
+    """Put checks with the same words on one line, above all those that were not tried."""
+    for _, alike in itertools.groupby(group, key=lambda one: (one.status, one.message)):
+        same = list(alike)
+        yield ", ".join(dict.fromkeys(one.check for one in same)), same[0]
+
+
+def _wrapped(text: str) -> list[str]:
+    indent = " " * 10
+    return textwrap.wrap(
+        text, _WIDTH, initial_indent=indent, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
+    )
+
+
+def _sum(findings: Iterable[Finding]) -> str:
+    counts = dict.fromkeys(_COLOURS, 0)
+    for one in findings:
+        counts[one.status] += 1
+    verdict = "Something has to be corrected." if counts["failed"] else "Nothing failed."
+    return f"{verdict} {', '.join(f'{count} {status}' for status, count in counts.items())}."

@@ -1,0 +1,134 @@
+"""Whatever a provider answers, the doctor has a verdict: printable, of a bounded length, and without our secret."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Awaitable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from broker.app import wire_provider
+from broker.doctor.documents import check_issuer, check_metadata, check_provider_keys, compare_clocks, fetch_discovery
+from broker.doctor.finding import Trouble, Verdict
+from broker.doctor.registration import check_client_authentication, check_redirect_uri
+from broker.oidc.client import Reach
+from broker.oidc.messages import Answer, ProviderRequest
+from broker.providers import PRESETS, Provider
+from broker.settings import load_settings
+from tests.doctor.diagnosis import REDIRECT_URI, settings_on_loopback
+from tests.fakes.presets import TENANT
+from tests.fakes.provider import FakeProvider
+
+ISSUER = "http://127.0.0.1:1"
+CLIENT_SECRET = "client-secret-of-nobody-4711"
+HONEST = {
+    "issuer": ISSUER,
+    "authorization_endpoint": f"{ISSUER}/authorize",
+    "token_endpoint": f"{ISSUER}/token",
+    "jwks_uri": f"{ISSUER}/keys",
+}
+NAMES = [
+    *HONEST, "keys", "kty", "use", "error", "error_description", "access_token", "token_type", "id_token",
+    "id_token_signing_alg_values_supported", "token_endpoint_auth_methods_supported",
+]  # fmt: skip
+WORDS = st.sampled_from(
+    [
+        "invalid_client",
+        "invalid_grant",
+        "redirect_uri",
+        "AADSTS50011",
+        "AADSTS",
+        CLIENT_SECRET,
+        "\x1b[31m",
+        "RSA",
+        "sig",
+    ]
+)
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=20) | WORDS,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(NAMES), inner, max_size=3),
+    max_leaves=8,
+)
+DOCUMENTS = st.dictionaries(st.sampled_from(NAMES), VALUES, max_size=6)
+BODIES = st.one_of(
+    st.binary(max_size=60),
+    DOCUMENTS.map(lambda document: json.dumps(document).encode()),
+    DOCUMENTS.map(lambda document: json.dumps({**document, **HONEST}).encode()),
+    st.lists(WORDS, max_size=400).map(lambda words: " ".join(words).encode()),
+)
+LOCATIONS = st.none() | st.builds(
+    "{}{}".format,
+    st.sampled_from([REDIRECT_URI, "https://[", "", "https://accounts.google.com/error"]),
+    st.sampled_from(["", "?error=", "?authError=", "#error=invalid_scope&error_description="]) | st.text(max_size=20),
+)
+ANSWERS = st.builds(
+    Answer,
+    status=st.sampled_from([200, 302, 303, 400, 401, 403, 404, 429, 500, 503]),
+    media_type=st.just("application/json"),
+    body=BODIES,
+    date=st.none() | st.floats(-1e12, 1e12),
+    location=LOCATIONS,
+)
+
+
+@pytest.fixture(scope="module", params=list(PRESETS))
+def preset(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a settings file with a provider of each kind."""
+    keys = {"preset": request.param, "client_secret": CLIENT_SECRET, "signing_algorithms": ["RS256"]}
+    if request.param == "entra":
+        keys["tenant"] = TENANT
+    path: Path = tmp_path_factory.mktemp(request.param) / "broker.yaml"
+    path.write_text(yaml.safe_dump(settings_on_loopback(FakeProvider(ISSUER, time.time), **keys)), encoding="utf-8")
+    return path
+
+
+@settings(deadline=None, max_examples=120)
+@given(discovery=ANSWERS, answer=ANSWERS)
+async def test_there_is_always_a_verdict(preset: Path, discovery: Answer, answer: Answer) -> None:
+    async def send(request: ProviderRequest) -> Answer:
+        return discovery if request.url.endswith("/openid-configuration") else answer
+
+    provider = wire_provider(load_settings(preset, {}), "idp", send=send)
+    after_the_secret_was_sent = await _verdicts_on_registration(provider)
+    assert CLIENT_SECRET not in str(after_the_secret_was_sent)
+    for verdict in [*await _verdicts_on_documents(provider, discovery), *after_the_secret_was_sent]:
+        assert verdict.message.isprintable()
+        assert len(verdict.message) < 1500
+        assert verdict.status not in ("failed", "warning") or verdict.remedy
+
+
+async def _verdicts_on_documents(provider: Provider, discovery: Answer) -> list[Verdict]:
+    verdicts = []
+    try:
+        verdicts.append(compare_clocks(discovery, time.time))
+        answer, verdict = await fetch_discovery(provider, Reach())
+        verdicts.append(verdict)
+        verdicts.append(check_issuer(provider, answer)[1])
+        verdicts.append(check_metadata(provider, answer)[1])
+    except Trouble as trouble:
+        verdicts.append(trouble.verdict)
+    return verdicts
+
+
+async def _verdicts_on_registration(provider: Provider) -> list[Verdict]:
+    honest = Answer(200, "application/json", json.dumps(HONEST).encode())
+    metadata, _ = check_metadata(provider, honest)
+    asked: list[Awaitable[tuple[Any, Verdict]]] = [
+        check_provider_keys(provider, Reach(), metadata),
+        check_client_authentication(provider, Reach(), metadata),
+        check_redirect_uri(provider, Reach(), metadata),
+    ]
+    return [await _verdict(one) for one in asked]
+
+
+async def _verdict(asked: Awaitable[tuple[Any, Verdict]]) -> Verdict:
+    try:
+        return (await asked)[1]
+    except Trouble as trouble:
+        return trouble.verdict

@@ -1,0 +1,317 @@
+"""An identity provider with one thing wrong: the doctor names that thing first, and what to do about it."""
+
+from __future__ import annotations
+
+import base64
+import json
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from email.utils import formatdate
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from broker.providers import PRESETS
+from tests.doctor.diagnosis import REDIRECT_URI, assert_first, diagnose, of, settings_on_loopback, the
+from tests.fakes.hostile_server import (
+    DISCOVERY,
+    KEYS,
+    TOKEN,
+    Trick,
+    Wire,
+    as_bytes,
+    honest_but,
+    hostile_provider,
+    hung_up,
+    says,
+)
+from tests.fakes.lies import Lies, with_, without
+from tests.fakes.presets import TENANT
+from tests.fakes.processes import free_port
+from tests.fakes.provider import FakeProvider
+
+AUTHORIZE = "/authorize"
+ENTRA = {"preset": "entra", "tenant": TENANT, "client_authentication": "client_secret_basic"}
+GOOGLE = {"preset": "google", "client_authentication": "client_secret_basic"}
+
+
+def page(text: str, status: int = 200) -> Trick:
+    return says(status, {"Content-Type": "text/html"}, text.encode())
+
+
+def oauth_error(error: str, description: str, status: int = 400) -> Trick:
+    body = json.dumps({"error": error, "error_description": description})
+    return says(status, {"Content-Type": "application/json"}, body.encode())
+
+
+def leads_to(location: str) -> Trick:
+    return says(302, {"Location": location})
+
+
+def google_refuses(code: str) -> str:
+    auth_error = base64.urlsafe_b64encode(b"\n\x15" + code.encode() + b"\x12\xaeYou can't sign in").decode()
+    return f"https://accounts.google.com/signin/oauth/error?authError={auth_error}&flowName=GeneralOAuthFlow"
+
+
+def by_date(seconds: float) -> Trick:
+    """The provider's clock is so many seconds ahead of ours, at the moment it answers."""
+
+    async def trick(wire: Wire, answer: httpx.Response) -> None:
+        await wire.send(as_bytes(answer, date=formatdate(time.time() + seconds, usegmt=True)))
+
+    return trick
+
+
+@dataclass(frozen=True)
+class Wrong:
+    """One thing that is wrong, and what has to be said first.
+
+    Args:
+        check: whose finding failed.
+        message: a part of what is said.
+        remedy: a part of what is advised.
+        keys: settings of the provider; a text may hold {issuer}.
+        tricks: of the provider, by path.
+        lies: of the provider, by its issuer.
+        status: of the first finding.
+        provider: alters the honest one.
+    """
+
+    check: str
+    message: str
+    remedy: str
+    keys: Mapping[str, Any] = field(default_factory=dict)
+    tricks: Mapping[str, Trick] = field(default_factory=dict)
+    lies: Callable[[str], Lies] = lambda _: Lies()
+    status: str = "failed"
+    provider: Callable[[FakeProvider], None] = lambda _: None
+
+
+def registers_another(provider: FakeProvider) -> None:
+    provider.redirect_uris = ["http://127.0.0.1:8000/callback/okta"]
+
+
+def refuses(**answer: str) -> Callable[[FakeProvider], None]:
+    def alter(provider: FakeProvider) -> None:
+        provider.refuses = answer
+
+    return alter
+
+
+ROWS = {
+    "the provider's issuer ends with a slash": Wrong(
+        "issuer", "Only the slash differs: the provider's ends with a slash", "Set issuer to exactly http",
+        lies=lambda issuer: Lies(discovery=with_(issuer=f"{issuer}/")),
+    ),
+    "the issuer was entered with a slash": Wrong(
+        "issuer", "Only the slash differs: the provider's has no slash", "Set issuer to exactly http",
+        keys={"issuer": "{issuer}/"},
+    ),
+    "the provider calls itself https": Wrong(
+        "issuer", "Only the scheme differs", "Set issuer to exactly https://",
+        lies=lambda issuer: Lies(discovery=with_(issuer=issuer.replace("http:", "https:"))),
+    ),
+    "the issuer is another's": Wrong(
+        "issuer", "says: https://other.example", "/.well-known/openid-configuration",
+        lies=lambda _: Lies(discovery=with_(issuer="https://other.example")),
+    ),
+    "the document names no issuer": Wrong(
+        "issuer", "the document says: nothing", "Compare issuer", lies=lambda _: Lies(discovery=without("issuer")),
+    ),
+    "an authorization server that Okta does not have": Wrong(
+        "discovery", "status 404", "Security > API > Authorization Servers",
+        keys={"preset": "okta", "issuer": "{issuer}/oauth2/default"},
+    ),
+    "a tenant that Entra does not have": Wrong(
+        "discovery", "AADSTS90002", "Entra knows no such tenant", keys=ENTRA,
+        tricks={DISCOVERY: oauth_error("invalid_tenant", "AADSTS90002: Tenant 'x' not found.")},
+    ),
+    "the discovery address shows a page": Wrong(
+        "discovery", "not with JSON", "A proxy may have answered", tricks={DISCOVERY: page("<h1>Welcome</h1>")},
+    ),
+    "the discovery address leads elsewhere": Wrong(
+        "discovery", "status 302", "Compare issuer", tricks={DISCOVERY: leads_to("https://id.acme.example/")},
+    ),
+    "the provider is failing": Wrong(
+        "discovery", "status 503", "status page", tricks={DISCOVERY: page("sorry", 503)},
+    ),
+    "the provider hangs up": Wrong("discovery", "No answer", "", tricks={DISCOVERY: hung_up}),
+    "the metadata has no token endpoint": Wrong(
+        "metadata", "token_endpoint", "at the provider", lies=lambda _: Lies(discovery=without("token_endpoint")),
+    ),
+    "the metadata names a plain http address": Wrong(
+        "metadata", "jwks_uri: http://id.acme.example", "at the provider",
+        lies=lambda _: Lies(discovery=with_(jwks_uri="http://id.acme.example/keys")),
+    ),
+    "the provider announces another algorithm": Wrong(
+        "metadata", "signs with RS256, but signing_algorithms has ES256", "signing_algorithms", status="warning",
+        lies=lambda _: Lies(discovery=with_(id_token_signing_alg_values_supported=["RS256"])),
+    ),
+    "the provider announces another client authentication": Wrong(
+        "metadata", "client_secret_post, but client_authentication is client_secret_basic", "client_authentication",
+        lies=lambda _: Lies(discovery=with_(token_endpoint_auth_methods_supported=["client_secret_post"])),
+        status="warning",
+    ),
+    "the provider signs with another algorithm": Wrong(
+        "keys", "No key of the provider can verify RS256: its keys are for curve P-256", "signing_algorithms",
+        keys={"signing_algorithms": ["RS256"]},
+        lies=lambda _: Lies(discovery=without("id_token_signing_alg_values_supported")),
+    ),
+    "the provider publishes no key": Wrong("keys", "0 keys", "jwks_uri", lies=lambda _: Lies(jwks=with_(keys=[]))),
+    "the keys are for encryption": Wrong(
+        "keys", "1 keys, none usable", "jwks_uri",
+        lies=lambda _: Lies(jwks=lambda jwks: {"keys": [{**key, "use": "enc"} for key in jwks["keys"]]}),
+    ),
+    "the keys are not there": Wrong("keys", "got 404", "issuer", tricks={KEYS: page("nothing", 404)}),
+    "the keys are on a machine that is down": Wrong(
+        "keys", "Connection refused", "Open the firewall",
+        lies=lambda _: Lies(discovery=with_(jwks_uri=f"http://127.0.0.1:{free_port()}/keys")),
+    ),
+    "the keys are on a host without a name": Wrong(
+        "keys", "nowhere.invalid cannot be resolved", "nslookup nowhere.invalid",
+        lies=lambda _: Lies(discovery=with_(jwks_uri="https://nowhere.invalid/keys")),
+    ),
+    "our clock is ten minutes behind": Wrong(
+        "clock", "10 minutes behind the provider's", "NTP", tricks={DISCOVERY: by_date(600)},
+    ),
+    "our clock is ten minutes ahead": Wrong(
+        "clock", "10 minutes ahead of the provider's", "NTP", tricks={DISCOVERY: by_date(-600)},
+    ),
+    "our clock is forty seconds behind": Wrong(
+        "clock", "behind the provider's", "NTP", tricks={DISCOVERY: by_date(40)}, status="warning",
+    ),
+    "the client secret is wrong": Wrong(
+        "client_authentication", "invalid_client", "Client id or credential is wrong",
+        keys={"client_secret": "another-secret-of-nobody"},
+    ),
+    "the client id is wrong": Wrong(
+        "client_authentication", "invalid_client", "Compare with", keys={"client_id": "client-2"},
+    ),
+    "Entra does not take the secret": Wrong(
+        "client_authentication", "AADSTS7000215", "copy the Value, not the Secret ID", keys=ENTRA,
+        tricks={TOKEN: oauth_error("invalid_client", "AADSTS7000215: Invalid client secret provided.", 401)},
+    ),
+    "Entra's secret has expired": Wrong(
+        "client_authentication", "AADSTS7000222", "The client secret expired", keys=ENTRA,
+        tricks={TOKEN: oauth_error("invalid_client", "AADSTS7000222: The provided client secret keys expired.", 401)},
+    ),
+    "Entra has no such application": Wrong(
+        "client_authentication", "AADSTS700016", "client_id is no application of this tenant", keys=ENTRA,
+        tricks={TOKEN: oauth_error("unauthorized_client", "AADSTS700016: Application was not found.")},
+    ),
+    "Okta does not know the client": Wrong(
+        "client_authentication", "invalid_client", "Okta: Applications > the application", keys={"preset": "okta"},
+        tricks={TOKEN: oauth_error("invalid_client", "The client secret supplied is invalid.", 401)},
+    ),
+    "the redirect URI is not registered": Wrong(
+        "redirect_uri", f"{REDIRECT_URI} is not registered", "Add exactly this address", provider=registers_another,
+    ),
+    "the redirect URI is not registered in Okta": Wrong(
+        "redirect_uri", "is not registered", "Sign-in redirect URIs", keys={"preset": "okta"},
+        tricks={AUTHORIZE: page("The 'redirect_uri' parameter must be a Login redirect URI", 400)},
+    ),
+    "the redirect URI is not registered in Entra": Wrong(
+        "redirect_uri", "is not registered", "Authentication > Web > Redirect URIs", keys=ENTRA,
+        tricks={AUTHORIZE: page("<script>x={'message':'AADSTS50011: The redirect URI ...'}</script>")},
+    ),
+    "the redirect URI is not registered at Google": Wrong(
+        "redirect_uri", "is not registered", "Authorized redirect URIs", keys=GOOGLE,
+        tricks={AUTHORIZE: leads_to(google_refuses("redirect_uri_mismatch"))},
+    ),
+    "the redirect URI is not registered in Keycloak": Wrong(
+        "redirect_uri", "is not registered", "Valid redirect URIs",
+        tricks={AUTHORIZE: page('<p class="instruction">Invalid parameter: redirect_uri</p>', 400)},
+    ),
+    "the client is not at Google": Wrong(
+        "redirect_uri", "does not know the client id client-1", "Client ID", keys=GOOGLE,
+        tricks={AUTHORIZE: leads_to(google_refuses("deleted_client"))},
+    ),
+    "a scope is not allowed": Wrong(
+        "redirect_uri", "invalid_scope", "Compare scopes with",
+        provider=refuses(error="invalid_scope", error_description="requested scope is not allowed"),
+    ),
+    "the code flow is not allowed": Wrong(
+        "redirect_uri", "unauthorized_client", "code flow", provider=refuses(error="unauthorized_client"),
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("wrong", [pytest.param(row, id=name) for name, row in ROWS.items()])
+async def test_the_cause_is_named_first_and_comes_with_a_remedy(tmp_path: Path, wrong: Wrong) -> None:
+    async with hostile_provider(wrong.tricks) as server:
+        provider = server.honest
+        provider.lies = wrong.lies(provider.issuer)
+        wrong.provider(provider)
+        keys = {name: _filled(value, provider) for name, value in wrong.keys.items()}
+        findings = await diagnose(tmp_path, settings_on_loopback(provider, **keys))
+    assert_first(findings, wrong.check, wrong.status, wrong.message, wrong.remedy)
+
+
+def _filled(value: Any, provider: FakeProvider) -> Any:
+    return value.replace("{issuer}", provider.issuer) if isinstance(value, str) else value
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+async def test_nothing_is_wrong_with_a_provider_that_is_set_up_right(tmp_path: Path, preset: str) -> None:
+    keys = {"preset": preset, "client_authentication": "client_secret_basic", "client_secret_expires": "2099-01-01"}
+    async with hostile_provider({DISCOVERY: by_date(0)}) as server:
+        server.honest.redirect_uris = [REDIRECT_URI]
+        tenant = {"tenant": TENANT} if preset == "entra" else {}
+        findings = await diagnose(tmp_path, settings_on_loopback(server.honest, **keys, **tenant))
+    assert {one.check: one.status for one in of(findings)} == dict.fromkeys(
+        ("dns", "tls", "discovery", "issuer", "metadata", "keys", "clock", "client_authentication", "redirect_uri",
+         "client_secret_expiry"), "ok",
+    )  # fmt: skip
+
+
+async def test_a_provider_that_is_switched_off_is_examined_as_well(tmp_path: Path) -> None:
+    async with hostile_provider() as server:
+        findings = await diagnose(tmp_path, settings_on_loopback(server.honest, enabled=False))
+    assert the(findings, "client_authentication").status == "ok"
+
+
+@pytest.mark.parametrize(
+    ("path", "trick", "check"),
+    [
+        pytest.param(AUTHORIZE, page("<form>Sign in</form>"), "redirect_uri", id="a sign-in page all the same"),
+        pytest.param(AUTHORIZE, leads_to("https://id.acme.example/login"), "redirect_uri", id="the way to one"),
+        pytest.param(
+            AUTHORIZE,
+            page("Something is wrong: /authorize?client_id=a&amp;redirect_uri=https%3A%2F%2Fx", 400),
+            "redirect_uri",
+            id="an error page that repeats the request alone",
+        ),
+        pytest.param(AUTHORIZE, hung_up, "redirect_uri", id="no answer to what the browser would ask"),
+        pytest.param(TOKEN, oauth_error("invalid_request", "no"), "client_authentication", id="another error"),
+        pytest.param(TOKEN, page("maintenance", 503), "client_authentication", id="a token endpoint that is failing"),
+        pytest.param(TOKEN, page("what?", 404), "client_authentication", id="no error of OAuth at all"),
+        pytest.param(DISCOVERY, honest_but(date="yesterday"), "clock", id="a Date nobody can read"),
+    ],
+)  # fmt: skip
+async def test_what_a_provider_does_not_tell_is_unknown_and_fails_nothing(
+    tmp_path: Path, path: str, trick: Trick, check: str
+) -> None:
+    async with hostile_provider({path: trick}) as server:
+        findings = await diagnose(tmp_path, settings_on_loopback(server.honest))
+    assert the(findings, check).status == "unknown"
+    assert all(one.status in ("ok", "unknown") for one in of(findings))
+
+
+async def test_a_document_that_a_cache_kept_for_ten_minutes_says_nothing_against_the_clock(tmp_path: Path) -> None:
+    kept = honest_but(date=formatdate(time.time() - 600, usegmt=True), age="600")
+    async with hostile_provider({DISCOVERY: kept}) as server:
+        findings = await diagnose(tmp_path, settings_on_loopback(server.honest))
+    assert the(findings, "clock").status == "ok"
+
+
+async def test_the_made_up_code_is_sent_once_and_never_to_an_address_of_another_issuer(tmp_path: Path) -> None:
+    async with hostile_provider() as server:
+        await diagnose(tmp_path, settings_on_loopback(server.honest))
+        assert server.honest.count(TOKEN) == server.honest.count(AUTHORIZE) == 1
+        server.honest.lies = Lies(discovery=with_(issuer="https://other.example"))
+        findings = await diagnose(tmp_path, settings_on_loopback(server.honest))
+        assert server.honest.count(TOKEN) == server.honest.count(AUTHORIZE) == 1
+    assert the(findings, "client_authentication").message == "Not tried: issuer failed."

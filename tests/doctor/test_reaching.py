@@ -1,0 +1,185 @@
+"""The way to a host: names, addresses, certificates and proxies; what lies behind a trouble is not tried."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from broker.doctor.connection import look_up
+from broker.oidc.client import Reach
+from tests.doctor.diagnosis import NOWHERE, assert_first, diagnose, of, settings_on_loopback, the
+from tests.fakes.hostile_server import DISCOVERY, KEYS, TOKEN, hostile_provider, late
+from tests.fakes.processes import free_port
+from tests.fakes.provider import FakeProvider
+from tests.oidc.servers import Authority, new_authority, ok, says, serving
+
+NOT_TRIED = {
+    "dns": {"tls", "discovery", "issuer", "metadata", "keys", "clock", "client_authentication", "redirect_uri"},
+    "tls": {"discovery", "issuer", "metadata", "keys", "clock", "client_authentication", "redirect_uri"},
+    "discovery": {"issuer", "metadata", "keys", "clock", "client_authentication", "redirect_uri"},
+}
+
+
+def settings_for_issuer(issuer: str, **keys: Any) -> dict[str, Any]:
+    return settings_on_loopback(FakeProvider("http://127.0.0.1", time.time), issuer=issuer, **keys)
+
+
+@asynccontextmanager
+async def speaking_tls(folder: Path, authority: Authority, *hosts: str, days: int) -> AsyncIterator[int]:
+    """Serve an empty JSON object with a certificate for these hosts; yield the port."""
+    async with serving(says(ok()), tls=authority.context(folder, *hosts, days=days)) as server:
+        yield server.port
+
+
+@pytest.mark.parametrize(
+    ("trusted", "host", "days", "check", "message", "remedy"),
+    [
+        pytest.param(False, "127.0.0.1", 300, "tls", "an authority we do not know", "trusted_ca_file",
+                     id="an authority nobody told us of"),
+        pytest.param(True, "id.acme.example", 300, "tls", "is for another name", "Compare the host's spelling",
+                     id="a certificate of another host"),
+        pytest.param(True, "127.0.0.1", -1, "tls", "has expired", "renewed", id="an expired certificate"),
+        pytest.param(True, "127.0.0.1", 300, "issuer", "the document says: nothing", "Compare issuer",
+                     id="an authority of our own, trusted: the next trouble is found"),
+    ],
+)  # fmt: skip
+async def test_a_certificate_is_judged_with_our_own_trust(
+    tmp_path: Path, trusted: bool, host: str, days: int, check: str, message: str, remedy: str
+) -> None:
+    authority = new_authority()
+    async with speaking_tls(tmp_path, authority, host, days=days) as port:
+        settings = settings_for_issuer(f"https://127.0.0.1:{port}")
+        if trusted:
+            settings["trusted_ca_file"] = str(authority.write(tmp_path / "ca.pem"))
+        findings = await diagnose(tmp_path, settings)
+    assert_first(findings, check, "failed", message, remedy)
+
+
+@pytest.mark.parametrize(
+    ("days", "status"), [pytest.param(3, "warning", id="soon"), pytest.param(300, "ok", id="not soon")]
+)
+async def test_a_certificate_that_expires_soon_is_a_warning(tmp_path: Path, days: int, status: str) -> None:
+    authority = new_authority()
+    async with speaking_tls(tmp_path, authority, "127.0.0.1", days=days) as port:
+        settings = settings_for_issuer(f"https://127.0.0.1:{port}")
+        settings["trusted_ca_file"] = str(authority.write(tmp_path / "ca.pem"))
+        findings = await diagnose(tmp_path, settings)
+    tls = the(findings, "tls")
+    assert tls.status == status
+    assert f"{days - 1} " in tls.message
+
+
+async def test_a_server_without_tls_is_named_as_that(tmp_path: Path) -> None:
+    async with serving(says(ok(status="400 Bad Request")), reads=False) as server:
+        findings = await diagnose(tmp_path, settings_for_issuer(f"https://127.0.0.1:{server.port}"))
+    assert_first(findings, "tls", "failed", "does not speak TLS on port", "Compare host and port")
+
+
+@pytest.mark.parametrize(
+    ("issuer", "check", "message"),
+    [
+        pytest.param(NOWHERE, "dns", "nowhere.invalid cannot be resolved", id="a name that does not exist"),
+        pytest.param("http://127.0.0.1:{port}", "tls", "Connection refused", id="a port nobody listens on"),
+    ],
+)
+async def test_what_rests_on_a_trouble_is_not_tried(tmp_path: Path, issuer: str, check: str, message: str) -> None:
+    findings = await diagnose(tmp_path, settings_for_issuer(issuer.format(port=free_port())))
+    assert_first(findings, check, "failed", message)
+    not_tried = {one.check for one in of(findings) if one.message == f"Not tried: {check} failed."}
+    assert not_tried == NOT_TRIED[check]
+    assert all(one.status == "unknown" for one in of(findings) if one.check in not_tried)
+
+
+async def test_a_private_address_is_refused_before_anything_is_sent_there(tmp_path: Path) -> None:
+    settings = settings_for_issuer("https://10.255.255.1:9")
+    settings["public_url"] = "https://sso.nowhere.invalid"
+    findings = await diagnose(tmp_path, settings)
+    assert_first(findings, "dns", "failed", "private network (10.255.255.1)", "allow_private_network: true")
+
+
+async def test_a_private_address_is_looked_up_when_it_is_allowed() -> None:
+    way, verdict = await look_up("https://10.255.255.1:9/x", Reach(private_networks=True))
+    assert (way.addresses, way.port, verdict.status) == (("10.255.255.1",), 9, "ok")
+
+
+async def test_a_proxy_resolves_the_name_and_may_refuse(tmp_path: Path) -> None:
+    async with serving(says(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n")) as proxy:
+        settings = {**settings_for_issuer(NOWHERE), "outbound_proxy": f"http://127.0.0.1:{proxy.port}"}
+        findings = await diagnose(tmp_path, settings)
+    assert the(findings, "dns").status == "unknown"
+    assert_first(findings, "tls", "failed", "outbound_proxy answers 403", "Check outbound_proxy")
+    assert all(request.startswith(b"CONNECT ") or b"127.0.0.1:8000" in request for request in proxy.requests)
+
+
+async def test_behind_a_proxy_the_certificate_is_judged_as_well(tmp_path: Path) -> None:
+    authority = new_authority()
+    async with speaking_tls(tmp_path, authority, "127.0.0.1", days=300) as port, tunnelling() as proxy:
+        settings = settings_for_issuer(f"https://127.0.0.1:{port}")
+        settings["outbound_proxy"] = f"http://127.0.0.1:{proxy}"
+        unknown = await diagnose(tmp_path, settings)
+        settings["trusted_ca_file"] = str(authority.write(tmp_path / "ca.pem"))
+        trusted = await diagnose(tmp_path, settings)
+    assert_first(unknown, "tls", "failed", "an authority we do not know", "trusted_ca_file")
+    assert_first(trusted, "issuer", "failed", "the document says: nothing")
+
+
+@asynccontextmanager
+async def tunnelling() -> AsyncIterator[int]:
+    """Run a proxy that connects as it is asked to; yield its port."""
+    tasks: set[asyncio.Task[None]] = set()
+
+    async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            while data := await reader.read(65536):
+                writer.write(data)
+                await writer.drain()
+        except (OSError, ssl.SSLError, asyncio.CancelledError):
+            pass
+        finally:
+            writer.close()
+
+    async def converse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            method, where, _ = (await reader.readuntil(b"\r\n\r\n")).decode().split(" ", 2)
+            host, _, port = where.rpartition(":")
+            assert method == "CONNECT"
+            there = await asyncio.open_connection(host, int(port))
+        except (OSError, asyncio.IncompleteReadError, AssertionError):
+            writer.close()
+            return
+        writer.write(b"HTTP/1.1 200 OK\r\n\r\n")
+        tasks.update({asyncio.create_task(pump(reader, there[1])), asyncio.create_task(pump(there[0], writer))})
+
+    server = await asyncio.start_server(converse, "127.0.0.1", 0)
+    try:
+        yield server.sockets[0].getsockname()[1]
+    finally:
+        server.close()
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def test_silence_is_waited_for_five_seconds_and_by_nobody_else(tmp_path: Path) -> None:
+    began = time.monotonic()
+    async with (
+        hostile_provider({DISCOVERY: late(30)}) as silent,
+        hostile_provider({TOKEN: late(30), KEYS: late(30)}) as half_silent,
+        hostile_provider() as other,
+    ):
+        settings = settings_on_loopback(silent.honest)
+        for identifier, server in {"half": half_silent, "other": other}.items():
+            more = settings_on_loopback(server.honest, email_domains=[f"{identifier}.example"])
+            settings["identity_providers"][identifier] = more["identity_providers"]["idp"]
+        findings = await diagnose(tmp_path, settings)
+    assert time.monotonic() - began < 8
+    assert_first(findings, "discovery", "failed", "No answer")
+    assert [one.check for one in of(findings, "half") if one.status == "failed"] == ["keys", "client_authentication"]
+    assert the(findings, "client_authentication", "other").status == "ok"
