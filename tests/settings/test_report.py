@@ -148,3 +148,15 @@ def test_every_weakening_is_named(admin: Admin) -> None:
         "allow_private_network:identity_providers.okta",
         "trust_unverified_email:identity_providers.okta",
     )
+
+
+@pytest.mark.requirement("S-58")
+def test_a_secret_that_two_sites_share_and_groups_that_do_not_matter_are_named(admin: Admin) -> None:
+    tree = admin.settings(identity_providers__okta__groups_claim="groups")
+    tree["sites"]["second"] = {**tree["sites"]["main"], "endpoint": "https://eu.comm100.com/sso"}
+
+    assert weakenings(admin.load(tree)) == (
+        "same_shared_secret_for_several_sites:sites.main",
+        "same_shared_secret_for_several_sites:sites.second",
+        "groups_claim_without_allowed_groups:identity_providers.okta",
+    )

@@ -14,8 +14,10 @@ from broker.errors import (
     ParameterRepeated,
     RedirectUrlRefused,
 )
+from tests.fakes.presets import use_preset
 from tests.fakes.world import BROKER, ENDPOINT, PAGE, SHARED_SECRET, World, assert_refused
 
+GLOBEX = "https://globex.comm100.example/sso"
 TILE = f"{BROKER}/initiate/idp"
 ISS = "https://idp.example"
 TENANTS = ["7a0c1b2d-3e4f-4a5b-8c6d-7e8f9a0b1c2d"]
@@ -186,3 +188,44 @@ async def test_entra_of_several_tenants_is_known_by_its_common_issuer(world: Wor
             assert_refused(answer, InitiationRefused)
             return
     assert answer.headers["location"].startswith("https://entra.example/organizations/v2.0/authorize?")
+
+
+@pytest.mark.requirement("S-35")
+@pytest.mark.parametrize(
+    ("target", "site"),
+    [
+        pytest.param("", "main", id="nothing named: the first site"),
+        pytest.param(PAGE, "main", id="a page of the first site"),
+        pytest.param(f"{GLOBEX}?queue=vip", "globex", id="a page of the other site"),
+        pytest.param(f"{BROKER}/login/globex", "globex", id="the other site's login"),
+        pytest.param(f"{BROKER}/login/globex?x=y", "globex", id="the other site's login, with anything behind it"),
+        pytest.param(f"{BROKER}/login/nobody", "main", id="a site there is not"),
+    ],
+)
+async def test_a_tile_leads_to_the_site_it_names(world: World, target: str, site: str) -> None:
+    world.settings["sites"]["globex"] = {"endpoint": GLOBEX, "shared_secret": SHARED_SECRET[::-1]}
+    async with world.broker() as service:
+        browser = world.browser(service)
+        start = await browser.open(TILE, iss=ISS, target_link_uri=target)
+        arrived = await browser.follow(start, until=GLOBEX)
+    assert (GLOBEX in arrived.headers.get("location", "")) is (site == "globex")
+
+
+@pytest.mark.parametrize(
+    ("preset", "iss", "starts"),
+    [
+        pytest.param("okta", "https://acme.okta.example", True, id="Okta: the organisation, before a custom server"),
+        pytest.param("okta", "https://acme.okta.example/oauth2/default", True, id="Okta: the custom server"),
+        pytest.param("okta", "https://acme.okta.example/oauth2/other", False, id="Okta: another custom server"),
+        pytest.param("oidc", "https://acme.okta.example", False, id="any other provider: only its issuer"),
+    ],
+)
+async def test_an_okta_tile_may_name_the_organisation(world: World, preset: str, iss: str, starts: bool) -> None:
+    world.provider.issuer = "https://acme.okta.example/oauth2/default"
+    use_preset(world, preset, {"email": "ada@acme.example", "email_verified": True})
+    async with world.broker() as service:
+        answer = await world.browser(service).open(TILE, iss=iss)
+    if starts:
+        assert answer.status_code == 303
+    else:
+        assert_refused(answer, InitiationRefused)

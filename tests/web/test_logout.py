@@ -9,6 +9,7 @@ import pytest
 
 from broker.app import Service
 from broker.errors import BrokerError, MethodNotAllowed, NoSuchPage, NotANavigation, ParameterRepeated
+from tests.fakes.clock import Clock
 from tests.fakes.lies import Lies, with_
 from tests.fakes.presets import use_preset
 from tests.fakes.world import BROKER, ENDPOINT, PAGE, SECRET_KEY, SHARED_SECRET, Browser, World, assert_refused
@@ -71,6 +72,15 @@ async def test_back_from_the_provider_the_page_is_the_sites(ending_world: World,
         browser = await signed_in(ending_world, service)
         state = httpx.URL((await browser.open(f"{BROKER}{path}")).headers["location"]).params["state"]
         assert_signed_out(await browser.open(LOGOUT, state=state), start_url)
+
+
+async def test_an_old_state_is_a_sign_out_like_any_other(ending_world: World, clock: Clock) -> None:
+    async with ending_world.broker() as service:
+        first, later = await signed_in(ending_world, service), await signed_in(ending_world, service)
+        state = httpx.URL((await first.open(LOGOUT)).headers["location"]).params["state"]
+        clock.advance(601)
+        answer = await later.open(LOGOUT, state=state)
+    assert answer.headers["location"].startswith(END)
 
 
 async def test_a_cookie_that_stayed_does_not_send_the_browser_round_in_circles(ending_world: World) -> None:
