@@ -121,7 +121,7 @@ def test_a_signal_ends_the_service_with_status_0(by: signal.Signals, broker: Bro
         idle.get(broker.public)  # its connection is kept, and must not keep the service
         started = time.monotonic()
         assert broker.stop(by) == 0
-        assert time.monotonic() - started < 5
+        assert time.monotonic() - started < 15  # of the 20 a request in flight would have
     assert broker.lines()[-1]["event"] == "stopped"
     assert broker.errors.read_text(encoding="utf-8") == ""
 
@@ -131,7 +131,7 @@ def test_a_sign_in_under_way_is_finished_before_the_service_ends(broker: BrokerP
         callback = to_callback(person, broker)
         gate.opened.clear()
         arriving = meanwhile.submit(person.get, callback)
-        assert gate.reached.wait(10)
+        assert gate.reached.wait(30)
         broker.process.send_signal(signal.SIGTERM)
         wait_until(lambda: broker.status("/readyz") == 503, "readiness is withdrawn")
         assert broker.status("/healthz") == 200
@@ -159,7 +159,7 @@ def test_a_provider_that_is_down_at_the_start_stops_nothing_and_costs_no_restart
         assert refused.status_code == 503
         assert "provider_unreachable" in refused.text
         with served(provider_site(provider), urlsplit(provider.issuer).port):
-            wait_until(lambda: person.get(f"{broker.public}/login").status_code == 303, "it recovers", seconds=10)
+            wait_until(lambda: person.get(f"{broker.public}/login").status_code == 303, "it recovers")
             assert is_signed_by(token_in(person.get(to_callback(person, broker))), SHARED_SECRET)
         failures = [line for line in broker.lines() if line["event"] == "identity provider is not usable"]
         assert [line["code"] for line in failures] == ["provider_unreachable"]

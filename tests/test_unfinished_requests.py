@@ -77,13 +77,13 @@ def test_a_request_that_does_not_arrive_in_time_loses_its_connection(
     sent: bytes, dripped: bytes, answer: bytes, hasty_port: int
 ) -> None:
     started = time.monotonic()
-    with socket.create_connection(("127.0.0.1", hasty_port), timeout=10) as connection:
+    with socket.create_connection(("127.0.0.1", hasty_port), timeout=30) as connection:
         connection.sendall(sent)
         dripping = threading.Thread(target=drip, args=(connection, dripped))
         dripping.start()
         received = all_of(connection)
         dripping.join()
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 10  # the bytes alone would take longer
     assert (answer in received) if answer else received == b""
 
 
@@ -104,7 +104,7 @@ def test_time_spent_answering_is_not_the_browsers(hasty_port: int) -> None:
 
 def test_a_head_of_60_megabytes_is_refused_after_the_first_of_them(hasty_port: int) -> None:
     sent = 0
-    with socket.create_connection(("127.0.0.1", hasty_port), timeout=10) as connection:
+    with socket.create_connection(("127.0.0.1", hasty_port), timeout=30) as connection:
         connection.sendall(HEAD + b"X: ")
         try:
             while sent < 60_000_000:
@@ -115,7 +115,7 @@ def test_a_head_of_60_megabytes_is_refused_after_the_first_of_them(hasty_port: i
 
 
 def test_what_is_no_request_gets_the_same_headers_as_any_other(hasty_port: int) -> None:
-    with socket.create_connection(("127.0.0.1", hasty_port), timeout=10) as connection:
+    with socket.create_connection(("127.0.0.1", hasty_port), timeout=30) as connection:
         connection.sendall(b"<script>alert(1)</script>\r\n\r\n")
         received = all_of(connection).lower()
     assert received.startswith(b"http/1.1 400 ")
