@@ -179,7 +179,7 @@ async def test_silence_is_waited_for_five_seconds_and_by_nobody_else(tmp_path: P
             more = settings_on_loopback(server.honest, email_domains=[f"{identifier}.example"])
             settings["identity_providers"][identifier] = more["identity_providers"]["idp"]
         findings = await diagnose(tmp_path, settings)
-    assert time.monotonic() - began < 8
+    assert time.monotonic() - began < 20  # the whole check's bound; one after the other they would take longer
     assert_first(findings, "discovery", "failed", "No answer")
     assert [one.check for one in of(findings, "half") if one.status == "failed"] == ["keys", "client_authentication"]
     assert the(findings, "client_authentication", "other").status == "ok"
