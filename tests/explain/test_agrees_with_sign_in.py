@@ -170,7 +170,7 @@ def configured(folder: Path) -> Mapping[str, Settings]:
     return {preset: Scene(folder, preset, {}, {}, {}).settings() for preset in PRESETS}
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=75, deadline=None)
 @given(scene=scenes())
 def test_a_sign_in_ends_as_explained(
     folder: Path, log_record: LogRecord, scene: tuple[str, Claims, Claims, Claims]
