@@ -41,6 +41,7 @@ CONNECT_SECONDS = 3.0
 CALL_SECONDS = 5.0  # one call in all: connecting, waiting, reading
 ACQUIRE_SECONDS = 5.0  # waiting for a free connection
 MAX_CONNECTIONS = 1000  # at once, to one provider
+RETRY_AFTER_SECONDS = 5  # what a person is told when no connection became free
 KEEP_ALIVE_SECONDS = 50.0
 
 HttpClient = httpx.AsyncClient
@@ -83,6 +84,8 @@ async def open_client(reach: Reach) -> AsyncIterator[httpx.AsyncClient]:
     session = aiohttp.ClientSession(
         connector=connector, cookie_jar=aiohttp.DummyCookieJar(), auto_decompress=False, trust_env=False
     )
+    # aiohttp sends a GET anew when a kept connection drops behind it, and offers no public way to say no.
+    session._retry_connection = False  # noqa: SLF001
     async with session:
         transport = AiohttpTransport(
             verify=context,
@@ -147,7 +150,9 @@ class ProviderClient:
                 await self._places.acquire()
         except TimeoutError:
             raise Overloaded(
-                expected=f"at most {self._max_connections} requests at once", got="more", retry_after=5
+                expected=f"at most {self._max_connections} requests at once",
+                got="more",
+                retry_after=RETRY_AFTER_SECONDS,
             ) from None
         try:
             async with asyncio.timeout(self._call_seconds):

@@ -221,6 +221,23 @@ async def test_a_kept_connection_that_drops_the_next_post_is_not_tried_again() -
     assert (len(server.requests), server.connections) == (2, 1)
 
 
+@pytest.mark.requirement("S-45")
+async def test_a_kept_connection_that_drops_the_next_get_is_not_tried_again() -> None:
+    """The library would send it anew: the provider saw it once already."""
+
+    async def answers_once(_: bytes, writer: asyncio.StreamWriter) -> None:
+        if len(server.requests) == 1:
+            writer.write(ok())
+        else:
+            writer.close()
+
+    async with serving(answers_once) as server, loopback_client() as client:
+        await client.send(get(server))
+        with pytest.raises(ProviderUnreachable):
+            await client.send(get(server))
+    assert (len(server.requests), server.connections) == (2, 1)
+
+
 async def test_a_kept_connection_closed_in_between_costs_nothing() -> None:
     async with serving(says(ok(), close=True)) as server, loopback_client() as client:
         for _ in range(5):
