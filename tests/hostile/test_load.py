@@ -76,12 +76,12 @@ async def test_50_people_who_come_back_before_there_are_keys_share_one_fetch(
     assert provider.honest.count(bad.KEYS) == 1
 
 
-async def test_300_people_at_once_all_sign_in_at_a_provider_that_takes_its_time(
+async def test_100_people_at_once_all_sign_in_at_a_provider_that_takes_its_time(
     tmp_path: Path, log_record: LogRecord
 ) -> None:
     slow = dict.fromkeys((bad.TOKEN, bad.USERINFO), bad.late(PROVIDER_SECONDS))
     async with a_broker_with_people(tmp_path, log_record, slow) as (_, people, _provider):
-        for arrival in await asyncio.gather(*(people.sign_in("idp") for _ in range(300))):
+        for arrival in await asyncio.gather(*(people.sign_in("idp") for _ in range(100))):
             assert_signed_in(arrival)
 
 
