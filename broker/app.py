@@ -29,6 +29,7 @@ from broker.providers import PRESETS, ClaimRules, Provider
 from broker.replica import Broker
 from broker.settings import ProviderSettings, Settings, SiteSettings, weakenings
 from broker.web.headers import SecurityHeaders
+from broker.web.languages import ENGLISH, LANGUAGES
 from broker.web.operations import operations_site
 from broker.web.pages import Pages
 from broker.web.routes import public_site
@@ -101,7 +102,7 @@ async def create_app(
         for identifier, provider in settings.identity_providers.items():
             if provider.client_secret_expires is not None:
                 signals.announce_expiry(identifier, provider.client_secret_expires, now=clock())
-        pages = Pages(support_email=settings.support_email)
+        pages = {language: Pages(language, support_email=settings.support_email) for language in LANGUAGES}
         web = Web(
             broker=broker,
             pages=pages,
@@ -116,7 +117,7 @@ async def create_app(
                 public=public_site(web),
                 operations=SecurityHeaders(
                     operations_site(providers, metrics=signals.metrics, stopping=stopping),
-                    style_sha256=pages.style_sha256,
+                    style_sha256=pages[ENGLISH].style_sha256,
                     https=False,
                 ),
                 stopping=stopping,

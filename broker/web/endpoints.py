@@ -11,7 +11,7 @@ import secrets
 from collections.abc import Awaitable, Callable
 
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, Response
+from starlette.responses import Response
 
 from broker.errors import BrokerError, MethodNotAllowed, NoSuchPage, Unexpected
 from broker.web.cookies import delete_cookie
@@ -31,25 +31,25 @@ async def answer(endpoint: Endpoint, web: Web, request: Request) -> Response:
         web: what all endpoints share.
         request: the browser's.
     """
-    attempt = Attempt(trace_id=secrets.token_hex(8), client=web.client_address(request.scope))
+    attempt = Attempt(secrets.token_hex(8), web.client_address(request.scope), web.pages_for(request.scope))
     try:
         response = await endpoint(web, request, attempt)
     except BrokerError as error:
         web.record(attempt.outcome(error))
-        response = render_problem(web, error, attempt)
+        response = render_problem(error, attempt)
     except Exception as defect:  # noqa: BLE001 - the last net: a person never sees a bare 500
         _log.error("defect", exc_info=defect, extra={"facts": {"trace_id": attempt.trace_id}})
         unexpected = Unexpected()
         web.record(attempt.outcome(unexpected))
-        response = render_problem(web, unexpected, attempt)
+        response = render_problem(unexpected, attempt)
     for name in attempt.drop_cookies:
         response.headers.append("Set-Cookie", delete_cookie(name, https=web.https))
     return response
 
 
-async def home(web: Web, _request: Request, _attempt: Attempt) -> Response:
+async def home(_web: Web, _request: Request, attempt: Attempt) -> Response:
     """`GET /`: what this is, and nothing secret."""
-    return HTMLResponse(web.pages.home())
+    return attempt.show(attempt.pages.home())
 
 
 async def no_such_page(_web: Web, _request: Request, _attempt: Attempt) -> Response:

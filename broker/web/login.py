@@ -9,7 +9,7 @@ from contextlib import suppress
 from urllib.parse import urlsplit
 
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, Response
+from starlette.responses import Response
 
 from broker.comm100 import Site, check_redirect_url
 from broker.errors import EmailMalformed, InitiationRefused, NoSuchPage, RedirectUrlRefused, SiteNotOffered
@@ -44,11 +44,11 @@ async def login(web: Web, request: Request, attempt: Attempt) -> Response:
     offered = chosen if chosen in site.provider_ids else None
     attempt.start_again = web.login_url(site.id, idp=offered, redirect_url=redirect_url)
     if is_framed(request):
-        return _offer_new_tab(web, request, attempt.start_again)
+        return _offer_new_tab(attempt, request, attempt.start_again)
     provider = _provider_for(web, site, chosen, request.query_params.getlist("login_hint"))
     if provider is None:
         last = read_cookie(request.headers.raw, LAST_PROVIDER_COOKIE, https=web.https)
-        return HTMLResponse(web.pages.choose("Comm100", _choices(web, site, redirect_url, last)))
+        return attempt.show(attempt.pages.choose("Comm100", _choices(web, site, redirect_url, last)))
     hints = {"prompt": provider.preset.prompt_for_another_account} if once(request, "another_account") else {}
     response = await _depart(web, request, attempt, site, provider, redirect_url, hints)
     if chosen is not None:
@@ -67,7 +67,7 @@ async def initiate(web: Web, request: Request, attempt: Attempt) -> Response:
     attempt.site = site.id
     attempt.start_again = web.login_url(site.id, idp=provider.id)
     if is_framed(request):
-        return _offer_new_tab(web, request, web.login_url(site.id, idp=provider.id, redirect_url=redirect_url))
+        return _offer_new_tab(attempt, request, web.login_url(site.id, idp=provider.id, redirect_url=redirect_url))
     hints = _bounded_hint(once(request, "login_hint"))
     return await _depart(web, request, attempt, site, provider, redirect_url, hints)
 
@@ -116,10 +116,10 @@ def _target(web: Web, provider: Provider, target: str) -> tuple[Site, str | None
     return sites[0], check_redirect_url(target, sites[0])
 
 
-def _offer_new_tab(web: Web, request: Request, href: str) -> Response:
+def _offer_new_tab(attempt: Attempt, request: Request, href: str) -> Response:
     """Providers refuse to be framed: offer the sign-in in a tab of its own instead of a blank box."""
     request.scope[MAY_BE_FRAMED] = True
-    return HTMLResponse(web.pages.new_tab(href))
+    return attempt.show(attempt.pages.new_tab(href))
 
 
 def _provider_for(web: Web, site: Site, wanted: str | None, login_hints: list[str]) -> Provider | None:

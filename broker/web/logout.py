@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from itsdangerous import BadData
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, Response
+from starlette.responses import Response
 
 from broker.comm100 import Site
 from broker.errors import BrokerError
@@ -31,9 +31,9 @@ async def logout(web: Web, request: Request, attempt: Attempt) -> Response:
         attempt.drop_cookies.append(COOKIE_NAME)
     back_from = _site_of_state(web, once(request, "state"))
     if back_from is not None:  # we are back, whatever the cookies say: never go round in circles
-        return HTMLResponse(web.pages.signed_out(back_from.start_url))
+        return attempt.show(attempt.pages.signed_out(back_from.start_url))
     elsewhere = await _end_session_url(web, remembered, site)
-    return web.see_other(elsewhere) if elsewhere else HTMLResponse(web.pages.signed_out(site.start_url))
+    return web.see_other(elsewhere) if elsewhere else attempt.show(attempt.pages.signed_out(site.start_url))
 
 
 async def _end_session_url(web: Web, remembered: str | None, site: Site) -> str | None:

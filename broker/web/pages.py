@@ -14,6 +14,7 @@ from urllib.parse import quote
 import jinja2
 
 from broker.errors import BrokerError
+from broker.web.languages import ENGLISH
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,26 +84,42 @@ _ADVICE: Mapping[int, _Advice] = MappingProxyType(
 )
 
 
-class Pages:
-    """The pages of one broker, compiled once; every method returns a whole HTML document.
+def open_templates(language: str, *, site_name: str) -> jinja2.Environment:
+    """Return the environment in which `base.html` and what extends it find what they need.
 
     Args:
+        language: a tag of `languages.LANGUAGES`, for the `lang` attribute.
+        site_name: what the pages call this site.
+    """
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("broker.web"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        auto_reload=False,
+        trim_blocks=True,
+    )
+    environment.globals |= {"language": language, "site_name": site_name}
+    return environment
+
+
+class Pages:
+    """The pages of one broker in one language, compiled once; every method returns a whole HTML document.
+
+    Args:
+        language: a tag of `languages.LANGUAGES`.
         support_email: the IT desk's address, offered on error pages; None offers none.
-        product: what the pages call this site.
+        site_name: what the pages call this site.
 
     Attributes:
-        style_sha256: base64 of the SHA-256 of the inline style, for the Content-Security-Policy.
+        language: theirs, for Content-Language.
+        style_sha256: base64 of the SHA-256 of the inline style, for the Content-Security-Policy; the same for all.
     """
 
-    def __init__(self, *, support_email: str | None = None, product: str = "Comm100 sign-in") -> None:
-        environment = jinja2.Environment(
-            loader=jinja2.PackageLoader("broker.web"),
-            autoescape=True,
-            undefined=jinja2.StrictUndefined,
-            auto_reload=False,
-            trim_blocks=True,
-        )
-        environment.globals["product"] = product
+    def __init__(
+        self, language: str = ENGLISH, *, support_email: str | None = None, site_name: str = "Comm100 sign-in"
+    ) -> None:
+        environment = open_templates(language, site_name=site_name)
+        self.language = language
         self._support_email = support_email
         self._templates = {name: environment.get_template(name) for name in environment.list_templates()}
         style = self._templates["style.css"].render()

@@ -13,7 +13,7 @@ from starlette.responses import HTMLResponse, Response
 from broker.errors import BrokerError
 from broker.identity import Identity
 from broker.outcome import Outcome
-from broker.web.site import Web
+from broker.web.pages import Pages
 
 RETRY_AFTER = 10  # seconds, where the other side named none
 RESTART_DELAY = 1  # seconds a person has to see why the page changes
@@ -26,6 +26,7 @@ class Attempt:
     Args:
         trace_id: on the page and in the log.
         client: the browser's address.
+        pages: what a person sees, in the language of this request.
         site: id of the Comm100 site, once it is known to exist.
         provider: id of the identity provider, once it is known to exist.
         start_again: where a person can start again, once that is known.
@@ -37,6 +38,7 @@ class Attempt:
 
     trace_id: str
     client: str
+    pages: Pages
     site: str = ""
     provider: str = ""
     start_again: str | None = None
@@ -50,24 +52,33 @@ class Attempt:
         seconds = time.perf_counter() - self.started
         return Outcome(self.trace_id, self.client, self.site, self.provider, error, identity, seconds)
 
+    def show(self, page: str, status: int = 200) -> Response:
+        """Return a page made of `pages`, and say which language it has and what decided it (RFC 9110, 8.5, 12.5.5).
 
-def render_problem(web: Web, error: BrokerError, attempt: Attempt, *, status: int | None = None) -> Response:
+        Args:
+            page: the HTML document.
+            status: of the answer.
+        """
+        headers = {"Content-Language": self.pages.language, "Vary": "Accept-Language"}
+        return HTMLResponse(page, status, headers)
+
+
+def render_problem(error: BrokerError, attempt: Attempt, *, status: int | None = None) -> Response:
     """Return the page for an error.
 
     Args:
-        web: pages and addresses.
         error: what went wrong.
         attempt: what is known of the request.
         status: where it differs from the error's own.
     """
-    page = web.pages.problem(
+    page = attempt.pages.problem(
         error,
         trace_id=attempt.trace_id,
         start_again=attempt.start_again,
         use_another_account=attempt.use_another_account,
         refreshes=attempt.restarts,
     )
-    response = HTMLResponse(page, status or error.status)
+    response = attempt.show(page, status or error.status)
     if attempt.restarts:
         response.headers["Refresh"] = f"{RESTART_DELAY};url={attempt.start_again}"
     if error.status == 405:

@@ -16,6 +16,7 @@ from broker.errors import RequestTooLarge
 from broker.web import endpoints
 from broker.web.callback import callback
 from broker.web.headers import RequestBounds, SecurityHeaders
+from broker.web.languages import ENGLISH
 from broker.web.login import initiate, login
 from broker.web.logout import logout
 from broker.web.problems import Attempt, render_problem
@@ -55,13 +56,15 @@ def public_site(web: Web) -> ASGIApp:
     )
     application.router.redirect_slashes = False  # a redirect nobody asked for, to an address built from Host
     return SecurityHeaders(
-        RequestBounds(application, refuse=partial(_refuse, web)), style_sha256=web.pages.style_sha256, https=web.https
+        RequestBounds(application, refuse=partial(_refuse, web)),
+        style_sha256=web.pages[ENGLISH].style_sha256,
+        https=web.https,
     )
 
 
 async def _refuse(web: Web, scope: Scope, receive: Receive, send: Send, status: int) -> None:
     """Answer a request beyond the bounds, without reading any more of it."""
-    attempt = Attempt(trace_id=token_hex(8), client=web.client_address(scope))
+    attempt = Attempt(token_hex(8), web.client_address(scope), web.pages_for(scope))
     error = RequestTooLarge(expected="a request within bounds", got=status)
     web.record(attempt.outcome(error))
-    await render_problem(web, error, attempt, status=status)(scope, receive, send)
+    await render_problem(error, attempt, status=status)(scope, receive, send)

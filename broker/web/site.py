@@ -5,7 +5,7 @@ Every address begins with `public_url`: no header of a request has a say in it.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network, ip_address
 from urllib.parse import urlencode
@@ -15,6 +15,7 @@ from starlette.types import Scope
 
 from broker.outcome import Outcome
 from broker.replica import Broker
+from broker.web.languages import choose_language
 from broker.web.pages import Pages
 
 
@@ -24,14 +25,14 @@ class Web:
 
     Args:
         broker: the sign-ins.
-        pages: what people see.
+        pages: what people see, by language.
         record: writes an outcome to the log and the counters.
         public_url: where browsers reach us.
         trusted_proxies: whose word about the browser's address is believed, in the log alone.
     """
 
     broker: Broker
-    pages: Pages
+    pages: Mapping[str, Pages]
     record: Callable[[Outcome], None]
     public_url: str
     trusted_proxies: tuple[IPv4Network | IPv6Network, ...]
@@ -59,6 +60,15 @@ class Web:
             location: where the browser goes.
         """
         return Response(status_code=303, headers={"Location": location})
+
+    def pages_for(self, scope: Scope) -> Pages:
+        """Return the pages in the language the browser wants most.
+
+        Args:
+            scope: of the request.
+        """
+        wanted = [value.decode("latin-1") for name, value in scope["headers"] if name == b"accept-language"]
+        return self.pages[choose_language(",".join(wanted))]
 
     def client_address(self, scope: Scope) -> str:
         """Return the browser's address for the log: the last one in X-Forwarded-For that no trusted proxy has.
