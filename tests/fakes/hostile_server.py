@@ -117,6 +117,7 @@ def as_bytes(answer: httpx.Response, **changes: str) -> bytes:
     headers = {name.title(): value for name, value in answer.headers.items()}
     headers |= {name.replace("_", "-").title(): value for name, value in changes.items()}
     headers.setdefault("Content-Length", str(len(answer.content)))
+    headers.setdefault("Connection", "close")  # as is the way of this server; who is not told uses the connection again
     return head_of(answer.status_code, headers) + answer.content
 
 
@@ -126,7 +127,7 @@ def head_of(status: int, headers: Mapping[str, str]) -> bytes:
 
 
 def json_head(**headers: str) -> bytes:
-    return head_of(200, {"Content-Type": "application/json", **headers})
+    return head_of(200, {"Content-Type": "application/json", "Connection": "close", **headers})
 
 
 def late(seconds: float) -> Trick:
@@ -162,7 +163,7 @@ def says(status: int, headers: Mapping[str, str], body: bytes = b"") -> Trick:
     """Another answer, in good form."""
 
     async def trick(wire: Wire, _: httpx.Response) -> None:
-        await wire.send(head_of(status, {"Content-Length": str(len(body)), **headers}) + body)
+        await wire.send(head_of(status, {"Content-Length": str(len(body)), "Connection": "close", **headers}) + body)
 
     return trick
 

@@ -214,8 +214,8 @@ async def test_no_query_and_no_location_is_written(world: World, log: Log) -> No
     """S-55."""
     async with world.broker() as service:
         browser = world.browser(service)
-        await browser.sign_in(redirect_url=f"{PAGE}&customer=4711")
+        await browser.sign_in(redirect_url=f"{PAGE}&customer=hyacinth")
         await everything_goes_wrong(world, browser)
     ours = [line for line in log.getvalue().splitlines() if '"HTTP Request' not in line]  # the tests' own browser
-    for secret in ("4711", "queue=vip", "state=", "code=", "nonce=", "jwt=", "redirect_url="):
+    for secret in ("hyacinth", "queue=vip", "state=", "code=", "nonce=", "jwt=", "redirect_url="):
         assert not [line for line in ours if secret in line], secret
