@@ -11,7 +11,9 @@ import typer.main
 from typer.core import TyperGroup
 
 from broker.cli import app
+from broker.doctor.finding import CHECKS, finding, ok
 from broker.errors import BrokerError, SettingsError, every_error
+from broker.providers import PRESETS
 
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md")])
@@ -89,6 +91,13 @@ def test_every_link_between_documents_leads_somewhere(document: Path) -> None:
         if not file.exists() or (anchor and anchor not in anchors(file)):
             broken.append(target)
     assert broken == []
+
+
+@pytest.mark.parametrize("check", CHECKS)
+def test_every_finding_names_a_section_that_exists(check: str) -> None:
+    for guide in ("", *(preset.guide for preset in PRESETS.values())):
+        document, _, section = finding("a subject", check, ok("It is well."), guide=guide).doc.partition("#")
+        assert section in anchors(ROOT / document), document
 
 
 @EACH_DOCUMENT

@@ -7,7 +7,6 @@ exactly if it passes there.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 from broker.doctor.connection import explain
 from broker.doctor.finding import Trouble, Verdict, failed, ok, plain, sentence, unknown, warning
@@ -21,7 +20,7 @@ from broker.errors import (
 )
 from broker.oidc.client import Reach
 from broker.oidc.keys import KeySet, build_keys_request, check_keys
-from broker.oidc.messages import Answer, ProviderRequest, provider_text, read_json_object
+from broker.oidc.messages import Answer, JsonObject, ProviderRequest, provider_text, read_json_object
 from broker.oidc.metadata import ProviderMetadata, build_discovery_request, check_discovery, check_document_status
 from broker.providers import Provider
 
@@ -180,7 +179,26 @@ def _explain_issuer(provider: Provider, expected: str, got: str) -> Verdict:
 _METHOD_NAMES = {"federated_credential": "private_key_jwt"}
 
 
-def _compare_offers(provider: Provider, document: dict[str, Any]) -> Verdict:
+def announced_methods(document: JsonObject) -> list[str]:
+    """Return the ways of client authentication a discovery document names.
+
+    Args:
+        document: as it was read.
+    """
+    return _texts(document.get("token_endpoint_auth_methods_supported"))
+
+
+def announces(methods: list[str], method: str) -> bool:
+    """Whether ours is among the ways announced.
+
+    Args:
+        methods: announced.
+        method: the value of `client_authentication`.
+    """
+    return _METHOD_NAMES.get(method, method) in methods
+
+
+def _compare_offers(provider: Provider, document: JsonObject) -> Verdict:
     """A provider may offer more than it announces: what is not announced is worth a warning, no more."""
     registration = provider.registration
     algorithms = _texts(document.get("id_token_signing_alg_values_supported"))
@@ -191,8 +209,8 @@ def _compare_offers(provider: Provider, document: dict[str, Any]) -> Verdict:
             "Compare signing_algorithms with the client's registration at the provider.",
         )
     method = registration.client_authentication
-    methods = _texts(document.get("token_endpoint_auth_methods_supported"))
-    if methods and _METHOD_NAMES.get(method, method) not in methods:
+    methods = announced_methods(document)
+    if methods and not announces(methods, method):
         return warning(
             f"The provider announces client authentication by {plain(', '.join(methods))}, but client_authentication "
             f"is {method}.",

@@ -33,6 +33,9 @@ CHECKS = (
     "shared_secret",
     "public_url",
 )
+GUIDED = ("discovery", "issuer", "client_authentication", "redirect_uri", "client_secret_expiry")
+"""The checks whose remedy is at the provider: its guide has a section of that name, in the provider's own words."""
+
 CHECK_SECONDS = 5.0  # one check
 SUBJECT_SECONDS = 16.0  # all checks of one subject; subjects do not wait for each other
 
@@ -116,17 +119,19 @@ class Round:
     Args:
         subject: whose.
         begin: told of each check.
+        guide: the document about this kind of provider, if it is one.
     """
 
-    def __init__(self, subject: str, begin: Begin) -> None:
+    def __init__(self, subject: str, begin: Begin, *, guide: str = "") -> None:
         self.subject = subject
+        self.guide = guide
         self.findings: list[Finding] = []
         self._begin = begin
         self._end = time.monotonic() + SUBJECT_SECONDS
 
     def note(self, check: str, verdict: Verdict) -> None:
         """Keep what came of a check."""
-        self.findings.append(finding(self.subject, check, verdict))
+        self.findings.append(finding(self.subject, check, verdict, guide=self.guide))
 
     async def ask(
         self, check: str, asked: Awaitable[tuple[T, Verdict]], *, late: Callable[[str, str], Verdict] = failed
@@ -179,9 +184,10 @@ class Round:
                 self.note(check, unknown(f"Not tried: {because} failed."))
 
 
-def finding(subject: str, check: str, verdict: Verdict) -> Finding:
-    """Return a verdict as a finding."""
-    return Finding(subject, check, verdict.status, verdict.message, verdict.remedy, f"docs/check.md#{check}")
+def finding(subject: str, check: str, verdict: Verdict, *, guide: str = "") -> Finding:
+    """Return a verdict as a finding, with the section that explains it: the provider's guide has some of them."""
+    document = guide if guide and check in GUIDED else "docs/check.md"
+    return Finding(subject, check, verdict.status, verdict.message, verdict.remedy, f"{document}#{check}")
 
 
 def unusable_settings(mistakes: Iterable[Mistake]) -> list[Finding]:

@@ -13,10 +13,18 @@ from dataclasses import dataclass
 from datetime import date
 
 from broker.doctor.connection import look_up, shake_hands
-from broker.doctor.documents import check_issuer, check_metadata, check_provider_keys, compare_clocks, fetch_discovery
+from broker.doctor.documents import (
+    announced_methods,
+    check_issuer,
+    check_metadata,
+    check_provider_keys,
+    compare_clocks,
+    fetch_discovery,
+)
 from broker.doctor.finding import Begin, Finding, Round, Trouble, unknown, worst_first
 from broker.doctor.registration import check_client_authentication, check_expiry, check_redirect_uri
 from broker.oidc.client import Reach
+from broker.oidc.messages import read_json_object
 from broker.oidc.metadata import ProviderMetadata
 from broker.providers import Provider
 
@@ -52,11 +60,11 @@ async def examine_provider(
         begin: told of each check.
     """
     provider = patient.provider
-    checks = Round(provider.id, begin)
+    checks = Round(provider.id, begin, guide=provider.preset.guide)
     if not offline:
         try:
-            metadata = await _ask_documents(checks, patient, clock)
-            await _ask_registration(checks, patient, metadata)
+            metadata, announced = await _ask_documents(checks, patient, clock)
+            await _ask_registration(checks, patient, metadata, announced)
         except Trouble:
             checks.not_tried(_ONLINE)
     expiry = check_expiry(
@@ -69,17 +77,23 @@ async def examine_provider(
     return worst_first(checks.findings)
 
 
-async def _ask_documents(checks: Round, patient: ProviderPatient, clock: Callable[[], float]) -> ProviderMetadata:
+async def _ask_documents(
+    checks: Round, patient: ProviderPatient, clock: Callable[[], float]
+) -> tuple[ProviderMetadata, list[str]]:
+    """Return the metadata, and the ways of client authentication announced in it."""
     provider, reach = patient.provider, patient.reach
     way = await checks.ask("dns", look_up(provider.registration.issuer, reach))
     await checks.ask("tls", shake_hands(way, reach))
     document = await checks.ask("discovery", fetch_discovery(provider, reach))
     checks.note("clock", compare_clocks(document, clock))
     checks.judge("issuer", lambda: check_issuer(provider, document))
-    return checks.judge("metadata", lambda: check_metadata(provider, document))
+    metadata = checks.judge("metadata", lambda: check_metadata(provider, document))
+    return metadata, announced_methods(read_json_object(document.body))
 
 
-async def _ask_registration(checks: Round, patient: ProviderPatient, metadata: ProviderMetadata) -> None:
+async def _ask_registration(
+    checks: Round, patient: ProviderPatient, metadata: ProviderMetadata, announced: list[str]
+) -> None:
     """None of these three rests on another, so they are asked at once."""
     about = patient.provider, patient.reach, metadata
 
@@ -89,7 +103,7 @@ async def _ask_registration(checks: Round, patient: ProviderPatient, metadata: P
 
     async def client_authentication() -> None:
         with contextlib.suppress(Trouble):
-            await checks.ask("client_authentication", check_client_authentication(*about))
+            await checks.ask("client_authentication", check_client_authentication(*about, announced))
 
     async def redirect_uri() -> None:
         # The browser goes there, not we: that this machine gets no answer means little.

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from datetime import UTC, date, datetime
 from urllib.parse import parse_qsl, unquote, urlsplit
 
-from broker.doctor.documents import fetch
+from broker.doctor.documents import announces, fetch
 from broker.doctor.finding import Trouble, Verdict, failed, ok, plain, sentence, unknown, warning
 from broker.errors import BrokerError, ClientRejected, CodeRejected, TokenRequestRefused
 from broker.oidc.authorization import build_authorization_url
@@ -39,7 +39,7 @@ _NAMES_CLIENT_ERROR = re.compile(
 
 
 async def check_client_authentication(
-    provider: Provider, reach: Reach, metadata: ProviderMetadata
+    provider: Provider, reach: Reach, metadata: ProviderMetadata, announced: list[str]
 ) -> tuple[None, Verdict]:
     """Ask for tokens with a code nobody issued: a provider that refuses the code has accepted us.
 
@@ -47,6 +47,7 @@ async def check_client_authentication(
         provider: with our registration and credential.
         reach: how far requests go.
         metadata: of the right issuer, or the credential must not go there.
+        announced: the ways of client authentication its document names; none if it is silent.
     """
     try:
         request = build_token_request(
@@ -57,7 +58,7 @@ async def check_client_authentication(
         )
     except (BrokerError, ValueError) as error:
         return None, failed(f"The token request cannot be made ({type(error).__name__}).", "Check the credential.")
-    return None, _judge_refusal(provider, await fetch(provider, reach, request))
+    return None, _judge_refusal(provider, await fetch(provider, reach, request), announced)
 
 
 async def check_redirect_uri(provider: Provider, reach: Reach, metadata: ProviderMetadata) -> tuple[None, Verdict]:
@@ -114,31 +115,39 @@ def check_expiry(expires: date | None, *, uses_secret: bool, where: str, clock: 
     return ok(f"The client secret is valid until {expires.isoformat()}, for {days} more days.")
 
 
-def _judge_refusal(provider: Provider, answer: Answer) -> Verdict:
+def _judge_refusal(provider: Provider, answer: Answer, announced: list[str]) -> Verdict:
     try:
         check_token_response(answer)
     except CodeRejected:
         return ok("The provider refuses the made-up code and not us: client id and credential are accepted.")
     except ClientRejected as error:
-        return _rejected(provider, error)
+        return _rejected(provider, error, announced)
     except TokenRequestRefused as error:
         said = _said(provider, error)
-        if (remedy := provider.preset.remedy(said)) is not None:
-            return failed(f"The token endpoint refuses us: {sentence(said)}", remedy)
+        # Keycloak says unauthorized_client where the secret is wrong; by RFC 6749, 5.2 there is no sign-in either way.
+        if said.startswith("unauthorized_client") or provider.preset.remedy(said) is not None:
+            return _rejected(provider, error, announced)
         return unknown(f"The token endpoint says something else about a made-up code: {sentence(said)}")
     except BrokerError as error:
         return unknown(f"The token endpoint does not tell: {sentence(_said(provider, error))}", error.remedy)
     return failed("The token endpoint gives tokens for a code nobody issued.", "Do not use this provider.")
 
 
-def _rejected(provider: Provider, error: BrokerError) -> Verdict:
+def _rejected(provider: Provider, error: BrokerError, announced: list[str]) -> Verdict:
     menus, said = provider.preset.menus, _said(provider, error)
     method = provider.registration.client_authentication
+    message = f"The token endpoint does not accept us: {sentence(said)}"
+    if announced and not announces(announced, method):
+        return failed(
+            f"{message} It announces client authentication by {plain(', '.join(announced))}, but client_authentication "
+            f"is {method}.",
+            "Set client_authentication to one of those, as the client is registered there.",
+        )
     general = (
         f"Client id or credential is wrong or expired, or client_authentication ({method}) is not what the provider "
         f"expects. Compare with {menus.client_id}, and {menus.client_secret}."
     )
-    return failed(f"The token endpoint does not accept us: {sentence(said)}", provider.preset.remedy(said) or general)
+    return failed(message, provider.preset.remedy(said) or general)
 
 
 def _judge_return(provider: Provider, location: str) -> Verdict:

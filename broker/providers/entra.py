@@ -34,6 +34,7 @@ TENANT_TEMPLATE = "{tenantid}"
 _GUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _AADSTS = re.compile(r"AADSTS(\d{4,7})")
 _CERTIFICATES = "App registrations > the application > Certificates & secrets"
+_REDIRECT_URIS = "App registrations > the application > Authentication, platform Web"
 _PERMISSIONS = "In Entra: Enterprise applications > the application > Permissions"
 _OTHER_TENANT = "The account is of another tenant. Invite it as a guest, or add its tenant to tenants."
 _NO_ADDRESS = (
@@ -49,10 +50,10 @@ _REMEDIES = {
     "90072": _OTHER_TENANT,
     "700016": "client_id is no application of this tenant: compare both ids on the application's Overview.",
     "90002": "Entra knows no such tenant: compare it with Overview > Tenant ID; a national cloud has another issuer.",
-    "900971": "No redirect URI is registered. In Entra: App registrations > the application > Authentication: add it.",
+    "900971": f"No redirect URI is registered. In Entra: {_REDIRECT_URIS}: add it.",
     "700027": f"The signature of our key is not accepted. In Entra: {_CERTIFICATES}: upload the certificate in use.",
     "50194": "The application is single-tenant: set tenant, or change Supported account types.",
-    "50011": "In Entra: App registrations > the application > Authentication: add the broker's redirect URI, as Web.",
+    "50011": f"In Entra: {_REDIRECT_URIS}: add the broker's redirect URI.",
     "7000215": f"The client secret is wrong. In Entra: {_CERTIFICATES}: copy the Value, not the Secret ID.",
     "7000222": f"The client secret expired. In Entra: {_CERTIFICATES}: make a new one and put it into the secret file.",
     "501481": "The PKCE verifier does not fit: two sign-ins got mixed, or a proxy altered the request.",
@@ -243,10 +244,11 @@ PRESET = Preset(
     menus=Menus(
         issuer="Entra: Overview > Tenant ID, entered as tenant; leave issuer out",
         client_id="Entra: App registrations > the application > Overview > Application (client) ID",
-        client_secret=f"Entra: {_CERTIFICATES}",
-        redirect_uri="Entra: App registrations > the application > Authentication > Web > Redirect URIs",
+        client_secret=f"Entra: {_CERTIFICATES} > Client secrets, column Value",
+        redirect_uri=f"Entra: {_REDIRECT_URIS}",
         scopes="Entra: App registrations > the application > API permissions",
     ),
+    guide="docs/guides/entra.md",
     read_page=read_page,
     prompt_for_another_account="select_account",
     name_falls_back_to_username=True,

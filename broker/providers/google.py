@@ -17,24 +17,28 @@ from broker.oidc.registration import Registration
 from broker.providers.oidc import decide_by_email_verified
 from broker.providers.record import ClaimRules, Considered, EmailDecision, Menus, Preset, Vouched
 
-_CREDENTIALS = "Google Cloud console: APIs & Services > Credentials > OAuth 2.0 Client IDs > the client"
+_CONSOLE = "Google Cloud console: Google Auth Platform"
+_CLIENT = f"{_CONSOLE} > Clients > the client"
 _REMEDIES = (
     (
         "org_internal",
         (
-            "In the Google Cloud console: APIs & Services > OAuth consent screen: the application is internal, and the "
-            "person's account is of another organisation."
+            f"In the {_CONSOLE} > Audience: the application is internal, and the person's account is of another "
+            "organisation than the project."
         ),
     ),
     (
         "admin_policy_enforced",
-        "In the Google Admin console: Security > Access and data control > API controls: allow the application.",
+        (
+            "In the Google Admin console: Security > Access and data control > API controls: trust the application's "
+            "client ID."
+        ),
     ),
     (
         "access_denied",
         (
-            "The person cancelled, or is no test user of a consent screen in testing. In the Google Cloud console: "
-            "APIs & Services > OAuth consent screen."
+            "The person cancelled, or the application is in testing and they are no test user. In the "
+            f"{_CONSOLE} > Audience."
         ),
     ),
 )
@@ -116,11 +120,12 @@ PRESET = Preset(
     remedy=remedy,
     menus=Menus(
         issuer="Google has one issuer, https://accounts.google.com: leave issuer out",
-        client_id=f"{_CREDENTIALS} > Client ID",
-        client_secret=f"{_CREDENTIALS} > Client secrets",
-        redirect_uri=f"{_CREDENTIALS} > Authorized redirect URIs",
-        scopes="Google Cloud console: APIs & Services > OAuth consent screen > Data access",
+        client_id=f"{_CLIENT} > Client ID",
+        client_secret=f"{_CLIENT} > Client secrets",
+        redirect_uri=f"{_CLIENT} > Authorized redirect URIs",
+        scopes=f"{_CONSOLE} > Data Access",
     ),
+    guide="docs/guides/google.md",
     read_page=read_page,
     prompt_for_another_account="select_account",
     parameters=suggest_hosted_domain,

@@ -138,5 +138,6 @@ PRESET = Preset(
         "redirect URIs)",
         scopes="the client's registration at the provider (Keycloak: Clients > the client > Client scopes)",
     ),
+    guide="docs/guides/other.md",
     prompt_for_another_account="login",
 )

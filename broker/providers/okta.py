@@ -17,6 +17,13 @@ from broker.providers.record import ClaimRules, EmailDecision, Menus, Preset, Vo
 _REMEDIES = (
     ("not assigned", "In Okta: Applications > the application > Assignments: assign the person or a group of theirs."),
     (
+        "invalid value for 'client_id'",
+        (
+            "In Okta: Applications > the application > General > Client Credentials: copy the Client ID. It must be of "
+            "the Okta organisation that issuer names."
+        ),
+    ),
+    (
         "policy evaluation failed",
         (
             "In Okta: Security > API > Authorization Servers > Access Policies: let a rule allow this client and the "
@@ -26,8 +33,8 @@ _REMEDIES = (
     (
         "policy",
         (
-            "In Okta: the application > Sign On > User authentication: the authentication policy denies this person, "
-            "device or network; Reports > System Log names the rule."
+            "In Okta: Applications > the application > Sign On > User authentication: the app sign-in policy denies "
+            "this person, device or network; Reports > System Log names the rule."
         ),
     ),
 )
@@ -80,6 +87,7 @@ PRESET = Preset(
         redirect_uri="Okta: Applications > the application > General > Login > Sign-in redirect URIs",
         scopes="Okta: Security > API > Authorization Servers > the server > Scopes",
     ),
+    guide="docs/guides/okta.md",
     prompt_for_another_account="login",
     end_session_needs_hint=True,  # https://developer.okta.com/docs/guides/sign-users-out/
 )

@@ -115,6 +115,7 @@ class Preset:
         expected_issuer: what `iss` of this token has to be.
         remedy: what an admin can do about a refusal, by what the provider said; None if nothing special is known.
         menus: where an admin finds what has to agree on both sides.
+        guide: the document that leads through setting up this kind of provider.
         read_page: what an authorization page that did not come back to us says about our request, in the provider's
             own codes, by its text and by where it redirects; None if it says nothing.
         prompt_for_another_account: the value of `prompt` that lets a person choose another account.
@@ -128,6 +129,7 @@ class Preset:
     expected_issuer: Callable[[Registration, SignedClaims, ClaimRules], str]
     remedy: Callable[[str], str | None]
     menus: Menus
+    guide: str
     prompt_for_another_account: str
     read_page: Callable[[str], str | None] = field(default=lambda _: None)
     end_session_needs_hint: bool = False

@@ -44,7 +44,7 @@ FORM = {
                     "status": {"enum": ["ok", "warning", "failed", "unknown"]},
                     "message": {"type": "string", "minLength": 1},
                     "remedy": {"type": "string"},
-                    "doc": {"type": "string", "pattern": r"^docs/check\.md#[a-z_]+$"},
+                    "doc": {"type": "string", "pattern": r"^docs/(check|guides/[a-z]+)\.md#[a-z_]+$"},
                 },
             },
         },

@@ -187,6 +187,15 @@ ROWS = {
         "client_authentication", "invalid_client", "Client id or credential is wrong",
         keys={"client_secret": "another-secret-of-nobody"},
     ),
+    "the client secret is wrong in Keycloak": Wrong(
+        "client_authentication", "Invalid client credentials", "Keycloak: Clients > the client > Credentials",
+        tricks={TOKEN: oauth_error("unauthorized_client", "Invalid client or Invalid client credentials", 401)},
+    ),
+    "the client authentication is another": Wrong(
+        "client_authentication", "by private_key_jwt, but client_authentication is client_secret_basic",
+        "Set client_authentication", tricks={TOKEN: oauth_error("invalid_client", "no assertion", 401)},
+        lies=lambda _: Lies(discovery=with_(token_endpoint_auth_methods_supported=["private_key_jwt"])),
+    ),
     "the client id is wrong": Wrong(
         "client_authentication", "invalid_client", "Compare with", keys={"client_id": "client-2"},
     ),
@@ -214,7 +223,7 @@ ROWS = {
         tricks={AUTHORIZE: page("The 'redirect_uri' parameter must be a Login redirect URI", 400)},
     ),
     "the redirect URI is not registered in Entra": Wrong(
-        "redirect_uri", "is not registered", "Authentication > Web > Redirect URIs", keys=ENTRA,
+        "redirect_uri", "is not registered", "Authentication, platform Web", keys=ENTRA,
         tricks={AUTHORIZE: page("<script>x={'message':'AADSTS50011: The redirect URI ...'}</script>")},
     ),
     "the redirect URI is not registered at Google": Wrong(

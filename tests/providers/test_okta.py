@@ -142,7 +142,7 @@ def test_the_name_falls_back(userinfo: Claims, name: tuple[str, str]) -> None:
     [
         pytest.param("access_denied: User is not assigned to the client application.", "Assignments", id="assigned"),
         pytest.param("access_denied: Policy evaluation failed for this request", "Access Policies", id="server policy"),
-        pytest.param("access_denied: The resource owner denied by POLICY.", "authentication policy", id="app policy"),
+        pytest.param("access_denied: The resource owner denied by POLICY.", "app sign-in policy", id="app policy"),
     ],
 )
 def test_a_refusal_of_okta_has_its_remedy(said: str, words: str) -> None:
