@@ -11,11 +11,11 @@ from collections import Counter, OrderedDict
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 
+from broker.browser_cookie import LIFETIME
 from broker.comm100 import Site
 from broker.errors import Overloaded, ProviderTimedOut, TransactionSpent
 from broker.oidc.cached import Clock
 from broker.providers import Provider
-from broker.transaction import LIFETIME
 
 DEADLINE_SECONDS = 8.0  # of /login and of /callback, however many calls to the provider they need
 MAX_IN_FLIGHT = 2000  # sign-ins being begun or completed at once, with one provider

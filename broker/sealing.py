@@ -6,19 +6,47 @@ SHA-256, a key derived by HMAC, and a salt per purpose, so that what was sealed 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from functools import lru_cache
+from typing import Any
 
-from itsdangerous import URLSafeSerializer
+from itsdangerous import BadData, URLSafeSerializer
+
+from broker import base64url
+
+
+def seal_value(value: Any, *, purpose: bytes, key: str) -> str:
+    """Return a value signed, as text that needs no escaping in an address; anyone can read it.
+
+    Args:
+        value: JSON can hold it.
+        purpose: no two kinds of sealed values share one.
+        key: one of the broker's own.
+    """
+    return str(_sealer(key, purpose).dumps(value))
+
+
+def unseal_value(text: str, *, purpose: bytes, secret_keys: Sequence[str]) -> tuple[Any, str] | None:
+    """Return a value of ours and the key that sealed it; None if the text is not byte for byte what we sealed.
+
+    Args:
+        text: whatever came back.
+        purpose: what it was sealed for.
+        secret_keys: any of them may have sealed it.
+    """
+    signature = text.rpartition(".")[2]
+    for key in secret_keys:
+        try:
+            value = _sealer(key, purpose).loads(text)
+            # base64 has several spellings of the same bytes; only ours is accepted.
+            return (value, key) if base64url.encode(base64url.decode(signature)) == signature else None
+        except (BadData, ValueError, RecursionError):
+            continue
+    return None
 
 
 @lru_cache(maxsize=16)
-def sealer(key: str, *, purpose: bytes) -> URLSafeSerializer:
-    """Return what seals with a key (`dumps`) and opens what it sealed (`loads`, which raises `BadData`).
-
-    Args:
-        key: one of the broker's own.
-        purpose: no two kinds of sealed values share one.
-    """
+def _sealer(key: str, purpose: bytes) -> URLSafeSerializer:
     return URLSafeSerializer(
         key, salt=purpose, signer_kwargs={"key_derivation": "hmac", "digest_method": hashlib.sha256}
     )

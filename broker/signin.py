@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
+from broker.browser_cookie import BrowserCookie
 from broker.comm100 import Site, build_claims, build_delivery_url, build_token, check_redirect_url
 from broker.errors import (
     BrokerError,
@@ -31,7 +32,7 @@ from broker.oidc.userinfo import build_userinfo_request, check_userinfo
 from broker.providers import Provider, Vouched, admit_person, wants_userinfo
 from broker.remembrance import Remembrance
 from broker.replica import Broker
-from broker.transaction import BrowserCookie, OpenedState, bind, seal
+from broker.transaction import OpenedState, bind, seal
 
 
 @dataclass(frozen=True, slots=True)

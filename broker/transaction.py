@@ -11,34 +11,25 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import re
 import secrets
-import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Final
-
-from itsdangerous import BadData
+from typing import Any
 
 from broker import base64url
+from broker.browser_cookie import LIFETIME, BrowserCookie, cookie_name, make_cookie, unpack
 from broker.errors import (
     CookieMissing,
     StateInvalid,
     StateOfAnotherProvider,
     TransactionExpired,
 )
-from broker.sealing import sealer
+from broker.sealing import seal_value, unseal_value
 
-LIFETIME = 600  # seconds from /login to /callback
-REDIRECT_URL_LIFETIME = 3600  # seconds a redirect_url too long for the state stays in the browser
 CLOCK_LEEWAY = 60  # seconds the clocks of two replicas may differ
 MAX_STATE_CHARACTERS = 1000  # Entra refuses addresses of about 1,800 characters in all (AADSTS90015)
-MAX_COOKIES = 5  # sign-ins under way in one browser
-MAX_COOKIE_CHARACTERS = 2500  # of all of them together, names included; with the other cookies under 4 KB
-MAX_REDIRECT_URL_BYTES = 4096  # unpacked from a cookie
 
 _RANDOM_BYTES = 32
-_NAME_PREFIX: Final = "signin_"
 _PURPOSE = b"broker state 1"
 
 
@@ -66,30 +57,6 @@ class Transaction:
 
 
 @dataclass(frozen=True, slots=True)
-class BrowserCookie:
-    """The cookie of one sign-in.
-
-    Args:
-        name: without the prefix that the web floor puts before it.
-        value: randomness, the time it was made, and a long redirect_url if there is one.
-    """
-
-    name: str
-    value: str = field(repr=False)
-
-    @property
-    def lifetime(self) -> int:
-        """Seconds the browser keeps it; a long redirect_url outlives its sign-in, which can then be started again."""
-        return REDIRECT_URL_LIFETIME if self.value.count(".") == 2 else LIFETIME
-
-    @property
-    def issued(self) -> int:
-        """Seconds since the epoch; for choosing the oldest alone, the browser could write anything here."""
-        digits = self.value.partition(".")[0]
-        return int(digits, 16) if re.fullmatch(r"[0-9a-f]{1,12}", digits) else 0
-
-
-@dataclass(frozen=True, slots=True)
 class SealedTransaction:
     """A sign-in that begins: what goes to the provider and what stays with the browser."""
 
@@ -106,18 +73,18 @@ class OpenedState:
 
     Args:
         transaction: with the redirect_url if the state had room for it.
-        redirect_url_hash: of the one in the cookie, otherwise.
+        luggage_hash: of the one in the cookie, otherwise.
         key: the secret key that sealed it, which the nonce and the verifier need.
     """
 
     transaction: Transaction
-    redirect_url_hash: str | None
+    luggage_hash: str | None
     key: str = field(repr=False)
 
     @property
     def cookie_name(self) -> str:
         """The name of the cookie that this sign-in needs."""
-        return _cookie_name(self.transaction.id)
+        return cookie_name(self.transaction.id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,20 +131,20 @@ def seal(
     payload: dict[str, Any] = {"i": transaction.id, "s": site, "p": provider, "t": transaction.issued, "x": trace_id}
     if restarted:
         payload["r"] = 1
-    value = f"{transaction.issued:x}.{base64url.encode(randomness)}"
+    luggage = None
     if redirect_url is not None:
         payload["u"] = redirect_url
-    state = sealer(key, purpose=_PURPOSE).dumps(payload)
+    state = seal_value(payload, purpose=_PURPOSE, key=key)
     if redirect_url is not None and len(state) > MAX_STATE_CHARACTERS:
-        payload["h"] = _url_hash(payload.pop("u"))
-        state = sealer(key, purpose=_PURPOSE).dumps(payload)
-        value += f".{base64url.encode(zlib.compress(redirect_url.encode(), 9))}"
+        payload["h"] = _text_hash(payload.pop("u"))
+        state = seal_value(payload, purpose=_PURPOSE, key=key)
+        luggage = redirect_url
     return SealedTransaction(
         transaction=transaction,
         state=state,
         nonce=_derive(key, randomness, b"nonce"),
         code_verifier=_derive(key, randomness, b"code_verifier"),
-        cookie=BrowserCookie(_cookie_name(transaction.id), value),
+        cookie=make_cookie(transaction.id, randomness, issued=transaction.issued, luggage=luggage),
     )
 
 
@@ -191,25 +158,20 @@ def open_state(unverified_state: str, *, secret_keys: Sequence[str]) -> OpenedSt
     Raises:
         StateInvalid: none of them did, or it is not byte for byte what we sealed.
     """
-    for key in secret_keys:
-        try:
-            payload = sealer(key, purpose=_PURPOSE).loads(unverified_state)
-        except (BadData, ValueError, RecursionError):
-            continue
-        # base64 has several spellings of the same bytes; only ours is accepted.
-        if base64url.encode(_bytes(unverified_state.rpartition(".")[2])) != unverified_state.rpartition(".")[2]:
-            break
-        transaction = Transaction(
-            id=payload["i"],
-            site=payload["s"],
-            provider=payload["p"],
-            redirect_url=payload.get("u"),
-            issued=payload["t"],
-            restarted=bool(payload.get("r")),
-            trace_id=payload["x"],
-        )
-        return OpenedState(transaction, payload.get("h"), key)
-    raise StateInvalid(expected="a state sealed by one of secret_keys", got="another")
+    unsealed = unseal_value(unverified_state, purpose=_PURPOSE, secret_keys=secret_keys)
+    if unsealed is None:
+        raise StateInvalid(expected="a state sealed by one of secret_keys", got="another")
+    payload, key = unsealed
+    transaction = Transaction(
+        id=payload["i"],
+        site=payload["s"],
+        provider=payload["p"],
+        redirect_url=payload.get("u"),
+        issued=payload["t"],
+        restarted=bool(payload.get("r")),
+        trace_id=payload["x"],
+    )
+    return OpenedState(transaction, payload.get("h"), key)
 
 
 def bind(opened: OpenedState, cookie_value: str | None, *, provider: str, now: float) -> BoundTransaction:
@@ -232,11 +194,11 @@ def bind(opened: OpenedState, cookie_value: str | None, *, provider: str, now: f
     age = now - transaction.issued
     if not -CLOCK_LEEWAY <= age <= LIFETIME:
         raise TransactionExpired(expected=f"within {LIFETIME} s", got=f"{age:.0f} s")
-    randomness, _ = _read_cookie(cookie_value or "")
+    randomness, _ = unpack(cookie_value or "")
     if not hmac.compare_digest(base64url.encode(hashlib.sha256(randomness).digest()), transaction.id):
         raise CookieMissing(expected=f"the cookie {opened.cookie_name}", got="none" if not cookie_value else "another")
     redirect_url = recover_redirect_url(opened, cookie_value)
-    if redirect_url is None and opened.redirect_url_hash is not None:
+    if redirect_url is None and opened.luggage_hash is not None:
         raise CookieMissing(expected="the redirect_url in the cookie", got="another")
     return BoundTransaction(
         replace(transaction, redirect_url=redirect_url),
@@ -252,64 +214,17 @@ def recover_redirect_url(opened: OpenedState, cookie_value: str | None) -> str |
         opened: the state.
         cookie_value: of the cookie named `opened.cookie_name`, if the browser has it.
     """
-    if opened.redirect_url_hash is None:
+    if opened.luggage_hash is None:
         return opened.transaction.redirect_url
-    _, redirect_url = _read_cookie(cookie_value or "")
-    if redirect_url is None or not hmac.compare_digest(_url_hash(redirect_url), opened.redirect_url_hash):
+    _, redirect_url = unpack(cookie_value or "")
+    if redirect_url is None or not hmac.compare_digest(_text_hash(redirect_url), opened.luggage_hash):
         return None
     return redirect_url
-
-
-def surplus(cookies: Sequence[BrowserCookie], newcomer: BrowserCookie) -> list[BrowserCookie]:
-    """Return the oldest cookies that have to go so that a new one fits: by number and by size.
-
-    Args:
-        cookies: of the sign-ins under way in this browser, in the order it sent them.
-        newcomer: about to be set.
-    """
-    room = MAX_COOKIE_CHARACTERS - len(newcomer.name) - len(newcomer.value)
-    leaving = []
-    # Of those made in the same second, a browser sends the older ones first (RFC 6265, section 5.4).
-    newest_first = sorted(cookies, key=lambda one: one.issued)[::-1]
-    for place, cookie in enumerate(newest_first):
-        room -= len(cookie.name) + len(cookie.value)
-        if place >= MAX_COOKIES - 1 or room < 0:
-            leaving.append(cookie)
-    return leaving
-
-
-def is_cookie_name(name: str) -> bool:
-    """Whether a cookie of this name, without the web floor's prefix, may be a sign-in's."""
-    return re.fullmatch(rf"{_NAME_PREFIX}[A-Za-z0-9_-]{{10}}", name) is not None
 
 
 def _derive(key: str, randomness: bytes, label: bytes) -> str:
     return base64url.encode(hmac.digest(key.encode(), label + b"\0" + randomness, "sha256"))
 
 
-def _cookie_name(transaction_id: str) -> str:
-    return f"{_NAME_PREFIX}{transaction_id[:10]}"
-
-
-def _url_hash(redirect_url: str) -> str:
-    return base64url.encode(hashlib.sha256(redirect_url.encode()).digest())
-
-
-def _read_cookie(value: str) -> tuple[bytes, str | None]:
-    """Unpack randomness and redirect_url; what cannot be unpacked is empty and will not match."""
-    _, _, rest = value.partition(".")
-    randomness, _, packed = rest.partition(".")
-    if not packed:
-        return _bytes(randomness), None
-    unpacker = zlib.decompressobj()
-    try:
-        return _bytes(randomness), unpacker.decompress(_bytes(packed), MAX_REDIRECT_URL_BYTES).decode()
-    except (zlib.error, ValueError):
-        return _bytes(randomness), None
-
-
-def _bytes(text: str) -> bytes:
-    try:
-        return base64url.decode(text)
-    except ValueError:
-        return b""
+def _text_hash(text: str) -> str:
+    return base64url.encode(hashlib.sha256(text.encode()).digest())

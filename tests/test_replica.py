@@ -8,9 +8,9 @@ from contextlib import AsyncExitStack
 
 import pytest
 
+from broker.browser_cookie import LIFETIME
 from broker.errors import Overloaded, ProviderTimedOut, TransactionSpent
 from broker.replica import Broker
-from broker.transaction import LIFETIME
 from tests.fakes.clock import START, Clock
 
 MAX_IN_FLIGHT = 3

@@ -14,22 +14,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from broker.browser_cookie import LIFETIME, MAX_COOKIE_CHARACTERS, is_cookie_name
 from broker.errors import CookieMissing, StateInvalid, StateOfAnotherProvider, TransactionExpired
 from broker.transaction import (
     CLOCK_LEEWAY,
-    LIFETIME,
-    MAX_COOKIE_CHARACTERS,
-    MAX_COOKIES,
     MAX_STATE_CHARACTERS,
     BoundTransaction,
-    BrowserCookie,
     SealedTransaction,
     bind,
-    is_cookie_name,
     open_state,
     recover_redirect_url,
     seal,
-    surplus,
 )
 
 KEY = "k1-6f1d0c2b9a8e7f6d5c4b3a2918070605"
@@ -273,62 +268,3 @@ def test_the_first_key_seals_and_all_of_them_open() -> None:
 def test_no_other_cookie_binds_and_none_breaks_anything(value: str) -> None:
     with pytest.raises(CookieMissing):
         come_back(begun(LONG), value)
-
-
-def cookie(age: float, size: int = 60) -> BrowserCookie:
-    return replace(begun(now=NOW - age).cookie, value=f"{int(NOW - age):x}.{'A' * (size - 9)}")
-
-
-@pytest.mark.requirement("S-10")
-def test_the_oldest_sign_ins_go_when_there_are_too_many() -> None:
-    under_way = [cookie(age) for age in (50, 10, 40, 20, 30)]
-    assert surplus(under_way, cookie(0)) == [under_way[0]]
-    assert surplus(under_way[1:], cookie(0)) == []
-    assert len(surplus([cookie(age) for age in range(1, 41)], cookie(0))) == 41 - MAX_COOKIES
-
-
-@pytest.mark.requirement("S-10")
-def test_the_oldest_sign_ins_go_when_they_are_too_large() -> None:
-    young, old, oldest = cookie(10, 600), cookie(20, 600), cookie(30, 600)
-    assert surplus([oldest, young, old], cookie(0, 650)) == [oldest]
-    assert surplus([oldest, young, old], cookie(0, 2300)) == [young, old, oldest]
-
-
-@pytest.mark.requirement("S-10")
-@settings(max_examples=200, deadline=None)
-@given(
-    sizes=st.lists(st.integers(60, 2300), max_size=60),
-    ages=st.lists(st.integers(0, 10**9), min_size=60, max_size=60),
-    newest=st.integers(60, 2450),
-)
-def test_what_stays_in_the_browser_is_within_bounds(sizes: list[int], ages: list[int], newest: int) -> None:
-    under_way = [cookie(age, size) for size, age in zip(sizes, ages, strict=False)]
-    newcomer = cookie(0, newest)
-    leaving = surplus(under_way, newcomer)
-    staying = [one for one in under_way if one not in leaving] + [newcomer]
-    assert len(staying) <= MAX_COOKIES
-    assert sum(len(one.name) + len(one.value) for one in staying) <= MAX_COOKIE_CHARACTERS
-    assert min(one.issued for one in staying) >= max((one.issued for one in leaving), default=0)
-
-
-@pytest.mark.parametrize(
-    ("value", "issued"),
-    [
-        pytest.param("6b49d200.AAAA", 0x6B49D200, id="ours"),
-        pytest.param("", 0, id="nothing"),
-        pytest.param("-1.AAAA", 0, id="a sign"),
-        pytest.param("6B49D200.AAAA", 0, id="upper case"),
-        pytest.param("f" * 5000 + ".AAAA", 0, id="5,000 digits"),
-        pytest.param("٣.AAAA", 0, id="a digit of another script"),
-    ],
-)
-def test_a_cookies_age_is_read_without_trust(value: str, issued: int) -> None:
-    assert BrowserCookie("signin_AAAAAAAAAA", value).issued == issued
-
-
-@pytest.mark.parametrize(
-    "name",
-    ["", "signin_", "signin_AAAAAAAAA", "signin_AAAAAAAAAAA", "signin_AAAAAAAAA\n", "Signin_AAAAAAAAAA", "session"],
-)
-def test_a_cookie_of_another_name_is_not_ours(name: str) -> None:
-    assert not is_cookie_name(name)

@@ -8,6 +8,7 @@ from contextlib import suppress
 from starlette.requests import Request
 from starlette.responses import Response
 
+from broker.browser_cookie import BrowserCookie
 from broker.errors import (
     AccessDenied,
     BrokerError,
@@ -21,7 +22,7 @@ from broker.errors import (
 from broker.providers import Provider
 from broker.remembrance import COOKIE_NAME, LIFETIME, seal_remembrance
 from broker.signin import Arrival, complete
-from broker.transaction import BrowserCookie, OpenedState, open_state, recover_redirect_url
+from broker.transaction import OpenedState, open_state, recover_redirect_url
 from broker.web.cookies import read_cookie, read_cookies, set_cookie
 from broker.web.problems import Attempt
 from broker.web.reading import check_navigation, once, provider_of

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable
 
-from broker.transaction import LIFETIME, BrowserCookie, is_cookie_name
+from broker.browser_cookie import LIFETIME, BrowserCookie, is_cookie_name
 
 _VALUE = re.compile(r"[A-Za-z0-9_.-]+")
 

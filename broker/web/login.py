@@ -11,12 +11,12 @@ from urllib.parse import urlsplit
 from starlette.requests import Request
 from starlette.responses import Response
 
+from broker.browser_cookie import BrowserCookie, surplus
 from broker.comm100 import Site, check_redirect_url
 from broker.errors import EmailMalformed, InitiationRefused, NoSuchPage, RedirectUrlRefused, SiteNotOffered
 from broker.identity import check_email
 from broker.providers import Provider
 from broker.signin import begin
-from broker.transaction import BrowserCookie, surplus
 from broker.web.cookies import read_cookie, read_cookies, set_cookie
 from broker.web.headers import MAY_BE_FRAMED
 from broker.web.pages import Choice

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from itsdangerous import BadData
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -10,7 +9,7 @@ from broker.comm100 import Site
 from broker.errors import BrokerError
 from broker.oidc.logout import build_end_session_url
 from broker.remembrance import COOKIE_NAME, open_remembrance
-from broker.sealing import sealer
+from broker.sealing import seal_value, unseal_value
 from broker.web.cookies import read_cookie, read_cookies
 from broker.web.problems import Attempt
 from broker.web.reading import check_navigation, once, site_of
@@ -54,7 +53,7 @@ async def _end_session_url(web: Web, remembered: str | None, site: Site) -> str 
         metadata.end_session_endpoint,
         client_id=provider.registration.client_id,
         post_logout_redirect_uri=f"{web.public_url}/logout",
-        state=sealer(keys[0], purpose=_PURPOSE).dumps([site.id, int(web.broker.clock())]),
+        state=seal_value([site.id, int(web.broker.clock())], purpose=_PURPOSE, key=keys[0]),
         id_token_hint=remembrance.id_token,
         logout_hint=remembrance.logout_hint,
     )
@@ -62,10 +61,8 @@ async def _end_session_url(web: Web, remembered: str | None, site: Site) -> str 
 
 def _site_of_state(web: Web, state: str | None) -> Site | None:
     """The site a state of ours names; anything else starts a sign-out, which does no harm."""
-    for key in web.broker.secret_keys() if state else ():
-        try:
-            site_id, sealed_at = sealer(key, purpose=_PURPOSE).loads(state or "")
-        except (BadData, ValueError, TypeError):
-            continue
-        return web.broker.sites.get(site_id) if web.broker.clock() - sealed_at <= STATE_LIFETIME else None
-    return None
+    unsealed = unseal_value(state or "", purpose=_PURPOSE, secret_keys=web.broker.secret_keys())
+    if unsealed is None:
+        return None
+    (site_id, sealed_at), _ = unsealed
+    return web.broker.sites.get(site_id) if web.broker.clock() - sealed_at <= STATE_LIFETIME else None
