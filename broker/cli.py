@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 
 EXIT_UNUSABLE = 2
+MAX_LINK_HOURS = 168  # a week
 
 app = typer.Typer(
     name="broker",
@@ -126,6 +127,22 @@ def explain(
     explanation = explaining.explain(provider, wire_site(settings, site_id), given, now=time.time())
     _echo(explaining.to_json(explanation) if as_json else explaining.to_text(explanation))
     raise typer.Exit(0 if explanation.admitted else 1)
+
+
+@app.command("setup-link")
+def setup_link(
+    hours: Annotated[
+        int, typer.Option("--hours", min=1, max=MAX_LINK_HOURS, help="For how long the link is good.")
+    ] = 1,
+    config: ConfigOption = None,
+) -> None:
+    """Print a link to the setup page. Whoever has it can open the page until it expires."""
+    from broker.setup_link import build_setup_url, make_link
+
+    settings = _settings(config)
+    keys = settings.secret_keys.reveal()
+    link = make_link(public_url=settings.public_url, hours=hours, now=time.time(), secret_keys=keys)
+    typer.echo(build_setup_url(settings.public_url, link.token))
 
 
 @app.command()

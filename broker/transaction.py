@@ -4,7 +4,10 @@ The cookie holds fresh randomness and nothing else of worth. From it and our sec
 verifier; its hash is the transaction's id, which the sealed state carries. So a state is worth nothing without the
 cookie of the browser it was made for, and the state, which the provider and its logs see, holds no secret.
 
-A redirect_url too long for the provider's bound on the address travels in the cookie; the state keeps its hash.
+A redirect_url too long for the provider's bound on the address travels in the cookie; the state keeps its hash. So
+does the setup link of a rehearsal (a test sign-in), which is none of the provider's business.
+
+A rehearsal's state is sealed for another purpose: it opens as no sign-in, here or on any other replica.
 """
 
 from __future__ import annotations
@@ -30,21 +33,23 @@ CLOCK_LEEWAY = 60  # seconds the clocks of two replicas may differ
 MAX_STATE_CHARACTERS = 1000  # Entra refuses addresses of about 1,800 characters in all (AADSTS90015)
 
 _RANDOM_BYTES = 32
-_PURPOSE = b"broker state 1"
+_SIGN_IN = b"broker state 1"
+_REHEARSAL = b"broker rehearsal state 1"
 
 
 @dataclass(frozen=True, slots=True)
 class Transaction:
-    """What a sign-in remembers between /login and /callback.
+    """What a sign-in, or a rehearsal of one, remembers until the callback.
 
     Args:
         id: the hash of the browser's randomness, 256 bits.
-        site: id of the Comm100 site.
+        site: id of the Comm100 site; empty for a rehearsal.
         provider: id of the identity provider.
         redirect_url: checked at /login; None if none came, or if it went away with the cookie.
         issued: seconds since the epoch.
         restarted: the sign-in was started again by itself once; not a second time.
         trace_id: under which the log has the whole sign-in.
+        setup_link: a rehearsal's leave to show anything; None for a sign-in, or if it went away with the cookie.
     """
 
     id: str
@@ -54,6 +59,7 @@ class Transaction:
     issued: int
     restarted: bool
     trace_id: str = ""
+    setup_link: str | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,12 +74,12 @@ class SealedTransaction:
 
 
 @dataclass(frozen=True, slots=True)
-class OpenedState:
+class _Opened:
     """A state of ours; whether this browser may use it is not yet known.
 
     Args:
-        transaction: with the redirect_url if the state had room for it.
-        luggage_hash: of the one in the cookie, otherwise.
+        transaction: what the state had room for.
+        luggage_hash: of what travels in the cookie; None if nothing does.
         key: the secret key that sealed it, which the nonce and the verifier need.
     """
 
@@ -85,6 +91,24 @@ class OpenedState:
     def cookie_name(self) -> str:
         """The name of the cookie that this sign-in needs."""
         return cookie_name(self.transaction.id)
+
+    def luggage(self, cookie_value: str | None) -> str | None:
+        """Return what travelled in the cookie, if it is what was put there."""
+        _, luggage = unpack(cookie_value or "")
+        expected = self.luggage_hash or ""
+        return luggage if luggage is not None and hmac.compare_digest(_text_hash(luggage), expected) else None
+
+
+class OpenedState(_Opened):
+    """The state of a sign-in."""
+
+    __slots__ = ()
+
+
+class OpenedRehearsal(_Opened):
+    """The state of a rehearsal."""
+
+    __slots__ = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,51 +141,52 @@ def seal(
         secret_keys: newest first; the first seals.
         trace_id: under which the log has the whole sign-in.
     """
-    randomness = secrets.token_bytes(_RANDOM_BYTES)
-    key = secret_keys[0]
-    transaction = Transaction(
-        base64url.encode(hashlib.sha256(randomness).digest()),
-        site,
-        provider,
-        redirect_url,
-        int(now),
-        restarted,
-        trace_id,
-    )
-    payload: dict[str, Any] = {"i": transaction.id, "s": site, "p": provider, "t": transaction.issued, "x": trace_id}
+    randomness, key = secrets.token_bytes(_RANDOM_BYTES), secret_keys[0]
+    transaction = Transaction(_id_of(randomness), site, provider, redirect_url, int(now), restarted, trace_id)
+    payload = {**_payload(transaction), "s": site}
     if restarted:
         payload["r"] = 1
     luggage = None
     if redirect_url is not None:
         payload["u"] = redirect_url
-    state = seal_value(payload, purpose=_PURPOSE, key=key)
+    state = seal_value(payload, purpose=_SIGN_IN, key=key)
     if redirect_url is not None and len(state) > MAX_STATE_CHARACTERS:
         payload["h"] = _text_hash(payload.pop("u"))
-        state = seal_value(payload, purpose=_PURPOSE, key=key)
+        state = seal_value(payload, purpose=_SIGN_IN, key=key)
         luggage = redirect_url
-    return SealedTransaction(
-        transaction=transaction,
-        state=state,
-        nonce=_derive(key, randomness, b"nonce"),
-        code_verifier=_derive(key, randomness, b"code_verifier"),
-        cookie=make_cookie(transaction.id, randomness, issued=transaction.issued, luggage=luggage),
-    )
+    return _sealed(transaction, state, key, randomness, luggage)
+
+
+def seal_rehearsal(
+    *, provider: str, setup_link: str, now: float, secret_keys: Sequence[str], trace_id: str
+) -> SealedTransaction:
+    """Begin a rehearsal.
+
+    Args:
+        provider: id of the identity provider, enabled or not.
+        setup_link: valid now; it has to be valid at the callback, too.
+        now: seconds since the epoch.
+        secret_keys: newest first; the first seals.
+        trace_id: under which the log has the whole rehearsal.
+    """
+    randomness, key = secrets.token_bytes(_RANDOM_BYTES), secret_keys[0]
+    transaction = Transaction(_id_of(randomness), "", provider, None, int(now), False, trace_id, setup_link)
+    payload = {**_payload(transaction), "h": _text_hash(setup_link)}
+    state = seal_value(payload, purpose=_REHEARSAL, key=key)
+    return _sealed(transaction, state, key, randomness, setup_link)
 
 
 def open_state(unverified_state: str, *, secret_keys: Sequence[str]) -> OpenedState:
-    """Return what a state of ours says.
+    """Return what the state of a sign-in says.
 
     Args:
         unverified_state: from the callback.
         secret_keys: any of them may have sealed it.
 
     Raises:
-        StateInvalid: none of them did, or it is not byte for byte what we sealed.
+        StateInvalid: none of them did, it is not byte for byte what we sealed, or it is no sign-in's.
     """
-    unsealed = unseal_value(unverified_state, purpose=_PURPOSE, secret_keys=secret_keys)
-    if unsealed is None:
-        raise StateInvalid(expected="a state sealed by one of secret_keys", got="another")
-    payload, key = unsealed
+    payload, key = _open(unverified_state, _SIGN_IN, secret_keys)
     transaction = Transaction(
         id=payload["i"],
         site=payload["s"],
@@ -174,8 +199,25 @@ def open_state(unverified_state: str, *, secret_keys: Sequence[str]) -> OpenedSt
     return OpenedState(transaction, payload.get("h"), key)
 
 
-def bind(opened: OpenedState, cookie_value: str | None, *, provider: str, now: float) -> BoundTransaction:
-    """Return the sign-in, if it is this browser's, of this provider, and not too old.
+def open_rehearsal(unverified_state: str, *, secret_keys: Sequence[str]) -> OpenedRehearsal:
+    """Return what the state of a rehearsal says.
+
+    Args:
+        unverified_state: from the callback.
+        secret_keys: any of them may have sealed it.
+
+    Raises:
+        StateInvalid: none of them did, it is not byte for byte what we sealed, or it is no rehearsal's.
+    """
+    payload, key = _open(unverified_state, _REHEARSAL, secret_keys)
+    transaction = Transaction(payload["i"], "", payload["p"], None, payload["t"], False, payload["x"])
+    return OpenedRehearsal(transaction, payload["h"], key)
+
+
+def bind(
+    opened: OpenedState | OpenedRehearsal, cookie_value: str | None, *, provider: str, now: float
+) -> BoundTransaction:
+    """Return the sign-in or rehearsal, if it is this browser's, of this provider, and not too old.
 
     Args:
         opened: the state.
@@ -195,13 +237,16 @@ def bind(opened: OpenedState, cookie_value: str | None, *, provider: str, now: f
     if not -CLOCK_LEEWAY <= age <= LIFETIME:
         raise TransactionExpired(expected=f"within {LIFETIME} s", got=f"{age:.0f} s")
     randomness, _ = unpack(cookie_value or "")
-    if not hmac.compare_digest(base64url.encode(hashlib.sha256(randomness).digest()), transaction.id):
+    if not hmac.compare_digest(_id_of(randomness), transaction.id):
         raise CookieMissing(expected=f"the cookie {opened.cookie_name}", got="none" if not cookie_value else "another")
-    redirect_url = recover_redirect_url(opened, cookie_value)
-    if redirect_url is None and opened.luggage_hash is not None:
-        raise CookieMissing(expected="the redirect_url in the cookie", got="another")
+    if opened.luggage_hash is not None and opened.luggage(cookie_value) is None:
+        raise CookieMissing(expected="in the cookie, what was put there", got="another")
+    if isinstance(opened, OpenedRehearsal):
+        transaction = replace(transaction, setup_link=opened.luggage(cookie_value))
+    else:
+        transaction = replace(transaction, redirect_url=recover_redirect_url(opened, cookie_value))
     return BoundTransaction(
-        replace(transaction, redirect_url=redirect_url),
+        transaction,
         nonce=_derive(opened.key, randomness, b"nonce"),
         code_verifier=_derive(opened.key, randomness, b"code_verifier"),
     )
@@ -214,12 +259,34 @@ def recover_redirect_url(opened: OpenedState, cookie_value: str | None) -> str |
         opened: the state.
         cookie_value: of the cookie named `opened.cookie_name`, if the browser has it.
     """
-    if opened.luggage_hash is None:
-        return opened.transaction.redirect_url
-    _, redirect_url = unpack(cookie_value or "")
-    if redirect_url is None or not hmac.compare_digest(_text_hash(redirect_url), opened.luggage_hash):
-        return None
-    return redirect_url
+    return opened.transaction.redirect_url if opened.luggage_hash is None else opened.luggage(cookie_value)
+
+
+def _payload(transaction: Transaction) -> dict[str, Any]:
+    return {"i": transaction.id, "p": transaction.provider, "t": transaction.issued, "x": transaction.trace_id}
+
+
+def _sealed(
+    transaction: Transaction, state: str, key: str, randomness: bytes, luggage: str | None
+) -> SealedTransaction:
+    return SealedTransaction(
+        transaction=transaction,
+        state=state,
+        nonce=_derive(key, randomness, b"nonce"),
+        code_verifier=_derive(key, randomness, b"code_verifier"),
+        cookie=make_cookie(transaction.id, randomness, issued=transaction.issued, luggage=luggage),
+    )
+
+
+def _open(unverified_state: str, purpose: bytes, secret_keys: Sequence[str]) -> tuple[dict[str, Any], str]:
+    unsealed = unseal_value(unverified_state, purpose=purpose, secret_keys=secret_keys)
+    if unsealed is None:
+        raise StateInvalid(expected="a state sealed by one of secret_keys", got="another")
+    return unsealed
+
+
+def _id_of(randomness: bytes) -> str:
+    return base64url.encode(hashlib.sha256(randomness).digest())
 
 
 def _derive(key: str, randomness: bytes, label: bytes) -> str:

@@ -9,6 +9,7 @@ import re
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import jsonschema
@@ -16,14 +17,15 @@ import pytest
 import yaml
 from typer.testing import CliRunner, Result
 
-from broker.cli import app
+from broker.cli import MAX_LINK_HOURS, app
 from broker.settings import settings_schema
+from broker.setup_link import MAX_HOURS, check_link
 from tests.fakes.clock import Clock
 from tests.fakes.processes import free_port, without_broker_settings
 from tests.fakes.provider import FakeProvider
 from tests.fakes.world import SHARED_SECRET, settings_for
 
-COMMANDS = ("serve", "demo", "check", "schema")
+COMMANDS = ("serve", "demo", "check", "setup-link", "schema")
 WEAK_SECRET = "too-short-to-sign-8f3a"
 PLACEHOLDER = "changeme-4d2e"
 
@@ -183,3 +185,30 @@ def test_the_installed_command_is_the_same_program() -> None:
     command = Path(sys.executable).with_name("broker")
     ended = subprocess.run([command, "schema"], capture_output=True, text=True, timeout=60, check=True)
     assert json.loads(ended.stdout) == settings_schema()
+
+
+def test_setup_link_prints_one_address_that_is_good_for_an_hour(tmp_path: Path) -> None:
+    settings = settings_for(FakeProvider("https://idp.example", Clock()))
+    (tmp_path / "broker.yaml").write_text(yaml.safe_dump(settings), encoding="utf-8")
+    ended = run("setup-link", folder=tmp_path)
+    address, _, token = ended.stdout.strip().partition("?link=")
+    assert (ended.exit_code, address) == (0, "https://sso.acme.example/setup")
+    now = time.time()
+    link = check_link(token, public_url=settings["public_url"], now=now, secret_keys=settings["secret_keys"])
+    assert 3500 < link.expires - now <= 3600
+
+
+@pytest.mark.parametrize("hours", ["0", "-1", "169", "1.5", "soon"])
+def test_setup_link_takes_whole_hours_up_to_a_week(tmp_path: Path, hours: str) -> None:
+    ended = run("setup-link", "--hours", hours, folder=tmp_path)
+    assert (ended.exit_code, ended.stdout) == (2, "")
+
+
+def test_setup_link_needs_settings_that_can_be_used(tmp_path: Path) -> None:
+    ended = run("setup-link", folder=tmp_path, BROKER_PUBLIC_URL="http://sso.acme.example")
+    assert (ended.exit_code, ended.stdout) == (2, "")
+    assert "public_url" in ended.stderr
+
+
+def test_the_longest_setup_link_of_the_command_is_the_longest_that_is_taken() -> None:
+    assert MAX_LINK_HOURS == MAX_HOURS

@@ -7,6 +7,7 @@ import hashlib
 import json
 import re
 import zlib
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -22,9 +23,11 @@ from broker.transaction import (
     BoundTransaction,
     SealedTransaction,
     bind,
+    open_rehearsal,
     open_state,
     recover_redirect_url,
     seal,
+    seal_rehearsal,
 )
 
 KEY = "k1-6f1d0c2b9a8e7f6d5c4b3a2918070605"
@@ -268,3 +271,50 @@ def test_the_first_key_seals_and_all_of_them_open() -> None:
 def test_no_other_cookie_binds_and_none_breaks_anything(value: str) -> None:
     with pytest.raises(CookieMissing):
         come_back(begun(LONG), value)
+
+
+LINK = "WzE4MDAwMDM2MDAsImh0dHBzOi8vc3NvLmFjbWUuZXhhbXBsZSJd.c2lnbmF0dXJl"
+
+
+def rehearsed() -> SealedTransaction:
+    return seal_rehearsal(provider="idp", setup_link=LINK, now=NOW, secret_keys=[KEY], trace_id="t1")
+
+
+def test_a_rehearsal_comes_back_whole_with_its_setup_link() -> None:
+    sealed = rehearsed()
+    opened = open_rehearsal(sealed.state, secret_keys=[KEY])
+    bound = bind(opened, sealed.cookie.value, provider="idp", now=NOW + 30)
+    assert bound.transaction == sealed.transaction
+    assert (bound.transaction.setup_link, bound.transaction.trace_id) == (LINK, "t1")
+    assert (bound.nonce, bound.code_verifier) == (sealed.nonce, sealed.code_verifier)
+
+
+def test_the_provider_never_sees_the_setup_link() -> None:
+    sealed = rehearsed()
+    assert LINK not in sealed.state + json.dumps(payload_of(sealed.state)) + repr(sealed)
+    assert len(sealed.state) < 300
+
+
+@pytest.mark.requirement("S-35")
+def test_a_rehearsals_state_opens_as_no_sign_in_and_a_sign_ins_as_no_rehearsal() -> None:
+    with pytest.raises(StateInvalid):
+        open_state(rehearsed().state, secret_keys=[KEY])
+    with pytest.raises(StateInvalid):
+        open_rehearsal(begun().state, secret_keys=[KEY])
+
+
+@pytest.mark.requirement("S-02")
+@pytest.mark.parametrize(
+    "cookie_value",
+    [
+        pytest.param(lambda _: None, id="no cookie"),
+        pytest.param(lambda _: OTHERS.cookie.value, id="the cookie of a sign-in"),
+        pytest.param(lambda own: own.rpartition(".")[0], id="without the link"),
+        pytest.param(lambda own: f"{own.rpartition('.')[0]}.{packed(b'another')}", id="with another link"),
+    ],
+)
+def test_a_rehearsal_needs_its_own_cookie_with_its_own_link(cookie_value: Callable[[str], str | None]) -> None:
+    sealed = rehearsed()
+    opened = open_rehearsal(sealed.state, secret_keys=[KEY])
+    with pytest.raises(CookieMissing):
+        bind(opened, cookie_value(sealed.cookie.value), provider="idp", now=NOW)

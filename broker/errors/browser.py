@@ -24,6 +24,17 @@ class NoSuchPage(
     """No route, site or identity provider of that name."""
 
 
+class SetupLinkRefused(
+    RequestError,
+    code="setup_link_refused",
+    status=404,
+    person="This page opens with a valid link only. An admin makes a new link with the command broker setup-link.",
+    remedy="Make a new link: broker setup-link. If the link is new: the command needs the public_url and secret_keys "
+    "of the service, and the proxy must pass Host on as the browser sent it.",
+):
+    """The setup page without a link, or with one that is expired, altered, another broker's, or at another host."""
+
+
 class MethodNotAllowed(
     RequestError,
     code="method_not_allowed",
