@@ -1,0 +1,230 @@
+"""The words and the look of the pages an admin sees while setting the broker up; always in English.
+
+Unlike the agents' pages they show what a provider said, bounded, escaped and with nothing invisible in it. They know
+neither requests nor headers, and get no secret, token or code to show.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import itertools
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from types import MappingProxyType
+
+import jinja2
+
+from broker.doctor import Finding
+from broker.errors import every_error
+from broker.rehearsal import Rehearsal
+from broker.setup import ProviderSetup, SiteSetup
+from broker.web.last_seen import LastSeen
+from broker.web.visible import visible, visible_list
+
+MAX_CLAIMS = 40  # of one document
+
+_REMEDIES: Mapping[str, str] = MappingProxyType({error.code: error.remedy for error in every_error()})
+_WORST_FIRST = ("failed", "warning", "unknown", "ok")
+_STEP_WORDS = MappingProxyType(
+    {"passed": "passed", "failed": "failed", "not_reached": "not reached", "not_needed": "not needed"}
+)
+
+
+@dataclass(frozen=True, slots=True)
+class SetupLinks:
+    """Complete addresses, each with the signed link in it.
+
+    Args:
+        overview: of the setup page.
+        checks: of the page that checks now.
+        test: of a test sign-in, by the provider's id.
+    """
+
+    overview: str
+    checks: str
+    test: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class _Table:
+    """Names and values with a caption."""
+
+    caption: str
+    columns: tuple[str, str]
+    rows: list[tuple[str, str]]
+
+
+@dataclass(frozen=True, slots=True)
+class _Checks:
+    """Checks of one subject with the same outcome and the same words."""
+
+    names: str
+    first: Finding
+
+
+class SetupPages:
+    """The setup pages, compiled once; every method returns a whole HTML document.
+
+    Args:
+        product: what the pages call this site.
+
+    Attributes:
+        style_sha256: base64 of the SHA-256 of these pages' one inline style, for the Content-Security-Policy.
+        script_sha256: base64 of the SHA-256 of their one inline script.
+    """
+
+    def __init__(self, *, product: str = "Comm100 sign-in") -> None:
+        environment = jinja2.Environment(
+            loader=jinja2.PackageLoader("broker.web"),
+            autoescape=True,
+            undefined=jinja2.StrictUndefined,
+            auto_reload=False,
+            trim_blocks=True,
+            lstrip_blocks=True,
+        )
+        environment.globals["product"] = product
+        self._template = environment.get_template
+        self.style_sha256 = _sha256(self._template("setup_style.css").render())
+        self.script_sha256 = _sha256(self._template("setup_script.js").render())
+
+    def overview(
+        self,
+        *,
+        providers: Sequence[ProviderSetup],
+        sites: Sequence[SiteSetup],
+        last_seen: Mapping[str, LastSeen],
+        links: SetupLinks,
+        expires: float,
+        now: float,
+    ) -> str:
+        """Return the setup page: what to copy and where it goes, and the way from here to a test sign-in.
+
+        Args:
+            providers: in the order of the settings, switched on or not.
+            sites: likewise.
+            last_seen: what Comm100 last sent, by the site's id; without an entry nothing came yet.
+            links: to the other pages.
+            expires: seconds since the epoch at which the links end.
+            now: seconds since the epoch.
+        """
+        return self._template("setup.html").render(
+            providers=providers,
+            sites=sites,
+            seen={site: _what_came(one, now) for site, one in last_seen.items()},
+            links=links,
+            expires=f"{_moment(expires)} ({_span(expires - now)} from now)",
+            off=[one for one in providers if not one.enabled],
+        )
+
+    def checks(self, findings: Sequence[Finding], *, links: SetupLinks) -> str:
+        """Return the page with what the doctor found just now: what failed first, subject by subject.
+
+        Args:
+            findings: of all subjects; those of a subject stand together.
+            links: to check again, and back.
+        """
+        subjects = [
+            (subject, list(group)) for subject, group in itertools.groupby(findings, key=lambda one: one.subject)
+        ]
+        subjects.sort(key=lambda one: min(_rank(finding) for finding in one[1]))
+        counts = {status: sum(one.status == status for one in findings) for status in _WORST_FIRST}
+        return self._template("setup_checks.html").render(
+            subjects=[(subject, _merged(group)) for subject, group in subjects],
+            failed=counts["failed"],
+            sum=", ".join(f"{count} {status}" for status, count in counts.items() if count),
+            links=links,
+        )
+
+    def rehearsal(self, rehearsal: Rehearsal, *, links: SetupLinks | None = None) -> str:
+        """Return the page at the end of a test sign-in: the verdict, every check, what came and what Comm100 would get.
+
+        Args:
+            rehearsal: how it went.
+            links: to test again, and back; None shows no links.
+        """
+        refusal = rehearsal.refusal
+        return self._template("setup_rehearsal.html").render(
+            rehearsal=rehearsal,
+            refusal=refusal,
+            expected=visible_list(refusal.expected) if refusal and refusal.expected is not None else "",
+            got=visible_list(refusal.got) if refusal and refusal.got is not None else "",
+            next_steps=list(_next_steps(rehearsal)),
+            steps=[(one.name, one.status, _STEP_WORDS[one.status], visible(one.detail)) for one in rehearsal.steps],
+            received=[_claims(f"Claims of the {name}", claims) for name, claims in rehearsal.documents],
+            considered=_Table(
+                "Claims looked at, in order",
+                ("Claim", "Verdict"),
+                [(visible(one.claim), visible(one.verdict)) for one in rehearsal.considered],
+            ),
+            previews=[_claims(f"Site {one.site}", one.claims) for one in rehearsal.previews],
+            links=links,
+        )
+
+
+def _sha256(text: str) -> str:
+    return base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+
+
+def _moment(at: float) -> str:
+    moment = datetime.fromtimestamp(at, UTC)
+    return f"{moment.day} {moment:%B %Y, %H:%M} UTC"
+
+
+def _span(seconds: float) -> str:
+    """Return a length of time in the largest unit that says it well."""
+    minutes = max(round(seconds / 60), 0)
+    for unit, size in (("day", 1440), ("hour", 60)):
+        if minutes >= 2 * size:
+            return f"{minutes // size} {unit}s"
+    return "1 minute" if minutes == 1 else f"{minutes} minutes"
+
+
+def _what_came(seen: LastSeen, now: float) -> dict[str, str]:
+    """Return one call of the Remote Login URL in words, with what to do if it was refused."""
+    came = {
+        "When": f"{_moment(seen.at)} ({_span(now - seen.at)} ago)",
+        "Parameters": ", ".join(map(visible, seen.parameters)) or "none",
+        "Host in redirect_url": visible(seen.redirect_url_host) or "none",
+        "Path in redirect_url": visible(seen.redirect_url_path) or "none",
+        "Parameters in redirect_url": ", ".join(map(visible, seen.redirect_url_parameters)) or "none",
+        "Outcome": "accepted" if seen.code == "none" else f"refused: {seen.code}",
+    }
+    return came if seen.code == "none" else {**came, "To do": _REMEDIES.get(seen.code, "See docs/errors.md.")}
+
+
+def _rank(finding: Finding) -> int:
+    return _WORST_FIRST.index(finding.status)
+
+
+def _merged(group: Iterable[Finding]) -> list[_Checks]:
+    """Put checks with the same words together, above all those that were not tried."""
+    merged = []
+    for _, alike in itertools.groupby(sorted(group, key=_rank), key=lambda one: (one.status, one.message)):
+        same = list(alike)
+        names = dict.fromkeys(one.check.replace("_", " ") for one in same)
+        merged.append(_Checks(", ".join(names), same[0]))
+    return merged
+
+
+def _claims(caption: str, claims: Mapping[str, object]) -> _Table:
+    rows = [(visible(name), visible(value)) for name, value in itertools.islice(claims.items(), MAX_CLAIMS)]
+    if len(claims) > MAX_CLAIMS:
+        rows.append(("...", f"{len(claims) - MAX_CLAIMS} more claims are not shown"))
+    return _Table(caption, ("Claim", "Value"), rows)
+
+
+def _next_steps(rehearsal: Rehearsal) -> Iterable[str]:
+    """Say what the admin does now; there is always something."""
+    if rehearsal.refusal is not None:
+        yield rehearsal.refusal.remedy
+        yield "Restart the broker if you changed its settings, then test again."
+        return
+    if not rehearsal.previews:
+        yield f"No site offers this provider: name {rehearsal.provider} in identity_providers of a site."
+    if not rehearsal.enabled:
+        where = f"identity_providers.{rehearsal.provider}"
+        yield f"Take enabled: false out of {where} and restart the broker: then agents are offered it."
+    yield "Compare the e-mail address with the agent's in Comm100: it must be the same, and the agent must exist there."
+    yield "Switch on JWT SSO in Comm100, and sign in from its sign-in page in a private window."
