@@ -14,13 +14,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from types import MappingProxyType
 
-import jinja2
-
 from broker.doctor import Finding
 from broker.errors import every_error
 from broker.rehearsal import Rehearsal
 from broker.setup import ProviderSetup, SiteSetup
+from broker.web.languages import ENGLISH
 from broker.web.last_seen import LastSeen
+from broker.web.pages import open_templates
 from broker.web.visible import visible, visible_list
 
 MAX_CLAIMS = 40  # of one document
@@ -68,23 +68,15 @@ class SetupPages:
     """The setup pages, compiled once; every method returns a whole HTML document.
 
     Args:
-        product: what the pages call this site.
+        site_name: what the pages call this site.
 
     Attributes:
         style_sha256: base64 of the SHA-256 of these pages' one inline style, for the Content-Security-Policy.
         script_sha256: base64 of the SHA-256 of their one inline script.
     """
 
-    def __init__(self, *, product: str = "Comm100 sign-in") -> None:
-        environment = jinja2.Environment(
-            loader=jinja2.PackageLoader("broker.web"),
-            autoescape=True,
-            undefined=jinja2.StrictUndefined,
-            auto_reload=False,
-            trim_blocks=True,
-            lstrip_blocks=True,
-        )
-        environment.globals["product"] = product
+    def __init__(self, *, site_name: str = "Comm100 sign-in") -> None:
+        environment = open_templates(ENGLISH, site_name=site_name)
         self._template = environment.get_template
         self.style_sha256 = _sha256(self._template("setup_style.css").render())
         self.script_sha256 = _sha256(self._template("setup_script.js").render())
