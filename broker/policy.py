@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from broker.errors import EmailDomainNotAllowed, GroupNotAllowed, GroupsOverage
 from broker.identity import Identity
 
+NO_GROUPS_SENT = "The provider sends no groups: have it send the claim that groups_claim names."
+
 
 @dataclass(frozen=True, slots=True)
 class Policy:
@@ -43,7 +45,11 @@ def admit(identity: Identity, policy: Policy, *, groups: object, groups_left_out
     if policy.allowed_groups and groups_left_out and groups is None:
         raise GroupsOverage(expected=sorted(policy.allowed_groups), got="more groups than a token holds")
     if policy.allowed_groups and not policy.allowed_groups & _names(groups):
-        raise GroupNotAllowed(expected=sorted(policy.allowed_groups), got="none of them")
+        refusal = GroupNotAllowed(expected=sorted(policy.allowed_groups), got="none of them")
+        if groups is None:
+            refusal.got = "no groups at all"
+            refusal.remedy = NO_GROUPS_SENT
+        raise refusal
 
 
 def _names(groups: object) -> set[str]:

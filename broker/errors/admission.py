@@ -44,7 +44,8 @@ class EmailDomainNotAllowed(
     NotAdmitted,
     code="email_domain_not_allowed",
     person="Your e-mail address does not belong to an organisation that may sign in here.",
-    remedy="Add the domain to the provider's email_domains if its people may become agents. Subdomains do not follow.",
+    remedy="Compare the spelling in the provider's email_domains. Add the domain only if its people may become agents; "
+    "subdomains do not follow.",
 ):
     """The address's domain is not one this provider may assert."""
 

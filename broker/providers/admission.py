@@ -5,6 +5,7 @@ A sign-in and `broker explain` both ask here, so that they cannot disagree. It k
 
 from __future__ import annotations
 
+from broker.errors import EmailMissing
 from broker.identity import Identity, clean_name
 from broker.oidc.id_token import VerifiedIdToken
 from broker.policy import admit
@@ -36,7 +37,12 @@ def admit_person(provider: Provider, vouched: Vouched) -> Identity:
     Raises:
         BrokerError: there is no address to believe in, or the policy says no.
     """
-    identity = decide_identity(provider.preset, vouched, provider.rules)
+    try:
+        identity = decide_identity(provider.preset, vouched, provider.rules)
+    except EmailMissing as missing:
+        if "email" not in provider.registration.scopes and provider.rules.email_claim == "email":
+            missing.remedy = "Without email in scopes the provider leaves the address out: add it there."
+        raise
     claim = provider.groups_claim
     groups = vouched.claim(claim) if claim else None
     admit(identity, provider.policy, groups=groups, groups_left_out=_leaves_groups_out(vouched, claim))

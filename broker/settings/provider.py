@@ -80,6 +80,16 @@ def _no_discovery_address(issuer: str) -> None:
         )
 
 
+def _no_admin_console(issuer: str) -> None:
+    # https://help.okta.com: the Admin Console of acme.okta.com is at acme-admin.okta.com, and nobody signs in there.
+    before = re.sub(r"^(https://[a-z0-9-]+)-admin\.(okta(?:preview|-emea)?\.com)(?=/|$).*", r"\1.\2", issuer)
+    if before != issuer:
+        raise Unusable(
+            "is the address of Okta's Admin Console: the issuer is the Okta domain without -admin",
+            example=f"issuer: {before}",
+        )
+
+
 def _scope(text: str) -> str:
     if not re.fullmatch(r"[!#-\[\]-~]+", text):  # RFC 6749, section 3.3
         raise Unusable("must be a scope: printable ASCII without spaces and quotes")
@@ -264,6 +274,7 @@ class ProviderSettings(Section):
     def _check_issuer(cls, text: str, info: ValidationInfo) -> str:
         addresses.url(text, loopback=surroundings(info).on_loopback)
         _no_discovery_address(text)
+        _no_admin_console(text)
         if _has_tenants(info) and "tenant" in info.data and "tenants" in info.data:
             check_issuer(text, tenant=info.data["tenant"])
         return text

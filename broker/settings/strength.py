@@ -18,6 +18,7 @@ _PLACEHOLDER = re.compile(
     r"|your[-_ ]?(own[-_ ]?)?(shared[-_ ]?|client[-_ ]?)?(secret|key)|x{8}).*",
     re.IGNORECASE | re.DOTALL,
 )
+_NAMED = re.compile(r"(export\s+)?\w*secret\w*\s*[=:]\s*[^=\s].*", re.IGNORECASE | re.DOTALL)
 _LONGEST_UNIT = 8  # characters: "secretsecretsecret" is a placeholder, a unit longer than this is someone's choice
 
 
@@ -70,6 +71,10 @@ def _one_line(text: str) -> None:
         raise Unusable("is empty")
     if text != text.strip() or not text.isprintable():
         raise Unusable("has white space or a line break at its start or end, or a control character in it")
+    if _NAMED.fullmatch(text):
+        raise Unusable("begins with a name, such as CLIENT_SECRET=: only what stands behind it is the secret")
+    if len(text) > 1 and text[0] == text[-1] and text[0] in "\"'":
+        raise Unusable("stands in quotes: they are no part of the secret")
 
 
 def _no_placeholder(text: str) -> None:

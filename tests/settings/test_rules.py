@@ -118,6 +118,8 @@ def row(path: str, value: Any, then: object, id: str) -> Any:  # noqa: A002
         row(OKTA + "issuer", "https://a@acme.okta.com", "user name", "user name"),
         row(OKTA + "issuer", f"https://acme.okta.com{DISCOVERY}", "stands before /.well-known", "discovery address"),
         row(OKTA + "issuer", f"https://acme.okta.com/oauth2/default{DISCOVERY}/", "before /.well-known", "and a slash"),
+        row(OKTA + "issuer", "https://acme-admin.okta.com", "Admin Console", "the Admin Console"),
+        row(OKTA + "issuer", "https://acme-admin.oktapreview.com/admin/app", "without -admin", "a page of it"),
         row(OKTA + "issuer", "acme.okta.com", "complete URL", "no scheme"),
         row(OKTA + "client_id", 12, "must be text", "number"),
         row(OKTA + "client_id", "", "must be text", "empty"),

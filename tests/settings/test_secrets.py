@@ -194,6 +194,9 @@ def test_the_last_good_secret_stays_when_the_new_one_is_not(
         pytest.param("xxxx-xxxx-xxxx-xxxx-xxxx-xxxx-xxxx-xxxx", "short text repeated", id="xxxx-xxxx"),
         pytest.param("acme-xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx", "placeholder", id="acme-xxxx"),
         pytest.param("<the shared secret of the Control Panel>", "placeholder", id="angle brackets"),
+        pytest.param("SHARED_SECRET=kT9vQ2aaBBccDDeeFFggHHiiJJkk", "begins with a name", id="a variable"),
+        pytest.param("export COMM100_SECRET='kT9vQ2aaBBccDDeeFFggHHiiJJkk'", "begins with a name", id="a shell's line"),
+        pytest.param('"kT9vQ2aaBBccDDeeFFggHHiiJJkkLLmm"', "stands in quotes", id="quotes"),
         pytest.param(" kT9vQ2aaBBccDDeeFFggHHiiJJkkLLmmNN", "white space", id="white space"),
         pytest.param("kT9vQ2aaBBccDDeeFFggHHiiJJkkLLmmNN\nkT9v", "control character", id="two lines"),
     ],
@@ -244,6 +247,18 @@ def test_a_placeholder_is_no_client_secret(admin: Admin, secret: str) -> None:
     (mistake,) = admin.refused(admin.settings())
 
     assert "is a placeholder" in mistake.problem
+
+
+@pytest.mark.parametrize(
+    "secret", ["mysecret==", "Zm9vc2VjcmV0=", "a'b'"], ids=["padding", "more of it", "quotes inside"]
+)
+def test_a_client_secret_that_only_looks_a_little_odd_is_taken(admin: Admin, secret: str) -> None:
+    admin.secret("client-secret", secret)
+
+    client_secret = admin.load(admin.settings()).identity_providers["okta"].client_secret
+
+    assert client_secret is not None
+    assert client_secret.reveal() == secret
 
 
 def test_a_client_secret_may_be_short_for_the_provider_chose_it(admin: Admin) -> None:
