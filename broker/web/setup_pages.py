@@ -26,6 +26,8 @@ from broker.web.visible import visible, visible_list
 MAX_CLAIMS = 40  # of one document
 
 _REMEDIES: Mapping[str, str] = MappingProxyType({error.code: error.remedy for error in every_error()})
+_TIMES = frozenset({"iat", "nbf", "exp", "auth_time"})
+_END_OF_TIME = 253_402_300_800  # the year 10000, which no calendar here knows
 _WORST_FIRST = ("failed", "warning", "unknown", "ok")
 _STEP_WORDS = MappingProxyType(
     {"passed": "passed", "failed": "failed", "not_reached": "not reached", "not_needed": "not needed"}
@@ -125,7 +127,7 @@ class SetupPages:
         return self._template("setup_checks.html").render(
             subjects=[(subject, _merged(group)) for subject, group in subjects],
             failed=counts["failed"],
-            sum=", ".join(f"{count} {status}" for status, count in counts.items() if count),
+            sum=", ".join(_counted(count, status) for status, count in counts.items() if count),
             links=links,
         )
 
@@ -140,8 +142,7 @@ class SetupPages:
         return self._template("setup_rehearsal.html").render(
             rehearsal=rehearsal,
             refusal=refusal,
-            expected=visible_list(refusal.expected) if refusal and refusal.expected is not None else "",
-            got=visible_list(refusal.got) if refusal and refusal.got is not None else "",
+            facts=_verdict(rehearsal),
             next_steps=list(_next_steps(rehearsal)),
             steps=[(one.name, one.status, _STEP_WORDS[one.status], visible(one.detail)) for one in rehearsal.steps],
             received=[_claims(f"Claims of the {name}", claims) for name, claims in rehearsal.documents],
@@ -186,6 +187,10 @@ def _what_came(seen: LastSeen, now: float) -> dict[str, str]:
     return came if seen.code == "none" else {**came, "To do": _REMEDIES.get(seen.code, "See docs/errors.md.")}
 
 
+def _counted(count: int, status: str) -> str:
+    return f"{count} {status}s" if status == "warning" and count > 1 else f"{count} {status}"
+
+
 def _rank(finding: Finding) -> int:
     return _WORST_FIRST.index(finding.status)
 
@@ -200,11 +205,32 @@ def _merged(group: Iterable[Finding]) -> list[_Checks]:
     return merged
 
 
+def _verdict(rehearsal: Rehearsal) -> dict[str, str]:
+    """Return who was admitted and by what, or why nobody was."""
+    refusal, identity = rehearsal.refusal, rehearsal.identity
+    if refusal is not None:
+        sides = {"Expected": refusal.expected, "Got": refusal.got}
+        known = {side: visible_list(value) for side, value in sides.items() if value is not None}
+        return {"Reason": refusal.code, **known, "An agent would read": refusal.person}
+    if identity is not None:
+        return {
+            "E-mail": f"{identity.email}, from {visible(identity.email_from)}",
+            "Name": f"{identity.name}, from {visible(identity.name_from)}",
+        }
+    return {}
+
+
 def _claims(caption: str, claims: Mapping[str, object]) -> _Table:
-    rows = [(visible(name), visible(value)) for name, value in itertools.islice(claims.items(), MAX_CLAIMS)]
+    rows = [(visible(name), _value(name, value)) for name, value in itertools.islice(claims.items(), MAX_CLAIMS)]
     if len(claims) > MAX_CLAIMS:
         rows.append(("...", f"{len(claims) - MAX_CLAIMS} more claims are not shown"))
     return _Table(caption, ("Claim", "Value"), rows)
+
+
+def _value(name: str, value: object) -> str:
+    if name in _TIMES and isinstance(value, int) and not isinstance(value, bool) and 0 <= value < _END_OF_TIME:
+        return f"{value} ({_moment(value)})"
+    return visible(value)
 
 
 def _next_steps(rehearsal: Rehearsal) -> Iterable[str]:
