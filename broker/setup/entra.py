@@ -61,7 +61,9 @@ def claims(provider: Provider) -> tuple[Value, ...]:
     ]
     if provider.policy.allowed_groups and provider.groups_claim:
         where = f"{_APPLICATION} > Token configuration > Add groups claim"
-        values.append(Value("Groups claim", provider.groups_claim, where, "Security groups, as Group ID."))
+        values.append(
+            Value("Groups claim", provider.groups_claim, where, "Groups assigned to the application, as Group ID.")
+        )
     return tuple(values)
 
 
@@ -116,7 +118,7 @@ output "client_secret" {{
 def _azure_cli(provider: Provider, wanted: Wanted, secret: str) -> str:
     tenant = _tenant(provider)
     optional_claims = json.dumps({"idToken": [{"name": name} for name in OPTIONAL_CLAIMS]})
-    groups = 'az ad app update --id "$APP_ID" --set groupMembershipClaims=SecurityGroup\n'
+    groups = 'az ad app update --id "$APP_ID" --set groupMembershipClaims=ApplicationGroup\n'
     return f"""\
 az login --allow-no-subscriptions{f" --tenant {shell(tenant)}" if tenant else ""}
 APP_ID=$(az ad app create --display-name {shell(APPLICATION_NAME)} --sign-in-audience {_audience(provider)} \\
@@ -131,7 +133,7 @@ az ad sp create --id "$APP_ID" --output none
 
 def _terraform(provider: Provider, wanted: Wanted, secret: str) -> str:
     optional_claims = "".join(f"\n    id_token {{ name = {hcl(name)} }}" for name in OPTIONAL_CLAIMS)
-    groups = '\n  group_membership_claims = ["SecurityGroup"]' if provider.policy.allowed_groups else ""
+    groups = '\n  group_membership_claims = ["ApplicationGroup"]' if provider.policy.allowed_groups else ""
     return f"""\
 terraform {{
   required_providers {{

@@ -15,7 +15,7 @@ from broker.providers import Provider
 from broker.setup import entra, google, keycloak, okta
 from broker.setup.record import Command, ProviderSetup, Value, Wanted
 
-CLIENT_SECRET_DAYS = 180  # of a client secret made by our commands; Entra's own recommendation
+CLIENT_SECRET_DAYS = 180  # of a client secret that our commands make
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,22 +27,20 @@ class _Kind:
         claims: what the registration has to say so that the claims come that we judge by.
         commands: which do the registration.
         note: what else there is to know.
-        guide: the name of the document that tells the steps.
     """
 
     further_values: Callable[[Provider, Wanted], tuple[Value, ...]]
     claims: Callable[[Provider], tuple[Value, ...]]
     commands: Callable[[Provider, Wanted], tuple[Command, ...]]
     note: str
-    guide: str
 
 
 _KINDS: Mapping[str, _Kind] = MappingProxyType(
     {
-        "okta": _Kind(okta.further_values, okta.claims, okta.commands, okta.NOTE, "okta"),
-        "entra": _Kind(entra.further_values, entra.claims, entra.commands, entra.NOTE, "entra"),
-        "google": _Kind(google.further_values, google.claims, google.commands, google.NOTE, "google"),
-        "oidc": _Kind(keycloak.further_values, keycloak.claims, keycloak.commands, keycloak.NOTE, "other"),
+        "okta": _Kind(okta.further_values, okta.claims, okta.commands, okta.NOTE),
+        "entra": _Kind(entra.further_values, entra.claims, entra.commands, entra.NOTE),
+        "google": _Kind(google.further_values, google.claims, google.commands, google.NOTE),
+        "oidc": _Kind(keycloak.further_values, keycloak.claims, keycloak.commands, keycloak.NOTE),
     }
 )
 
@@ -88,5 +86,5 @@ def setup_of_provider(
         ),
         commands=kind.commands(provider, wanted),
         note=kind.note,
-        guide=f"docs/guides/{kind.guide}.md",
+        guide=provider.preset.guide,
     )

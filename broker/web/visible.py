@@ -42,10 +42,11 @@ def visible_list(value: object) -> str:
 
 def _abridged(value: object, depth: int) -> object:
     if isinstance(value, Mapping):
-        kept = {str(key)[:MAX_CHARACTERS]: _abridged(one, depth - 1) for key, one in islice(value.items(), MAX_ENTRIES)}
+        entries = islice(value.items(), MAX_ENTRIES if depth else 0)
+        kept = {str(key)[:MAX_CHARACTERS]: _abridged(one, depth - 1) for key, one in entries}
         return "{...}" if depth == 0 else kept if len(value) <= MAX_ENTRIES else {**kept, "...": "..."}
     if isinstance(value, list | tuple):
-        members = [_abridged(one, depth - 1) for one in value[:MAX_ENTRIES]]
+        members = [_abridged(one, depth - 1) for one in value[: MAX_ENTRIES if depth else 0]]
         return "[...]" if depth == 0 else members if len(value) <= MAX_ENTRIES else [*members, "..."]
     if isinstance(value, int) and value.bit_length() > MAX_BITS:
         return "a long number"

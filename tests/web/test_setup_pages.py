@@ -1,0 +1,369 @@
+"""What the setup pages say to an admin: all can be copied, no word of a provider does harm, no page is a dead end."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import itertools
+from collections.abc import Sequence
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from broker.doctor import Finding
+from broker.errors import BrokerError, EmailDomainNotAllowed, ProviderRefused, RedirectUrlRefused
+from broker.identity import Identity
+from broker.providers import Considered
+from broker.rehearsal import Preview, Rehearsal, Step
+from broker.web.last_seen import LastSeen
+from broker.web.setup_pages import MAX_CLAIMS, SetupLinks, SetupPages
+from broker.web.visible import MAX_CHARACTERS, visible, visible_list
+from tests.fakes.clock import START
+from tests.setup.scene import PROVIDERS, settings, setups
+
+TOKEN = "eyJleHAiOjE4MDAwMDM2MDB9.aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
+URL = "https://sso.acme.example"
+LINKS = SetupLinks(
+    overview=f"{URL}/setup?link={TOKEN}",
+    checks=f"{URL}/setup/check?link={TOKEN}",
+    test={id_: f"{URL}/setup/test/{id_}?link={TOKEN}" for id_ in PROVIDERS},
+)
+PAGES = SetupPages()
+HOSTILE = "</td><script>alert(1)</script>\u202egnp.exe\x00"
+VOID = {"meta", "link", "path", "circle"}
+
+
+class Page(HTMLParser):
+    """One page taken apart: tags with attributes, the text inside each kind of tag, and the whole text."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.html = html
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.inside: dict[str, list[str]] = {}
+        self.copied: list[str] = []
+        self.text = ""
+        self._open: list[tuple[str, dict[str, str | None]]] = []
+        self.feed(html)
+        self.close()
+        assert self._open == []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self._open.append((tag, dict(attrs)))
+            self.inside.setdefault(tag, []).append("")
+            if tag == "code" and any(of.get("class") == "copy" for _, of in self._open):
+                self.copied.append("")
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag not in VOID:
+            assert self._open.pop()[0] == tag
+
+    def handle_data(self, data: str) -> None:
+        for tag in {tag for tag, _ in self._open}:
+            self.inside[tag][-1] += data
+        if self._open and self._open[-1][0] not in {"script", "style"}:
+            self.text = " ".join(f"{self.text} {data}".split())
+        if any(tag == "code" for tag, _ in self._open) and any(of.get("class") == "copy" for _, of in self._open):
+            self.copied[-1] += data
+
+    def links(self) -> list[str | None]:
+        return [of.get("href") for tag, of in self.tags if tag == "a"]
+
+
+@pytest.fixture
+def overview(tmp_path: Path) -> Page:
+    return overview_of(tmp_path, {})
+
+
+def overview_of(folder: Path, seen: dict[str, LastSeen]) -> Page:
+    providers, sites = setups(folder, settings())
+    return Page(
+        PAGES.overview(
+            providers=list(providers.values()),
+            sites=sites,
+            last_seen=seen,
+            links=LINKS,
+            expires=START + 2520,
+            now=START,
+        )
+    )
+
+
+def finding(subject: str, check: str, status: str, message: str = "Found.", remedy: str = "") -> Finding:
+    return Finding(subject, check, status, message, remedy, f"docs/check.md#{check}")  # type: ignore[arg-type]
+
+
+def rehearsal(refusal: BrokerError | None = None, claims: dict[str, object] | None = None) -> Rehearsal:
+    """Return a test sign-in that went well, or ended with a refusal."""
+    return Rehearsal(
+        provider="okta",
+        label="Acme Okta",
+        enabled=True,
+        steps=(
+            Step("ID token: signature", "passed", "RS256"),
+            Step("E-mail address", "failed" if refusal else "passed"),
+            Step("Policy", "not_reached" if refusal else "not_needed"),
+        ),
+        refusal=refusal,
+        documents=(("ID token", claims or {"sub": "00u1", "exp": 1_800_003_600, "email": "ada@acme.example"}),),
+        considered=(Considered("email (ID token)", "taken: email_verified is true"),),
+        identity=None if refusal else Identity("ada@acme.example", "email (ID token)", "Ada", "name", "00u1", "iss"),
+        previews=() if refusal else (Preview("main", {"aud": "Comm100", "email": "ada@acme.example"}),),
+        trace_id="7f3a9c21d4e5f6a7",
+    )
+
+
+REFUSED = rehearsal(EmailDomainNotAllowed(expected=["acme.example"], got="evil.example"))
+FINDINGS = [
+    finding("settings", "settings", "ok"),
+    finding("okta", "issuer", "failed", "Another slash.", "Correct the issuer."),
+    finding("okta", "metadata", "unknown", "Not tried: issuer failed."),
+    finding("okta", "client_authentication", "unknown", "Not tried: issuer failed."),
+    finding("main", "endpoint", "warning", "Status 404.", "Compare endpoint."),
+]
+
+
+def every_page(folder: Path) -> list[str]:
+    return [
+        overview_of(folder, {}).html,
+        PAGES.checks(FINDINGS, links=LINKS),
+        PAGES.rehearsal(rehearsal(), links=LINKS),
+        PAGES.rehearsal(REFUSED, links=LINKS),
+    ]
+
+
+def sha256(text: str) -> str:
+    return base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+
+
+def test_every_page_has_one_style_and_at_most_one_script_of_the_hashes_announced(tmp_path: Path) -> None:
+    for html in every_page(tmp_path):
+        page = Page(html)
+        assert [sha256(style) for style in page.inside["style"]] == [PAGES.style_sha256]
+        assert {sha256(script) for script in page.inside.get("script", [])} <= {PAGES.script_sha256}
+        for tag, attributes in page.tags:
+            assert not any(name == "style" or name.startswith("on") for name in attributes)
+            assert tag not in {"img", "iframe", "form", "object", "embed", "base"}
+            if tag == "script":
+                assert attributes == {}
+            if tag == "link":
+                assert attributes["href"] == "data:,"
+
+
+def test_every_page_is_in_english_with_headings_in_order(tmp_path: Path) -> None:
+    for html in every_page(tmp_path):
+        tags = Page(html).tags
+        assert ("html", {"lang": "en"}) in tags
+        levels = [int(tag[1]) for tag, _ in tags if tag in {"h1", "h2", "h3", "h4"}]
+        assert levels[0] == 1
+        assert levels.count(1) == 1
+        assert all(deeper - level <= 1 for level, deeper in itertools.pairwise(levels))
+
+
+def test_every_page_leads_on(tmp_path: Path) -> None:
+    for html in every_page(tmp_path)[1:]:
+        assert LINKS.overview in Page(html).links()
+
+
+def test_pages_stay_small(tmp_path: Path) -> None:
+    tree = settings()
+    tree["identity_providers"] = {"okta": tree["identity_providers"]["okta"]}
+    tree["sites"] = {"main": tree["sites"]["main"]}
+    providers, sites = setups(tmp_path, tree)
+    single = PAGES.overview(
+        providers=list(providers.values()), sites=sites, last_seen={}, links=LINKS, expires=START, now=START
+    )
+    four_providers, *others = every_page(tmp_path)
+    assert len(single.encode()) < 15_000
+    assert len(four_providers.encode()) < 25_000
+    assert all(len(html.encode()) < 20_000 for html in others)
+
+
+def test_everything_to_be_copied_is_marked_for_the_copy_button(tmp_path: Path, overview: Page) -> None:
+    providers, sites = setups(tmp_path, settings())
+    values = [one.value for provider in providers.values() for one in provider.values]
+    values += [one.value for site in sites for one in site.values]
+    commands = [one.text for setup in providers.values() for one in setup.commands] + [
+        one.compare.text for one in sites
+    ]
+    assert sorted(overview.copied) == sorted([*values, *commands])
+
+
+def test_every_place_is_named_beside_its_value(tmp_path: Path, overview: Page) -> None:
+    providers, _ = setups(tmp_path, settings())
+    for setup in providers.values():
+        assert setup.guide in overview.text
+        for one in setup.values:
+            assert " ".join(one.where.split()) in overview.text
+
+
+def test_each_provider_has_a_test_sign_in_in_a_tab_that_cannot_reach_back(overview: Page) -> None:
+    tests = [of for tag, of in overview.tags if tag == "a" and of.get("target")]
+    assert [of["href"] for of in tests] == list(LINKS.test.values())
+    assert {(of["target"], of["rel"]) for of in tests} == {("_blank", "noopener")}
+
+
+def test_a_provider_that_is_not_enabled_is_marked_and_how_to_enable_it_is_said(overview: Page) -> None:
+    assert "Test sign-in: Acme google (not yet offered to agents)" in overview.text
+    assert "Take enabled: false out of identity_providers.google and restart" in overview.text
+    assert overview.text.count("not yet offered to agents") == 2
+
+
+def test_a_provider_that_no_site_offers_is_called_out(tmp_path: Path) -> None:
+    tree = settings()
+    for site in tree["sites"].values():
+        site["identity_providers"] = ["okta"]
+    providers, sites = setups(tmp_path, tree)
+    html = PAGES.overview(
+        providers=list(providers.values()), sites=sites, last_seen={}, links=LINKS, expires=START, now=START
+    )
+    assert "No site offers it: name entra in identity_providers of a site." in Page(html).text
+    assert "name okta in identity_providers" not in Page(html).text
+
+
+def test_the_page_says_until_when_it_works(overview: Page) -> None:
+    assert "until 15 January 2027, 08:42 UTC (42 minutes from now)" in overview.text
+
+
+def test_what_comm100_sent_is_told_with_the_remedy_of_a_refusal(tmp_path: Path) -> None:
+    accepted = LastSeen(
+        "main", START - 90_000, "dash11.comm100.io", "/agentconsole", ("queue",), ("redirect_url", "siteId"), "none"
+    )
+    refused = replace(accepted, at=START - 300, code=RedirectUrlRefused.code)
+    text = overview_of(tmp_path, {"main": accepted}).text
+    assert "Parameters redirect_url, siteId" in text
+    assert "Host in redirect_url dash11.comm100.io" in text
+    assert "Outcome accepted" in text
+    assert "(25 hours ago)" in text
+    assert "Nothing yet since this process started" in text  # of the other site
+    text = overview_of(tmp_path, {"main": refused}).text
+    assert "(5 minutes ago)" in text
+    assert f"Outcome refused: {RedirectUrlRefused.code} To do {RedirectUrlRefused.remedy}" in text
+
+
+def test_hostile_words_of_a_request_are_shown_harmlessly(tmp_path: Path) -> None:
+    seen = LastSeen("main", START, HOSTILE, HOSTILE, (HOSTILE,), (HOSTILE,), "none")
+    assert_harmless(overview_of(tmp_path, {"main": seen}))
+
+
+def test_findings_come_by_subject_what_failed_first() -> None:
+    page = Page(PAGES.checks(FINDINGS, links=LINKS))
+    assert page.inside["h1"] == ["Something has to be corrected"]
+    assert page.inside["h2"] == ["okta", "main", "settings"]
+    assert "1 failed, 1 warning, 2 unknown, 1 ok." in page.text
+    assert "failed issuer Another slash. To do: Correct the issuer. More: docs/check.md#issuer" in page.text
+    assert "unknown metadata, client authentication Not tried: issuer failed." in page.text
+
+
+def test_checks_without_a_failure_say_so() -> None:
+    page = Page(PAGES.checks([finding("settings", "settings", "ok")], links=LINKS))
+    assert page.inside["h1"] == ["Nothing failed"]
+    assert LINKS.checks in page.links()
+
+
+def test_an_admitted_person_is_named_with_what_comm100_would_get() -> None:
+    page = Page(PAGES.rehearsal(rehearsal(), links=LINKS))
+    assert page.inside["h1"] == ["Admitted as ada@acme.example"]
+    assert "Nothing was sent to Comm100" in page.text
+    assert "E-mail ada@acme.example, from email (ID token)" in page.text
+    assert "email (ID token) taken: email_verified is true" in page.text
+    assert "exp 1800003600 (15 January 2027, 09:00 UTC)" in page.text
+    assert "aud Comm100" in page.text
+    assert "passed ID token: signature RS256" in page.text
+    assert "not needed Policy" in page.text
+    assert "Switch on JWT SSO in Comm100" in page.text
+
+
+@pytest.mark.parametrize(
+    ("changed", "step"),
+    [
+        pytest.param({"enabled": False}, "Take enabled: false out of identity_providers.okta", id="not_enabled"),
+        pytest.param({"previews": ()}, "No site offers this provider: name okta", id="no_site"),
+    ],
+)
+def test_what_stands_between_an_admitted_person_and_comm100_is_said(changed: dict[str, object], step: str) -> None:
+    assert step in Page(PAGES.rehearsal(replace(rehearsal(), **changed))).text  # type: ignore[arg-type]
+
+
+def test_a_refusal_comes_with_reason_remedy_and_another_try() -> None:
+    page = Page(PAGES.rehearsal(REFUSED, links=LINKS))
+    assert page.inside["h1"] == ["Not admitted"]
+    assert "Reason email_domain_not_allowed Expected acme.example Got evil.example" in page.text
+    assert EmailDomainNotAllowed.remedy in page.text
+    assert "failed E-mail address" in page.text
+    assert "not reached Policy" in page.text
+    assert LINKS.test["okta"] in page.links()
+
+
+def test_a_test_that_ended_before_any_claim_says_so() -> None:
+    early = replace(rehearsal(ProviderRefused()), documents=(), considered=())
+    assert Page(PAGES.rehearsal(early)).text.count("it did not come so far") == 2
+
+
+def test_hostile_claims_are_shown_harmlessly() -> None:
+    refusal = EmailDomainNotAllowed(expected=[HOSTILE], got=HOSTILE)
+    hostile = replace(
+        rehearsal(refusal, {HOSTILE: HOSTILE, "nested": {HOSTILE: [HOSTILE]}}),
+        steps=(Step("Answer", "failed", HOSTILE),),
+        considered=(Considered(HOSTILE, HOSTILE),),
+    )
+    assert_harmless(Page(PAGES.rehearsal(hostile, links=LINKS)))
+
+
+def assert_harmless(page: Page) -> None:
+    """Check that hostile text is there to be read, and does nothing."""
+    assert "</td><script>alert(1)</script>\\u202egnp.exe\\u0000" in page.html.replace("&lt;", "<").replace("&gt;", ">")
+    assert all("alert" not in script for script in page.inside.get("script", []))
+    assert page.html.isascii() or all(c.isprintable() or c == "\n" for c in page.html)
+
+
+def test_what_is_shown_is_bounded() -> None:
+    claims: dict[str, object] = {f"claim_{number}": "x" * 1_000_000 for number in range(200)}
+    page = Page(PAGES.rehearsal(rehearsal(claims=claims)))
+    assert len(page.html.encode()) < 30_000
+    assert f"... {200 - MAX_CLAIMS} more claims are not shown" in page.text
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        pytest.param("ada@acme.example", "ada@acme.example", id="text"),
+        pytest.param(True, "true", id="boolean"),
+        pytest.param(None, "null", id="nothing"),
+        pytest.param(["a", 1, {"b": None}], '["a", 1, {"b": null}]', id="nested"),
+        pytest.param({"a": {"b": {"c": {"d": 1}}}}, '{"a": {"b": {"c": "{...}"}}}', id="deep"),
+        pytest.param([[[[1]]]], '[[["[...]"]]]', id="deep_lists"),
+        pytest.param(list(range(11)), '[0, 1, 2, 3, 4, 5, 6, 7, 8, 9, "..."]', id="long_list"),
+        pytest.param({str(n): n for n in range(11)}, None, id="large_object"),
+        pytest.param(10**5000, '"a long number"', id="long_number"),
+        pytest.param("x" * 500, "x" * MAX_CHARACTERS + "...", id="long_text"),
+        pytest.param("Ä\u200b\u2028\xa0é", "Ä\\u200b\\u2028\\u00a0é", id="invisible"),
+    ],
+)
+def test_a_value_becomes_one_short_line_of_visible_characters(value: object, shown: str | None) -> None:
+    line = visible(value)
+    assert line == shown or (shown is None and line.endswith('"...": "..."}'))
+
+
+def test_nesting_without_end_is_no_trouble() -> None:
+    nested: object = 1
+    for _ in range(100_000):
+        nested = [nested]
+    assert visible(nested) == '[[["[...]"]]]'
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        pytest.param(["a", "b"], "a, b", id="list"),
+        pytest.param([str(n) for n in range(12)], "0, 1, 2, 3, 4, 5, 6, 7, 8, 9, ...", id="long_list"),
+        pytest.param("acme.example", "acme.example", id="text"),
+        pytest.param(7, "7", id="number"),
+    ],
+)
+def test_what_an_error_expected_reads_as_a_list(value: Sequence[str] | int, shown: str) -> None:
+    assert visible_list(value) == shown
