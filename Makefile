@@ -7,7 +7,7 @@ REAL := tests/providers_real
 ARGS ?=
 SECONDS ?= 20
 
-.PHONY: demo test fuzz lint format lock clean prepare
+.PHONY: demo test fuzz lint format texts lock clean prepare
 .DEFAULT_GOAL := demo
 
 # In the foreground of a terminal the demo gets a process group of its own, so that Ctrl-C ends the demo and does not break off make.
@@ -34,6 +34,10 @@ lint: .venv/.test
 format: .venv/.test
 	@$(BIN)/ruff check --quiet --fix
 	@$(BIN)/ruff format --quiet
+
+# Brings the catalogues in broker/web/locale up to date; new texts come in untranslated, and the tests say which.
+texts: .venv/.test
+	@$(BIN)/python -m tests.catalogues
 
 # The test lock holds everything; the next three take its versions, so that one .venv serves the demo and the tests.
 COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --custom-compile-command "make lock" \

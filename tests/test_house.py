@@ -64,6 +64,7 @@ def test_an_entry_says_what_the_person_gets_and_what_to_do(error: type[BrokerErr
     entry = sections_of_errors()[error.code]
     assert len(entry.split()) >= 20
     assert str(error.status) in entry
+    assert f'"{error.person}"' in entry
 
 
 @EACH_SHOWN

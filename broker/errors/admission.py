@@ -8,7 +8,7 @@ from broker.errors.root import BrokerError
 class NotAdmitted(
     BrokerError,
     status=403,
-    person="You are signed in at your organisation, but your account may not enter here. Ask your IT desk.",
+    person="You are signed in at your organisation, but your account may not enter here.",
 ):
     """The person is genuine, but may not enter."""
 
@@ -16,7 +16,7 @@ class NotAdmitted(
 class EmailMissing(
     NotAdmitted,
     code="email_missing",
-    person="Your account has no e-mail address that could be used here. Ask your IT desk to add it.",
+    person="Your account has no e-mail address that could be used here.",
     remedy="Give the person an e-mail address at the provider, add the email scope, or set email_claim.",
 ):
     """Neither the ID token nor userinfo carries an e-mail address."""
@@ -25,7 +25,7 @@ class EmailMissing(
 class EmailMalformed(
     NotAdmitted,
     code="email_malformed",
-    person="The e-mail address of your account cannot be used here. Ask your IT desk to correct it.",
+    person="The e-mail address of your account cannot be used here.",
     remedy="The address is no plain ASCII mailbox. It is refused as it stands, never repaired.",
 ):
     """The e-mail address is not a plain ASCII mailbox of at most 254 characters."""
@@ -34,7 +34,7 @@ class EmailMalformed(
 class EmailUnverified(
     NotAdmitted,
     code="email_unverified",
-    person="The e-mail address of your account is not verified. Verify it, or ask your IT desk.",
+    person="Your organisation's sign-in service does not confirm the e-mail address of your account.",
     remedy="The provider must send email_verified: true. trust_unverified_email is for directories only IT can edit.",
 ):
     """`email_verified` is not JSON `true` where that is demanded."""
@@ -61,6 +61,7 @@ class GroupNotAllowed(
 class GroupsOverage(
     NotAdmitted,
     code="groups_overage",
+    person="You are in so many groups that your organisation's sign-in service did not name them.",
     remedy="The person is in more groups than the provider writes into a token. Have it send only the groups assigned "
     "to the application, or use application roles in groups_claim.",
 ):
@@ -70,7 +71,7 @@ class GroupsOverage(
 class GuestNotAllowed(
     NotAdmitted,
     code="guest_not_allowed",
-    person="Your account is a guest in this organisation. Guests may not sign in here.",
+    person="Your account is a guest in this organisation, and guests may not sign in here.",
     remedy="Entra: a guest's user principal name is no address. Add the optional claims email and xms_edov if guests "
     "with a verified address in email_domains are meant to enter.",
 ):
@@ -89,7 +90,7 @@ class TenantNotAllowed(
 class HostedDomainNotAllowed(
     NotAdmitted,
     code="hosted_domain_not_allowed",
-    person="Sign in with the Google account of your organisation, not with a personal one.",
+    person="You used a Google account that does not belong to your organisation.",
     remedy="Google: the account is not managed by one of email_domains (claim hd). Add the Workspace's primary domain "
     "if it is missing there.",
 ):

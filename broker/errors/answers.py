@@ -8,7 +8,7 @@ from broker.errors.root import BrokerError
 class ProviderRefused(
     BrokerError,
     status=403,
-    person="Your organisation's sign-in service did not let you in. Your IT desk can tell why.",
+    person="Your organisation's sign-in service refused this sign-in.",
 ):
     """The identity provider answered with an error (RFC 6749, section 4.1.2.1)."""
 
@@ -16,7 +16,7 @@ class ProviderRefused(
 class AccessDenied(
     ProviderRefused,
     code="access_denied",
-    person="The sign-in was cancelled, or your account is not allowed to use it. Try again, or ask your IT desk.",
+    person="The sign-in was cancelled, or your account is not allowed to use it.",
     remedy="Assign the person or their group to the application at the provider, and grant consent there.",
 ):
     """The person cancelled, or the provider's policy denies (`access_denied`)."""
@@ -42,7 +42,7 @@ class CodeRejected(
     ProviderRefused,
     code="code_rejected",
     status=400,
-    person="The sign-in took too long or was completed already. Start it again.",
+    person="This sign-in took too long, or it was already completed.",
     remedy="Now and then: nothing. Always: the redirect URI registered differs, or codes are consumed by a scanner.",
 ):
     """The token endpoint does not take the code (`invalid_grant`; RFC 6749, section 5.2)."""
@@ -51,7 +51,7 @@ class CodeRejected(
 class ProviderUnavailable(
     BrokerError,
     status=503,
-    person="Your organisation's sign-in service does not answer at the moment. Try again in a minute.",
+    person="Your organisation's sign-in service does not answer at the moment.",
 ):
     """No usable answer came: worth trying again."""
 
@@ -83,6 +83,7 @@ class ProviderFailing(
 class ProviderAddressRefused(
     ProviderUnavailable,
     code="provider_address_refused",
+    person="Your organisation's sign-in service cannot be reached from here.",
     remedy="The provider's name resolves to a private address. If that is meant, set allow_private_network: true.",
 ):
     """The provider's host resolves to a private, loopback or link-local address."""

@@ -8,7 +8,7 @@ from broker.errors.root import BrokerError
 class RequestError(
     BrokerError,
     status=400,
-    person="The link that brought you here cannot be used. Go back to Comm100 and start the sign-in again.",
+    person="The link that brought you here cannot be used.",
 ):
     """The browser's request cannot be taken."""
 
@@ -28,7 +28,7 @@ class SetupLinkRefused(
     RequestError,
     code="setup_link_refused",
     status=404,
-    person="This page opens with a valid link only. An admin makes a new link with the command broker setup-link.",
+    person="This page opens with a valid link only.",
     remedy="Make a new link: broker setup-link. If the link is new: the command needs the public_url and secret_keys "
     "of the service, and the proxy must pass Host on as the browser sent it.",
 ):
@@ -58,7 +58,7 @@ class RequestTooLarge(
     RequestError,
     code="request_too_large",
     status=431,
-    person="Your browser sent more than this page accepts. Clear the cookies of this site and start again.",
+    person="Your browser sent more than this page accepts.",
     remedy="The address, the headers or the body exceed the bounds named in docs/operations.md.",
 ):
     """An address, header block or body beyond the bounds."""
@@ -83,7 +83,7 @@ class ParametersContradict(
 class RedirectUrlRefused(
     RequestError,
     code="redirect_url_refused",
-    person="The page you were to return to is not a known Comm100 page. Open Comm100 and start the sign-in there.",
+    person="The page you were to return to is not a known Comm100 page.",
     remedy="Add the host of redirect_url to the site's redirect_hosts if it is one of your Comm100 hosts.",
 ):
     """A redirect_url that is no address of this site's Comm100."""
@@ -102,7 +102,7 @@ class SiteNotOffered(
     RequestError,
     code="site_not_offered",
     status=503,
-    person="Signing in here is not switched on yet. Ask your IT desk.",
+    person="Your organisation has not switched on signing in here yet.",
     remedy="No identity provider of this site is enabled: set enabled: true once the test sign-in works.",
 ):
     """A site whose identity providers are all switched off."""
@@ -111,7 +111,7 @@ class SiteNotOffered(
 class TransactionError(
     BrokerError,
     status=400,
-    person="This sign-in cannot be completed. Start it again.",
+    person="This sign-in could not be recognised.",
 ):
     """The sign-in under way cannot be told from a forged one: start again."""
 
@@ -143,7 +143,7 @@ class StateOfAnotherProvider(
 class TransactionExpired(
     TransactionError,
     code="transaction_expired",
-    person="This sign-in took longer than ten minutes. It has to be started again.",
+    person="This sign-in took longer than ten minutes.",
     remedy="Nothing to do when it happens now and then. If often: compare the clocks of the replicas.",
 ):
     """The sign-in began more than ten minutes ago, by our own clock."""
@@ -152,7 +152,7 @@ class TransactionExpired(
 class CookieMissing(
     TransactionError,
     code="cookie_missing",
-    person="Your browser did not bring back the cookie of this sign-in. Allow cookies for this site and start again.",
+    person="Your browser did not send back the cookie that belongs to this sign-in.",
     remedy="Another browser finished the sign-in, cookies are blocked, or public_url is not the address people use.",
 ):
     """The callback came without the cookie that binds the sign-in to this browser."""
@@ -161,7 +161,7 @@ class CookieMissing(
 class TransactionSpent(
     TransactionError,
     code="transaction_spent",
-    person="This sign-in was already completed. If you are not signed in, start again.",
+    person="This sign-in was already completed.",
     remedy="The same callback was opened twice: a reload or the back button. Nothing to do.",
 ):
     """The same callback a second time."""

@@ -8,7 +8,7 @@ from broker.errors.root import BrokerError
 class ProviderMistrusted(
     BrokerError,
     status=502,
-    person="The answer of your organisation's sign-in service could not be verified. Your IT desk has to look into it.",
+    person="The answer of your organisation's sign-in service could not be verified.",
 ):
     """An answer that must not be believed: nothing in it was used."""
 
@@ -74,6 +74,7 @@ class CodeMissing(
 class ClientRejected(
     ProviderMistrusted,
     code="client_rejected",
+    person="Your organisation's sign-in service does not accept requests from here.",
     remedy="The client secret is wrong or expired, or client_authentication is not what the provider expects.",
 ):
     """The token endpoint does not take our credentials (`invalid_client`; RFC 6749, section 5.2)."""
@@ -90,6 +91,7 @@ class TokenResponseInvalid(
 class TokenRequestRefused(
     ProviderMistrusted,
     code="token_request_refused",
+    person="Your organisation's sign-in service does not accept requests from here.",
     remedy="The token endpoint refused the request; its error is in the log line. Check grant types and redirect URI.",
 ):
     """Any other error of the token endpoint (RFC 6749, section 5.2)."""
@@ -210,6 +212,7 @@ class UserinfoSubject(
 class EmailContradicts(
     ProviderMistrusted,
     code="email_contradicts",
+    person="Your organisation's sign-in service names two different e-mail addresses for you.",
     remedy="ID token and userinfo name different addresses. Set userinfo: never, or correct the claim mapping there.",
 ):
     """ID token and userinfo name different e-mail addresses."""

@@ -36,7 +36,7 @@ class SettingsError(BrokerError, code="settings_unusable", status=500, remedy="C
 class BrokerTrouble(
     BrokerError,
     status=503,
-    person="Something went wrong on our side. Try again in a minute.",
+    person="Something went wrong on our side.",
 ):
     """Trouble of the running service, whoever is asked."""
 
@@ -44,7 +44,7 @@ class BrokerTrouble(
 class Overloaded(
     BrokerTrouble,
     code="overloaded",
-    person="Many people are signing in at the moment. Try again in a few seconds.",
+    person="Many people are signing in at the moment.",
     remedy="Add replicas, or find out why the provider answers slowly.",
 ):
     """More sign-ins in flight, or requests to the provider, than there are places."""

@@ -1,15 +1,22 @@
-"""Which languages the agents' pages come in, and which of them a browser wants.
+"""Which languages the agents' pages come in, which of them a browser wants, and their catalogues.
 
-Refuses to know pages, texts and where a request comes from: header in, language out.
+Refuses to know pages and where a request comes from: header in, language out.
 """
 
 from __future__ import annotations
 
+import gettext
+import io
 import re
 from collections.abc import Iterator
+from functools import lru_cache
+from importlib.resources import files
+
+from babel.messages.mofile import write_mo
+from babel.messages.pofile import read_po
 
 ENGLISH = "en"
-LANGUAGES = (ENGLISH,)
+LANGUAGES = (ENGLISH, "fr", "de", "es", "pt-BR", "zh-Hans")
 """Language tags (RFC 5646), no two of which share their first subtag."""
 
 MAX_CHARACTERS = 1_000  # of a header; browsers of people with many languages send some hundred
@@ -41,6 +48,32 @@ def choose_language(accept_language: str) -> str:
         if subtag == "*" and (others := [language for first, language in ours.items() if first not in named]):
             return others[0]
     return ENGLISH
+
+
+@lru_cache(maxsize=len(LANGUAGES))
+def open_translations(language: str) -> gettext.NullTranslations:
+    """Return the translations of every text into a language; the texts themselves are English.
+
+    Args:
+        language: one of `LANGUAGES`.
+    """
+    if language == ENGLISH:
+        return gettext.NullTranslations()
+    with files("broker.web").joinpath("locale", catalogue_name(language)).open("rb") as written:
+        catalogue = read_po(written, abort_invalid=True)
+    compiled = io.BytesIO()
+    write_mo(compiled, catalogue)
+    compiled.seek(0)
+    return gettext.GNUTranslations(compiled)
+
+
+def catalogue_name(language: str) -> str:
+    """Return the name of a language's catalogue file.
+
+    Args:
+        language: one of `LANGUAGES`, and not English.
+    """
+    return f"{language.replace('-', '_')}.po"
 
 
 def _ranges(accept_language: str) -> Iterator[tuple[str, float]]:

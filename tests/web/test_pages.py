@@ -4,9 +4,8 @@ import base64
 import hashlib
 import re
 from collections.abc import Callable
-from html.parser import HTMLParser
 from pathlib import Path
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, unquote, urlsplit
 
 import pytest
 
@@ -14,86 +13,95 @@ import broker.web
 from broker.errors import (
     AccessDenied,
     BrokerError,
+    ClientRejected,
+    CookieMissing,
+    EmailUnverified,
+    HostedDomainNotAllowed,
+    IdTokenSignature,
+    NoSuchPage,
+    ProviderError,
     ProviderTimedOut,
     RequestTooLarge,
     SettingsError,
+    SiteNotOffered,
     TransactionExpired,
+    Unexpected,
     every_error,
 )
+from broker.web.languages import ENGLISH, LANGUAGES
 from broker.web.pages import Choice, Pages
+from tests.catalogues import every_text, open_catalogue
+from tests.web.page import Page
 
-PAGES = Pages(support_email="it+desk@acme.example")
+SUPPORT = "it+desk@acme.example"
+PAGES = Pages(support_email=SUPPORT)
 STYLE = (Path(broker.web.__file__).parent / "templates" / "style.css").read_text()
 CHOICES = [Choice("Acme Okta", "/login?idp=okta"), Choice("Acme <Europe>", "/login?idp=entra&x=1")]
-VOID = {"meta", "link", "path", "circle"}
-
-
-class Page(HTMLParser):
-    """One page taken apart: its tags with attributes, and its text."""
-
-    def __init__(self, html: str) -> None:
-        super().__init__()
-        self.tags: list[tuple[str, dict[str, str | None]]] = []
-        self.text = ""
-        self.open: list[str] = []
-        self.feed(html)
-        self.close()
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append((tag, dict(attrs)))
-        if tag not in VOID:
-            self.open.append(tag)
-
-    def handle_endtag(self, tag: str) -> None:
-        if tag not in VOID:
-            assert self.open.pop() == tag
-
-    def handle_data(self, data: str) -> None:
-        if "style" not in self.open:
-            self.text += " ".join(data.split()) + "\n"
-
-    def links(self) -> list[str | None]:
-        return [attributes["href"] for tag, attributes in self.tags if tag == "a"]
-
-    def count(self, wanted: str) -> int:
-        return sum(tag == wanted for tag, _ in self.tags)
 
 
 def problem(error: type[BrokerError], pages: Pages = PAGES) -> str:
     return pages.problem(error(), trace_id="7f3a9c21", start_again="/login")
 
 
-EVERY_PAGE: dict[str, Callable[[], str]] = {
-    "home": PAGES.home,
-    "signed_out": lambda: PAGES.signed_out("https://comm100.example/"),
-    "choose": lambda: PAGES.choose("Acme support", CHOICES),
-    "problem": lambda: problem(AccessDenied),
-    "problem_that_refreshes": lambda: PAGES.problem(
+EVERY_PAGE: dict[str, Callable[[Pages], str]] = {
+    "home": Pages.home,
+    "signed_out": lambda pages: pages.signed_out("https://comm100.example/"),
+    "new_tab": lambda pages: pages.new_tab("/login"),
+    "choose": lambda pages: pages.choose("Acme support", CHOICES),
+    "problem": lambda pages: problem(AccessDenied, pages),
+    "problem_that_refreshes": lambda pages: pages.problem(
         TransactionExpired(), trace_id="7f3a9c21", start_again="/login", use_another_account="/login?x", refreshes=True
     ),
 }
 ERRORS = [error for error in every_error() if not issubclass(error, SettingsError)]
-on_every_page = pytest.mark.parametrize("render", EVERY_PAGE.values(), ids=EVERY_PAGE.keys())
 with_every_error = pytest.mark.parametrize("error", ERRORS, ids=lambda error: error.code)
+in_every_language = pytest.mark.parametrize("language", LANGUAGES)
+on_every_page = pytest.mark.parametrize("render", EVERY_PAGE.values(), ids=EVERY_PAGE.keys())
 
 
+def written(language: str) -> list[str]:
+    """Return patterns of all texts there are in a language."""
+    catalogue = every_text() if language == ENGLISH else open_catalogue(language)
+    texts = [message.id if language == ENGLISH else message.string for message in catalogue]
+    plain = [" ".join(text.split()) for text in texts if isinstance(text, str) and text]
+    return [re.sub(r"%\\\(\w+\\\)s", ".+", re.escape(text)) for text in plain]
+
+
+@in_every_language
 @on_every_page
-def test_a_page_is_english_with_one_title_one_main_and_one_heading(render: Callable[[], str]) -> None:
-    html = render()
+def test_a_page_has_a_language_one_title_one_main_and_one_heading(
+    render: Callable[[Pages], str], language: str
+) -> None:
+    html = render(Pages(language, site_name="Acme"))
     page = Page(html)
     assert html.startswith("<!doctype html>")
     assert page.open == []
-    assert page.tags[0] == ("html", {"lang": "en"})
+    assert page.tags[0] == ("html", {"lang": language})
     assert [page.count(tag) for tag in ("title", "main", "h1")] == [1, 1, 1]
     heading = re.search("<h1>(.+)</h1>", html)
     assert heading
-    assert f"{heading[1]} - Comm100 sign-in</title>" in html
+    assert f"{heading[1]} - Acme</title>" in html
+
+
+@in_every_language
+@on_every_page
+def test_a_page_says_nothing_but_texts_of_its_language(render: Callable[[Pages], str], language: str) -> None:
+    site_name = "Acme - sign-in"
+    page = Page(render(Pages(language, support_email=SUPPORT, site_name=site_name)))
+    no_text = {"", site_name, "7f3a9c21", *(error.code for error in ERRORS), *(choice.label for choice in CHOICES)}
+    texts = "|".join(written(language))
+    foreign = [
+        line
+        for line in page.text.splitlines()
+        if line not in no_text and not re.fullmatch(texts, line.removesuffix(f" - {site_name}"))
+    ]
+    assert foreign == []
 
 
 @pytest.mark.requirement("S-53")
 @on_every_page
-def test_a_page_has_no_script_no_form_no_style_attribute_and_loads_nothing(render: Callable[[], str]) -> None:
-    page = Page(render())
+def test_a_page_has_no_script_no_form_no_style_attribute_and_loads_nothing(render: Callable[[Pages], str]) -> None:
+    page = Page(render(PAGES))
     assert not {"script", "form", "img", "iframe", "base"} & {tag for tag, _ in page.tags}
     names = {name for _, attributes in page.tags for name in attributes}
     assert not {name for name in names if name in {"style", "src", "srcset"} or name.startswith("on")}
@@ -102,15 +110,11 @@ def test_a_page_has_no_script_no_form_no_style_attribute_and_loads_nothing(rende
 
 
 @pytest.mark.requirement("S-53")
+@in_every_language
 @on_every_page
-def test_a_page_has_the_one_style_the_hash_allows(render: Callable[[], str]) -> None:
-    (style,) = re.findall("<style>(.*?)</style>", render(), re.DOTALL)
+def test_a_page_has_the_one_style_the_hash_allows(render: Callable[[Pages], str], language: str) -> None:
+    (style,) = re.findall("<style>(.*?)</style>", render(Pages(language)), re.DOTALL)
     assert base64.b64encode(hashlib.sha256(style.encode()).digest()).decode() == PAGES.style_sha256
-
-
-@on_every_page
-def test_a_page_is_smaller_than_20_kb(render: Callable[[], str]) -> None:
-    assert len(render().encode()) < 20_000
 
 
 @with_every_error
@@ -122,6 +126,21 @@ def test_every_error_has_a_page_with_its_sentence_its_code_and_the_trace_id(erro
     assert "What to do now" in page.text
     assert "Who can fix it" in page.text
     assert "/login" in page.links()
+
+
+@with_every_error
+def test_every_error_is_explained_in_every_language(error: type[BrokerError]) -> None:
+    said = {error.person}
+    for language in LANGUAGES[1:]:
+        html = problem(error, Pages(language, support_email=SUPPORT))
+        page = Page(html)
+        assert error.code in page.text
+        assert "7f3a9c21" in page.text
+        assert error.person not in page.text
+        assert error.person not in unquote(html)
+        said.add(page.text.partition("</h1>")[0])
+        assert len(html.encode()) < 20_000
+    assert len(said) == len(LANGUAGES)
 
 
 @with_every_error
@@ -137,10 +156,19 @@ def test_no_page_shows_what_is_for_the_log_or_for_the_admin(error: type[BrokerEr
 @pytest.mark.parametrize(
     ("error", "title", "advice"),
     [
-        pytest.param(TransactionExpired, "This sign-in did not go through", "Start the sign-in again.", id="400"),
-        pytest.param(AccessDenied, "Your account was not let in", "Ask your IT desk", id="403"),
-        pytest.param(RequestTooLarge, "Your browser sent too much", "Clear the cookies", id="431"),
-        pytest.param(ProviderTimedOut, "Please try again shortly", "Wait a moment", id="503"),
+        pytest.param(NoSuchPage, "Page not found", "Open Comm100", id="an address that is none"),
+        pytest.param(RequestTooLarge, "Your browser sent too much", "Clear the cookies", id="cookies"),
+        pytest.param(SiteNotOffered, "Signing in is not possible yet", "Ask your IT desk", id="switched off"),
+        pytest.param(TransactionExpired, "This sign-in did not go through", "Start the sign-in again.", id="too late"),
+        pytest.param(CookieMissing, "This sign-in did not go through", "Allow cookies", id="without cookies"),
+        pytest.param(AccessDenied, "You were not signed in", "If you cancelled, start again.", id="cancelled"),
+        pytest.param(ProviderError, "The sign-in was refused", "Try once more.", id="refused"),
+        pytest.param(ProviderTimedOut, "Please try again shortly", "Wait a minute", id="no answer"),
+        pytest.param(ClientRejected, "Signing in does not work at the moment", "has to be changed", id="our secret"),
+        pytest.param(IdTokenSignature, "The sign-in could not be verified", "nothing was passed on", id="mistrusted"),
+        pytest.param(HostedDomainNotAllowed, "Your account was not let in", "If this was not your work", id="personal"),
+        pytest.param(EmailUnverified, "Your account was not let in", "Ask your IT desk to put", id="not verified"),
+        pytest.param(Unexpected, "Something went wrong", "Wait a minute", id="a defect"),
     ],
 )
 def test_the_advice_fits_what_went_wrong(error: type[BrokerError], title: str, advice: str) -> None:
@@ -161,8 +189,8 @@ def test_another_account_is_offered_before_starting_again() -> None:
 
 def test_a_page_that_refreshes_says_so() -> None:
     sentence = "You will be taken back to the sign-in"
-    assert sentence in EVERY_PAGE["problem_that_refreshes"]()
-    assert sentence not in EVERY_PAGE["problem"]()
+    assert sentence in EVERY_PAGE["problem_that_refreshes"](PAGES)
+    assert sentence not in EVERY_PAGE["problem"](PAGES)
 
 
 def test_the_mail_to_the_it_desk_carries_sentence_code_and_trace_id() -> None:

@@ -1,0 +1,83 @@
+"""Collects every text of the agents' pages, and brings the catalogues up to date: `make texts`.
+
+What it does not do: translate. A new text is written into each catalogue without a translation, and the tests fail
+until somebody fills it in; a text that is gone is taken out.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+from pathlib import Path
+
+from babel.messages.catalog import Catalog
+from babel.messages.extract import extract_from_dir
+from babel.messages.pofile import read_po, write_po
+
+import broker.web
+from broker.errors import SettingsError, every_error
+from broker.web.advice import ADVICE
+from broker.web.languages import ENGLISH, LANGUAGES, catalogue_name
+
+WEB = Path(broker.web.__file__).parent
+TRANSLATED = tuple(language for language in LANGUAGES if language != ENGLISH)
+
+_METHODS = [("templates/**.html", "jinja2"), ("*.py", "python")]
+_OPTIONS = {"templates/**.html": {"trimmed": "true", "silent": "false"}}
+_HEAD = """\
+# The agents' pages in {locale}. Translations are edited here; `make texts` adds the texts that are new, and takes out
+# those that are gone.
+msgid ""
+msgstr ""
+"Language: {locale}\\n"
+"MIME-Version: 1.0\\n"
+"Content-Type: text/plain; charset=utf-8\\n"
+"Content-Transfer-Encoding: 8bit\\n"
+
+"""
+_KEYWORDS = {"_": None, "gettext": None}
+
+
+def every_text() -> Catalog:
+    """Return a catalogue of all texts, untranslated: of the templates, of `gettext` calls, of errors and advice."""
+    texts = Catalog(fuzzy=False)
+    for path, _, text, comments, _ in extract_from_dir(
+        WEB, method_map=_METHODS, options_map=_OPTIONS, keywords=_KEYWORDS
+    ):
+        assert isinstance(text, str)
+        texts.add(text, locations=[(path, 0)], auto_comments=comments)
+    for advice in ADVICE.values():
+        for field in dataclasses.fields(advice):
+            texts.add(getattr(advice, field.name), auto_comments=[field.name])
+    for error in every_error():
+        if error is not SettingsError:
+            texts.add(error.person, auto_comments=[error.code])
+    return texts
+
+
+def open_catalogue(language: str) -> Catalog:
+    """Return a language's catalogue as it is written."""
+    with (WEB / "locale" / catalogue_name(language)).open("rb") as written:
+        return read_po(written, locale=language.replace("-", "_"), abort_invalid=True)
+
+
+def updated(language: str) -> str:
+    """Return a language's catalogue with the texts that are new, untranslated, and without those that are gone.
+
+    It is made anew each time: texts stand in the order of the pages, and nothing in the file changes by itself.
+    """
+    locale = language.replace("-", "_")
+    known = open_catalogue(language)
+    catalogue = Catalog(locale=locale, charset="utf-8", fuzzy=False)
+    for text in every_text():
+        if text.id:
+            found = known.get(text.id)
+            catalogue.add(text.id, found.string if found else "", text.locations, auto_comments=text.auto_comments)
+    written = io.BytesIO()
+    write_po(written, catalogue, width=120, omit_header=True, include_lineno=False)
+    return _HEAD.format(locale=locale) + written.getvalue().decode()
+
+
+if __name__ == "__main__":
+    for one in TRANSLATED:
+        (WEB / "locale" / catalogue_name(one)).write_text(updated(one), encoding="utf-8")
