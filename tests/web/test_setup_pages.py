@@ -12,25 +12,17 @@ from pathlib import Path
 
 import pytest
 
-from broker.doctor import Finding
-from broker.errors import BrokerError, EmailDomainNotAllowed, ProviderRefused, RedirectUrlRefused
-from broker.identity import Identity
+from broker.errors import EmailDomainNotAllowed, ProviderRefused, RedirectUrlRefused
 from broker.providers import Considered
-from broker.rehearsal import Preview, Rehearsal, Step
+from broker.rehearsal import Step
 from broker.web.last_seen import LastSeen
-from broker.web.setup_pages import MAX_CLAIMS, SetupLinks, SetupPages
+from broker.web.setup_pages import MAX_CLAIMS
 from broker.web.visible import MAX_CHARACTERS, visible, visible_list
 from tests.fakes.clock import START
-from tests.setup.scene import PROVIDERS, settings, setups
+from tests.setup import sample_pages
+from tests.setup.sample_pages import FINDINGS, LINKS, PAGES, REFUSED, finding, rehearsal
+from tests.setup.scene import settings, setups
 
-TOKEN = "eyJleHAiOjE4MDAwMDM2MDB9.aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
-URL = "https://sso.acme.example"
-LINKS = SetupLinks(
-    overview=f"{URL}/setup?link={TOKEN}",
-    checks=f"{URL}/setup/check?link={TOKEN}",
-    test={id_: f"{URL}/setup/test/{id_}?link={TOKEN}" for id_ in PROVIDERS},
-)
-PAGES = SetupPages()
 HOSTILE = "</td><script>alert(1)</script>\u202egnp.exe\x00"
 VOID = {"meta", "link", "path", "circle"}
 
@@ -80,51 +72,7 @@ def overview(tmp_path: Path) -> Page:
 
 
 def overview_of(folder: Path, seen: dict[str, LastSeen]) -> Page:
-    providers, sites = setups(folder, settings())
-    return Page(
-        PAGES.overview(
-            providers=list(providers.values()),
-            sites=sites,
-            last_seen=seen,
-            links=LINKS,
-            expires=START + 2520,
-            now=START,
-        )
-    )
-
-
-def finding(subject: str, check: str, status: str, message: str = "Found.", remedy: str = "") -> Finding:
-    return Finding(subject, check, status, message, remedy, f"docs/check.md#{check}")  # type: ignore[arg-type]
-
-
-def rehearsal(refusal: BrokerError | None = None, claims: dict[str, object] | None = None) -> Rehearsal:
-    """Return a test sign-in that went well, or ended with a refusal."""
-    return Rehearsal(
-        provider="okta",
-        label="Acme Okta",
-        enabled=True,
-        steps=(
-            Step("ID token: signature", "passed", "RS256"),
-            Step("E-mail address", "failed" if refusal else "passed"),
-            Step("Policy", "not_reached" if refusal else "not_needed"),
-        ),
-        refusal=refusal,
-        documents=(("ID token", claims or {"sub": "00u1", "exp": 1_800_003_600, "email": "ada@acme.example"}),),
-        considered=(Considered("email (ID token)", "taken: email_verified is true"),),
-        identity=None if refusal else Identity("ada@acme.example", "email (ID token)", "Ada", "name", "00u1", "iss"),
-        previews=() if refusal else (Preview("main", {"aud": "Comm100", "email": "ada@acme.example"}),),
-        trace_id="7f3a9c21d4e5f6a7",
-    )
-
-
-REFUSED = rehearsal(EmailDomainNotAllowed(expected=["acme.example"], got="evil.example"))
-FINDINGS = [
-    finding("settings", "settings", "ok"),
-    finding("okta", "issuer", "failed", "Another slash.", "Correct the issuer."),
-    finding("okta", "metadata", "unknown", "Not tried: issuer failed."),
-    finding("okta", "client_authentication", "unknown", "Not tried: issuer failed."),
-    finding("main", "endpoint", "warning", "Status 404.", "Compare endpoint."),
-]
+    return Page(sample_pages.overview(folder, seen=seen))
 
 
 def every_page(folder: Path) -> list[str]:
@@ -170,16 +118,9 @@ def test_every_page_leads_on(tmp_path: Path) -> None:
 
 
 def test_pages_stay_small(tmp_path: Path) -> None:
-    tree = settings()
-    tree["identity_providers"] = {"okta": tree["identity_providers"]["okta"]}
-    tree["sites"] = {"main": tree["sites"]["main"]}
-    providers, sites = setups(tmp_path, tree)
-    single = PAGES.overview(
-        providers=list(providers.values()), sites=sites, last_seen={}, links=LINKS, expires=START, now=START
-    )
     four_providers, *others = every_page(tmp_path)
-    assert len(single.encode()) < 15_000
     assert len(four_providers.encode()) < 25_000
+    others.append(sample_pages.overview(tmp_path, tree=sample_pages.single()))
     assert all(len(html.encode()) < 20_000 for html in others)
 
 
@@ -217,12 +158,9 @@ def test_a_provider_that_no_site_offers_is_called_out(tmp_path: Path) -> None:
     tree = settings()
     for site in tree["sites"].values():
         site["identity_providers"] = ["okta"]
-    providers, sites = setups(tmp_path, tree)
-    html = PAGES.overview(
-        providers=list(providers.values()), sites=sites, last_seen={}, links=LINKS, expires=START, now=START
-    )
-    assert "No site offers it: name entra in identity_providers of a site." in Page(html).text
-    assert "name okta in identity_providers" not in Page(html).text
+    page = Page(sample_pages.overview(tmp_path, tree=tree))
+    assert "No site offers it: name entra in identity_providers of a site." in page.text
+    assert "name okta in identity_providers" not in page.text
 
 
 def test_the_page_says_until_when_it_works(overview: Page) -> None:

@@ -1,0 +1,81 @@
+"""The setup pages of an organisation with every kind of provider, made of examples, for tests and for pictures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from broker.doctor import Finding
+from broker.errors import BrokerError, EmailDomainNotAllowed
+from broker.identity import Identity
+from broker.providers import Considered
+from broker.rehearsal import Preview, Rehearsal, Step
+from broker.web.last_seen import LastSeen
+from broker.web.setup_pages import SetupLinks, SetupPages
+from tests.fakes.clock import START
+from tests.setup.scene import PROVIDERS, settings, setups
+
+TOKEN = "eyJleHAiOjE4MDAwMDM2MDB9.aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
+URL = "https://sso.acme.example"
+LINKS = SetupLinks(
+    overview=f"{URL}/setup?link={TOKEN}",
+    checks=f"{URL}/setup/check?link={TOKEN}",
+    test={id_: f"{URL}/setup/test/{id_}?link={TOKEN}" for id_ in PROVIDERS},
+)
+PAGES = SetupPages()
+
+
+def overview(folder: Path, *, seen: dict[str, LastSeen] | None = None, tree: dict[str, Any] | None = None) -> str:
+    """Return the setup page of these settings; by default four providers and two sites."""
+    providers, sites = setups(folder, tree or settings())
+    return PAGES.overview(
+        providers=list(providers.values()),
+        sites=sites,
+        last_seen=seen or {},
+        links=LINKS,
+        expires=START + 2520,
+        now=START,
+    )
+
+
+def single() -> dict[str, Any]:
+    """Return settings with one provider and one site."""
+    tree = settings()
+    tree["identity_providers"] = {"okta": tree["identity_providers"]["okta"]}
+    tree["sites"] = {"main": tree["sites"]["main"]}
+    return tree
+
+
+def finding(subject: str, check: str, status: Any, message: str = "Found.", remedy: str = "") -> Finding:
+    """Return one finding of the doctor."""
+    return Finding(subject, check, status, message, remedy, f"docs/check.md#{check}")
+
+
+def rehearsal(refusal: BrokerError | None = None, claims: dict[str, object] | None = None) -> Rehearsal:
+    """Return a test sign-in that went well, or ended with a refusal."""
+    return Rehearsal(
+        provider="okta",
+        label="Acme okta",
+        enabled=True,
+        steps=(
+            Step("ID token: signature", "passed", "RS256"),
+            Step("E-mail address", "failed" if refusal else "passed"),
+            Step("Policy", "not_reached" if refusal else "not_needed"),
+        ),
+        refusal=refusal,
+        documents=(("ID token", claims or {"sub": "00u1", "exp": 1_800_003_600, "email": "ada@acme.example"}),),
+        considered=(Considered("email (ID token)", "taken: email_verified is true"),),
+        identity=None if refusal else Identity("ada@acme.example", "email (ID token)", "Ada", "name", "00u1", "iss"),
+        previews=() if refusal else (Preview("main", {"aud": "Comm100", "email": "ada@acme.example"}),),
+        trace_id="7f3a9c21d4e5f6a7",
+    )
+
+
+REFUSED = rehearsal(EmailDomainNotAllowed(expected=["acme.example"], got="evil.example"))
+FINDINGS = [
+    finding("settings", "settings", "ok"),
+    finding("okta", "issuer", "failed", "Another slash.", "Correct the issuer."),
+    finding("okta", "metadata", "unknown", "Not tried: issuer failed."),
+    finding("okta", "client_authentication", "unknown", "Not tried: issuer failed."),
+    finding("main", "endpoint", "warning", "Status 404.", "Compare endpoint."),
+]
