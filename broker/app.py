@@ -168,6 +168,26 @@ async def run_checks(
         return await doctor.examine(patients, offline=offline, clock=clock, begin=begin)
 
 
+@asynccontextmanager
+async def reach_provider(
+    settings: Settings, identifier: str, *, http: Clients = open_client, clock: Clock = time.time
+) -> AsyncIterator[doctor.ProviderPatient]:
+    """Give one provider a client of its own, for a look at it.
+
+    Args:
+        settings: checked.
+        identifier: of one of their providers.
+        http: opens an HTTP client.
+        clock: seconds since the epoch.
+    """
+    provider = settings.identity_providers[identifier]
+    reach = _reach(settings, provider)
+    async with http(reach) as client:
+        send = ProviderClient(client, private_networks=reach.private_networks).send
+        wired = wire_provider(settings, identifier, send=send, clock=clock)
+        yield doctor.ProviderPatient(wired, reach, provider.client_secret_expires)
+
+
 async def _keep_warm(provider: Provider) -> None:
     """Fetch metadata and keys before a sign-in has to, and say once when that stops or starts to work."""
     was_well: bool | None = None

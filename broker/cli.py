@@ -70,12 +70,7 @@ def check(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")] = False,
 ) -> None:
     """Examine the settings, each identity provider and each site, and say what to correct."""
-    import asyncio
-
-    from rich.console import Console
-
     from broker import doctor
-    from broker.app import run_checks
     from broker.errors import SettingsError
     from broker.settings import load_settings
 
@@ -84,13 +79,7 @@ def check(
     except SettingsError as error:
         typer.echo(json.dumps(doctor.as_json(doctor.unusable_settings(error.mistakes)), indent=2))
         raise typer.Exit(EXIT_UNUSABLE) from None
-    with doctor.watching(Console(stderr=True)) as begin:
-        findings = asyncio.run(run_checks(settings, offline=offline, begin=begin))
-    if as_json:
-        typer.echo(json.dumps(doctor.as_json(findings), indent=2))
-    else:
-        doctor.print_report(findings, Console(highlight=False))
-    raise typer.Exit(0 if doctor.all_good(findings) else 1)
+    raise typer.Exit(0 if _examine(settings, offline=offline, as_json=as_json) else 1)
 
 
 @app.command()
@@ -146,11 +135,104 @@ def setup_link(
 
 
 @app.command()
+def init(  # noqa: PLR0913, PLR0917 - one argument for each option
+    config: Annotated[
+        Path | None,
+        typer.Option(
+            "--config",
+            help="The settings file to write. Default: $BROKER_CONFIG, then ./broker.yaml.",
+            show_default=False,
+        ),
+    ] = None,
+    public_url: Annotated[str | None, typer.Option(help="Where browsers will reach the broker.")] = None,
+    provider: Annotated[str | None, typer.Option(help="okta, entra, google, or oidc for any other.")] = None,
+    issuer: Annotated[str | None, typer.Option(help="The provider's issuer (okta, oidc).")] = None,
+    tenant: Annotated[str | None, typer.Option(help="The tenant's id, or one of its domains (entra).")] = None,
+    id_: Annotated[
+        str | None, typer.Option("--id", help="The provider's id, part of the redirect URI. Default: its kind.")
+    ] = None,
+    client_id: Annotated[str | None, typer.Option(help="The client ID the provider gave.")] = None,
+    client_secret_file: Annotated[
+        str | None, typer.Option(metavar="FILE", help="Holds the client secret; - for standard input.")
+    ] = None,
+    email_domain: Annotated[
+        list[str] | None, typer.Option(help="A domain whose addresses the provider may assert; again for another.")
+    ] = None,
+    endpoint: Annotated[str | None, typer.Option(help="Comm100's JWT SSO endpoint.")] = None,
+    shared_secret_file: Annotated[
+        str | None, typer.Option(metavar="FILE", help="Holds Comm100's shared secret; - for standard input.")
+    ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files that are there already.")] = False,
+    offline: Annotated[bool, typer.Option("--offline", help="Ask no other machine, now and when checking.")] = False,
+) -> None:
+    """Ask for the few values needed, write the settings file and its secrets, and check them."""
+    from broker import init as beginning
+
+    given = {
+        "public_url": public_url, "preset": provider, "issuer": issuer, "tenant": tenant, "id": id_,
+        "client_id": client_id, "email_domains": ",".join(email_domain or ()) or None, "endpoint": endpoint,
+    }  # fmt: skip
+    secret_files = {"client_secret": client_secret_file, "shared_secret": shared_secret_file}
+    request = beginning.Request(
+        config or Path(os.environ.get("BROKER_CONFIG") or "broker.yaml"),
+        {key: text for key, text in given.items() if text is not None},
+        {key: file for key, file in secret_files.items() if file is not None},
+        overwrite=overwrite,
+    )
+    person = beginning.Terminal() if sys.stdin.isatty() and sys.stdout.isatty() else None
+    try:
+        written = beginning.set_up(
+            request, person, None if offline else beginning.NetworkLook(), warn=lambda text: typer.echo(text, err=True)
+        )
+    except beginning.NotWritten as reason:
+        typer.echo(str(reason), err=True)
+        raise typer.Exit(EXIT_UNUSABLE) from None
+    except (typer.Abort, KeyboardInterrupt):
+        typer.echo("\nStopped. Nothing was written.", err=True)
+        raise typer.Exit(EXIT_UNUSABLE) from None
+    typer.echo("\nWritten:\n" + "".join(f"  {file}\n" for file in written.files))
+    good = _examine_written(written.config, offline=offline)
+    typer.echo("\n" + beginning.next_steps(written, all_good=good))
+
+
+@app.command()
 def schema() -> None:
     """Print the JSON Schema of the settings file."""
     from broker.settings import settings_schema
 
     typer.echo(json.dumps(settings_schema(), indent=2))
+
+
+def _examine(settings: Settings, *, offline: bool, as_json: bool = False) -> bool:
+    """Let the doctor examine everything, print what it finds, and return whether no check failed."""
+    import asyncio
+
+    from rich.console import Console
+
+    from broker import doctor
+    from broker.app import run_checks
+
+    with doctor.watching(Console(stderr=True)) as begin:
+        findings = asyncio.run(run_checks(settings, offline=offline, begin=begin))
+    if as_json:
+        typer.echo(json.dumps(doctor.as_json(findings), indent=2))
+    else:
+        doctor.print_report(findings, Console(highlight=False))
+    return doctor.all_good(findings)
+
+
+def _examine_written(config: Path, *, offline: bool) -> bool:
+    """Do likewise with settings just written: whatever comes of it, they are there."""
+    from broker.errors import SettingsError
+    from broker.settings import describe, load_settings
+
+    try:
+        return _examine(load_settings(config, os.environ), offline=offline)
+    except SettingsError as error:  # of the environment: the file itself was read before
+        typer.echo(describe(error), err=True, nl=False)
+    except KeyboardInterrupt:
+        typer.echo("\nThe check was stopped.", err=True)
+    return False
 
 
 def _stop(_number: int, _frame: FrameType | None) -> NoReturn:

@@ -8,7 +8,7 @@ from broker.doctor.examination import Patients, examine
 from broker.doctor.finding import CHECKS, Begin, Finding, Status, all_good, as_json, unusable_settings
 from broker.doctor.provider import ProviderPatient
 from broker.doctor.report import print_report, watching
-from broker.doctor.site import Asker, SitePatient, fingerprint
+from broker.doctor.site import Asker, SitePatient, fingerprint, judge_shared_secret
 
 __all__ = [
     "CHECKS",
@@ -23,6 +23,7 @@ __all__ = [
     "as_json",
     "examine",
     "fingerprint",
+    "judge_shared_secret",
     "print_report",
     "unusable_settings",
     "watching",

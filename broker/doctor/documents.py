@@ -58,8 +58,21 @@ async def fetch_discovery(provider: Provider, reach: Reach) -> tuple[Answer, Ver
     Raises:
         Trouble: it is not.
     """
+    answer = await fetch(provider, reach, build_discovery_request(provider.registration.issuer))
+    return answer, judge_discovery(provider, answer)
+
+
+def judge_discovery(provider: Provider, answer: Answer) -> Verdict:
+    """Say whether what came from the discovery address is a document at all.
+
+    Args:
+        provider: that was asked.
+        answer: what it said.
+
+    Raises:
+        Trouble: it is none.
+    """
     request = build_discovery_request(provider.registration.issuer)
-    answer = await fetch(provider, reach, request)
     try:
         check_document_status(answer)
         read_json_object(answer.body)
@@ -77,7 +90,7 @@ async def fetch_discovery(provider: Provider, reach: Reach) -> tuple[Answer, Ver
             raise Trouble(failed(message, error.remedy)) from None
         remedy = provider.preset.remedy(said) or f"Compare issuer with {provider.preset.menus.issuer}."
         raise Trouble(failed(message, remedy)) from None
-    return answer, ok(f"{request.url} answers.")
+    return ok(f"{request.url} answers.")
 
 
 def check_issuer(provider: Provider, answer: Answer) -> tuple[None, Verdict]:

@@ -5,11 +5,11 @@ hands out values.
 """
 
 from broker.settings.addresses import Listen
-from broker.settings.load import load_settings
+from broker.settings.load import check_settings, load_settings
 from broker.settings.model import Settings
 from broker.settings.presets import PRESETS, Preset
 from broker.settings.provider import ProviderSettings
-from broker.settings.report import describe, weakenings
+from broker.settings.report import describe, list_mistakes, weakenings
 from broker.settings.schema import settings_schema
 from broker.settings.secret import PrivateKey, Secret, SecretKeys
 from broker.settings.site import SiteSettings
@@ -24,7 +24,9 @@ __all__ = [
     "SecretKeys",
     "Settings",
     "SiteSettings",
+    "check_settings",
     "describe",
+    "list_mistakes",
     "load_settings",
     "settings_schema",
     "weakenings",

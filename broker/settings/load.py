@@ -1,4 +1,4 @@
-"""The only way in: `load_settings`.
+"""The only way in: `load_settings`, and `check_settings` for what is not written yet.
 
 It owns the order of reading, checking and reporting; each of these lives next door.
 """
@@ -35,15 +35,36 @@ def load_settings(path: Path | None, environ: Mapping[str, str]) -> Settings:
     written = sources.read(path, environ)
     if not written.readable:
         raise SettingsError(written.mistakes)
-    folder = path.absolute().parent if path else Path.cwd()
+    judged = _judged(written, path.absolute().parent if path else Path.cwd())
+    if isinstance(judged, Settings):
+        return judged
+    no_file = () if path or written.tree.keys() >= _REQUIRED else (_no_settings_file(),)
+    raise SettingsError((*no_file, *judged))
+
+
+def check_settings(tree: Mapping[str, Any], folder: Path) -> Settings:
+    """Check settings that are not written yet, as if they stood in a file.
+
+    Args:
+        tree: keys and values as YAML would give them.
+        folder: where the file would be: relative paths start there.
+
+    Raises:
+        SettingsError: with every mistake found, none of which holds a secret.
+    """
+    judged = _judged(sources.Written(dict(tree), {}, {}, (), readable=True), folder)
+    if isinstance(judged, Settings):
+        return judged
+    raise SettingsError(judged)
+
+
+def _judged(written: sources.Written, folder: Path) -> Settings | tuple[Mistake, ...]:
     surroundings = Surroundings(folder, on_loopback=_on_loopback(written.tree.get("public_url")))
     outcome = _checked(written, surroundings)
     mistakes = (*written.mistakes, *mistakes_between_sections(written.tree))
-    if isinstance(outcome, Settings) and not mistakes:
-        return outcome
-    found = () if isinstance(outcome, Settings) else outcome
-    no_file = () if path or written.tree.keys() >= _REQUIRED else (_no_settings_file(),)
-    raise SettingsError((*no_file, *found, *mistakes))
+    if isinstance(outcome, Settings):
+        return mistakes or outcome
+    return (*outcome, *mistakes)
 
 
 def _no_settings_file() -> Mistake:

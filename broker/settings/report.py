@@ -1,14 +1,14 @@
 """What is said about settings: the mistakes for people, and the weakenings for the log and a metric.
 
-It owns the layout of `broker serve`'s complaint. It reads nothing.
+It owns the layout of `broker serve`'s complaint, and of `broker init`'s. It reads nothing.
 """
 
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
-from broker.errors import SettingsError
+from broker.errors import Mistake, SettingsError
 from broker.settings.model import Settings
 
 _WIDTH = 80
@@ -17,8 +17,18 @@ _WIDTH = 80
 def describe(error: SettingsError) -> str:
     """Write every mistake down for a terminal of 80 columns."""
     count = len(error.mistakes)
-    lines = [f"The settings cannot be used: {count} mistake{'' if count == 1 else 's'}."]
-    for mistake in error.mistakes:
+    return list_mistakes(f"The settings cannot be used: {count} mistake{'' if count == 1 else 's'}.", error.mistakes)
+
+
+def list_mistakes(head: str, mistakes: Iterable[Mistake]) -> str:
+    """Write mistakes down below a line of their own, for a terminal of 80 columns.
+
+    Args:
+        head: the line.
+        mistakes: each with its place and an example.
+    """
+    lines = [head]
+    for mistake in mistakes:
         lines += ["", f"  {mistake.path}", *_wrapped(mistake.problem), *_wrapped(f"for example: {mistake.example}")]
     return "\n".join(lines) + "\n"
 

@@ -47,6 +47,28 @@ def issuer_of(tenant: object) -> str:
     return f"{_AUTHORITY}{_SEVERAL}v2.0"
 
 
+def issuer_by_domain(domain: str) -> str:
+    """Return the address whose metadata tells the id of the tenant that has a domain.
+
+    Microsoft answers there with the issuer of the tenant by its id:
+    https://learn.microsoft.com/en-us/entra/identity-platform/v2-protocols-oidc
+
+    Args:
+        domain: one of the tenant's.
+    """
+    return f"{_AUTHORITY}/{domain}/v2.0"
+
+
+def tenant_named_in(address: str) -> str | None:
+    """Return the one tenant id that stands in an address, or in what else was copied; None if it is not one.
+
+    Args:
+        address: such as an issuer.
+    """
+    found = set(re.findall(_GUID, address.lower()))
+    return found.pop() if len(found) == 1 else None
+
+
 def check_issuer(issuer: str, *, tenant: str | None) -> None:
     """Check that an issuer the admin wrote fits the tenant, or several tenants.
 

@@ -1,0 +1,175 @@
+"""The conversation: what is asked in which order, and what happens to an answer that will not do.
+
+It owns the order and the words between the questions. It never ends without an answer: what the settings refuse is
+asked again, everything else may be kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from urllib.parse import urlsplit
+
+from broker.doctor import fingerprint
+from broker.init.answers import Answers, answered, find_mistake
+from broker.init.judging import Look, Objection, judge
+from broker.init.questions import (
+    CONTROL_PANEL,
+    PROVIDERS,
+    QUESTIONS,
+    finds_the_provider,
+    to_register,
+    where,
+)
+from broker.init.terminal import Person
+
+
+def converse(given: Mapping[str, str], person: Person, look: Look | None) -> Answers:
+    """Ask for everything that is not given.
+
+    Args:
+        given: answers from the command line, by name; they are not asked for again unless they will not do.
+        person: who is asked.
+        look: asks the provider; None: nobody is asked.
+
+    Raises:
+        Abort: the person had enough.
+    """
+    talk = _Talk(given, person, look)
+    _greet(person)
+    person.head("1 of 3  The broker")
+    answers = talk.ask(
+        "public_url", Answers(), "Where browsers will reach it, or http://127.0.0.1:8000 to try it out here."
+    )
+    person.head("2 of 3  Your identity provider")
+    answers = _find_provider(talk, answers)
+    answers = _get_credentials(talk, answers)
+    answers = talk.ask(
+        "email_domains",
+        answers,
+        "Whose addresses may this provider assert? The part behind the @, several joined by commas.",
+        default=_likely_domain(answers),
+    )
+    person.head("3 of 3  Comm100")
+    answers = talk.ask("endpoint", answers, f"See Comm100's Control Panel: {CONTROL_PANEL}.")
+    answers = talk.ask("shared_secret", answers, "As it is displayed there. What you paste is not shown here.")
+    length = len(answers.shared_secret.encode())
+    person.say(f"Read: {length} bytes, fingerprint {fingerprint(answers.shared_secret)}.")
+    return answers
+
+
+class _Talk:
+    """Asks until there is an answer.
+
+    Args:
+        given: answers from the command line.
+        person: who is asked.
+        look: asks the provider.
+    """
+
+    def __init__(self, given: Mapping[str, str], person: Person, look: Look | None) -> None:
+        self.given = given
+        self.person = person
+        self.look = look
+
+    def ask(self, key: str, answers: Answers, hint: str = "", *, default: str = "", afresh: bool = False) -> Answers:
+        """Return the answers with this one.
+
+        Args:
+            key: its name.
+            answers: so far.
+            hint: said before it is asked for.
+            default: proposed.
+            afresh: what was given will not do.
+        """
+        question = QUESTIONS[key]
+        text = "" if afresh else self.given.get(key, "")
+        if hint and not text:
+            self.person.say()
+            self.person.say(hint)
+        while True:
+            text = text or self.person.ask(question.asks, default=default, hidden=question.hidden)
+            judged = judge(key, text, answers, self.look)
+            if judged.objection is None:
+                if judged.said:
+                    self.person.say(judged.said)
+                return judged.answers
+            if self._keeps(judged.objection, question.asks):
+                return judged.answers
+            better = judged.objection.better
+            text = better if better and self.person.agree(f"Take {better} instead?", default=True) else ""
+
+    def _keeps(self, objection: Objection, asks: str) -> bool:
+        """Say what is wrong, and whether the person keeps the answer all the same."""
+        refused = objection.weight == "refused"
+        self.person.say(objection.sentence(asks))
+        if objection.better:
+            return False
+        if refused:
+            self.person.say(f"For example: {objection.example}")
+            return False
+        return self.person.agree("Keep it anyway?", default=False)
+
+
+def _greet(person: Person) -> None:
+    person.say("This writes the broker's settings: three values in, two addresses out.")
+    person.say("Ctrl-C stops; nothing is written before the end.")
+    person.say()
+    person.say("Have at hand:")
+    person.show("- the address at which browsers will reach the broker")
+    person.show("- your identity provider's admin console, to register an application there")
+    person.show("- Comm100's JWT SSO endpoint and shared secret, from its Control Panel:")
+    person.show(f"  {CONTROL_PANEL}")
+
+
+def _find_provider(talk: _Talk, answers: Answers) -> Answers:
+    person = talk.person
+    if "preset" not in talk.given:
+        for number, name in enumerate(PROVIDERS.values(), start=1):
+            person.show(f"  {number}  {name}")
+    answers = talk.ask("preset", answers, default="1")
+    answers = talk.ask("id", answers) if "id" in talk.given else replace(answers, id=answers.preset)
+    if "issuer" in talk.given and finds_the_provider(answers.preset) != ("issuer",):
+        answers = talk.ask("issuer", answers)
+    for key in finds_the_provider(answers.preset):
+        answers = talk.ask(key, answers, f"See {where(key, answers.preset)}.")
+    return answers
+
+
+def _get_credentials(talk: _Talk, answers: Answers) -> Answers:
+    person = talk.person
+    if not {"client_id", "client_secret"} <= talk.given.keys():
+        person.head("Register the broker there")
+        person.say("As a web application with a client secret (authorization code flow). Enter there:")
+        values = to_register(answers)
+        for name, value in values:
+            person.show(f"  {name:<{max(len(one) for one, _ in values)}}  {value}")
+        person.say(f"See {where('redirect_uri', answers.preset)}.")
+        person.say("You get a client ID and a client secret.")
+    hidden = f"See {where('client_secret', answers.preset)}. What you paste is not shown here."
+    afresh = False
+    while True:
+        proposed = answers.client_id if afresh else ""
+        answers = talk.ask(
+            "client_id", answers, f"See {where('client_id', answers.preset)}.", default=proposed, afresh=afresh
+        )
+        answers = talk.ask("client_secret", answers, hidden, afresh=afresh)
+        problem = talk.look.at_credentials(answers) if talk.look else ""
+        if not problem:
+            person.say(f"Read: {len(answers.client_secret)} characters.")
+            return answers
+        person.say(problem)
+        if not person.agree("Enter both again?", default=True):
+            return answers
+        afresh = True
+
+
+def _likely_domain(answers: Answers) -> str:
+    """Return the domain people's addresses probably have: the tenant's, or the one the broker is in."""
+    host = urlsplit(answers.public_url).hostname or ""
+    parent = host.partition(".")[2]
+    for domain in (answers.domain, parent):
+        usable = domain.count(".") >= 1 and not domain.endswith(".onmicrosoft.com")
+        if usable and find_mistake(answered(answers, "email_domains", domain), "email_domains") is None:
+            return domain
+    return ""

@@ -1,0 +1,132 @@
+"""Whether an answer will do: the settings' rules, then what it looks like, then what the provider itself says.
+
+It owns the order of these three, and how heavy an objection is. It asks no person.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+from typing import Literal, Protocol
+
+from broker.errors import Mistake
+from broker.init.answers import Answers, answered, find_mistake
+from broker.init.corrections import correct, doubt, tidy
+from broker.init.questions import OTHER_NAMES, PROVIDERS, QUESTIONS, finds_the_provider
+from broker.settings.addresses import is_host_name
+
+Weight = Literal["refused", "wrong", "doubtful"]
+
+
+@dataclass(frozen=True, slots=True)
+class Objection:
+    """What is wrong with an answer.
+
+    Args:
+        weight: `refused` by the settings, it cannot be kept; `wrong` by what the provider says; `doubtful`: it may be
+            right, or nobody can tell now.
+        problem: whole sentences, or the rest of one that begins with the answer's name, or with `subject`.
+        better: what was probably meant.
+        example: a right answer.
+        subject: one of several values in the answer.
+    """
+
+    weight: Weight
+    problem: str
+    better: str = ""
+    example: str = ""
+    subject: str = ""
+
+    def sentence(self, name: str) -> str:
+        """Return the problem as a sentence.
+
+        Args:
+            name: the answer's.
+        """
+        return self.problem if self.problem[:1].isupper() else f"{self.subject or name} {self.problem}."
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """An answer, judged.
+
+    Args:
+        answers: with this one, unless the settings refuse it.
+        objection: None if it will do.
+        said: what was found out, worth telling.
+    """
+
+    answers: Answers
+    objection: Objection | None = None
+    said: str = ""
+
+
+class Look(Protocol):
+    """Asks the provider; there is none where nothing may be asked."""
+
+    def at_provider(self, answers: Answers) -> Judged:
+        """Judge where the provider is said to be by its discovery document."""
+
+    def up_tenant(self, domain: str) -> str:
+        """Return the id of the tenant that has a domain, or raise Untold."""
+
+    def at_credentials(self, answers: Answers) -> str:
+        """Return why the provider does not accept client id and secret; empty if it does, or does not tell."""
+
+
+class Untold(Exception):
+    """Nobody told what was asked; the sentence says why.
+
+    Args:
+        problem: whole sentences.
+    """
+
+    def __init__(self, problem: str) -> None:
+        super().__init__(problem)
+        self.problem = problem
+
+
+def judge(key: str, text: str, answers: Answers, look: Look | None) -> Judged:
+    """Judge one answer.
+
+    Args:
+        key: its name.
+        text: as given.
+        answers: the others so far.
+        look: asks the provider.
+    """
+    text = _meant_name(tidy(text)) if key == "preset" else tidy(text)
+    if not text:
+        return Judged(answers, Objection("refused", "is needed", example=QUESTIONS[key].example))
+    said = ""
+    if key == "tenant" and look is not None and "." in text and is_host_name(text.lower()):
+        try:
+            tenant = look.up_tenant(text.lower())
+        except Untold as untold:
+            return Judged(answers, Objection("refused", untold.problem, example=QUESTIONS[key].example))
+        said, answers, text = f"{text.lower()} is the tenant {tenant}.", replace(answers, domain=text.lower()), tenant
+    candidate = answered(answers, key, text)
+    if (mistake := find_mistake(candidate, key)) is not None:
+        return Judged(answers, _refusal(mistake, key, text, candidate))
+    problem, better = doubt(key, candidate)
+    if problem:
+        return Judged(candidate, Objection("doubtful", problem, better))
+    if look is None or key not in finds_the_provider(answers.preset)[-1:]:
+        return Judged(candidate, said=said)
+    judged = look.at_provider(candidate)
+    return replace(judged, said=f"{said} {judged.said}".strip())
+
+
+def _refusal(mistake: Mistake, key: str, text: str, candidate: Answers) -> Objection:
+    better = correct(key, text, candidate)
+    if better and find_mistake(answered(candidate, key, better), key) is not None:
+        better = ""
+    place = re.search(r"\[(\d+)\]$", mistake.path)
+    subject = candidate.email_domains[int(place[1])] if place else ""
+    return Objection("refused", mistake.problem, better, QUESTIONS[key].example, subject)
+
+
+def _meant_name(text: str) -> str:
+    if text.isdecimal() and 1 <= int(text) <= len(PROVIDERS):
+        return tuple(PROVIDERS)[int(text) - 1]
+    return OTHER_NAMES.get(text.lower(), text.lower())

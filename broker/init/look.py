@@ -1,0 +1,166 @@
+"""What the provider itself says, while its answers are being asked for.
+
+It owns how a discovery document is turned into an objection and a better answer. The document is judged by the doctor,
+so that it passes here exactly if it passes at a sign-in.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar, cast
+
+from broker.app import reach_provider
+from broker.doctor import ProviderPatient
+from broker.doctor.documents import check_issuer, check_metadata, fetch, judge_discovery
+from broker.doctor.finding import CHECK_SECONDS, Trouble, unknown
+from broker.doctor.registration import check_client_authentication
+from broker.errors import BrokerError
+from broker.init.answers import Answers, find_mistake, settings_meanwhile
+from broker.init.judging import Judged, Objection, Untold
+from broker.oidc.cached import Clock
+from broker.oidc.client import Clients, open_client
+from broker.oidc.messages import Answer, read_json_object
+from broker.oidc.metadata import build_discovery_request
+from broker.settings.tenant import issuer_by_domain, tenant_named_in
+
+T = TypeVar("T")
+_ALGORITHMS = ("RS256", "PS256", "ES256", "EdDSA")  # the first the provider has is taken
+_METHODS = ("client_secret_basic", "client_secret_post")
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkLook:
+    """Asks over the network.
+
+    Args:
+        http: opens an HTTP client; a test gives its own.
+        clock: seconds since the epoch.
+    """
+
+    http: Clients = open_client
+    clock: Clock = time.time
+
+    def at_provider(self, answers: Answers) -> Judged:
+        """Judge where the provider is said to be by its discovery document.
+
+        Args:
+            answers: with the provider's kind, and its issuer or tenant.
+        """
+        return asyncio.run(self._at_provider(answers))
+
+    def up_tenant(self, domain: str) -> str:
+        """Return the id of the Entra tenant that has a domain.
+
+        Args:
+            domain: in lower case.
+
+        Raises:
+            Untold: there is none, or nobody answers.
+        """
+        return asyncio.run(self._up_tenant(domain))
+
+    def at_credentials(self, answers: Answers) -> str:
+        """Return why the provider does not accept client id and secret; empty if it does, or does not tell.
+
+        Args:
+            answers: with both, and the provider is the right one.
+        """
+        return asyncio.run(self._at_credentials(answers))
+
+    async def _at_provider(self, answers: Answers) -> Judged:
+        async with reach_provider(settings_meanwhile(answers), answers.id, http=self.http) as patient:
+            try:
+                answer = await _in_time(_discovery(patient))
+            except Trouble as trouble:
+                said = f"{trouble.verdict.message} {trouble.verdict.remedy}"
+                return Judged(answers, Objection("doubtful", said))
+            try:
+                judge_discovery(patient.provider, answer)
+                check_issuer(patient.provider, answer)
+                check_metadata(patient.provider, answer)
+            except Trouble as trouble:
+                problem = f"{trouble.verdict.message} {trouble.verdict.remedy}"
+                return Judged(answers, Objection("wrong", problem, _named_issuer(answers, answer)))
+        fitted = _fitting(answers, read_json_object(answer.body))
+        extra = "".join(f" It wants {key}: {_shown(value)}, which is set." for key, value in fitted.items())
+        said = f"The provider answers, and calls itself {patient.provider.registration.metadata_issuer}.{extra}"
+        return Judged(replace(answers, fitted=fitted), said=said)
+
+    async def _up_tenant(self, domain: str) -> str:
+        asked = Answers(preset="oidc", id="entra", issuer=issuer_by_domain(domain))
+        async with reach_provider(settings_meanwhile(asked), "entra", http=self.http) as patient:
+            try:
+                answer = await _in_time(_discovery(patient))
+            except Trouble as trouble:
+                raise Untold(f"The tenant of {domain} cannot be looked up: {trouble.verdict.message}") from None
+        tenant = tenant_named_in(str(_member(answer, "issuer"))) if answer.status == 200 else None
+        if tenant is None:
+            raise Untold(f"Microsoft knows no tenant with the domain {domain}.")
+        return tenant
+
+    async def _at_credentials(self, answers: Answers) -> str:
+        async with reach_provider(settings_meanwhile(answers), answers.id, http=self.http, clock=self.clock) as patient:
+            provider, reach = patient.provider, patient.reach
+            try:
+                answer = await _in_time(_discovery(patient))
+                judge_discovery(provider, answer)
+                check_issuer(provider, answer)
+                metadata, _ = check_metadata(provider, answer)
+                _, verdict = await _in_time(check_client_authentication(provider, reach, metadata))
+            except Trouble:
+                return ""
+        return f"{verdict.message} {verdict.remedy}" if verdict.status == "failed" else ""
+
+
+def _discovery(patient: ProviderPatient) -> Awaitable[Answer]:
+    request = build_discovery_request(patient.provider.registration.issuer)
+    return fetch(patient.provider, patient.reach, request)
+
+
+async def _in_time(asked: Awaitable[T]) -> T:
+    try:
+        async with asyncio.timeout(CHECK_SECONDS):
+            return await asked
+    except TimeoutError:
+        raise Trouble(unknown(f"No answer within {CHECK_SECONDS:.0f} seconds.")) from None
+
+
+def _named_issuer(answers: Answers, answer: Answer) -> str:
+    """Return the issuer a document names, if it could be the one meant."""
+    named = _member(answer, "issuer")
+    if answer.status != 200 or not isinstance(named, str) or answers.tenant or named == answers.issuer:
+        return ""
+    return "" if find_mistake(replace(answers, issuer=named), "issuer") else named
+
+
+def _member(answer: Answer, name: str) -> object:
+    try:
+        return read_json_object(answer.body).get(name)
+    except BrokerError:
+        return None
+
+
+def _fitting(answers: Answers, document: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the keys without which a provider nobody knows would refuse us, or be refused: by what it announces."""
+    if answers.preset != "oidc":
+        return {}
+    fitted: dict[str, Any] = {}
+    method = _first(_METHODS, document.get("token_endpoint_auth_methods_supported"))
+    if method not in (None, _METHODS[0]):
+        fitted["client_authentication"] = method
+    algorithm = _first(_ALGORITHMS, document.get("id_token_signing_alg_values_supported"))
+    if algorithm not in (None, _ALGORITHMS[0]):
+        fitted["signing_algorithms"] = [algorithm]
+    return fitted
+
+
+def _first(known: tuple[str, ...], announced: object) -> str | None:
+    offered = cast("list[object]", announced) if isinstance(announced, list) else []
+    return next((one for one in known if one in offered), None)
+
+
+def _shown(value: object) -> str:
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)

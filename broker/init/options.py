@@ -1,0 +1,111 @@
+"""The command line in place of a person: every answer is given, and all that is wrong is said at once.
+
+It owns which options are needed, and reads secrets from files: an option's value can be seen by everybody on the
+machine.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from broker.errors import Mistake
+from broker.init.answers import Answers
+from broker.init.corrections import tidy
+from broker.init.judging import Look, Objection, judge
+from broker.init.questions import PROVIDERS, QUESTIONS, finds_the_provider
+from broker.settings.secret import read_text
+from broker.settings.unusable import Unusable
+
+_STANDARD_INPUT = Path("/dev/stdin")
+_ALWAYS_FIRST = ("public_url", "preset", "id")
+_ALWAYS_LAST = ("client_id", "client_secret", "email_domains", "endpoint", "shared_secret")
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """What the options say.
+
+    Args:
+        answers: as far as they are right.
+        mistakes: everything missing or wrong.
+        warnings: what is probably wrong, or could not be looked at.
+    """
+
+    answers: Answers
+    mistakes: tuple[Mistake, ...]
+    warnings: tuple[str, ...]
+
+
+def read_secrets(files: Mapping[str, str]) -> tuple[dict[str, str], tuple[Mistake, ...]]:
+    """Read the secrets, and say which could not be read.
+
+    Args:
+        files: by the name of the answer; `-` is standard input.
+    """
+    texts: dict[str, str] = {}
+    mistakes = []
+    for key, file in files.items():
+        question = QUESTIONS[key]
+        if file == "-" and list(files.values()).count("-") > 1:
+            mistakes.append(Mistake(question.option, "only one of two can come from standard input", question.example))
+            continue
+        try:
+            texts[key] = tidy(read_text(_STANDARD_INPUT if file == "-" else Path(file)))
+        except Unusable as unusable:
+            mistakes.append(Mistake(question.option, f"names a file that {unusable.problem}", question.example))
+    return texts, tuple(mistakes)
+
+
+def take(given: Mapping[str, str], look: Look | None) -> Taken:
+    """Take every answer from what is given.
+
+    Args:
+        given: by the name of the answer.
+        look: asks the provider; None: nobody is asked.
+    """
+    answers = Answers()
+    mistakes: list[Mistake] = []
+    warnings: list[str] = []
+    waiting = list(_ALWAYS_FIRST)
+    while waiting:
+        key = waiting.pop(0)
+        text = given.get(key, "")
+        if key == "id" and not text:
+            answers = replace(answers, id=answers.preset)
+        else:
+            judged = judge(key, text, answers, look)
+            answers = judged.answers
+            if judged.said and key == "tenant":
+                warnings.append(judged.said)
+            if judged.objection is not None and judged.objection.weight == "doubtful":
+                warnings.append(_warning(key, judged.objection))
+            elif judged.objection is not None:
+                mistakes.append(_mistake(key, judged.objection))
+                if key == "public_url":  # on what it is depends what the others may be: nothing is written any more
+                    answers = replace(answers, public_url=judged.objection.better or QUESTIONS[key].example)
+        if key == _ALWAYS_FIRST[-1]:
+            waiting += [*_place_keys(given, answers), *_ALWAYS_LAST]
+    return Taken(answers, tuple(mistakes), tuple(warnings))
+
+
+def _place_keys(given: Mapping[str, str], answers: Answers) -> list[str]:
+    """What says where the provider is; an issuer beside a tenant first, for the tenant is looked for there."""
+    needed = finds_the_provider(answers.preset)
+    further = [key for key in ("issuer", "tenant") if key in given and key not in needed]
+    return [*further, *needed] if answers.preset else []
+
+
+def _mistake(key: str, objection: Objection) -> Mistake:
+    question = QUESTIONS[key]
+    missing = objection.problem == "is needed"
+    problem = "is missing" if missing else f"{objection.subject} {objection.problem}".strip()
+    if key == "preset":
+        problem = f"{problem}: {', '.join(PROVIDERS)}" if missing else problem
+    return Mistake(question.option, problem, f"{question.option} {objection.better or question.example}")
+
+
+def _warning(key: str, objection: Objection) -> str:
+    meant = f" Was {objection.better} meant?" if objection.better else ""
+    return f"{QUESTIONS[key].option}: {objection.problem}{meant}"

@@ -1,0 +1,120 @@
+"""What is asked, in words: each answer's name, its option, an example.
+
+It owns the words alone. Which answers a kind of provider needs stands here, too; what they must be like does not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from broker.init.answers import Answers
+from broker.providers import PRESETS
+
+CONTROL_PANEL = "Global Settings > Security > Agent Single Sign-On > JWT SSO"
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """One answer to be had.
+
+    Args:
+        key: its name.
+        asks: as it is asked for.
+        option: of the command line; secrets come from the file it names.
+        example: a right answer; of a secret, a file.
+        hidden: it is a secret.
+    """
+
+    key: str
+    asks: str
+    option: str
+    example: str
+    hidden: bool = False
+
+
+QUESTIONS: Mapping[str, Question] = {
+    one.key: one
+    for one in (
+        Question("public_url", "Public URL", "--public-url", "https://sso.acme.example"),
+        Question("preset", "Provider", "--provider", "okta"),
+        Question("id", "Id", "--id", "acme"),
+        Question("issuer", "Issuer", "--issuer", "https://id.acme.example"),
+        Question("tenant", "Tenant ID", "--tenant", "7a0c1b2d-3e4f-4a5b-8c6d-7e8f9a0b1c2d"),
+        Question("client_id", "Client ID", "--client-id", "0oa1b2c3"),
+        Question("client_secret", "Client secret", "--client-secret-file", "client-secret.txt", hidden=True),
+        Question("email_domains", "E-mail domains", "--email-domain", "acme.example"),
+        Question(
+            "endpoint",
+            "JWT SSO endpoint",
+            "--endpoint",
+            "https://acme.comm100.com/AdminWebService/SSO/SSOJWTConsumer.aspx",
+        ),
+        Question("shared_secret", "Shared secret", "--shared-secret-file", "comm100-secret.txt", hidden=True),
+    )
+}
+
+PROVIDERS: Mapping[str, str] = {
+    "okta": "Okta",
+    "entra": "Microsoft Entra ID",
+    "google": "Google Workspace",
+    "oidc": "another OpenID Connect provider, such as Keycloak or Auth0",
+}
+OTHER_NAMES = {"other": "oidc", "keycloak": "oidc", "auth0": "oidc", "microsoft": "entra", "azure": "entra"}
+
+_FINDS_THE_PROVIDER: Mapping[str, tuple[str, ...]] = {
+    "okta": ("issuer",),
+    "oidc": ("issuer",),
+    "entra": ("tenant",),
+    "google": (),
+}
+
+
+def finds_the_provider(preset: str) -> tuple[str, ...]:
+    """Return the names of the answers by which a provider of this kind is found."""
+    return _FINDS_THE_PROVIDER.get(preset, ())
+
+
+def where(key: str, preset: str) -> str:
+    """Return where at the provider an answer is found, in its own menu names; empty if there is nothing to say.
+
+    Args:
+        key: the name of the answer.
+        preset: the kind of provider.
+    """
+    menus = PRESETS[preset].menus
+    places = {
+        "issuer": menus.issuer,
+        "client_id": menus.client_id,
+        "client_secret": menus.client_secret,
+        "redirect_uri": menus.redirect_uri,
+    }
+    if key == "tenant":
+        return "Entra: Overview > Tenant ID; a domain of the tenant, such as acme.example, will do, too"
+    return places.get(key, "")
+
+
+def to_register(answers: Answers) -> tuple[tuple[str, str], ...]:
+    """Return what is entered at the provider, by name, before it gives a client id.
+
+    Args:
+        answers: with the public URL, and the provider's id.
+    """
+    values = [
+        ("Redirect URI", f"{answers.public_url}/callback/{answers.id}"),
+        ("Sign-out redirect URI", f"{answers.public_url}/logout"),
+        ("Scopes", "openid email profile"),
+    ]
+    if answers.preset == "okta":
+        values.insert(2, ("Initiate login URI", f"{answers.public_url}/initiate/{answers.id}"))
+    if answers.preset == "google":  # it has no list of sign-out addresses
+        values.pop(1)
+    return tuple(values)
+
+
+def for_comm100(answers: Answers) -> tuple[tuple[str, str], ...]:
+    """Return the two addresses that are entered in Comm100's Control Panel, by their names there."""
+    return (
+        ("Remote Login URL", f"{answers.public_url}/login"),
+        ("Remote Logout URL", f"{answers.public_url}/logout"),
+    )
