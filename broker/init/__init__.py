@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import secrets
 import shlex
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -18,10 +18,11 @@ from broker.init.conversation import converse
 from broker.init.judging import Look
 from broker.init.look import NetworkLook
 from broker.init.options import read_secrets, take
-from broker.init.questions import CONTROL_PANEL, for_comm100, to_register
 from broker.init.settings_text import CLIENT_SECRET, OWN_KEYS, SHARED_SECRET, settings_text
 from broker.init.terminal import Person, Terminal
+from broker.init.values_out import for_comm100, lined_up, registration_of, to_register
 from broker.settings import describe, list_mistakes, load_settings
+from broker.setup.site import CONTROL_PANEL
 
 __all__ = ["Look", "NetworkLook", "NotWritten", "Person", "Request", "Terminal", "Written", "next_steps", "set_up"]
 
@@ -104,22 +105,18 @@ def next_steps(written: Written, *, all_good: bool) -> str:
     correct = ("Correct what failed above, and check again:", [f"broker check{option}"])
     steps = [
         *([] if all_good else [correct]),
-        ("Enter in Comm100's Control Panel:", [CONTROL_PANEL, *_lined_up(for_comm100(written.answers))]),
+        ("Enter in the Control Panel:", [CONTROL_PANEL, *lined_up(for_comm100(written.answers))]),
         ("Start the broker:", [f"broker serve{option}"]),
         ("Test a sign-in on the setup page, before any agent does:", [f"broker setup-link{option}"]),
     ]
     if not written.registered:
-        steps.insert(0, ("Have registered at the identity provider:", _lined_up(to_register(written.answers))))
+        steps.insert(
+            0, ("Have registered at the identity provider:", lined_up(to_register(registration_of(written.answers))))
+        )
     lines = ["Next"]
     for number, (what, below) in enumerate(steps, start=1):
         lines += [f"  {number}. {what}", *(f"     {line}" for line in below)]
     return "\n".join(lines)
-
-
-def _lined_up(values: Iterable[tuple[str, str]]) -> list[str]:
-    rows = tuple(values)
-    width = max(len(name) for name, _ in rows)
-    return [f"{name:<{width}}  {value}" for name, value in rows]
 
 
 def _may_replace(place: files.Place, request: Request, person: Person | None) -> None:

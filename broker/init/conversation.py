@@ -14,14 +14,14 @@ from broker.doctor import fingerprint
 from broker.init.answers import Answers, answered, find_mistake
 from broker.init.judging import Look, Objection, judge
 from broker.init.questions import (
-    CONTROL_PANEL,
     PROVIDERS,
     QUESTIONS,
     finds_the_provider,
-    to_register,
     where,
 )
 from broker.init.terminal import Person
+from broker.init.values_out import lined_up, registration_of, to_register
+from broker.setup.site import CONTROL_PANEL
 
 
 def converse(given: Mapping[str, str], person: Person, look: Look | None) -> Answers:
@@ -51,7 +51,7 @@ def converse(given: Mapping[str, str], person: Person, look: Look | None) -> Ans
         default=_likely_domain(answers),
     )
     person.head("3 of 3  Comm100")
-    answers = talk.ask("endpoint", answers, f"See Comm100's Control Panel: {CONTROL_PANEL}.")
+    answers = talk.ask("endpoint", answers, f"See {CONTROL_PANEL}.")
     answers = talk.ask("shared_secret", answers, "As it is displayed there. What you paste is not shown here.")
     length = len(answers.shared_secret.encode())
     person.say(f"Read: {length} bytes, fingerprint {fingerprint(answers.shared_secret)}.")
@@ -118,7 +118,7 @@ def _greet(person: Person) -> None:
     person.say("Have at hand:")
     person.show("- the address at which browsers will reach the broker")
     person.show("- your identity provider's admin console, to register an application there")
-    person.show("- Comm100's JWT SSO endpoint and shared secret, from its Control Panel:")
+    person.show("- Comm100's JWT SSO endpoint and shared secret")
     person.show(f"  {CONTROL_PANEL}")
 
 
@@ -139,13 +139,12 @@ def _find_provider(talk: _Talk, answers: Answers) -> Answers:
 def _get_credentials(talk: _Talk, answers: Answers) -> Answers:
     person = talk.person
     if not {"client_id", "client_secret"} <= talk.given.keys():
+        setup = registration_of(answers)
         person.head("Register the broker there")
-        person.say("As a web application with a client secret (authorization code flow). Enter there:")
-        values = to_register(answers)
-        for name, value in values:
-            person.show(f"  {name:<{max(len(one) for one, _ in values)}}  {value}")
-        person.say(f"See {where('redirect_uri', answers.preset)}.")
-        person.say("You get a client ID and a client secret.")
+        person.say(setup.note)
+        for line in lined_up(to_register(setup)):
+            person.show(f"  {line}")
+        person.say(f"Step by step: {setup.guide}. You get a client ID and a client secret.")
     hidden = f"See {where('client_secret', answers.preset)}. What you paste is not shown here."
     afresh = False
     while True:

@@ -15,8 +15,7 @@ from broker.init.answers import Answers
 from broker.settings.addresses import is_loopback
 from broker.settings.tenant import tenant_named_in
 
-# https://help.okta.com/en-us/content/topics/settings/settings-configure-org-name.htm
-_OKTA_CONSOLE = re.compile(r"(?P<org>[a-z0-9-]+)-admin(?P<rest>\.(okta|oktapreview|okta-emea|okta-gov|trexcloud)\.com)")
+_OKTA_CONSOLE = re.compile(r"^([a-z0-9-]+)-admin(\.okta(?:preview|-emea)?\.com)$")
 _GUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 _ID_INSTEAD = (
     "This looks like the Secret ID. The secret itself stands in the column Value, and is shown only right after it was "
@@ -43,15 +42,15 @@ def correct(key: str, text: str, answers: Answers) -> str:
     return "" if better == text else better
 
 
-def doubt(key: str, answers: Answers) -> tuple[str, str]:
-    """Return why an answer that can be used is probably not the one meant, and what was; both may be empty.
+def doubt(key: str, answers: Answers) -> str:
+    """Return why an answer that can be used is probably not the one meant; empty if it may be.
 
     Args:
         key: the name of the answer.
         answers: with this one.
     """
     doubts = _DOUBTS.get(key)
-    return doubts(answers) if doubts else ("", "")
+    return doubts(answers) if doubts else ""
 
 
 def _public_url(text: str, _: Answers) -> str:
@@ -68,7 +67,7 @@ def _issuer(text: str, answers: Answers) -> str:
     parts = _address(text)
     if parts is None:
         return ""
-    netloc = _OKTA_CONSOLE.sub(r"\g<org>\g<rest>", parts.netloc)
+    netloc = _OKTA_CONSOLE.sub(r"\1\2", parts.netloc)
     path = re.sub(r"/\.well-known/.*", "", parts.path)
     if answers.preset == "okta":
         server = re.match(r"/oauth2/[A-Za-z0-9]+", path)
@@ -105,34 +104,28 @@ def _address(text: str) -> SplitResult | None:
     return parts._replace(scheme=scheme, netloc=netloc)
 
 
-def _doubt_issuer(answers: Answers) -> tuple[str, str]:
-    if _OKTA_CONSOLE.search(answers.issuer):
-        return "This is the address of Okta's admin console.", _issuer(answers.issuer, answers)
-    return "", ""
-
-
-def _doubt_client_id(answers: Answers) -> tuple[str, str]:
+def _doubt_client_id(answers: Answers) -> str:
     text = answers.client_id
     if answers.preset == "entra" and text == answers.tenant:
-        return "This is the tenant ID again, not the application's.", ""
+        return "This is the tenant ID again, not the application's."
     if answers.preset == "entra" and not _GUID.fullmatch(text):
-        return "At Entra this is an id such as 1f2e3d4c-5b6a-4978-8695-a4b3c2d1e0f9.", ""
+        return "At Entra this is an id such as 1f2e3d4c-5b6a-4978-8695-a4b3c2d1e0f9."
     if answers.preset == "google" and not text.endswith(".apps.googleusercontent.com"):
-        return "At Google this ends with .apps.googleusercontent.com.", ""
-    return "", ""
+        return "At Google this ends with .apps.googleusercontent.com."
+    return ""
 
 
-def _doubt_client_secret(answers: Answers) -> tuple[str, str]:
+def _doubt_client_secret(answers: Answers) -> str:
     if answers.client_secret == answers.client_id:
-        return "This is the client ID again.", ""
+        return "This is the client ID again."
     if answers.preset == "entra" and _GUID.fullmatch(answers.client_secret):
-        return _ID_INSTEAD, ""
-    return "", ""
+        return _ID_INSTEAD
+    return ""
 
 
-def _doubt_shared_secret(answers: Answers) -> tuple[str, str]:
+def _doubt_shared_secret(answers: Answers) -> str:
     verdict = judge_shared_secret(answers.shared_secret)
-    return ("", "") if verdict.status == "ok" else (f"{verdict.message} {verdict.remedy}", "")
+    return "" if verdict.status == "ok" else f"{verdict.message} {verdict.remedy}"
 
 
 _MEANT: Mapping[str, Callable[[str, Answers], str]] = {
@@ -143,8 +136,7 @@ _MEANT: Mapping[str, Callable[[str, Answers], str]] = {
     "email_domains": _domains,
     "endpoint": _endpoint,
 }
-_DOUBTS: Mapping[str, Callable[[Answers], tuple[str, str]]] = {
-    "issuer": _doubt_issuer,
+_DOUBTS: Mapping[str, Callable[[Answers], str]] = {
     "client_id": _doubt_client_id,
     "client_secret": _doubt_client_secret,
     "shared_secret": _doubt_shared_secret,

@@ -108,9 +108,8 @@ def judge(key: str, text: str, answers: Answers, look: Look | None) -> Judged:
     candidate = answered(answers, key, text)
     if (mistake := find_mistake(candidate, key)) is not None:
         return Judged(answers, _refusal(mistake, key, text, candidate))
-    problem, better = doubt(key, candidate)
-    if problem:
-        return Judged(candidate, Objection("doubtful", problem, better))
+    if problem := doubt(key, candidate):
+        return Judged(candidate, Objection("doubtful", problem))
     if look is None or key not in finds_the_provider(answers.preset)[-1:]:
         return Judged(candidate, said=said)
     judged = look.at_provider(candidate)

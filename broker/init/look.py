@@ -14,7 +14,7 @@ from typing import Any, TypeVar, cast
 
 from broker.app import reach_provider
 from broker.doctor import ProviderPatient
-from broker.doctor.documents import check_issuer, check_metadata, fetch, judge_discovery
+from broker.doctor.documents import announced_methods, check_issuer, check_metadata, fetch, judge_discovery
 from broker.doctor.finding import CHECK_SECONDS, Trouble, unknown
 from broker.doctor.registration import check_client_authentication
 from broker.errors import BrokerError
@@ -109,7 +109,8 @@ class NetworkLook:
                 judge_discovery(provider, answer)
                 check_issuer(provider, answer)
                 metadata, _ = check_metadata(provider, answer)
-                _, verdict = await _in_time(check_client_authentication(provider, reach, metadata))
+                announced = announced_methods(read_json_object(answer.body))
+                _, verdict = await _in_time(check_client_authentication(provider, reach, metadata, announced))
             except Trouble:
                 return ""
         return f"{verdict.message} {verdict.remedy}" if verdict.status == "failed" else ""

@@ -8,10 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from broker.init.answers import Answers
 from broker.providers import PRESETS
-
-CONTROL_PANEL = "Global Settings > Security > Agent Single Sign-On > JWT SSO"
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,34 +84,7 @@ def where(key: str, preset: str) -> str:
         "issuer": menus.issuer,
         "client_id": menus.client_id,
         "client_secret": menus.client_secret,
-        "redirect_uri": menus.redirect_uri,
     }
     if key == "tenant":
         return "Entra: Overview > Tenant ID; a domain of the tenant, such as acme.example, will do, too"
     return places.get(key, "")
-
-
-def to_register(answers: Answers) -> tuple[tuple[str, str], ...]:
-    """Return what is entered at the provider, by name, before it gives a client id.
-
-    Args:
-        answers: with the public URL, and the provider's id.
-    """
-    values = [
-        ("Redirect URI", f"{answers.public_url}/callback/{answers.id}"),
-        ("Sign-out redirect URI", f"{answers.public_url}/logout"),
-        ("Scopes", "openid email profile"),
-    ]
-    if answers.preset == "okta":
-        values.insert(2, ("Initiate login URI", f"{answers.public_url}/initiate/{answers.id}"))
-    if answers.preset == "google":  # it has no list of sign-out addresses
-        values.pop(1)
-    return tuple(values)
-
-
-def for_comm100(answers: Answers) -> tuple[tuple[str, str], ...]:
-    """Return the two addresses that are entered in Comm100's Control Panel, by their names there."""
-    return (
-        ("Remote Login URL", f"{answers.public_url}/login"),
-        ("Remote Logout URL", f"{answers.public_url}/logout"),
-    )

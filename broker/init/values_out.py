@@ -1,0 +1,66 @@
+"""What goes out: the values to register at the identity provider, and the two addresses to enter in Comm100.
+
+It owns nothing but the way there: the values are those of the setup page.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+
+from broker.app import wire_provider, wire_site
+from broker.init.answers import SITE, Answers, settings_meanwhile
+from broker.setup import ProviderSetup, Value, setup_of_provider, setup_of_site
+
+Row = tuple[str, str]
+
+
+def registration_of(answers: Answers) -> ProviderSetup:
+    """Return what to register at the provider, before it gives a client id.
+
+    Args:
+        answers: with the public URL, the provider's kind and id, and where it is.
+    """
+    settings = settings_meanwhile(answers)
+    provider = wire_provider(settings, answers.id)
+    return setup_of_provider(
+        provider,
+        preset=answers.preset,
+        enabled=True,
+        public_url=settings.public_url,
+        site_ids=(SITE,),
+        now=time.time(),
+    )
+
+
+def to_register(setup: ProviderSetup) -> list[Row]:
+    """Return the values by name, without the client id: that is what one gets.
+
+    Args:
+        setup: of the provider.
+    """
+    return _rows(value for value in setup.values if value.label != "Client ID")
+
+
+def for_comm100(answers: Answers) -> list[Row]:
+    """Return the two addresses by their names in the Control Panel.
+
+    Args:
+        answers: all of them.
+    """
+    settings = settings_meanwhile(answers)
+    return _rows(setup_of_site(wire_site(settings, SITE), public_url=settings.public_url, only=True).values)
+
+
+def lined_up(rows: list[Row]) -> list[str]:
+    """Return a line for each row, the values below each other.
+
+    Args:
+        rows: at least one.
+    """
+    width = max(len(name) for name, _ in rows)
+    return [f"{name:<{width}}  {value}" for name, value in rows]
+
+
+def _rows(values: Iterable[Value]) -> list[Row]:
+    return [(value.label, value.value) for value in values]
