@@ -18,6 +18,8 @@ OWN_KEYS, SHARED_SECRET, CLIENT_SECRET = "broker-keys", "comm100-shared-secret",
 
 _PLAIN = re.compile(r"(?=.*[a-z])(https?://)?[a-z0-9]([A-Za-z0-9._/:-]*[A-Za-z0-9/])?")
 
+_WORDS = {"null", "true", "false", "yes", "no", "on", "off", "y", "n"}  # YAML's own
+
 _HEAD = """\
 # Settings of the Comm100 SSO broker, written by `broker init`.
 #
@@ -86,7 +88,7 @@ def settings_text(answers: Answers) -> str:
         "site": SITE,
         "endpoint": _scalar(answers.endpoint),
         "shared_secret": f"{SECRETS_FOLDER}/{SHARED_SECRET}",
-        "id": answers.id if re.search("[a-z]", answers.id) else json.dumps(answers.id),
+        "id": answers.id if answers.id[:1].isalpha() and answers.id not in _WORDS else json.dumps(answers.id),
         "preset": answers.preset,
         "client_id": json.dumps(answers.client_id, ensure_ascii=False),
         "client_secret": f"{SECRETS_FOLDER}/{CLIENT_SECRET}",

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from tests.fakes.processes import without_broker_settings
 
+ROOT = Path(__file__).parents[2]
 SECONDS = 60.0  # for anything to appear
 _INTO_THE_TERMINAL = (
     "import fcntl, os, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); "
@@ -84,7 +85,7 @@ def terminal(folder: Path, *arguments: str) -> Iterator[Screen]:
     process = subprocess.Popen(
         [sys.executable, "-c", _INTO_THE_TERMINAL, *arguments],
         cwd=folder,
-        env=without_broker_settings(TERM="xterm", PYTHONPATH=str(Path(__file__).parents[2])),
+        env=without_broker_settings(TERM="xterm", PYTHONPATH=str(ROOT)),
         stdin=theirs,
         stdout=theirs,
         stderr=theirs,
@@ -97,3 +98,17 @@ def terminal(folder: Path, *arguments: str) -> Iterator[Screen]:
         process.kill()
         process.wait(SECONDS)
         os.close(ours)
+
+
+@contextmanager
+def serving(folder: Path, operations: str) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
+    """Run `broker serve` in a folder as it stands while the block runs; only the second port is another."""
+    environment = without_broker_settings(BROKER_OPERATIONS_LISTEN=operations, PYTHONPATH=str(ROOT))
+    command = [sys.executable, "-m", "broker", "serve"]
+    with (folder / "serve.log").open("wb") as log:
+        process = subprocess.Popen(command, cwd=folder, env=environment, stdout=log, stderr=log)
+        try:
+            yield process, operations
+        finally:
+            process.kill()
+            process.wait(SECONDS)

@@ -1,0 +1,275 @@
+"""`broker init` asks: what a wrong answer brings, what is found out meanwhile, and that it never ends without one."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import httpx
+import pytest
+
+from broker.init import NotWritten, Request, next_steps, set_up
+from broker.init.answers import Answers
+from broker.init.judging import Look
+from broker.settings import Settings, load_settings
+from tests.fakes.lies import Lies, with_
+from tests.fakes.provider import FakeProvider
+from tests.init.answering import (
+    CLIENT_SECRET,
+    ENDPOINT,
+    GIVEN,
+    SHARED_SECRET,
+    TENANT,
+    Somebody,
+    document,
+    looking,
+)
+
+MICROSOFT = "https://login.microsoftonline.com"
+TOKEN_PAGE = {"error": "invalid_client", "error_description": "AADSTS7000215: Invalid client secret provided."}
+
+
+def given_but(*left_out: str, **changed: str) -> dict[str, str]:
+    return {key: text for key, text in {**GIVEN, **changed}.items() if key not in left_out}
+
+
+def asked(
+    folder: Path, given: dict[str, str], answers: list[tuple[str, str | bool]], look: Look | None = None
+) -> tuple[Settings, Somebody]:
+    """Let somebody answer, and load what was written."""
+    person = Somebody(list(answers))
+    written = set_up(Request(folder / "broker.yaml", given), person, look, warn=print)
+    assert person.answers == []
+    return load_settings(written.config, {}), person
+
+
+@pytest.mark.parametrize(
+    ("key", "question", "wrong", "said"),
+    [
+        pytest.param("public_url", "Public URL", "nonsense here", "must be a complete URL", id="no address"),
+        pytest.param("public_url", "Public URL", "", "Public URL is needed.", id="nothing at all"),
+        pytest.param("issuer", "Issuer", "ftp://idp.example", "must be a complete URL", id="no web address"),
+        pytest.param("email_domains", "E-mail domains", "acme.example, gmail.com", "gmail.com must not", id="anyone's"),
+        pytest.param("endpoint", "JWT SSO endpoint", "https://", "must be a complete URL", id="an address begun"),
+        pytest.param("client_secret", "Client secret", "a\tb", "control character", id="a secret with a tab"),
+        pytest.param("shared_secret", "Shared secret", "short", "is shorter than 32 bytes", id="a secret cut short"),
+    ],
+)
+def test_what_the_settings_refuse_is_explained_with_an_example_and_asked_again(
+    tmp_path: Path, key: str, question: str, wrong: str, said: str
+) -> None:
+    settings, person = asked(tmp_path, given_but(key), [(question, wrong), (question, GIVEN[key])])
+    assert said in person.words
+    assert "For example: " in person.words
+    assert settings.public_url == GIVEN["public_url"]
+
+
+@pytest.mark.parametrize(
+    ("key", "question", "pasted", "meant"),
+    [
+        pytest.param("public_url", "Public URL", "SSO.acme.example/login", "https://sso.acme.example", id="bare host"),
+        pytest.param("public_url", "Public URL", "http://sso.acme.example", "https://sso.acme.example", id="http"),
+        pytest.param(
+            "issuer",
+            "Issuer",
+            "https://idp.example/.well-known/openid-configuration",
+            "https://idp.example",
+            id="the discovery document",
+        ),
+        pytest.param("issuer", "Issuer", "https://u:p@idp.example", "https://idp.example", id="a password"),
+        pytest.param("email_domains", "E-mail domains", "Ada@Acme.example", "acme.example", id="an address"),
+        pytest.param("email_domains", "E-mail domains", "*.acme.example", "acme.example", id="a wildcard"),
+        pytest.param("endpoint", "JWT SSO endpoint", ENDPOINT.replace("https", "http") + "?x=1", ENDPOINT, id="query"),
+    ],
+)
+def test_what_was_probably_meant_is_offered(tmp_path: Path, key: str, question: str, pasted: str, meant: str) -> None:
+    answers: list[tuple[str, str | bool]] = [(question, pasted), (f"Take {meant} instead?", True)]
+    settings, _ = asked(tmp_path, given_but(key), answers)
+    provider, site = settings.identity_providers["oidc"], settings.sites["main"]
+    assert meant in (settings.public_url, provider.issuer, *provider.email_domains, site.endpoint)
+
+
+def test_the_address_of_oktas_admin_console_is_offered_without_admin(tmp_path: Path) -> None:
+    answers: list[tuple[str, str | bool]] = [
+        ("Issuer", "acme-admin.okta.com/admin/dashboard"),
+        ("Take https://acme.okta.com instead?", True),
+    ]
+    settings, _ = asked(tmp_path, given_but("issuer", preset="okta"), answers)
+    assert settings.identity_providers["okta"].issuer == "https://acme.okta.com"
+
+
+def test_white_space_around_a_secret_is_dropped(tmp_path: Path) -> None:
+    answers: list[tuple[str, str | bool]] = [("Shared secret", f"\ufeff {SHARED_SECRET}\u200b \t")]
+    settings, person = asked(tmp_path, given_but("shared_secret"), answers)
+    assert settings.sites["main"].shared_secret.reveal() == SHARED_SECRET
+    assert "48 bytes, fingerprint 9b98f2d2" in person.words
+
+
+@pytest.mark.parametrize(
+    ("key", "question", "doubtful", "said"),
+    [
+        pytest.param("client_secret", "Client secret", TENANT, "looks like the Secret ID", id="the id of a secret"),
+        pytest.param("client_secret", "Client secret", GIVEN["client_id"], "the client ID again", id="the client id"),
+        pytest.param("client_id", "Client ID", "comm100", "At Entra this is an id", id="a name"),
+        pytest.param("client_id", "Client ID", TENANT, "the tenant ID again", id="the tenant's id"),
+        pytest.param(
+            "shared_secret", "Shared secret", "578d96c4-2552-4c1a-94f4-0a7d922d5f17", "decoded", id="a decoded secret"
+        ),
+        pytest.param("shared_secret", "Shared secret", SHARED_SECRET[:40], "end were missing", id="a cut secret"),
+    ],
+)
+@pytest.mark.parametrize("keeps", [True, False])
+def test_what_looks_wrong_is_named_and_may_be_kept(
+    tmp_path: Path, key: str, question: str, doubtful: str, said: str, keeps: bool
+) -> None:
+    right = {"client_id": "1f2e3d4c-5b6a-4978-8695-a4b3c2d1e0f9"}
+    given = given_but("issuer", preset="entra", tenant=TENANT, **({} if "Entra" in said else right))
+    if doubtful == GIVEN["client_id"]:
+        given["client_id"], doubtful = right["client_id"], right["client_id"]
+    del given[key]
+    answers: list[tuple[str, str | bool]] = [(question, doubtful), ("Keep it anyway?", keeps)]
+    if not keeps:
+        answers.append((question, {**GIVEN, **right}[key]))
+    _, person = asked(tmp_path, given, answers)
+    assert said in person.words
+
+
+def test_an_entra_tenant_is_looked_up_by_its_domain(tmp_path: Path) -> None:
+    found = document(f"{MICROSOFT}/{TENANT}/v2.0")
+    unknown = httpx.Response(400, json={"error": "invalid_tenant"})
+    look = looking(
+        pages={
+            f"{MICROSOFT}/acme.example/v2.0/.well-known/openid-configuration": found,
+            f"{MICROSOFT}/{TENANT}/v2.0/.well-known/openid-configuration": found,
+            f"{MICROSOFT}/typo.example/v2.0/.well-known/openid-configuration": lambda: httpx.Response(
+                400, headers=unknown.headers, stream=httpx.ByteStream(unknown.content)
+            ),
+        }
+    )
+    given = given_but("issuer", "email_domains", preset="entra", client_id="1f2e3d4c-5b6a-4978-8695-a4b3c2d1e0f9")
+    answers: list[tuple[str, str | bool]] = [
+        ("Tenant ID", "typo.example"),
+        ("Tenant ID", "Acme.example"),
+        ("E-mail domains", ""),
+    ]
+    settings, person = asked(tmp_path, given, answers, look)
+    assert "Microsoft knows no tenant with the domain typo.example." in person.words
+    assert f"acme.example is the tenant {TENANT}." in person.words
+    assert settings.identity_providers["entra"].tenant == TENANT
+    assert settings.identity_providers["entra"].email_domains == ("acme.example",)
+
+
+def test_a_tenant_is_taken_out_of_an_issuer_that_was_pasted(tmp_path: Path) -> None:
+    answers: list[tuple[str, str | bool]] = [
+        ("Tenant ID", f"https://sts.windows.net/{TENANT.upper()}/"),
+        (f"Take {TENANT} instead?", True),
+        ("Keep it anyway?", True),  # client-1 is no id of Entra's
+    ]
+    settings, _ = asked(tmp_path, given_but("issuer", preset="entra"), answers)
+    assert settings.identity_providers["entra"].tenant == TENANT
+
+
+@pytest.mark.parametrize("pasted", ["https://idp.example/", "https://idp.example"])
+def test_the_issuer_is_compared_with_the_providers_own_word(tmp_path: Path, pasted: str) -> None:
+    own = "https://idp.example" if pasted.endswith("/") else "https://idp.example/"
+    look = looking(
+        pages={
+            "https://idp.example/.well-known/openid-configuration": document(own),
+            f"{own}/token": lambda: httpx.Response(404, stream=httpx.ByteStream(b"")),
+        }
+    )
+    answers: list[tuple[str, str | bool]] = [("Issuer", pasted), (f"Take {own} instead?", True)]
+    settings, person = asked(tmp_path, given_but("issuer"), answers, look)
+    assert "Only the slash differs" in person.words
+    assert settings.identity_providers["oidc"].issuer == own
+
+
+def test_a_provider_that_cannot_be_reached_is_a_warning_and_no_dead_end(tmp_path: Path) -> None:
+    given = given_but("issuer")
+    nowhere = "https://nowhere.invalid"
+    answers: list[tuple[str, str | bool]] = [("Issuer", nowhere), ("Keep it anyway?", True)]
+    settings, person = asked(tmp_path, given, answers, looking())
+    assert "The name nowhere.invalid cannot be resolved" in person.words
+    assert settings.identity_providers["oidc"].issuer == nowhere
+
+
+def test_a_secret_the_provider_does_not_take_is_asked_for_again_with_the_client_id(tmp_path: Path) -> None:
+    provider = FakeProvider("https://idp.example", time.time, client_secret=CLIENT_SECRET)
+    answers: list[tuple[str, str | bool]] = [
+        ("Enter both again?", True),
+        ("Client ID", ""),
+        ("Client secret", CLIENT_SECRET),
+    ]
+    settings, person = asked(tmp_path, given_but(client_secret="another-secret"), answers, looking(provider))
+    assert "The token endpoint does not accept us" in person.words
+    assert "another-secret" not in person.words
+    assert CLIENT_SECRET not in person.words
+    secret = settings.identity_providers["oidc"].client_secret
+    assert secret is not None
+    assert secret.reveal() == CLIENT_SECRET
+
+
+def test_what_a_providers_document_asks_for_is_set(tmp_path: Path) -> None:
+    provider = FakeProvider("https://idp.example", time.time, client_secret=CLIENT_SECRET, algorithm="ES256")
+    methods = ["client_secret_post", "private_key_jwt"]
+    provider.lies = Lies(discovery=with_(token_endpoint_auth_methods_supported=methods))
+    settings, person = asked(tmp_path, given_but(), [], looking(provider))
+    found = settings.identity_providers["oidc"]
+    assert (found.client_authentication, found.signing_algorithms) == ("client_secret_post", ("ES256",))
+    assert "It wants signing_algorithms: ES256, which is set." in person.words
+
+
+@pytest.mark.parametrize(
+    ("preset", "typed"), [("okta", "1"), ("entra", "Entra"), ("google", "3"), ("oidc", "other"), ("oidc", "Keycloak")]
+)
+def test_what_to_register_is_told_before_the_client_id_is_asked_for(tmp_path: Path, preset: str, typed: str) -> None:
+    place: list[tuple[str, str | bool]] = {
+        "okta": [("Issuer", "https://acme.okta.com")],
+        "entra": [("Tenant ID", TENANT)],
+        "google": [],
+        "oidc": [("Issuer", "https://idp.example")],
+    }[preset]  # type: ignore[assignment]
+    client = {"entra": "1f2e3d4c-5b6a-4978-8695-a4b3c2d1e0f9", "google": "1-a.apps.googleusercontent.com"}
+    answers = [
+        ("Public URL", "https://sso.acme.example"),
+        ("Provider", typed),
+        *place,
+        ("Client ID", client.get(preset, "client-1")),
+        ("Client secret", CLIENT_SECRET),
+        ("E-mail domains", ""),
+        ("JWT SSO endpoint", ENDPOINT),
+        ("Shared secret", SHARED_SECRET),
+    ]
+    settings, person = asked(tmp_path, {}, answers)
+    told = person.words.index(f"https://sso.acme.example/callback/{preset}")
+    assert told < person.words.index("\nClient ID")
+    assert person.proposed["E-mail domains"] == "acme.example"
+    assert settings.identity_providers[preset].email_domains == ("acme.example",)
+    assert CLIENT_SECRET not in person.words
+    assert SHARED_SECRET not in person.words
+
+
+def test_files_that_are_there_are_replaced_only_if_the_person_agrees(tmp_path: Path) -> None:
+    (tmp_path / "broker.yaml").write_text("mine", encoding="utf-8")
+    with pytest.raises(NotWritten, match="Nothing was written"):
+        asked(tmp_path, dict(GIVEN), [("Replace them at the end?", "")])
+    assert (tmp_path / "broker.yaml").read_text(encoding="utf-8") == "mine"
+    assert [one.name for one in tmp_path.iterdir()] == ["broker.yaml"]
+    settings, _ = asked(tmp_path, dict(GIVEN), [("Replace them at the end?", True)])
+    assert settings.public_url == GIVEN["public_url"]
+
+
+def test_the_end_names_both_addresses_for_comm100_and_the_next_commands(tmp_path: Path) -> None:
+    file = tmp_path / "my settings.yaml"
+    written = set_up(Request(file, dict(GIVEN)), Somebody([]), None, warn=print)
+    told = next_steps(written, all_good=False)
+    for line in (
+        "Remote Login URL   https://sso.acme.example/login",
+        "Remote Logout URL  https://sso.acme.example/logout",
+        f"broker check --config '{file}'",
+        f"broker serve --config '{file}'",
+        f"broker setup-link --config '{file}'",
+    ):
+        assert f"     {line}\n" in f"{told}\n"
+    assert "broker check" not in next_steps(written, all_good=True)
+    assert SHARED_SECRET not in repr(written) + repr(Answers(shared_secret=SHARED_SECRET))
