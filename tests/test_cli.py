@@ -25,7 +25,7 @@ from tests.fakes.processes import free_port, without_broker_settings
 from tests.fakes.provider import FakeProvider
 from tests.fakes.world import SHARED_SECRET, settings_for
 
-COMMANDS = ("serve", "demo", "check", "setup-link", "schema")
+COMMANDS = ("serve", "demo", "check", "setup-link", "init", "schema")
 WEAK_SECRET = "too-short-to-sign-8f3a"
 PLACEHOLDER = "changeme-4d2e"
 

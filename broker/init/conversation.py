@@ -133,6 +133,9 @@ def _find_provider(talk: _Talk, answers: Answers) -> Answers:
         answers = talk.ask("issuer", answers)
     for key in finds_the_provider(answers.preset):
         answers = talk.ask(key, answers, f"See {where(key, answers.preset)}.")
+    if answers.preset == "oidc" and "id" not in talk.given:
+        hint = "What to call it in addresses, and on a button where there are several: lower-case letters and digits."
+        answers = talk.ask("id", answers, hint, default=_likely_name(answers))
     return answers
 
 
@@ -161,6 +164,15 @@ def _get_credentials(talk: _Talk, answers: Answers) -> Answers:
         if not person.agree("Enter both again?", default=True):
             return answers
         afresh = True
+
+
+def _likely_name(answers: Answers) -> str:
+    """Return what the issuer's host is called below its top: acme, of id.acme.example and of id.acme.co.uk."""
+    labels = (urlsplit(answers.issuer).hostname or "").split(".")
+    short = len(labels) > 2 and len(labels[-2]) <= 3
+    name = labels[-3 if short else -2] if len(labels) > 1 else ""
+    named = replace(answers, id=name)
+    return answers.id if not name or name.isdecimal() or find_mistake(named, "id") else name
 
 
 def _likely_domain(answers: Answers) -> str:

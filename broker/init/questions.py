@@ -35,7 +35,7 @@ QUESTIONS: Mapping[str, Question] = {
     for one in (
         Question("public_url", "Public URL", "--public-url", "https://sso.acme.example"),
         Question("preset", "Provider", "--provider", "okta"),
-        Question("id", "Id", "--id", "acme"),
+        Question("id", "Short name", "--id", "acme"),
         Question("issuer", "Issuer", "--issuer", "https://id.acme.example"),
         Question("tenant", "Tenant ID", "--tenant", "7a0c1b2d-3e4f-4a5b-8c6d-7e8f9a0b1c2d"),
         Question("client_id", "Client ID", "--client-id", "0oa1b2c3"),

@@ -22,6 +22,7 @@ GIVEN: Mapping[str, str] = {
     "public_url": "https://sso.acme.example",
     "preset": "oidc",
     "issuer": "https://idp.example",
+    "id": "oidc",
     "client_id": "client-1",
     "client_secret": CLIENT_SECRET,
     "email_domains": "acme.example",

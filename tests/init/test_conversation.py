@@ -30,7 +30,9 @@ TOKEN_PAGE = {"error": "invalid_client", "error_description": "AADSTS7000215: In
 
 
 def given_but(*left_out: str, **changed: str) -> dict[str, str]:
-    return {key: text for key, text in {**GIVEN, **changed}.items() if key not in left_out}
+    """Return the answers without some, and with others; another kind of provider has its own id."""
+    without = {*left_out, *(["id"] if "preset" in changed else [])}
+    return {key: text for key, text in {**GIVEN, **changed}.items() if key not in without}
 
 
 def asked(
@@ -227,7 +229,7 @@ def test_what_to_register_is_told_before_the_client_id_is_asked_for(tmp_path: Pa
         "okta": [("Issuer", "https://acme.okta.com")],
         "entra": [("Tenant ID", TENANT)],
         "google": [],
-        "oidc": [("Issuer", "https://idp.example")],
+        "oidc": [("Issuer", "https://id.acme.co.uk"), ("Short name", "oidc")],
     }[preset]  # type: ignore[assignment]
     client = {"entra": "1f2e3d4c-5b6a-4978-8695-a4b3c2d1e0f9", "google": "1-a.apps.googleusercontent.com"}
     answers = [
@@ -244,6 +246,7 @@ def test_what_to_register_is_told_before_the_client_id_is_asked_for(tmp_path: Pa
     told = person.words.index(f"https://sso.acme.example/callback/{preset}")
     assert told < person.words.index("\nClient ID")
     assert person.proposed["E-mail domains"] == "acme.example"
+    assert person.proposed.get("Short name") in (None, "acme")
     assert settings.identity_providers[preset].email_domains == ("acme.example",)
     assert CLIENT_SECRET not in person.words
     assert SHARED_SECRET not in person.words
