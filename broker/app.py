@@ -102,7 +102,7 @@ async def create_app(
         for identifier, provider in settings.identity_providers.items():
             if provider.client_secret_expires is not None:
                 signals.announce_expiry(identifier, provider.client_secret_expires, now=clock())
-        pages = {language: Pages(language, support_email=settings.support_email) for language in LANGUAGES}
+        pages = _pages(settings)
         web = Web(
             broker=broker,
             pages=pages,
@@ -126,6 +126,14 @@ async def create_app(
             for task in warmth:
                 task.cancel()
             await asyncio.gather(*warmth, return_exceptions=True)
+
+
+def _pages(settings: Settings) -> dict[str, Pages]:
+    logo = settings.logo_file.data_uri if settings.logo_file else None
+    return {
+        language: Pages(language, support_email=settings.support_email, site_name=settings.site_name, logo=logo)
+        for language in LANGUAGES
+    }
 
 
 async def run_checks(

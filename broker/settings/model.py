@@ -26,8 +26,9 @@ from pydantic import (
 
 from broker.settings import addresses
 from broker.settings.addresses import Listen, Network
+from broker.settings.logo import Logo, read_logo
 from broker.settings.provider import ProviderSettings
-from broker.settings.section import FROZEN, IDENTIFIER, OwnKeys, Section, looked_for_in, surroundings
+from broker.settings.section import FROZEN, IDENTIFIER, OwnKeys, Section, Text, looked_for_in, surroundings
 from broker.settings.site import SiteSettings
 from broker.settings.unusable import Unusable
 
@@ -63,6 +64,18 @@ def _ca_file(text: Any, info: ValidationInfo) -> Path:
     return file
 
 
+def _logo(text: Any, info: ValidationInfo) -> Logo:
+    if not isinstance(text, str) or not text:
+        raise Unusable("must be a path, as text")
+    try:
+        return read_logo(surroundings(info).folder / text)
+    except Unusable:
+        raise  # a ValueError, too
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "no usable path"
+        raise Unusable(f"names a file that cannot be read ({reason}){looked_for_in(info, text)}") from None
+
+
 def _identifier(text: str) -> str:
     if not re.fullmatch(IDENTIFIER, text):
         raise Unusable("has an id that is not lower-case letters and digits, joined by single underscores")
@@ -91,6 +104,7 @@ Socket = Annotated[
     PlainSerializer(str),
     WithJsonSchema({"type": "string", "pattern": ":[0-9]{1,5}$"}),
 ]
+Picture = Annotated[Logo, BeforeValidator(_logo), PlainSerializer(repr), WithJsonSchema({"type": "string"})]
 Range = Annotated[Network, BeforeValidator(_network), WithJsonSchema({"type": "string"})]
 
 
@@ -155,6 +169,14 @@ class Settings(Section):
     )
     support_email: Annotated[StrictStr, AfterValidator(addresses.mailbox)] | None = Field(
         None, description="The IT desk's address, offered on error pages.", examples=["it-desk@acme.example"]
+    )
+    site_name: Annotated[Text, Field(max_length=60)] | None = Field(
+        None, description="What the pages call this site, at the top and in the title.", examples=["Acme sign-in"]
+    )
+    logo_file: Picture | None = Field(
+        None,
+        description="A small picture at the top of the agents' pages: SVG, PNG, WebP or JPEG.",
+        examples=["logo.svg"],
     )
     sites: Annotated[Mapping[Identifier, SiteSettings], *FROZEN] = Field(
         description="The Comm100 sites by id; the first is the one of /login.",

@@ -36,12 +36,13 @@ class Choice:
 
 
 @lru_cache(maxsize=16)
-def open_templates(language: str, *, site_name: str | None = None) -> jinja2.Environment:
+def open_templates(language: str, *, site_name: str | None = None, logo: str | None = None) -> jinja2.Environment:
     """Return the environment in which `base.html` and what extends it find what they need; compiled once, so shared.
 
     Args:
         language: one of `languages.LANGUAGES`.
         site_name: what the pages call this site; None calls it by the words of the language.
+        logo: a picture as a data URI; None shows a mark of ours.
     """
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("broker.web"),
@@ -55,7 +56,7 @@ def open_templates(language: str, *, site_name: str | None = None) -> jinja2.Env
     translations = open_translations(language)
     environment.install_gettext_translations(translations, newstyle=True)  # type: ignore[attr-defined]
     site_name = site_name or translations.gettext("Comm100 sign-in")
-    environment.globals |= {"language": language, "site_name": site_name}
+    environment.globals |= {"language": language, "site_name": site_name, "logo": logo}
     return environment
 
 
@@ -66,6 +67,7 @@ class Pages:
         language: one of `languages.LANGUAGES`.
         support_email: the IT desk's address, offered on error pages; None offers none.
         site_name: what the pages call this site; None calls it by the words of the language.
+        logo: a picture as a data URI; None shows a mark of ours.
 
     Attributes:
         language: theirs, for Content-Language.
@@ -73,9 +75,14 @@ class Pages:
     """
 
     def __init__(
-        self, language: str = ENGLISH, *, support_email: str | None = None, site_name: str | None = None
+        self,
+        language: str = ENGLISH,
+        *,
+        support_email: str | None = None,
+        site_name: str | None = None,
+        logo: str | None = None,
     ) -> None:
-        environment = open_templates(language, site_name=site_name)
+        environment = open_templates(language, site_name=site_name, logo=logo)
         self.language = language
         self._gettext = open_translations(language).gettext
         self._support_email = support_email

@@ -70,14 +70,14 @@ class SetupPages:
     """The setup pages, compiled once; every method returns a whole HTML document.
 
     Args:
-        site_name: what the pages call this site.
+        site_name: what the pages call this site; None calls it "Comm100 sign-in".
 
     Attributes:
         style_sha256: base64 of the SHA-256 of these pages' one inline style, for the Content-Security-Policy.
         script_sha256: base64 of the SHA-256 of their one inline script.
     """
 
-    def __init__(self, *, site_name: str = "Comm100 sign-in") -> None:
+    def __init__(self, *, site_name: str | None = None) -> None:
         environment = open_templates(ENGLISH, site_name=site_name)
         self._template = environment.get_template
         self.style_sha256 = _sha256(self._template("setup_style.css").render())

@@ -17,7 +17,8 @@ from tests.settings.admin import RIGHT
 
 PATHS = [
     "public_url", "secret_keys", "secret_keys_file", "listen", "operations_listen", "trusted_proxies",
-    "trusted_ca_file", "outbound_proxy", "log_email", "support_email", "sites", "sites.main", "sites.main.endpoint",
+    "trusted_ca_file", "outbound_proxy", "log_email", "support_email", "site_name", "logo_file",
+    "sites", "sites.main", "sites.main.endpoint",
     "sites.main.shared_secret", "sites.main.delivery", "sites.main.redirect_hosts", "sites.main.token_lifetime",
     "sites.main.claims", "sites.main.identity_providers", "sites.main.start_url", "identity_providers",
     "identity_providers.okta", "identity_providers.okta.preset", "identity_providers.okta.issuer",

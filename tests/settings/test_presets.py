@@ -33,6 +33,8 @@ outbound_proxy: null
 shared_email_domains: false
 log_email: hashed
 support_email: null
+site_name: Acme sign-in
+logo_file: null
 
 sites:
   main:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import base64
+from pathlib import Path
+
 import pytest
 
 from broker.web.languages import LANGUAGES, choose_language
@@ -58,6 +61,15 @@ async def test_a_page_says_its_language_and_that_the_browser_chose_it(world: Wor
             assert page.headers["content-language"] == language
             assert page.headers["vary"] == "Accept-Language"
             assert f'<html lang="{language}">' in page.text
+
+
+async def test_every_page_has_the_name_and_the_logo_of_the_settings(world: World, tmp_path: Path) -> None:
+    svg = '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 4 1"/>'
+    (tmp_path / "logo").write_text(svg)
+    async with world.broker(site_name="Acme sign-in", logo_file=str(tmp_path / "logo")) as service:
+        page = await world.browser(service).client.get(f"{BROKER}/nothing", headers={"Accept-Language": "fr"})
+    assert page.text.count("Acme sign-in") == 2
+    assert f'<img src="data:image/svg+xml;base64,{base64.b64encode(svg.encode()).decode()}"' in page.text
 
 
 async def test_several_headers_count_as_one(world: World) -> None:
