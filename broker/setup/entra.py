@@ -23,17 +23,18 @@ NOTE = (
 _APPLICATION = "Entra: App registrations > the application"
 
 
-def further_values(_provider: Provider, wanted: Wanted) -> tuple[Value, ...]:
+def further_values(provider: Provider, wanted: Wanted) -> tuple[Value, ...]:
     """Return where Entra sends people after signing out, and what its portal opens.
 
     Args:
+        provider: with Entra's own words.
         wanted: the addresses.
     """
     return (
         Value(
             "Redirect URI for signing out",
             wanted.post_logout_uri,
-            f"{_APPLICATION} > Authentication > Web > Redirect URIs",
+            provider.preset.menus.redirect_uri,
             "A second redirect URI. Not the Front-channel logout URL.",
         ),
         Value(
