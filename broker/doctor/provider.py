@@ -94,20 +94,20 @@ async def _ask_documents(
 async def _ask_registration(
     checks: Round, patient: ProviderPatient, metadata: ProviderMetadata, announced: list[str]
 ) -> None:
-    """None of these three rests on another, so they are asked at once."""
+    """Ask for the keys at the same time; what became of our client id tells more about a credential that is refused."""
     about = patient.provider, patient.reach, metadata
 
     async def keys() -> None:
         with contextlib.suppress(Trouble):  # noted
             await checks.ask("keys", check_provider_keys(*about))
 
-    async def client_authentication() -> None:
-        with contextlib.suppress(Trouble):
-            await checks.ask("client_authentication", check_client_authentication(*about, announced))
-
-    async def redirect_uri() -> None:
+    async def registration() -> None:
+        knows_client_id: bool | None = None
         # The browser goes there, not we: that this machine gets no answer means little.
         with contextlib.suppress(Trouble):
-            await checks.ask("redirect_uri", check_redirect_uri(*about), late=unknown)
+            knows_client_id = await checks.ask("redirect_uri", check_redirect_uri(*about), late=unknown)
+        with contextlib.suppress(Trouble):
+            asked = check_client_authentication(*about, announced, knows_client_id=knows_client_id)
+            await checks.ask("client_authentication", asked)
 
-    await asyncio.gather(keys(), client_authentication(), redirect_uri())
+    await asyncio.gather(keys(), registration())

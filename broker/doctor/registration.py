@@ -39,7 +39,7 @@ _NAMES_CLIENT_ERROR = re.compile(
 
 
 async def check_client_authentication(
-    provider: Provider, reach: Reach, metadata: ProviderMetadata, announced: list[str]
+    provider: Provider, reach: Reach, metadata: ProviderMetadata, announced: list[str], *, knows_client_id: bool | None
 ) -> tuple[None, Verdict]:
     """Ask for tokens with a code nobody issued: a provider that refuses the code has accepted us.
 
@@ -48,6 +48,8 @@ async def check_client_authentication(
         reach: how far requests go.
         metadata: of the right issuer, or the credential must not go there.
         announced: the ways of client authentication its document names; none if it is silent.
+        knows_client_id: what the authorization endpoint told: a token endpoint refuses a wrong id and a wrong secret
+            alike (RFC 6749, section 5.2).
     """
     try:
         request = build_token_request(
@@ -58,11 +60,15 @@ async def check_client_authentication(
         )
     except (BrokerError, ValueError) as error:
         return None, failed(f"The token request cannot be made ({type(error).__name__}).", "Check the credential.")
-    return None, _judge_refusal(provider, await fetch(provider, reach, request), announced)
+    return None, _judge_refusal(provider, await fetch(provider, reach, request), announced, knows_client_id)
 
 
-async def check_redirect_uri(provider: Provider, reach: Reach, metadata: ProviderMetadata) -> tuple[None, Verdict]:
+async def check_redirect_uri(
+    provider: Provider, reach: Reach, metadata: ProviderMetadata
+) -> tuple[bool | None, Verdict]:
     """Ask for an authorization that must not show a page: the answer comes to our redirect URI if it is registered.
+
+    Besides, the answer tells whether the provider knows our client id; None: it does not tell.
 
     Args:
         provider: with our registration.
@@ -86,8 +92,8 @@ async def check_redirect_uri(provider: Provider, reach: Reach, metadata: Provide
         return None, unknown(trouble.verdict.message, trouble.verdict.remedy)
     ours = provider.registration.redirect_uri
     if answer.location is not None and re.split(r"[?#]", answer.location)[0] == ours:
-        return None, _judge_return(provider, answer.location)
-    return None, _judge_page(provider, answer)
+        return True, _judge_return(provider, answer.location)
+    return _judge_page(provider, answer)
 
 
 def check_expiry(expires: date | None, *, uses_secret: bool, where: str, clock: Callable[[], float]) -> Verdict:
@@ -115,25 +121,25 @@ def check_expiry(expires: date | None, *, uses_secret: bool, where: str, clock: 
     return ok(f"The client secret is valid until {expires.isoformat()}, for {days} more days.")
 
 
-def _judge_refusal(provider: Provider, answer: Answer, announced: list[str]) -> Verdict:
+def _judge_refusal(provider: Provider, answer: Answer, announced: list[str], knows_client_id: bool | None) -> Verdict:
     try:
         check_token_response(answer)
     except CodeRejected:
         return ok("The provider refuses the made-up code and not us: client id and credential are accepted.")
     except ClientRejected as error:
-        return _rejected(provider, error, announced)
+        return _rejected(provider, error, announced, knows_client_id)
     except TokenRequestRefused as error:
         said = _said(provider, error)
         # Keycloak says unauthorized_client where the secret is wrong; by RFC 6749, 5.2 there is no sign-in either way.
         if said.startswith("unauthorized_client") or provider.preset.remedy(said) is not None:
-            return _rejected(provider, error, announced)
+            return _rejected(provider, error, announced, knows_client_id)
         return unknown(f"The token endpoint says something else about a made-up code: {sentence(said)}")
     except BrokerError as error:
         return unknown(f"The token endpoint does not tell: {sentence(_said(provider, error))}", error.remedy)
     return failed("The token endpoint gives tokens for a code nobody issued.", "Do not use this provider.")
 
 
-def _rejected(provider: Provider, error: BrokerError, announced: list[str]) -> Verdict:
+def _rejected(provider: Provider, error: BrokerError, announced: list[str], knows_client_id: bool | None) -> Verdict:
     menus, said = provider.preset.menus, _said(provider, error)
     method = provider.registration.client_authentication
     message = f"The token endpoint does not accept us: {sentence(said)}"
@@ -143,11 +149,17 @@ def _rejected(provider: Provider, error: BrokerError, announced: list[str]) -> V
             f"is {method}.",
             "Set client_authentication to one of those, as the client is registered there.",
         )
-    general = (
-        f"Client id or credential is wrong or expired, or client_authentication ({method}) is not what the provider "
-        f"expects. Compare with {menus.client_id}, and {menus.client_secret}."
+    if (remedy := provider.preset.remedy(said)) is not None:
+        return failed(message, remedy)
+    if knows_client_id is False:
+        return failed(message, f"The provider does not know the client id: compare it with {menus.client_id}.")
+    which = "The provider knows the client id, so the" if knows_client_id else "Client id or"
+    compare = menus.client_secret if knows_client_id else f"{menus.client_id}, and {menus.client_secret}"
+    return failed(
+        message,
+        f"{which} credential is wrong or expired, or client_authentication ({method}) is not what the provider "
+        f"expects. Compare with {compare}.",
     )
-    return failed(message, provider.preset.remedy(said) or general)
 
 
 def _judge_return(provider: Provider, location: str) -> Verdict:
@@ -164,29 +176,29 @@ def _judge_return(provider: Provider, location: str) -> Verdict:
     return failed(message, remedy) if error in _NO_SIGN_IN else warning(message, remedy)
 
 
-def _judge_page(provider: Provider, answer: Answer) -> Verdict:
+def _judge_page(provider: Provider, answer: Answer) -> tuple[bool | None, Verdict]:
     menus, registration = provider.preset.menus, provider.registration
     text = f"{unquote(answer.location or '')}\n{answer.body.decode('utf-8', 'replace')}"
     code = provider.preset.read_page(text)
     if code is None and answer.status < 400:
-        return unknown(
+        return None, unknown(
             f"The provider shows a page or leads elsewhere (status {answer.status}), which tells nothing.",
             f"Compare by eye: {registration.redirect_uri} has to stand at {menus.redirect_uri}.",
         )
     told = code or text
     if _NAMES_CLIENT_ERROR.search(told):
-        return failed(
+        return False, failed(
             f"The provider does not know the client id {plain(registration.client_id)}.",
             f"Compare client_id with {menus.client_id}.",
         )
     if _NAMES_REDIRECT_ERROR.search(told) or _NAMES_REDIRECT_URI.search(told):
-        return failed(
+        return None, failed(
             f"{registration.redirect_uri} is not registered at the provider.",
             f"Add exactly this address at {menus.redirect_uri}.",
         )
     if code is not None and (remedy := provider.preset.remedy(code)) is not None:
-        return failed(f"The provider shows an error page: {sentence(code)}", remedy)
-    return unknown(
+        return None, failed(f"The provider shows an error page: {sentence(code)}", remedy)
+    return None, unknown(
         f"The provider shows an error page (status {answer.status}) that does not say why.",
         f"Most often the redirect URI: {registration.redirect_uri} has to stand at {menus.redirect_uri}. "
         f"Compare client_id, too, with {menus.client_id}.",

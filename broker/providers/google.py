@@ -20,6 +20,11 @@ from broker.providers.record import ClaimRules, Considered, EmailDecision, Menus
 _CONSOLE = "Google Cloud console: Google Auth Platform"
 _CLIENT = f"{_CONSOLE} > Clients > the client"
 _REMEDIES = (
+    ("client was not found", f"Google knows no such client id: compare it with {_CLIENT} > Client ID."),
+    (
+        "client secret is invalid",
+        f"The client secret is wrong or disabled: add one at {_CLIENT} > Client secrets, and put it into the file.",
+    ),
     (
         "org_internal",
         (

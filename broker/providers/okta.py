@@ -24,6 +24,13 @@ _REMEDIES = (
         ),
     ),
     (
+        "client secret supplied",
+        (
+            "The client secret is wrong or inactive. In Okta: Applications > the application > General > Client "
+            "Credentials: copy it once more."
+        ),
+    ),
+    (
         "policy evaluation failed",
         (
             "In Okta: Security > API > Authorization Servers > Access Policies: let a rule allow this client and the "

@@ -47,16 +47,22 @@ def mistakes_found(error: ValidationError, written: Written) -> tuple[Mistake, .
         written: where the values came from.
     """
     findings = error.errors(include_url=False, include_input=False)
-    return tuple(_mistake(finding["type"], finding["loc"], finding.get("ctx", {}), written) for finding in findings)
+    unknown = (finding["loc"] for finding in findings if finding["type"] == "extra_forbidden")
+    misspelt = {(*location[:-1], _nearest_key(location)) for location in unknown}
+    mistakes = []
+    for finding in findings:
+        context = finding.get("ctx", {})
+        mistake = _mistake(finding["type"], finding["loc"], context, written)
+        # A key that is missing because it is misspelt is one mistake, not two.
+        if not (mistake.problem.startswith("is required") and _named(finding["loc"], context) in misspelt):
+            mistakes.append(mistake)
+    return tuple(mistakes)
 
 
 def _mistake(kind: str, location: Location, context: dict[str, Any], written: Written) -> Mistake:
-    reason = context.get("error")
-    unusable = reason if isinstance(reason, Unusable) else None
+    unusable = _unusable(context)
     wrong_key = bool(location) and location[-1] == "[key]"
-    location = location[:-1] if wrong_key else location
-    if unusable and unusable.key:
-        location = (*location[:-1], unusable.key)
+    location = _named(location[:-1] if wrong_key else location, context)
     if meant := _meant_by_a_variable(kind, location, written):
         problem, example = "is no setting here: sections are joined by two underscores", meant
     elif kind == "extra_forbidden":
@@ -66,6 +72,17 @@ def _mistake(kind: str, location: Location, context: dict[str, Any], written: Wr
         own_example = "acme_eu" if wrong_key else unusable.example if unusable else None
         example = own_example or _example(location, quoted="in quotes" in problem)
     return Mistake(_dotted(location), problem + _origin(location, written, problem), example)
+
+
+def _unusable(context: dict[str, Any]) -> Unusable | None:
+    reason = context.get("error")
+    return reason if isinstance(reason, Unusable) else None
+
+
+def _named(location: Location, context: dict[str, Any]) -> Location:
+    """Return where a finding is, by the key that it names itself if it does."""
+    unusable = _unusable(context)
+    return (*location[:-1], unusable.key) if unusable and unusable.key else location
 
 
 def _sentence(kind: str, context: dict[str, Any]) -> str:
@@ -83,12 +100,14 @@ def _sentence(kind: str, context: dict[str, Any]) -> str:
 
 
 def _unknown_key(location: Location) -> tuple[str, str]:
-    key = str(location[-1])
-    section, _ = _section(location)
-    near = difflib.get_close_matches(key.lower().replace("-", "_"), known_keys(section), n=1, cutoff=0.7)
-    if near:
-        return f"is no setting here; did you mean {near[0]}?", _line(section, near[0])
+    if near := _nearest_key(location):
+        return f"is no setting here; did you mean {near}?", _line(_section(location)[0], near)
     return "is no setting here", "remove it, or see docs/settings.md"
+
+
+def _nearest_key(location: Location) -> str:
+    key, known = str(location[-1]), known_keys(_section(location)[0])
+    return next(iter(difflib.get_close_matches(key.lower().replace("-", "_"), known, n=1, cutoff=0.7)), "")
 
 
 def _meant_by_a_variable(kind: str, location: Location, written: Written) -> str | None:

@@ -120,7 +120,7 @@ def _from_file(given: Given, read: Callable[[str], T], info: ValidationInfo) -> 
     except CannotBeRead as unread:
         raise Unusable(f"names a file that {unread.problem}{looked_for_in(info, given.file)}", key=key) from None
     except Unusable as unusable:
-        raise Unusable(f"names a file that {unusable.problem}", key=key) from None
+        raise Unusable(f"names a file that {unusable.problem}", key=key, example=unusable.example) from None
 
 
 def _from_text(text: object, read: Callable[[str], T]) -> Callable[[], T]:

@@ -81,7 +81,7 @@ def _file(path: Path, lines: dict[KeyPath, int], mistakes: list[Mistake]) -> Tre
     try:
         tree = _parse(raw, lines, mistakes)
     except _Unreadable as error:
-        mistakes.append(Mistake(where, error.problem, "public_url: https://sso.acme.example"))
+        mistakes.append(Mistake(where, error.problem, error.example))
         return None
     if tree is None:
         return {}
@@ -96,6 +96,7 @@ class _Unreadable(Exception):
     def __init__(self, problem: str) -> None:
         super().__init__(problem)
         self.problem = problem
+        self.example = "spaces in its place" if "a tab" in problem else "public_url: https://sso.acme.example"
 
 
 class _Loader(yaml.SafeLoader):

@@ -19,6 +19,7 @@ _PLACEHOLDER = re.compile(
     re.IGNORECASE | re.DOTALL,
 )
 _NAMED = re.compile(r"(export\s+)?\w*secret\w*\s*[=:]\s*[^=\s].*", re.IGNORECASE | re.DOTALL)
+_ALONE = "the secret alone, in one line, as it was copied"
 _LONGEST_UNIT = 8  # characters: "secretsecretsecret" is a placeholder, a unit longer than this is someone's choice
 
 
@@ -68,13 +69,17 @@ def secret_keys(text: str) -> tuple[str, ...]:
 
 def _one_line(text: str) -> None:
     if not text:
-        raise Unusable("is empty")
+        raise Unusable("is empty", example=_ALONE)
     if text != text.strip() or not text.isprintable():
-        raise Unusable("has white space or a line break at its start or end, or a control character in it")
+        raise Unusable(
+            "has white space or a line break at its start or end, or a control character in it", example=_ALONE
+        )
     if _NAMED.fullmatch(text):
-        raise Unusable("begins with a name, such as CLIENT_SECRET=: only what stands behind it is the secret")
+        raise Unusable(
+            "begins with a name, such as CLIENT_SECRET=: only what stands behind it is the secret", example=_ALONE
+        )
     if len(text) > 1 and text[0] == text[-1] and text[0] in "\"'":
-        raise Unusable("stands in quotes: they are no part of the secret")
+        raise Unusable("stands in quotes: they are no part of the secret", example=_ALONE)
 
 
 def _no_placeholder(text: str) -> None:

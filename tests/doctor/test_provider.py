@@ -184,8 +184,12 @@ ROWS = {
         "clock", "behind the provider's", "NTP", tricks={DISCOVERY: by_date(40)}, status="warning",
     ),
     "the client secret is wrong": Wrong(
-        "client_authentication", "invalid_client", "Client id or credential is wrong",
+        "client_authentication", "invalid_client", "knows the client id, so the credential is wrong",
         keys={"client_secret": "another-secret-of-nobody"},
+    ),
+    "the client id or the secret is wrong, and nobody tells which": Wrong(
+        "client_authentication", "invalid_client", "Client id or credential is wrong",
+        keys={"client_secret": "another-secret-of-nobody"}, tricks={AUTHORIZE: page("<form>Sign in</form>")},
     ),
     "the client secret is wrong in Keycloak": Wrong(
         "client_authentication", "Invalid client credentials", "Keycloak: Clients > the client > Credentials",
@@ -197,7 +201,7 @@ ROWS = {
         lies=lambda _: Lies(discovery=with_(token_endpoint_auth_methods_supported=["private_key_jwt"])),
     ),
     "the client id is wrong": Wrong(
-        "client_authentication", "invalid_client", "Compare with", keys={"client_id": "client-2"},
+        "client_authentication", "invalid_client", "does not know the client id", keys={"client_id": "client-2"},
     ),
     "Entra does not take the secret": Wrong(
         "client_authentication", "AADSTS7000215", "copy the Value, not the Secret ID", keys=ENTRA,

@@ -1,0 +1,253 @@
+"""A set-up that works, on real sockets or in memory, for a row to break; and what an admin is told first about it.
+
+On sockets (`Bench`) the settings are read and `broker check` runs; in memory (`SignIn`) a person signs in. Both say
+nothing (`None`) of a set-up that is right.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import json
+import logging
+import re
+import time
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from email.utils import formatdate
+from pathlib import Path
+from typing import Any
+
+import httpx
+import yaml
+
+from broker.app import run_checks
+from broker.doctor import unusable_settings
+from broker.doctor.site import OUR_MARK
+from broker.errors import SettingsError
+from broker.settings import load_settings
+from broker.telemetry import JsonLines
+from tests.fakes.clock import Clock
+from tests.fakes.hostile_server import as_bytes
+from tests.fakes.provider import FakeProvider
+from tests.fakes.world import PAGE, SHARED_SECRET, World
+from tests.misconfigurations.vendors import SECRET, make, section_of
+from tests.oidc.servers import Talk, new_authority, ok, serving
+
+ENDPOINT_PATH = "/AdminWebService/SSO/SSOJWTConsumer.aspx"
+_OWN_KEY = "k1-6f1d0c2b9a8e7f6d5c4b3a2918070605"
+
+
+@dataclass(frozen=True)
+class Said:
+    """What an admin reads first.
+
+    Args:
+        where: `settings`, the name of a check, or `test sign-in`.
+        text: what is wrong.
+        remedy: what to do.
+    """
+
+    where: str
+    text: str
+    remedy: str
+
+
+@dataclass
+class Bench:
+    """A set-up on loopback: a provider, Comm100, and our own public address, each on a socket of its own.
+
+    Args:
+        folder: with the settings file and the secrets.
+        provider: honest, of one kind.
+        settings: right, until a row changes them.
+        endpoint: of Comm100, the right one.
+        names: what each socket stands for, by its address.
+        offline: only what needs no network is asked.
+        clock_behind: seconds by which this machine is behind the provider.
+        front: what answers at public_url.
+        rewrite: alters the settings file's text.
+    """
+
+    folder: Path
+    provider: FakeProvider
+    settings: dict[str, Any]
+    endpoint: str
+    names: Mapping[str, str]
+    offline: bool = False
+    clock_behind: float = 0
+    front: bytes = ok(OUR_MARK)
+    rewrite: Callable[[str], str] = str
+
+    @property
+    def idp(self) -> dict[str, Any]:
+        """The provider's settings."""
+        section: dict[str, Any] = self.settings["identity_providers"]["idp"]
+        return section
+
+    @property
+    def site(self) -> dict[str, Any]:
+        """The site's settings."""
+        section: dict[str, Any] = self.settings["sites"]["main"]
+        return section
+
+    def write(self, name: str, text: str) -> None:
+        """Put a secret into its file."""
+        (self.folder / name).write_text(f"{text}\n", encoding="utf-8")
+
+    def in_production(self) -> None:
+        """Move to addresses as an admin has them; they are only looked at, for they do not exist."""
+        self.offline = True
+        self.settings["public_url"] = "https://sso.acme.example"
+        self.site["endpoint"] = f"https://acme.comm100.com{ENDPOINT_PATH}"
+        if self.idp["preset"] == "entra":
+            del self.idp["issuer"]
+        else:
+            self.idp["issuer"] = "https://acme.okta.com"
+
+    async def ask(self) -> Said | None:
+        """Read the settings and run the checks."""
+        path = self.folder / "broker.yaml"
+        path.write_text(self.rewrite(yaml.safe_dump(self.settings, sort_keys=False)), encoding="utf-8")
+        try:
+            settings = load_settings(path, {})
+        except SettingsError as error:
+            first = unusable_settings(error.mistakes)[0]
+            return Said("settings", first.message, first.remedy)
+        findings = await run_checks(settings, offline=self.offline, begin=lambda *_: None)
+        # That public_url has no TLS is this bench's own doing.
+        told = [one for one in findings if "public_url_without_tls" not in one.message]
+        for status in ("failed", "warning"):
+            for one in told:
+                if one.status == status:
+                    return Said(one.check, one.message, one.remedy)
+        return None
+
+
+@asynccontextmanager
+async def bench(kind: str, folder: Path, *, tls: bool = False) -> AsyncIterator[Bench]:
+    """Run a set-up that works.
+
+    Args:
+        kind: of the provider, a preset.
+        folder: for its files.
+        tls: the provider speaks TLS, with a certificate of an authority of its own in `ca.pem`.
+    """
+    made: list[Bench] = []
+
+    async def provider(raw: bytes, writer: asyncio.StreamWriter) -> None:
+        date = formatdate(time.time() + made[0].clock_behind, usegmt=True)
+        writer.write(as_bytes(await made[0].provider.handle(_request(raw)), date=date))
+
+    async def comm100(raw: bytes, writer: asyncio.StreamWriter) -> None:
+        found = _request(raw).url.path == ENDPOINT_PATH
+        writer.write(ok(b"Token is missing.", status="200 OK" if found else "404 Not Found"))
+
+    async def front(_: bytes, writer: asyncio.StreamWriter) -> None:
+        writer.write(made[0].front)
+
+    authority = new_authority()
+    authority.write(folder / "ca.pem")
+    async with AsyncExitStack() as stack:
+
+        async def port(talk: Talk, *, secure: bool = False) -> str:
+            context = authority.context(folder, "127.0.0.1", days=300) if secure else None
+            server = await stack.enter_async_context(serving(talk, tls=context))
+            return f"http{'s' if secure else ''}://127.0.0.1:{server.port}"
+
+        base = await port(provider, secure=tls)
+        honest = make(kind, base, time.time)
+        endpoint = f"{await port(comm100)}{ENDPOINT_PATH}"
+        settings: dict[str, Any] = {
+            "public_url": await port(front),
+            "secret_keys_file": "broker-keys",
+            "sites": {"main": {"endpoint": endpoint, "shared_secret_file": "comm100-secret"}},
+            "identity_providers": {"idp": section_of(kind, honest, client_secret_file="client-secret")},
+        }
+        honest.redirect_uris = [f"{settings['public_url']}/callback/idp"]
+        names = {
+            base: "https://id.acme.example",
+            settings["public_url"]: "https://sso.acme.example",
+            endpoint.removesuffix(ENDPOINT_PATH): "https://acme.comm100.com",
+        }
+        made.append(Bench(folder, honest, settings, endpoint, names))
+        for name, text in {"broker-keys": _OWN_KEY, "comm100-secret": SHARED_SECRET, "client-secret": SECRET}.items():
+            made[0].write(name, text)
+        yield made[0]
+
+
+@dataclass
+class SignIn:
+    """A set-up in memory, where a person signs in.
+
+    Args:
+        world: the broker, the provider and Comm100.
+        page: where Comm100 wants the person to arrive.
+        names: as in `Bench`.
+        trace: what was logged.
+    """
+
+    world: World
+    page: str = PAGE
+    names: Mapping[str, str] = field(default_factory=lambda: {"https://idp.example": "https://id.acme.example"})
+    trace: io.StringIO = field(default_factory=io.StringIO)
+
+    @property
+    def idp(self) -> dict[str, Any]:
+        """The provider's settings."""
+        section: dict[str, Any] = self.world.settings["identity_providers"]["idp"]
+        return section
+
+    async def ask(self) -> Said | None:
+        """Sign in."""
+        handler = logging.StreamHandler(self.trace)
+        handler.setFormatter(JsonLines())
+        log = logging.getLogger("broker")
+        log.addHandler(handler)
+        try:
+            async with self.world.broker() as service:
+                await self.world.browser(service).sign_in(redirect_url=self.page)
+        finally:
+            log.removeHandler(handler)
+        lines = [json.loads(line) for line in self.trace.getvalue().splitlines()]
+        if self.world.received:  # the token went out
+            return None
+        last = [line for line in lines if "remedy" in line][-1]
+        return Said("test sign-in", f"{last['code']}: expected {last['expected']}, got {last['got']}", last["remedy"])
+
+
+def sign_in(kind: str, folder: Path) -> SignIn:
+    """Make a small world with a provider of this kind."""
+    world = World(folder, Clock())
+    world.provider = make(kind, "https://idp.example", world.clock)
+    world.providers = [world.provider]
+    world.settings["identity_providers"]["idp"] = section_of(kind, world.provider, client_secret=SECRET)
+    return SignIn(world)
+
+
+def without_particulars(said: Said, folder: Path, names: Mapping[str, str]) -> Said:
+    """Leave out what differs from run to run and from machine to machine: ports, folders, the system's words.
+
+    Args:
+        said: as it came.
+        folder: of the settings.
+        names: what each socket stands for, by its address.
+    """
+
+    def leave_out(text: str) -> str:
+        for address, name in {str(folder): "/etc/broker", **names}.items():
+            text = text.replace(address, name)
+        text = re.sub(r"\b127\.0\.0\.1, port \d+", "id.acme.example, port 8443", text)
+        text = text.replace("127.0.0.1", "id.acme.example")
+        return re.sub(r"(cannot be resolved|an authority we do not know) \([^)]*\)", r"\1", text)
+
+    return Said(said.where, leave_out(said.text), leave_out(said.remedy))
+
+
+def _request(raw: bytes) -> httpx.Request:
+    head, _, body = raw.partition(b"\r\n\r\n")
+    line, *lines = head.decode("latin-1").split("\r\n")
+    method, target, _ = line.split(" ")
+    headers = [(name, value.strip()) for name, _, value in (one.partition(":") for one in lines)]
+    return httpx.Request(method, f"http://{dict(headers).get('Host', 'x')}{target}", headers=headers, content=body)

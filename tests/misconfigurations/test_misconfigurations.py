@@ -1,0 +1,35 @@
+"""At least thirty misconfigurations: the cause is named first, the remedy mends it, and the table says so."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.misconfigurations.record import NOTHING_SAID, Row
+from tests.misconfigurations.table import DOCUMENT, ROWS, go_through, line
+
+LEAST_ROWS, LEAST_RIGHT = 30, 28
+
+
+def table() -> list[str]:
+    lines = DOCUMENT.read_text(encoding="utf-8").splitlines()
+    return [one.split(" | ", 1)[1] for one in lines if one.startswith("| ") and one.split(" ")[1].isdigit()]
+
+
+@pytest.mark.parametrize(("number", "row"), [pytest.param(n, row, id=row.cause) for n, row in enumerate(ROWS)])
+async def test_the_cause_is_named_first_and_the_remedy_mends_it(tmp_path: Path, number: int, row: Row) -> None:
+    said, then = await go_through(row, tmp_path)
+    if row.names:
+        assert row.names in said.text
+        assert row.remedy in said.remedy
+    else:
+        assert said == NOTHING_SAID
+    assert then.text.startswith(row.leaves) if row.leaves else then == NOTHING_SAID
+    assert table()[number] == line(row, said)
+
+
+def test_the_table_is_long_enough_and_mostly_right() -> None:
+    assert len(table()) == len(ROWS) >= LEAST_ROWS
+    assert sum(bool(row.names) for row in ROWS) >= LEAST_RIGHT
+    assert len({row.cause for row in ROWS}) == len(ROWS)
