@@ -39,7 +39,12 @@ _NAMES_CLIENT_ERROR = re.compile(
 
 
 async def check_client_authentication(
-    provider: Provider, reach: Reach, metadata: ProviderMetadata, announced: list[str], *, knows_client_id: bool | None
+    provider: Provider,
+    reach: Reach,
+    metadata: ProviderMetadata,
+    announced: list[str],
+    *,
+    knows_client_id: bool | None = None,
 ) -> tuple[None, Verdict]:
     """Ask for tokens with a code nobody issued: a provider that refuses the code has accepted us.
 

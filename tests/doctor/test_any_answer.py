@@ -121,7 +121,7 @@ async def _verdicts_on_registration(provider: Provider) -> list[Verdict]:
     metadata, _ = check_metadata(provider, honest)
     asked: list[Awaitable[tuple[Any, Verdict]]] = [
         check_provider_keys(provider, Reach(), metadata),
-        check_client_authentication(provider, Reach(), metadata, ["client_secret_post"], knows_client_id=None),
+        check_client_authentication(provider, Reach(), metadata, ["client_secret_post"]),
         check_redirect_uri(provider, Reach(), metadata),
     ]
     return [await _verdict(one) for one in asked]
