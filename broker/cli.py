@@ -155,6 +155,9 @@ def init(  # noqa: PLR0913, PLR0917 - one argument for each option
     client_secret_file: Annotated[
         str | None, typer.Option(metavar="FILE", help="Holds the client secret; - for standard input.")
     ] = None,
+    client_secret_expires: Annotated[
+        str | None, typer.Option(metavar="DAY", help="The day it expires, as 2027-03-31.")
+    ] = None,
     email_domain: Annotated[
         list[str] | None, typer.Option(help="A domain whose addresses the provider may assert; again for another.")
     ] = None,
@@ -170,7 +173,8 @@ def init(  # noqa: PLR0913, PLR0917 - one argument for each option
 
     given = {
         "public_url": public_url, "preset": provider, "issuer": issuer, "tenant": tenant, "id": id_,
-        "client_id": client_id, "email_domains": ",".join(email_domain or ()) or None, "endpoint": endpoint,
+        "client_id": client_id, "client_secret_expires": client_secret_expires,
+        "email_domains": ",".join(email_domain or ()) or None, "endpoint": endpoint,
     }  # fmt: skip
     secret_files = {"client_secret": client_secret_file, "shared_secret": shared_secret_file}
     request = beginning.Request(

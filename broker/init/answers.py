@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,9 @@ from broker.settings import Settings, check_settings
 
 SITE = "main"
 _OF_THE_SITE = ("endpoint", "shared_secret")
-_OF_THE_PROVIDER = ("preset", "tenant", "issuer", "client_id", "client_secret", "email_domains")
+_OF_THE_PROVIDER = (
+    "preset", "tenant", "issuer", "client_id", "client_secret", "client_secret_expires", "email_domains",
+)  # fmt: skip
 
 # Stands in for what is not answered yet, where only other values are looked at; nothing of it is written or sent.
 _MEANWHILE = {
@@ -47,6 +49,7 @@ class Answers:
     tenant: str = ""
     client_id: str = ""
     client_secret: str = field(default="", repr=False)
+    client_secret_expires: str = ""
     email_domains: tuple[str, ...] = ()
     endpoint: str = ""
     shared_secret: str = field(default="", repr=False)
@@ -117,6 +120,3 @@ def _is_about(path: str, answers: Answers, key: str) -> bool:
 
 def _identifier(answers: Answers) -> str:
     return answers.id or "provider"
-
-
-KEYS = tuple(one.name for one in fields(Answers) if one.name not in ("fitted", "domain"))

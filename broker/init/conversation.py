@@ -44,6 +44,9 @@ def converse(given: Mapping[str, str], person: Person, look: Look | None) -> Ans
     person.head("2 of 3  Your identity provider")
     answers = _find_provider(talk, answers)
     answers = _get_credentials(talk, answers)
+    if answers.preset == "entra" or "client_secret_expires" in talk.given:
+        hint = "The day in the column Expires, as year-month-day: broker check warns before it. Empty: not known."
+        answers = talk.ask("client_secret_expires", answers, hint, optional=True)
     answers = talk.ask(
         "email_domains",
         answers,
@@ -72,7 +75,16 @@ class _Talk:
         self.person = person
         self.look = look
 
-    def ask(self, key: str, answers: Answers, hint: str = "", *, default: str = "", afresh: bool = False) -> Answers:
+    def ask(
+        self,
+        key: str,
+        answers: Answers,
+        hint: str = "",
+        *,
+        default: str = "",
+        afresh: bool = False,
+        optional: bool = False,
+    ) -> Answers:
         """Return the answers with this one.
 
         Args:
@@ -81,6 +93,7 @@ class _Talk:
             hint: said before it is asked for.
             default: proposed.
             afresh: what was given will not do.
+            optional: nothing is an answer, too.
         """
         question = QUESTIONS[key]
         text = "" if afresh else self.given.get(key, "")
@@ -89,6 +102,8 @@ class _Talk:
             self.person.say(hint)
         while True:
             text = text or self.person.ask(question.asks, default=default, hidden=question.hidden)
+            if optional and not text:
+                return answers
             judged = judge(key, text, answers, self.look)
             if judged.objection is None:
                 if judged.said:

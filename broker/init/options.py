@@ -20,7 +20,7 @@ from broker.settings.unusable import Unusable
 
 _STANDARD_INPUT = Path("/dev/stdin")
 _ALWAYS_FIRST = ("public_url", "preset", "id")
-_ALWAYS_LAST = ("client_id", "client_secret", "email_domains", "endpoint", "shared_secret")
+_ALWAYS_LAST = ("client_id", "client_secret", "client_secret_expires", "email_domains", "endpoint", "shared_secret")
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +74,7 @@ def take(given: Mapping[str, str], look: Look | None) -> Taken:
         text = given.get(key, "")
         if key == "id" and not text:
             answers = replace(answers, id=answers.preset)
-        else:
+        elif text or key != "client_secret_expires":
             judged = judge(key, text, answers, look)
             answers = judged.answers
             if judged.said and key == "tenant":

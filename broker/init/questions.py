@@ -40,6 +40,7 @@ QUESTIONS: Mapping[str, Question] = {
         Question("tenant", "Tenant ID", "--tenant", "7a0c1b2d-3e4f-4a5b-8c6d-7e8f9a0b1c2d"),
         Question("client_id", "Client ID", "--client-id", "0oa1b2c3"),
         Question("client_secret", "Client secret", "--client-secret-file", "client-secret.txt", hidden=True),
+        Question("client_secret_expires", "Expires on", "--client-secret-expires", "2027-03-31"),
         Question("email_domains", "E-mail domains", "--email-domain", "acme.example"),
         Question(
             "endpoint",

@@ -64,7 +64,7 @@ _PROVIDER_END = """\
     client_secret_file: {client_secret}
     # The domains whose addresses this provider may assert. People with any other address are refused.
     email_domains: [{email_domains}]
-    # client_secret_expires: 2027-03-31          # the day it expires, if it does: `broker check` warns in time
+{expires}          # the day it expires, if it does: `broker check` warns in time
     # label: Acme staff                          # the name on the button, where there are several providers
     # enabled: false                             # true, or left out, once agents may use it
     # groups_claim: groups                       # with allowed_groups: only people in these groups
@@ -92,6 +92,8 @@ def settings_text(answers: Answers) -> str:
         "preset": answers.preset,
         "client_id": json.dumps(answers.client_id, ensure_ascii=False),
         "client_secret": f"{SECRETS_FOLDER}/{CLIENT_SECRET}",
+        "expires": f"    {'' if answers.client_secret_expires else '# '}client_secret_expires: "
+        f"{answers.client_secret_expires or '2027-03-31'}",
         "email_domains": ", ".join(map(_scalar, answers.email_domains)),
     }
     lines = "".join(f"    {line}\n" for line in _place(answers))

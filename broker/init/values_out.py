@@ -34,12 +34,12 @@ def registration_of(answers: Answers) -> ProviderSetup:
 
 
 def to_register(setup: ProviderSetup) -> list[Row]:
-    """Return the values by name, without the client id: that is what one gets.
+    """Return the values by name, but for the client id, which one gets, and what only a tile in a portal needs.
 
     Args:
         setup: of the provider.
     """
-    return _rows(value for value in setup.values if value.label != "Client ID")
+    return _rows(one for one in setup.values if one.label != "Client ID" and "/initiate/" not in one.value)
 
 
 def for_comm100(answers: Answers) -> list[Row]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from datetime import date
 from pathlib import Path
 
 import httpx
@@ -25,12 +26,14 @@ from tests.init.answering import (
     looking,
 )
 
+APPLICATION = "1f2e3d4c-5b6a-4978-8695-a4b3c2d1e0f9"
 MICROSOFT = "https://login.microsoftonline.com"
-TOKEN_PAGE = {"error": "invalid_client", "error_description": "AADSTS7000215: Invalid client secret provided."}
 
 
 def given_but(*left_out: str, **changed: str) -> dict[str, str]:
     """Return the answers without some, and with others; another kind of provider has its own id."""
+    if changed.get("preset") == "entra":
+        changed = {"client_secret_expires": "2027-03-31", **changed}
     without = {*left_out, *(["id"] if "preset" in changed else [])}
     return {key: text for key, text in {**GIVEN, **changed}.items() if key not in without}
 
@@ -124,7 +127,7 @@ def test_white_space_around_a_secret_is_dropped(tmp_path: Path) -> None:
 def test_what_looks_wrong_is_named_and_may_be_kept(
     tmp_path: Path, key: str, question: str, doubtful: str, said: str, keeps: bool
 ) -> None:
-    right = {"client_id": "1f2e3d4c-5b6a-4978-8695-a4b3c2d1e0f9"}
+    right = {"client_id": APPLICATION}
     given = given_but("issuer", preset="entra", tenant=TENANT, **({} if "Entra" in said else right))
     if doubtful == GIVEN["client_id"]:
         given["client_id"], doubtful = right["client_id"], right["client_id"]
@@ -148,7 +151,7 @@ def test_an_entra_tenant_is_looked_up_by_its_domain(tmp_path: Path) -> None:
             ),
         }
     )
-    given = given_but("issuer", "email_domains", preset="entra", client_id="1f2e3d4c-5b6a-4978-8695-a4b3c2d1e0f9")
+    given = given_but("issuer", "email_domains", preset="entra", client_id=APPLICATION)
     answers: list[tuple[str, str | bool]] = [
         ("Tenant ID", "typo.example"),
         ("Tenant ID", "Acme.example"),
@@ -169,6 +172,14 @@ def test_a_tenant_is_taken_out_of_an_issuer_that_was_pasted(tmp_path: Path) -> N
     ]
     settings, _ = asked(tmp_path, given_but("issuer", preset="entra"), answers)
     assert settings.identity_providers["entra"].tenant == TENANT
+
+
+def test_the_day_an_entra_secret_expires_is_written(tmp_path: Path) -> None:
+    given = given_but("issuer", "client_secret_expires", preset="entra", tenant=TENANT, client_id=APPLICATION)
+    answers: list[tuple[str, str | bool]] = [("Expires on", "31/03/2027"), ("Expires on", "2027-03-31")]
+    settings, person = asked(tmp_path, given, answers)
+    assert "Expires on must be a date: year-month-day." in person.words
+    assert settings.identity_providers["entra"].client_secret_expires == date(2027, 3, 31)
 
 
 @pytest.mark.parametrize("pasted", ["https://idp.example/", "https://idp.example"])
@@ -231,13 +242,14 @@ def test_what_to_register_is_told_before_the_client_id_is_asked_for(tmp_path: Pa
         "google": [],
         "oidc": [("Issuer", "https://id.acme.co.uk"), ("Short name", "oidc")],
     }[preset]  # type: ignore[assignment]
-    client = {"entra": "1f2e3d4c-5b6a-4978-8695-a4b3c2d1e0f9", "google": "1-a.apps.googleusercontent.com"}
+    client = {"entra": APPLICATION, "google": "1-a.apps.googleusercontent.com"}
     answers = [
         ("Public URL", "https://sso.acme.example"),
         ("Provider", typed),
         *place,
         ("Client ID", client.get(preset, "client-1")),
         ("Client secret", CLIENT_SECRET),
+        *([("Expires on", "")] if preset == "entra" else []),
         ("E-mail domains", ""),
         ("JWT SSO endpoint", ENDPOINT),
         ("Shared secret", SHARED_SECRET),
