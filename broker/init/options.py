@@ -83,11 +83,17 @@ def take(given: Mapping[str, str], look: Look | None) -> Taken:
                 warnings.append(_warning(key, judged.objection))
             elif judged.objection is not None:
                 mistakes.append(_mistake(key, judged.objection))
-                if key == "public_url":  # on what it is depends what the others may be: nothing is written any more
-                    answers = replace(answers, public_url=judged.objection.better or QUESTIONS[key].example)
+                answers = _instead(key, judged.objection, answers)
         if key == _ALWAYS_FIRST[-1]:
             waiting += [*_place_keys(given, answers), *_ALWAYS_LAST]
     return Taken(answers, tuple(mistakes), tuple(warnings))
+
+
+def _instead(key: str, objection: Objection, answers: Answers) -> Answers:
+    """Put something in place of a wrong answer that others depend on, so that they can be judged; none is written."""
+    if key == "public_url":
+        return replace(answers, public_url=objection.better or QUESTIONS[key].example)
+    return replace(answers, id=answers.preset) if key == "id" else answers
 
 
 def _place_keys(given: Mapping[str, str], answers: Answers) -> list[str]:

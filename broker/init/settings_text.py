@@ -38,6 +38,7 @@ secret_keys_file: {own_keys}
 listen: {listen}
 operations_listen: {operations_listen}
 
+# site_name: Acme sign-in                        # what pages call this site
 # support_email: it-desk@acme.example            # the IT desk, offered on error pages
 # outbound_proxy: http://proxy.acme.example:3128 # if this machine reaches the internet through a proxy only
 # trusted_ca_file: acme-ca.pem                   # certificates of your own authority, or of a firewall that opens TLS

@@ -10,10 +10,11 @@ from pathlib import Path
 
 import pytest
 
+from broker.init.options import take
 from broker.settings import load_settings
 from tests.fakes.processes import provider_site, served, without_broker_settings
 from tests.fakes.provider import FakeProvider
-from tests.init.answering import CLIENT_SECRET, ENDPOINT, SHARED_SECRET, TENANT
+from tests.init.answering import CLIENT_SECRET, ENDPOINT, SHARED_SECRET, TENANT, looking
 from tests.test_cli import run
 
 OPTIONS = {
@@ -98,6 +99,22 @@ def test_everything_that_is_wrong_is_said_at_once_with_what_was_meant(folder: Pa
     assert "is shorter than 32 bytes" in said["--shared-secret-file"]
     assert "short-8f3a" not in ended.output
     assert not (folder / "broker.yaml").exists()
+
+
+def test_a_provider_is_looked_at_though_other_options_are_wrong() -> None:
+    provider = FakeProvider("https://idp.example", time.time)
+    wrong = {"public_url": "sso.acme.example", "preset": "other", "id": "Acme EU", "issuer": "https://idp.example/"}
+    taken = take(wrong, looking(provider))
+    assert [one.path for one in taken.mistakes[:3]] == ["--public-url", "--id", "--issuer"]
+    assert taken.mistakes[2].example == "--issuer https://idp.example"
+
+
+def test_a_tenant_in_a_national_cloud_has_its_issuer_beside_it(folder: Path) -> None:
+    issuer = f"https://login.microsoftonline.us/{TENANT}/v2.0"
+    ended = run("init", *options("--offline", provider="entra", tenant=TENANT, issuer=issuer), folder=folder)
+    assert ended.exit_code == 0
+    provider = load_settings(folder / "broker.yaml", {}).identity_providers["entra"]
+    assert (provider.tenant, provider.issuer) == (TENANT, issuer)
 
 
 def test_a_doubt_is_a_warning(folder: Path) -> None:
