@@ -145,7 +145,7 @@ class SetupPages:
             facts=_verdict(rehearsal),
             next_steps=list(_next_steps(rehearsal)),
             steps=[(one.name, one.status, _STEP_WORDS[one.status], visible(one.detail)) for one in rehearsal.steps],
-            received=[_claims(f"Claims of the {name}", claims) for name, claims in rehearsal.documents],
+            received=[_claims(name, claims) for name, claims in rehearsal.documents],
             considered=_Table(
                 "Claims looked at, in order",
                 ("Claim", "Verdict"),
@@ -171,7 +171,7 @@ def _span(seconds: float) -> str:
     for unit, size in (("day", 1440), ("hour", 60)):
         if minutes >= 2 * size:
             return f"{minutes // size} {unit}s"
-    return "1 minute" if minutes == 1 else f"{minutes} minutes"
+    return "1 minute" if minutes == 1 else f"{minutes} minutes" if minutes else "less than a minute"
 
 
 def _what_came(seen: LastSeen, now: float) -> dict[str, str]:

@@ -150,7 +150,8 @@ def test_each_provider_has_a_test_sign_in_in_a_tab_that_cannot_reach_back(overvi
 
 def test_a_provider_that_is_not_enabled_is_marked_and_how_to_enable_it_is_said(overview: Page) -> None:
     assert "Test sign-in: Acme google (not yet offered to agents)" in overview.text
-    assert "Take enabled: false out of identity_providers.google and restart" in overview.text
+    step = "Take enabled: false out of identity_providers.google and restart the broker: then agents are offered it."
+    assert step in overview.text
     assert overview.text.count("not yet offered to agents") == 2
 
 
@@ -178,6 +179,7 @@ def test_what_comm100_sent_is_told_with_the_remedy_of_a_refusal(tmp_path: Path) 
     assert "Outcome accepted" in text
     assert "(25 hours ago)" in text
     assert "Nothing yet since this process started" in text  # of the other site
+    assert "(less than a minute ago)" in overview_of(tmp_path, {"main": replace(accepted, at=START - 5)}).text
     text = overview_of(tmp_path, {"main": refused}).text
     assert "(5 minutes ago)" in text
     assert f"Outcome refused: {RedirectUrlRefused.code} To do {RedirectUrlRefused.remedy}" in text
