@@ -1,6 +1,7 @@
 """What every test shares: asynchronous tests run on asyncio, as the service does, in a small world of fakes.
 
-All that is logged meanwhile, and every secret issued, is kept for the last test of the session to compare.
+All that is logged meanwhile, and every secret issued, is kept for the last test of the session to compare. Where the
+session is shared by several processes, each compares its own at its end: what one issues, no other can log.
 """
 
 from collections.abc import Iterator
@@ -26,8 +27,12 @@ def anyio_backend() -> str:
 
 
 @pytest.fixture(scope="session")
-def log_record(tmp_path_factory: pytest.TempPathFactory) -> LogRecord:
-    return LogRecord(tmp_path_factory.mktemp("log") / "session.log")
+def log_record(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Iterator[LogRecord]:
+    record = LogRecord(tmp_path_factory.mktemp("log") / "session.log")
+    yield record
+    if hasattr(request.config, "workerinput"):  # pytest-xdist: the last test ran in one of the processes only
+        record.add_logs_below(tmp_path_factory.getbasetemp())
+        assert record.leaks() == []
 
 
 @pytest.fixture(autouse=True)

@@ -17,6 +17,7 @@ import httpx
 
 from broker.telemetry import JsonLines
 
+PROGRAM_LOGS = ("stdout.txt", "stderr.txt", "output.txt")  # of the programs that tests start, in their own folders
 SHORTEST = 12  # characters of a secret worth looking for
 TELLING = 32  # characters of its beginning: a value cut short by the log is a leak as well
 PROVIDER_PATHS = ("/.well-known/openid-configuration", "/keys", "/token", "/userinfo")
@@ -70,6 +71,12 @@ class LogRecord:
     def add_file(self, file: Path) -> None:
         """Read this file, too, at the end: the log of another process."""
         self._files[file] = 0
+
+    def add_logs_below(self, folder: Path) -> None:
+        """Read the logs of every program that was started in a folder somewhere below this one."""
+        for file in folder.rglob("*"):
+            if file.name in PROGRAM_LOGS or file.suffix == ".log":
+                self.add_file(file)
 
     def add_secrets(self, secrets: Iterable[str]) -> None:
         """Remember what must not be in any log."""

@@ -17,7 +17,6 @@ from broker.telemetry import log_to
 from tests.fakes.log_record import LogRecord, secrets_in
 from tests.fakes.world import PAGE, SECRET_KEY, World
 
-PROGRAM_LOGS = ("stdout.txt", "stderr.txt", "output.txt")  # of the programs that tests start, in their own folders
 SECRET = "Vx4-dR9_kQ2mZ7wB1nT5yH8cJ3pL6sA0"
 AWKWARD = "an:awkward %odd+secret"
 TOKEN = f"eyJhbGciOiJSUzI1NiJ9.{SECRET}.c2lnbmF0dXJlLW9mLW5vYm9keQ"
@@ -121,9 +120,7 @@ async def test_no_log_of_this_session_holds_anything_secret(
     world: World, log_record: LogRecord, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     """Codes, states, nonces, verifiers, tokens, cookies and secrets, of every test that ran before this one."""
-    for file in tmp_path_factory.getbasetemp().rglob("*"):
-        if file.name in PROGRAM_LOGS or file.suffix == ".log":
-            log_record.add_file(file)
+    log_record.add_logs_below(tmp_path_factory.getbasetemp())
     async with world.broker() as service:
         await world.browser(service).sign_in(redirect_url=PAGE)
     log_record.add_secrets(world.secrets())

@@ -41,7 +41,14 @@ HEADERS = st.dictionaries(
 )
 
 
-@pytest.mark.parametrize("token", [pytest.param(token, id=token[-12:]) for token in GENUINE])
+@pytest.mark.parametrize(
+    "token",
+    [
+        pytest.param(token, id=f"{algorithm} {number}")
+        for algorithm, (_, tokens) in SIGNED.items()
+        for number, token in enumerate(tokens, 1)
+    ],
+)
 def test_what_was_signed_verifies(token: str) -> None:
     """Otherwise the properties below would hold of nothing."""
     assert judge_signature(token, KEYS, GENUINE) is not None
