@@ -1,12 +1,13 @@
 """One sign-in, from Comm100's redirect to the token Comm100 accepts: the whole story, on one screen.
 
-`begin` ends at the provider, `complete` at Comm100. This file owns the order of the steps; each step is judged where
-its message is known. It knows no web framework.
+`begin` ends at the provider, `complete` at Comm100. In between, `verify` goes the steps of the protocol; a rehearsal
+goes the same ones. This file owns the order of the steps; each step is judged where its message is known. It knows no
+web framework.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
@@ -24,6 +25,7 @@ from broker.errors import (
 )
 from broker.identity import Identity
 from broker.oidc.authorization import build_authorization_url, check_callback
+from broker.oidc.cached import Clock
 from broker.oidc.id_token import SignedClaims, VerifiedIdToken, check_claims, verify_signature
 from broker.oidc.messages import JsonObject
 from broker.oidc.metadata import ProviderMetadata
@@ -32,7 +34,7 @@ from broker.oidc.userinfo import build_userinfo_request, check_userinfo
 from broker.providers import Provider, Vouched, admit_person, wants_userinfo
 from broker.remembrance import Remembrance
 from broker.replica import Broker
-from broker.transaction import OpenedState, bind, seal
+from broker.transaction import BoundTransaction, OpenedState, SealedTransaction, bind, seal
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +52,32 @@ class Arrival:
     location: str = field(repr=False)
     identity: Identity
     remembrance: Remembrance | None
+
+
+@dataclass(frozen=True, slots=True)
+class Verified:
+    """What the provider vouches for, every message of its having been checked."""
+
+    metadata: ProviderMetadata
+    tokens: TokenResponse
+    vouched: Vouched
+
+
+@dataclass(slots=True)
+class Progress:
+    """How far `verify` came: what it found is noted as soon as it may be believed, and stays None until then.
+
+    Args:
+        secrets: what must never be written down or shown, whoever says it; more come on the way.
+    """
+
+    secrets: list[str] = field(repr=False)
+    metadata: ProviderMetadata | None = None
+    code: str | None = field(default=None, repr=False)
+    tokens: TokenResponse | None = None
+    signed: SignedClaims | None = None
+    id_token: VerifiedIdToken | None = None
+    vouched: Vouched | None = None
 
 
 async def begin(
@@ -76,17 +104,38 @@ async def begin(
     Raises:
         ProviderUnavailable, ProviderMistrusted: there is no usable metadata of the provider.
     """
+
+    def sealed() -> SealedTransaction:
+        return seal(
+            site=site.id,
+            provider=provider.id,
+            redirect_url=redirect_url,
+            restarted=restarted,
+            now=broker.clock(),
+            secret_keys=broker.secret_keys(),
+            trace_id=trace_id,
+        )
+
+    return await depart(broker, provider, sealed, hints=hints)
+
+
+async def depart(
+    broker: Broker, provider: Provider, seal_now: Callable[[], SealedTransaction], *, hints: Mapping[str, str] | None
+) -> Departure:
+    """Seal what begins, once the provider's metadata is at hand, and name the address the browser goes to.
+
+    Args:
+        broker: what all sign-ins share.
+        provider: whose address it is.
+        seal_now: seals a sign-in, or a rehearsal of one.
+        hints: for the provider, made or bounded by us.
+
+    Raises:
+        ProviderUnavailable, ProviderMistrusted: there is no usable metadata of the provider.
+    """
     async with broker.place(provider.id):
         metadata = await provider.discovery.metadata.get()
-    sealed = seal(
-        site=site.id,
-        provider=provider.id,
-        redirect_url=redirect_url,
-        restarted=restarted,
-        now=broker.clock(),
-        secret_keys=broker.secret_keys(),
-        trace_id=trace_id,
-    )
+    sealed = seal_now()
     location = build_authorization_url(
         metadata,
         provider.registration,
@@ -122,47 +171,69 @@ async def complete(
     if redirect_url is not None:
         check_redirect_url(redirect_url, site)  # once more: the settings may have changed since /login
 
-    client_secret = provider.registration.client_secret
-    secrets = [bound.nonce, bound.code_verifier, client_secret() if client_secret else ""]
-    async with broker.place(provider.id), _fit_for_the_log(provider, secrets):
-        metadata = await provider.discovery.metadata.get()
-        code = check_callback(parameters, metadata)
-        token_request = build_token_request(
-            metadata, provider.registration, code=code, code_verifier=bound.code_verifier
-        )
-        secrets += token_request.secrets
-        tokens = check_token_response(await provider.send(token_request))
-        secrets += [tokens.access_token, tokens.unverified_id_token]
-        signed = await _verify_with_newest_keys(provider, tokens.unverified_id_token)
-        id_token = check_claims(
-            signed,
-            expected_issuer=provider.preset.expected_issuer(provider.registration, signed, provider.rules),
-            expected_audience=provider.registration.client_id,
-            expected_nonce=bound.nonce,
-            access_token=tokens.access_token,
-            max_age=provider.registration.max_age,
-            now=broker.clock(),
-        )
-        userinfo = await _ask_userinfo(provider, metadata, tokens, id_token)
-        identity = admit_person(provider, Vouched(id_token, userinfo))
+    progress = Progress(secrets_of(provider, bound))
+    async with broker.place(provider.id), fit_for_the_log(provider, progress.secrets):
+        verified = await verify(provider, bound, parameters, progress, clock=broker.clock)
+        identity = admit_person(provider, verified.vouched)
         token = build_token(build_claims(identity, site, now=broker.clock()), site)
-        remembrance = _remember(provider, metadata, tokens, id_token)
-        return Arrival(build_delivery_url(token, redirect_url, site), identity, remembrance)
+        return Arrival(build_delivery_url(token, redirect_url, site), identity, _remember(provider, verified))
 
 
-def _remember(
-    provider: Provider, metadata: ProviderMetadata, tokens: TokenResponse, id_token: VerifiedIdToken
-) -> Remembrance | None:
-    """What signing out at the provider will need; nothing where that is not possible."""
-    if metadata.end_session_endpoint is None:
-        return None
-    hint = id_token.claims.get("login_hint")  # Entra: what its logout_hint wants
-    return Remembrance(provider.id, tokens.unverified_id_token, hint if isinstance(hint, str) else "")
+async def verify(
+    provider: Provider, bound: BoundTransaction, parameters: Mapping[str, str], progress: Progress, *, clock: Clock
+) -> Verified:
+    """Go from the provider's answer to what it vouches for: every step of the protocol, in order.
+
+    Args:
+        provider: whose callback was called.
+        bound: this browser's.
+        parameters: of the callback, each of them once.
+        progress: is told each step that succeeds, and each secret that comes up.
+        clock: seconds since the epoch.
+
+    Raises:
+        BrokerError: at the first check that fails; nothing that follows it is asked or done.
+    """
+    progress.metadata = metadata = await provider.discovery.metadata.get()
+    progress.code = code = check_callback(parameters, metadata)
+    token_request = build_token_request(metadata, provider.registration, code=code, code_verifier=bound.code_verifier)
+    progress.secrets += token_request.secrets
+    progress.tokens = tokens = check_token_response(await provider.send(token_request))
+    progress.secrets += [tokens.access_token, tokens.unverified_id_token]
+    progress.signed = signed = await _verify_with_newest_keys(provider, tokens.unverified_id_token)
+    progress.id_token = id_token = check_claims(
+        signed,
+        expected_issuer=provider.preset.expected_issuer(provider.registration, signed, provider.rules),
+        expected_audience=provider.registration.client_id,
+        expected_nonce=bound.nonce,
+        access_token=tokens.access_token,
+        max_age=provider.registration.max_age,
+        now=clock(),
+    )
+    userinfo = await _ask_userinfo(provider, metadata, tokens, id_token)
+    progress.vouched = vouched = Vouched(id_token, userinfo)
+    return Verified(metadata, tokens, vouched)
+
+
+def secrets_of(provider: Provider, bound: BoundTransaction) -> list[str]:
+    """Return what must not be written down, even if the provider says it.
+
+    Args:
+        provider: with our credentials there.
+        bound: the sign-in, with its nonce and verifier.
+    """
+    client_secret = provider.registration.client_secret
+    return [bound.nonce, bound.code_verifier, client_secret() if client_secret else ""]
 
 
 @asynccontextmanager
-async def _fit_for_the_log(provider: Provider, secrets: Sequence[str]) -> AsyncIterator[None]:
-    """Leave out of an error what a provider echoed, and give the preset's advice where its words tell more."""
+async def fit_for_the_log(provider: Provider, secrets: Sequence[str]) -> AsyncIterator[None]:
+    """Leave out of an error what a provider echoed, and give the preset's advice where its words tell more.
+
+    Args:
+        provider: whose preset advises.
+        secrets: all that came up when the error is raised.
+    """
     try:
         yield
     except BrokerError as error:
@@ -170,6 +241,14 @@ async def _fit_for_the_log(provider: Provider, secrets: Sequence[str]) -> AsyncI
         if isinstance(error, ProviderRefused | ProviderUnavailable | ClientRejected | TokenRequestRefused):
             error.remedy = provider.preset.remedy(str(error.got)) or error.remedy
         raise
+
+
+def _remember(provider: Provider, verified: Verified) -> Remembrance | None:
+    """What signing out at the provider will need; nothing where that is not possible."""
+    if verified.metadata.end_session_endpoint is None:
+        return None
+    hint = verified.vouched.id_token.claims.get("login_hint")  # Entra: what its logout_hint wants
+    return Remembrance(provider.id, verified.tokens.unverified_id_token, hint if isinstance(hint, str) else "")
 
 
 async def _verify_with_newest_keys(provider: Provider, unverified_id_token: str) -> SignedClaims:

@@ -5,9 +5,9 @@ It owns reading the claims an admin has at hand, and the ways to print the answe
 signature, audience, time or nonce is looked at, and nothing is signed or sent.
 """
 
-from broker.explain.explanation import Explanation, explain
+from broker.explain.explanation import Explanation, explain, judge_person
 from broker.explain.input import INPUT_LIMIT, UnusableInput, UnverifiedClaims, pick, read_claims
-from broker.explain.report import to_json, to_text
+from broker.explain.report import shown, to_json, to_text
 
 __all__ = [
     "INPUT_LIMIT",
@@ -15,8 +15,10 @@ __all__ = [
     "UnusableInput",
     "UnverifiedClaims",
     "explain",
+    "judge_person",
     "pick",
     "read_claims",
+    "shown",
     "to_json",
     "to_text",
 ]

@@ -80,6 +80,20 @@ def _judge(provider: Provider, given: UnverifiedClaims, considered: list[Conside
     id_token = VerifiedIdToken(claims.get("iss", ""), subject, claims)  # as if: nothing is verified here
     with _refusals_of("sub (userinfo)", considered):
         vouched = Vouched(id_token, _userinfo(provider, id_token, given.userinfo, notes))
+    return judge_person(provider, vouched, considered)
+
+
+def judge_person(provider: Provider, vouched: Vouched, considered: list[Considered]) -> Identity:
+    """Return the person, if they may enter, and note what was looked at.
+
+    Args:
+        provider: with its preset, the admin's rules and the policy.
+        vouched: what it vouches for, or would.
+        considered: gets every claim looked at, in order, before anything is raised.
+
+    Raises:
+        BrokerError: as `admit_person` does.
+    """
     decision = provider.preset.decide_email(vouched, provider.rules)
     considered += decision.considered
     groups = provider.groups_claim or ""

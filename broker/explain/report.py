@@ -27,9 +27,9 @@ def to_json(explanation: Explanation) -> str:
         "name": identity.name if identity else None,
         "name_from": identity.name_from if identity else None,
         "claims": explanation.claims,
-        "considered": [{"claim": one.claim, "verdict": _shown(one.verdict)} for one in explanation.considered],
-        "expected": _shown(refusal.expected) if refusal else None,
-        "got": _shown(refusal.got) if refusal else None,
+        "considered": [{"claim": one.claim, "verdict": shown(one.verdict)} for one in explanation.considered],
+        "expected": shown(refusal.expected) if refusal else None,
+        "got": shown(refusal.got) if refusal else None,
         "person": refusal.person if refusal else None,
         "remedy": refusal.remedy if refusal else None,
         "doc": f"docs/errors.md#{refusal.code}" if refusal else None,
@@ -52,12 +52,12 @@ def _lines(explanation: Explanation) -> Iterator[str]:
         facts += [("e-mail", identity.email), ("", f"from {identity.email_from}")]
         facts += [("name", identity.name), ("", f"from {identity.name_from}")]
     if refusal is not None:
-        facts += [("expected", _shown(refusal.expected)), ("got", _shown(refusal.got)), ("remedy", refusal.remedy)]
+        facts += [("expected", shown(refusal.expected)), ("got", shown(refusal.got)), ("remedy", refusal.remedy)]
         facts += [("person sees", refusal.person), ("more", f"docs/errors.md#{refusal.code}")]
     yield from _table(facts)
-    yield from _headed("Claims looked at", [(one.claim, _shown(one.verdict)) for one in explanation.considered])
+    yield from _headed("Claims looked at", [(one.claim, shown(one.verdict)) for one in explanation.considered])
     if explanation.claims is not None:
-        sent = [(claim, _shown(value)) for claim, value in explanation.claims.items()]
+        sent = [(claim, shown(value)) for claim, value in explanation.claims.items()]
         yield from _headed("Claims for Comm100 (unsigned; jti and times are new each time)", sent)
     for note in explanation.notes:
         yield ""
@@ -88,8 +88,12 @@ def _wrapped(text: str, first: str, further: str) -> list[str]:
     ]
 
 
-def _shown(value: object) -> str:
-    """Return any value as one short line of visible characters: a terminal acts on the others."""
+def shown(value: object) -> str:
+    """Return any value as one short line of visible characters: a terminal acts on the others.
+
+    Args:
+        value: nobody here has checked it.
+    """
     if isinstance(value, list | tuple):
         value = ", ".join(one if isinstance(one, str) else shape(one) for one in value)
     plain = value if isinstance(value, str | int | float) else shape(value)
