@@ -100,6 +100,12 @@ class Telemetry:
             ["site", "provider", "result", "reason"],
             registry=self._registry,
         )
+        self._rehearsals = Counter(
+            "broker_test_signins",
+            "Test sign-ins of the setup page by how they ended; none of them is a sign-in.",
+            ["provider", "result", "reason"],
+            registry=self._registry,
+        )
         weakening = Gauge(
             "broker_weakening", "1 for each insecure option that is on.", ["option"], registry=self._registry
         )
@@ -143,10 +149,26 @@ class Telemetry:
         Args:
             outcome: of one sign-in, or of one refused request.
         """
-        error = outcome.error
-        result = "signed_in" if error is None else "failed" if error.status >= 500 else "refused"
-        reason = "none" if error is None else error.code
+        result, reason = _result(outcome.error, well="signed_in")
         self._signins.labels(outcome.site, outcome.provider, result, reason).inc()
+        self._write("sign-in", outcome, result, reason)
+
+    def record_rehearsal(self, outcome: Outcome) -> None:
+        """Count how a test sign-in ended and write its line; it is no sign-in, and counts as none.
+
+        Args:
+            outcome: of one test sign-in.
+        """
+        result, reason = _result(outcome.error, well="admitted")
+        self._rehearsals.labels(outcome.provider, result, reason).inc()
+        self._write("test sign-in", outcome, result, reason)
+
+    def metrics(self) -> bytes:
+        """Return all metrics in Prometheus' text format."""
+        return generate_latest(self._registry)
+
+    def _write(self, event: str, outcome: Outcome, result: str, reason: str) -> None:
+        error = outcome.error
         facts: dict[str, object] = {
             "result": result,
             "code": reason,
@@ -160,11 +182,7 @@ class Telemetry:
             facts |= self._person(outcome.identity)
         if error is not None:
             facts |= {"expected": error.expected, "got": error.got, "remedy": error.remedy}
-        LOGGER.log(_level(error), "sign-in", extra={"facts": facts})
-
-    def metrics(self) -> bytes:
-        """Return all metrics in Prometheus' text format."""
-        return generate_latest(self._registry)
+        LOGGER.log(_level(error), event, extra={"facts": facts})
 
     def _person(self, identity: Identity) -> dict[str, object]:
         facts: dict[str, object] = {"email_from": identity.email_from, "name_from": identity.name_from}
@@ -176,6 +194,13 @@ class Telemetry:
             facts["email_hash"] = hmac.digest(key, b"log_email\0" + identity.email.encode(), hashlib.sha256).hex()[:16]
             facts["email_domain"] = identity.email_domain
         return facts
+
+
+def _result(error: BrokerError | None, *, well: str) -> tuple[str, str]:
+    """Return the labels result and reason."""
+    if error is None:
+        return well, "none"
+    return "failed" if error.status >= 500 else "refused", error.code
 
 
 def _level(error: BrokerError | None) -> int:

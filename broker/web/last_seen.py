@@ -1,8 +1,20 @@
-"""What Comm100 last sent to each site's Remote Login URL: kept in memory, names of parameters alone, no values."""
+"""What Comm100 last sent to each site's Remote Login URL, for the admin who sets it up.
+
+Kept in memory, one call a site: names of parameters, host and path, no values. Anybody can call the address, so what
+is kept is bounded and visible, and means no more than that somebody sent it.
+"""
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+MAX_NAMES = 20  # of parameters
+MAX_CHARACTERS = 200  # of host or path
+_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,39}")
+_ADDRESS = re.compile(r"[^/]*(?:@|%(?:25)*40)[^/]*")  # a part of a path that may be a person's e-mail address
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,3 +38,50 @@ class LastSeen:
     redirect_url_parameters: tuple[str, ...]
     parameters: tuple[str, ...]
     code: str
+
+
+class LastCalls:
+    """The last call of each site."""
+
+    def __init__(self) -> None:
+        self._calls: dict[str, LastSeen] = {}
+
+    def keep(self, site: str, query: str, redirect_url: str, *, code: str, at: float) -> None:
+        """Keep a call in the place of the one before.
+
+        Args:
+            site: id of one of the configured sites, so that there are never more of them.
+            query: of the Remote Login URL, as it came.
+            redirect_url: in it, of whatever form; empty if none came.
+            code: of the error it was refused with; `none` if it was not.
+            at: seconds since the epoch.
+        """
+        host, path, wanted = _parts(redirect_url)
+        self._calls[site] = LastSeen(site, at, host, path, names(wanted), names(query), code)
+
+    def by_site(self) -> Mapping[str, LastSeen]:
+        """Return what is kept, by the site's id."""
+        return dict(self._calls)
+
+
+def names(query: str) -> tuple[str, ...]:
+    """Return the names of parameters, as far as they look like names: anything else may be a value that stands alone.
+
+    Args:
+        query: of an address, as it came.
+    """
+    named = [pair.partition("=")[0] for pair in query.split("&") if "=" in pair]
+    return tuple(sorted({name for name in named if _NAME.fullmatch(name)})[:MAX_NAMES])
+
+
+def _parts(redirect_url: str) -> tuple[str, str, str]:
+    """Return host, path and query of an address that nobody has checked; empty where there is none."""
+    try:
+        parts = urlsplit(redirect_url)
+        return _visible(parts.hostname or ""), _ADDRESS.sub("[left out]", _visible(parts.path)), parts.query
+    except ValueError:
+        return "", "", ""
+
+
+def _visible(text: str) -> str:
+    return "".join(c if c.isascii() and c.isprintable() else "?" for c in text[:MAX_CHARACTERS])

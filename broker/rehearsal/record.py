@@ -1,7 +1,4 @@
-"""A test sign-in: the way of a sign-in with a provider, step by step, that ends with a report instead of a token.
-
-This file owns the report. It knows no page, builds no token, and holds no address of Comm100's.
-"""
+"""The report of a test sign-in: what the admin sees of it."""
 
 from __future__ import annotations
 

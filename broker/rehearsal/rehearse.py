@@ -1,0 +1,121 @@
+"""The two halves of a test sign-in: to the provider, and back to a report."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+from broker.comm100 import Site, build_claims
+from broker.errors import BrokerError
+from broker.explain import judge_person
+from broker.identity import Identity
+from broker.providers import Considered, Provider
+from broker.rehearsal.claims import without_secrets
+from broker.rehearsal.record import Preview, Rehearsal
+from broker.rehearsal.steps import Way, describe_steps
+from broker.replica import Broker
+from broker.signin import Departure, Progress, depart, fit_for_the_log, secrets_of, verify
+from broker.transaction import OpenedRehearsal, bind, seal_rehearsal
+
+
+async def begin_rehearsal(broker: Broker, provider: Provider, *, setup_link: str, trace_id: str) -> Departure:
+    """Send the admin's browser to the provider, as a sign-in does.
+
+    Args:
+        broker: what all sign-ins share.
+        provider: enabled or not.
+        setup_link: valid now.
+        trace_id: under which the log has the whole test sign-in.
+
+    Raises:
+        ProviderUnavailable, ProviderMistrusted: there is no usable metadata of the provider.
+    """
+    return await depart(
+        broker,
+        provider,
+        lambda: seal_rehearsal(
+            provider=provider.id,
+            setup_link=setup_link,
+            now=broker.clock(),
+            secret_keys=broker.secret_keys(),
+            trace_id=trace_id,
+        ),
+        hints=None,
+    )
+
+
+async def rehearse(
+    broker: Broker,
+    provider: Provider,
+    sites: Sequence[Site],
+    *,
+    opened: OpenedRehearsal,
+    cookie_value: str | None,
+    check_setup_link: Callable[[str], object],
+    parameters: Mapping[str, str],
+) -> Rehearsal:
+    """Take the provider's answer as a sign-in does, and report.
+
+    Args:
+        broker: what all sign-ins share.
+        provider: whose callback was called, enabled or not.
+        sites: those that offer the provider, or will once it is enabled.
+        opened: the state, sealed by us for a test sign-in.
+        cookie_value: of the cookie this test sign-in left with the browser, if it is there.
+        check_setup_link: raises what has to be raised if the link is no longer good.
+        parameters: of the callback, each of them once.
+
+    Raises:
+        TransactionError: it is over, too old, or not this browser's: there is nothing to report to whoever this is.
+        SetupLinkRefused: likewise.
+    """
+    bound = bind(opened, cookie_value, provider=provider.id, now=broker.clock())
+    check_setup_link(bound.transaction.setup_link or "")
+    broker.spend(bound.transaction.id, broker.clock())
+    progress = Progress([*secrets_of(provider, bound), parameters.get("state", ""), parameters.get("code", "")])
+    considered: list[Considered] = []
+    identity: Identity | None = None
+    refusal: BrokerError | None = None
+    try:
+        async with broker.place(provider.id), fit_for_the_log(provider, progress.secrets):
+            verified = await verify(provider, bound, parameters, progress, clock=broker.clock)
+            identity = judge_person(provider, verified.vouched, considered)
+    except BrokerError as error:
+        refusal = error
+    now = broker.clock()
+    way = Way(provider, parameters, progress, now - bound.transaction.issued, identity, refusal, now)
+    return Rehearsal(
+        provider=provider.id,
+        label=provider.label,
+        enabled=provider.id in broker.providers,
+        steps=describe_steps(way),
+        refusal=refusal,
+        documents=_documents(progress),
+        considered=tuple(considered),
+        identity=identity,
+        previews=tuple(Preview(site.id, build_claims(identity, site, now=now)) for site in sites) if identity else (),
+        trace_id=bound.transaction.trace_id,
+    )
+
+
+def report_failed_start(broker: Broker, provider: Provider, refusal: BrokerError, *, trace_id: str) -> Rehearsal:
+    """Report a test sign-in that never got as far as the provider.
+
+    Args:
+        broker: what all sign-ins share.
+        provider: enabled or not.
+        refusal: why.
+        trace_id: under which the log has it.
+    """
+    way = Way(provider, {}, Progress([]), None, None, refusal, broker.clock())
+    enabled = provider.id in broker.providers
+    return Rehearsal(
+        provider.id, provider.label, enabled, describe_steps(way), refusal, (), (), None, (), trace_id=trace_id
+    )
+
+
+def _documents(progress: Progress) -> tuple[tuple[str, Mapping[str, object]], ...]:
+    """The claims that came, as far as it is known who signed them, or whom they are about."""
+    if progress.signed is None:
+        return ()
+    documents = progress.vouched.documents() if progress.vouched else (("ID token", progress.signed.claims),)
+    return tuple((name, without_secrets(claims, progress.secrets)) for name, claims in documents)
