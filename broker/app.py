@@ -28,12 +28,15 @@ from broker.policy import Policy
 from broker.providers import PRESETS, ClaimRules, Provider
 from broker.replica import Broker
 from broker.settings import ProviderSettings, Settings, SiteSettings, weakenings
+from broker.web.checks import Checks
 from broker.web.headers import SecurityHeaders
 from broker.web.languages import ENGLISH, LANGUAGES
+from broker.web.last_seen import LastCalls
 from broker.web.operations import operations_site
 from broker.web.pages import Pages
 from broker.web.routes import public_site
-from broker.web.site import Web
+from broker.web.setup_pages import SetupPages
+from broker.web.site import Setup, Web
 
 WARMTH_SECONDS = 30.0  # between looks at what is missing or old
 
@@ -82,11 +85,11 @@ async def create_app(
     async with AsyncExitStack() as stack:
         reaches = {_reach(settings, provider) for provider in settings.identity_providers.values()}
         clients = {reach: await stack.enter_async_context(http(reach)) for reach in reaches}
-        providers = {
+        everyone = {
             identifier: wire_provider(settings, identifier, send=_sender(settings, provider, clients), clock=clock)
             for identifier, provider in settings.identity_providers.items()
-            if provider.enabled
         }
+        providers = {id_: one for id_, one in everyone.items() if settings.identity_providers[id_].enabled}
         broker = Broker(
             sites={identifier: wire_site(settings, identifier) for identifier in settings.sites},
             providers=providers,
@@ -103,10 +106,16 @@ async def create_app(
             if provider.client_secret_expires is not None:
                 signals.announce_expiry(identifier, provider.client_secret_expires, now=clock())
         pages = _pages(settings)
+        checks = Checks(
+            lambda: run_checks(settings, offline=False, begin=lambda _subject, _check: None, http=http, clock=clock)
+        )
+        stack.push_async_callback(checks.stop)
         web = Web(
             broker=broker,
             pages=pages,
             record=signals.record,
+            record_rehearsal=signals.record_rehearsal,
+            setup=_setup(settings, broker, everyone, checks),
             public_url=settings.public_url,
             trusted_proxies=settings.trusted_proxies,
         )
@@ -126,6 +135,17 @@ async def create_app(
             for task in warmth:
                 task.cancel()
             await asyncio.gather(*warmth, return_exceptions=True)
+
+
+def _setup(settings: Settings, broker: Broker, everyone: Mapping[str, Provider], checks: Checks) -> Setup:
+    return Setup(
+        pages=SetupPages(site_name=settings.site_name),
+        providers=everyone,
+        presets={id_: one.preset for id_, one in settings.identity_providers.items()},
+        offered_at={id_: tuple(broker.sites[site] for site in sites_of(settings, id_)) for id_ in everyone},
+        checks=checks,
+        last_calls=LastCalls(),
+    )
 
 
 def _pages(settings: Settings) -> dict[str, Pages]:

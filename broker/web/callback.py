@@ -22,10 +22,11 @@ from broker.errors import (
 from broker.providers import Provider
 from broker.remembrance import COOKIE_NAME, LIFETIME, seal_remembrance
 from broker.signin import Arrival, complete
-from broker.transaction import OpenedState, open_state, recover_redirect_url
+from broker.transaction import OpenedRehearsal, OpenedState, open_rehearsal, open_state, recover_redirect_url
 from broker.web.cookies import read_cookie, read_cookies, set_cookie
 from broker.web.problems import Attempt
 from broker.web.reading import check_navigation, once, provider_of
+from broker.web.setup import conclude
 from broker.web.site import Web
 
 MAX_STATES = 5  # looked at where one is allowed
@@ -37,17 +38,28 @@ _WRONG_ACCOUNT = (NotAdmitted, AccessDenied)
 
 
 async def callback(web: Web, request: Request, attempt: Attempt) -> Response:
-    """`GET /callback/{idp}`: the redirect URI; ends at Comm100."""
+    """`GET /callback/{idp}`: the redirect URI; ends at Comm100, or, if it was a test sign-in, with a report."""
     check_navigation(request)
-    provider = provider_of(web, request, attempt)
-    attempt.start_again = web.login_url()
     try:
+        rehearsal = _open_rehearsal(web, request)
+        if rehearsal is not None:
+            return await conclude(web, request, attempt, rehearsal)
+        provider = provider_of(web, request, attempt)
+        attempt.start_again = web.login_url()
         arrival = await _complete(web, request, attempt, provider)
     except BrokerError as error:
         error.leave_out(request.query_params.getlist("code") + request.query_params.getlist("state"))
         raise
     web.record(attempt.outcome(None, arrival.identity))
     return _arrive(web, request, attempt, arrival)
+
+
+def _open_rehearsal(web: Web, request: Request) -> OpenedRehearsal | None:
+    """Return the state of a test sign-in, if it is one; whatever else came is judged as a sign-in's answer."""
+    states = request.query_params.getlist("state")
+    with suppress(StateInvalid):
+        return open_rehearsal(states[0], secret_keys=web.broker.secret_keys()) if len(states) == 1 else None
+    return None
 
 
 async def _complete(web: Web, request: Request, attempt: Attempt, provider: Provider) -> Arrival:
@@ -76,6 +88,8 @@ def _open_state(web: Web, request: Request, attempt: Attempt) -> OpenedState:
     for state in states[:MAX_STATES]:
         with suppress(StateInvalid):
             opened.append(open_state(state, secret_keys=web.broker.secret_keys()))
+        with suppress(StateInvalid):
+            attempt.drop_cookies.append(open_rehearsal(state, secret_keys=web.broker.secret_keys()).cookie_name)
     attempt.drop_cookies += [one.cookie_name for one in opened]
     if not opened:
         raise StateInvalid(expected="a state sealed by one of secret_keys", got="another")

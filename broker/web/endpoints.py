@@ -35,16 +35,21 @@ async def answer(endpoint: Endpoint, web: Web, request: Request) -> Response:
     try:
         response = await endpoint(web, request, attempt)
     except BrokerError as error:
-        web.record(attempt.outcome(error))
+        _record(web, attempt, error)
         response = render_problem(error, attempt)
     except Exception as defect:  # noqa: BLE001 - the last net: a person never sees a bare 500
         _log.error("defect", exc_info=defect, extra={"facts": {"trace_id": attempt.trace_id}})
         unexpected = Unexpected()
-        web.record(attempt.outcome(unexpected))
+        _record(web, attempt, unexpected)
         response = render_problem(unexpected, attempt)
     for name in attempt.drop_cookies:
         response.headers.append("Set-Cookie", delete_cookie(name, https=web.https))
     return response
+
+
+def _record(web: Web, attempt: Attempt, error: BrokerError) -> None:
+    record = web.record_rehearsal if attempt.is_rehearsal else web.record
+    record(attempt.outcome(error))
 
 
 async def home(_web: Web, _request: Request, attempt: Attempt) -> Response:

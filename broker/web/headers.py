@@ -26,16 +26,20 @@ MAX_COOKIES = 60
 _STRICT_TRANSPORT_SECURITY = "max-age=63072000"
 
 
-def build_security_headers(*, style_sha256: str, https: bool) -> tuple[tuple[bytes, bytes], ...]:
+def build_security_headers(
+    *, style_sha256: str, https: bool, script_sha256: str | None = None
+) -> tuple[tuple[bytes, bytes], ...]:
     """Return the headers of every answer, encoded as ASGI wants them.
 
     Args:
         style_sha256: base64 of the SHA-256 of the one inline style allowed.
         https: whether browsers reach the broker by https; without it there is no Strict-Transport-Security.
+        script_sha256: base64 of the SHA-256 of the one inline script allowed; None allows none.
     """
+    script = f"script-src 'sha256-{script_sha256}'; " if script_sha256 else ""
     headers = {
         "content-security-policy": (
-            f"default-src 'none'; style-src 'sha256-{style_sha256}'; img-src data:; base-uri 'none'; "
+            f"default-src 'none'; style-src 'sha256-{style_sha256}'; {script}img-src data:; base-uri 'none'; "
             "frame-ancestors 'none'; form-action 'none'"
         ),
         "x-content-type-options": "nosniff",
@@ -56,6 +60,10 @@ MAY_BE_FRAMED = "broker.may_be_framed"
 """In a request's scope: this one answer is made for a frame. It holds one link, which opens a new tab."""
 
 
+IS_SETUP_PAGE = "broker.is_setup_page"
+"""In a request's scope: this one answer is a page for an admin, with a style and a script of its own."""
+
+
 class SecurityHeaders:
     """Puts the security headers on every answer, once each, and takes Server and CORS headers off.
 
@@ -63,9 +71,19 @@ class SecurityHeaders:
         app: the application inside.
         style_sha256: base64 of the SHA-256 of the one inline style allowed.
         https: whether browsers reach the broker by https.
+        setup_style_sha256: base64 of the SHA-256 of the setup pages' one inline style; empty where there are none.
+        setup_script_sha256: that of their one inline script.
     """
 
-    def __init__(self, app: ASGIApp, *, style_sha256: str, https: bool) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        style_sha256: str,
+        https: bool,
+        setup_style_sha256: str = "",
+        setup_script_sha256: str = "",
+    ) -> None:
         self._app = app
         self._headers = build_security_headers(style_sha256=style_sha256, https=https)
         framed = dict(self._headers)
@@ -75,6 +93,9 @@ class SecurityHeaders:
         )
         del framed[b"x-frame-options"]
         self._framed = tuple(framed.items())
+        self._setup = build_security_headers(
+            style_sha256=setup_style_sha256, https=https, script_sha256=setup_script_sha256
+        )
         self._replaced = frozenset(name for name, _ in self._headers) | {b"server"}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -89,7 +110,8 @@ class SecurityHeaders:
 
     def _completed(self, headers: Headers, scope: Scope) -> list[tuple[bytes, bytes]]:
         kept = [(name, value) for name, value in headers if not self._is_replaced(name.lower())]
-        return [*kept, *(self._framed if scope.get(MAY_BE_FRAMED) else self._headers)]
+        ours = self._framed if scope.get(MAY_BE_FRAMED) else self._setup if scope.get(IS_SETUP_PAGE) else self._headers
+        return [*kept, *ours]
 
     def _is_replaced(self, name: bytes) -> bool:
         return name in self._replaced or name.startswith(b"access-control-")

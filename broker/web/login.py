@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import re
 from collections.abc import Mapping
 from contextlib import suppress
 from urllib.parse import urlsplit
@@ -11,14 +10,16 @@ from urllib.parse import urlsplit
 from starlette.requests import Request
 from starlette.responses import Response
 
-from broker.browser_cookie import BrowserCookie, surplus
+from broker.browser_cookie import BrowserCookie
 from broker.comm100 import Site, check_redirect_url
-from broker.errors import EmailMalformed, InitiationRefused, NoSuchPage, RedirectUrlRefused, SiteNotOffered
+from broker.errors import BrokerError, EmailMalformed, InitiationRefused, NoSuchPage, RedirectUrlRefused, SiteNotOffered
 from broker.identity import check_email
 from broker.providers import Provider
 from broker.signin import begin
-from broker.web.cookies import read_cookie, read_cookies, set_cookie
+from broker.web.cookies import read_cookie, set_cookie
+from broker.web.departing import send_off
 from broker.web.headers import MAY_BE_FRAMED
+from broker.web.last_seen import names
 from broker.web.pages import Choice
 from broker.web.problems import Attempt
 from broker.web.reading import check_navigation, is_framed, once, provider_of, site_of
@@ -27,9 +28,6 @@ from broker.web.site import Web
 LAST_PROVIDER_COOKIE = "last_provider"
 LAST_PROVIDER_LIFETIME = 180 * 86400  # seconds
 
-MAX_NAMES = 20  # of parameters, in one log line
-_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,39}")
-
 _log = logging.getLogger("broker")
 
 
@@ -37,9 +35,7 @@ async def login(web: Web, request: Request, attempt: Attempt) -> Response:
     """`GET /login[/{site}]`: Comm100's Remote Login URL; ends at the identity provider."""
     check_navigation(request)
     site = site_of(web, request, attempt)
-    redirect_url = once(request, "redirect_url") or None  # an empty one counts as none
-    if redirect_url is not None:
-        check_redirect_url(redirect_url, site)
+    redirect_url = _redirect_url(web, request, site)
     chosen = once(request, "idp") or None
     offered = chosen if chosen in site.provider_ids else None
     attempt.start_again = web.login_url(site.id, idp=offered, redirect_url=redirect_url)
@@ -55,6 +51,22 @@ async def login(web: Web, request: Request, attempt: Attempt) -> Response:
         cookie = BrowserCookie(LAST_PROVIDER_COOKIE, provider.id)
         response.headers.append("Set-Cookie", set_cookie(cookie, https=web.https, max_age=LAST_PROVIDER_LIFETIME))
     return response
+
+
+def _redirect_url(web: Web, request: Request, site: Site) -> str | None:
+    """Return the page Comm100 wants the person back on, if it is Comm100's; what came is kept for the setup page."""
+    code = "none"
+    try:
+        redirect_url = once(request, "redirect_url") or None  # an empty one counts as none
+        return redirect_url if redirect_url is None else check_redirect_url(redirect_url, site)
+    except BrokerError as refusal:
+        code = refusal.code
+        raise
+    finally:
+        if request.headers.get("sec-fetch-site") != "same-origin":  # else a page of ours sent it
+            wanted = request.query_params.getlist("redirect_url")
+            query = request.scope["query_string"].decode("latin-1")
+            web.setup.last_calls.keep(site.id, query, "".join(wanted[:1]), code=code, at=web.broker.clock())
 
 
 async def initiate(web: Web, request: Request, attempt: Attempt) -> Response:
@@ -92,13 +104,7 @@ async def _depart(
         hints=hints,
     )
     _log.info("sign-in begins", extra={"facts": _what_came(attempt, request, redirect_url)})
-    under_way = read_cookies(request.headers.raw, https=web.https)
-    attempt.drop_cookies += [cookie.name for cookie in surplus(list(under_way.values()), departure.cookie)]
-    response = web.see_other(departure.location)
-    response.headers.append(
-        "Set-Cookie", set_cookie(departure.cookie, https=web.https, max_age=departure.cookie.lifetime)
-    )
-    return response
+    return send_off(web, request, attempt, departure)
 
 
 def _target(web: Web, provider: Provider, target: str) -> tuple[Site, str | None]:
@@ -170,14 +176,8 @@ def _what_came(attempt: Attempt, request: Request, redirect_url: str | None) -> 
         "client": attempt.client,
         "site": attempt.site,
         "provider": attempt.provider,
-        "parameters": _names(request.scope["query_string"].decode("latin-1")),
+        "parameters": names(request.scope["query_string"].decode("latin-1")),
         "redirect_url_host": wanted.hostname,
         "redirect_url_path": wanted.path,
-        "redirect_url_parameters": _names(wanted.query),
+        "redirect_url_parameters": names(wanted.query),
     }
-
-
-def _names(query: str) -> list[str]:
-    """The names of parameters, as far as they look like names: anything else may be a value that stands alone."""
-    named = [pair.partition("=")[0] for pair in query.split("&") if "=" in pair]
-    return sorted({name for name in named if _NAME.fullmatch(name)})[:MAX_NAMES]

@@ -32,6 +32,7 @@ class Attempt:
         start_again: where a person can start again, once that is known.
         use_another_account: where a person can choose another account, once that makes sense.
         restarts: start again without being asked.
+        is_rehearsal: it belongs to a test sign-in, and counts as none.
         drop_cookies: names of cookies that have done their duty.
         started: of the request, by the machine's own clock.
     """
@@ -44,6 +45,7 @@ class Attempt:
     start_again: str | None = None
     use_another_account: str | None = None
     restarts: bool = False
+    is_rehearsal: bool = False
     drop_cookies: list[str] = field(default_factory=list)
     started: float = field(default_factory=time.perf_counter)
 

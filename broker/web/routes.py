@@ -20,6 +20,7 @@ from broker.web.languages import ENGLISH
 from broker.web.login import initiate, login
 from broker.web.logout import logout
 from broker.web.problems import Attempt, render_problem
+from broker.web.setup import setup, setup_check, setup_test
 from broker.web.site import Web
 
 
@@ -46,6 +47,9 @@ def public_site(web: Web) -> ASGIApp:
             Route("/login/{site}", page(login)),
             Route("/callback/{idp}", page(callback)),
             Route("/initiate/{idp}", page(initiate)),
+            Route("/setup", page(setup)),
+            Route("/setup/check", page(setup_check)),
+            Route("/setup/test/{idp}", page(setup_test)),
             Route("/logout", page(logout)),
             Route("/logout/{site}", page(logout)),
         ],
@@ -59,6 +63,8 @@ def public_site(web: Web) -> ASGIApp:
         RequestBounds(application, refuse=partial(_refuse, web)),
         style_sha256=web.pages[ENGLISH].style_sha256,
         https=web.https,
+        setup_style_sha256=web.setup.pages.style_sha256,
+        setup_script_sha256=web.setup.pages.script_sha256,
     )
 
 

@@ -13,10 +13,36 @@ from urllib.parse import urlencode
 from starlette.responses import Response
 from starlette.types import Scope
 
+from broker.comm100 import Site
 from broker.outcome import Outcome
+from broker.providers import Provider
 from broker.replica import Broker
+from broker.web.checks import Checks
 from broker.web.languages import choose_language
+from broker.web.last_seen import LastCalls
 from broker.web.pages import Pages
+from broker.web.setup_pages import SetupPages
+
+
+@dataclass(frozen=True, slots=True)
+class Setup:
+    """The setup page's parts.
+
+    Args:
+        pages: what an admin sees.
+        providers: by id, those that are switched off as well: test sign-ins alone may use these.
+        presets: the kind of each provider, by its id.
+        offered_at: the sites that offer a provider, or will once it is enabled, by the provider's id.
+        checks: runs the doctor.
+        last_calls: what Comm100 last sent.
+    """
+
+    pages: SetupPages
+    providers: Mapping[str, Provider]
+    presets: Mapping[str, str]
+    offered_at: Mapping[str, tuple[Site, ...]]
+    checks: Checks
+    last_calls: LastCalls
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +53,8 @@ class Web:
         broker: the sign-ins.
         pages: what people see, by language.
         record: writes an outcome to the log and the counters.
+        record_rehearsal: writes that of a test sign-in, which counts apart.
+        setup: the setup page.
         public_url: where browsers reach us.
         trusted_proxies: whose word about the browser's address is believed, in the log alone.
     """
@@ -34,6 +62,8 @@ class Web:
     broker: Broker
     pages: Mapping[str, Pages]
     record: Callable[[Outcome], None]
+    record_rehearsal: Callable[[Outcome], None]
+    setup: Setup
     public_url: str
     trusted_proxies: tuple[IPv4Network | IPv6Network, ...]
 

@@ -93,7 +93,8 @@ class World:
         providers = [*self.providers, self.provider]  # a test may have put another in the first one's place
         theirs = [one for provider in providers for one in (provider.client_secret or "", *provider.issued)]
         seen = [one for browser in self.browsers for step in browser.steps for one in secrets_in(step.headers)]
-        return ours + theirs + seen
+        links = [step.url.params.get("link", "") for browser in self.browsers for step in browser.steps]
+        return ours + theirs + seen + links
 
     def add_provider(self, identifier: str = "eu", **keys: Any) -> FakeProvider:
         """Add a second identity provider, with people and keys of its own; `keys` go to its settings."""

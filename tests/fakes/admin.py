@@ -1,0 +1,44 @@
+"""An admin in front of the setup page: a link, a test sign-in, and what its page says."""
+
+from __future__ import annotations
+
+import html
+import re
+
+import httpx
+
+from broker.setup_link import make_link
+from tests.fakes.world import BROKER, SECRET_KEY, Browser, World
+
+
+def link_for(world: World, *, hours: int = 1, public_url: str = BROKER, key: str = SECRET_KEY) -> str:
+    """Make a link as the command does; return what the address carries."""
+    return make_link(public_url=public_url, hours=hours, now=world.clock(), secret_keys=[key]).token
+
+
+async def rehearse(browser: Browser, idp: str = "idp", *, link: str = "") -> httpx.Response:
+    """Go a test sign-in to its end."""
+    link = link or link_for(browser.world)
+    return await browser.follow(await browser.open(f"{BROKER}/setup/test/{idp}", link=link))
+
+
+async def to_report(browser: Browser, idp: str = "idp", *, link: str = "") -> str:
+    """Go a test sign-in until the provider sends the browser back; return that address without opening it."""
+    link = link or link_for(browser.world)
+    start = await browser.open(f"{BROKER}/setup/test/{idp}", link=link)
+    last = await browser.follow(start, until=f"{BROKER}/callback")
+    return str(last.headers["location"])
+
+
+def text_of(page: httpx.Response) -> str:
+    """Return what a person reads on a page, a line for each piece."""
+    body = re.sub(r"<(style|script).*?</\1>", "", page.text, flags=re.DOTALL)
+    return "\n".join(
+        line.strip() for line in html.unescape(re.sub(r"<[^>]+>", "\n", body)).splitlines() if line.strip()
+    )
+
+
+def steps_of(page: httpx.Response) -> dict[str, str]:
+    """Return the checks on the page at the end of a test sign-in: how each ended."""
+    found = re.findall(r'<span class="tag (\w+)">.*?<strong>(.*?)</strong>', page.text, flags=re.DOTALL)
+    return {html.unescape(name): status for status, name in found}
