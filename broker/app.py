@@ -1,4 +1,4 @@
-"""The only place where anything is wired: settings in, two ASGI applications out.
+"""Where the service is put together: settings in, two ASGI applications out.
 
 What needs time, the network or a key gets it from here as an argument.
 """
@@ -8,26 +8,20 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from urllib.parse import urlsplit
 
 from starlette.types import ASGIApp
 
 from broker import doctor, telemetry
-from broker.comm100 import Site
-from broker.errors import BrokerError, ProviderUnreachable, Unexpected
+from broker.errors import BrokerError, Unexpected
 from broker.oidc.cached import Clock
 from broker.oidc.client import Clients, HttpClient, ProviderClient, Reach, open_client
-from broker.oidc.client_assertion import build_client_assertion
-from broker.oidc.discovery import Discovery, Send
-from broker.oidc.messages import Answer, ProviderRequest
-from broker.oidc.registration import Registration
-from broker.policy import Policy
-from broker.providers import PRESETS, ClaimRules, Provider
+from broker.oidc.discovery import Send
+from broker.providers import Provider
 from broker.replica import Broker
-from broker.settings import ProviderSettings, Settings, SiteSettings, weakenings
+from broker.settings import ProviderSettings, Settings, weakenings
 from broker.web.checks import Checks
 from broker.web.headers import SecurityHeaders
 from broker.web.languages import ENGLISH, LANGUAGES
@@ -37,6 +31,7 @@ from broker.web.pages import Pages
 from broker.web.routes import public_site
 from broker.web.setup_pages import SetupPages
 from broker.web.site import Setup, Web
+from broker.wiring import reach_of, sites_of, wire_provider, wire_site
 
 WARMTH_SECONDS = 30.0  # between looks at what is missing or old
 
@@ -83,7 +78,7 @@ async def create_app(
         clock: seconds since the epoch; a test gives its own.
     """
     async with AsyncExitStack() as stack:
-        reaches = {_reach(settings, provider) for provider in settings.identity_providers.values()}
+        reaches = {reach_of(settings, provider) for provider in settings.identity_providers.values()}
         clients = {reach: await stack.enter_async_context(http(reach)) for reach in reaches}
         everyone = {
             identifier: wire_provider(settings, identifier, send=_sender(settings, provider, clients), clock=clock)
@@ -170,7 +165,7 @@ async def run_checks(
     """
     # Browsers go to Comm100 and to public_url, the broker does not: a private address is nothing to refuse there.
     elsewhere = Reach(settings.trusted_ca_file, settings.outbound_proxy, private_networks=True)
-    reaches = {id_: _reach(settings, provider) for id_, provider in settings.identity_providers.items()}
+    reaches = {id_: reach_of(settings, provider) for id_, provider in settings.identity_providers.items()}
     async with AsyncExitStack() as stack:
         send = {
             reach: ProviderClient(
@@ -209,7 +204,7 @@ async def reach_provider(
         clock: seconds since the epoch.
     """
     provider = settings.identity_providers[identifier]
-    reach = _reach(settings, provider)
+    reach = reach_of(settings, provider)
     async with http(reach) as client:
         send = ProviderClient(client, private_networks=reach.private_networks).send
         wired = wire_provider(settings, identifier, send=send, clock=clock)
@@ -238,125 +233,6 @@ async def _keep_warm(provider: Provider) -> None:
         await asyncio.sleep(WARMTH_SECONDS)
 
 
-def _reach(settings: Settings, provider: ProviderSettings) -> Reach:
-    return Reach(
-        trusted_ca_file=settings.trusted_ca_file,
-        outbound_proxy=settings.outbound_proxy,
-        private_networks=provider.allow_private_network or settings.on_loopback,
-    )
-
-
 def _sender(settings: Settings, provider: ProviderSettings, clients: Mapping[Reach, HttpClient]) -> Send:
-    reach = _reach(settings, provider)
+    reach = reach_of(settings, provider)
     return ProviderClient(clients[reach], private_networks=reach.private_networks).send
-
-
-async def send_nothing(request: ProviderRequest) -> Answer:
-    """Refuse to send: for a provider that is only looked at.
-
-    Raises:
-        ProviderUnreachable: always.
-    """
-    raise ProviderUnreachable(expected="no request", got=f"one to {urlsplit(request.url).hostname}")
-
-
-def wire_provider(
-    settings: Settings, identifier: str, *, send: Send = send_nothing, clock: Clock = time.time
-) -> Provider:
-    """Return one identity provider, switched on or not.
-
-    Args:
-        settings: checked.
-        identifier: of one of their providers.
-        send: its client.
-        clock: seconds since the epoch.
-    """
-    provider = settings.identity_providers[identifier]
-    registration = _registration(settings, identifier, provider, clock)
-    return Provider(
-        id=identifier,
-        label=provider.label,
-        preset=PRESETS[provider.preset],
-        registration=registration,
-        policy=Policy(frozenset(provider.email_domains), frozenset(provider.allowed_groups or ())),
-        rules=ClaimRules(
-            email_claim=provider.email_claim or "email",
-            name_claim=provider.name_claim or "name",
-            trust_unverified_email=provider.trust_unverified_email,
-            email_domains=frozenset(provider.email_domains),
-            tenants=frozenset(provider.tenants or ()),
-        ),
-        userinfo=provider.userinfo,
-        groups_claim=provider.groups_claim,
-        discovery=Discovery(registration, send, clock),
-        send=send,
-    )
-
-
-def _registration(settings: Settings, identifier: str, provider: ProviderSettings, clock: Clock) -> Registration:
-    preset = PRESETS[provider.preset]
-    return Registration(
-        issuer=provider.issuer,
-        metadata_issuer=provider.metadata_issuer,
-        client_id=provider.client_id,
-        client_secret=provider.client_secret.reveal if provider.client_secret else None,
-        client_assertion=_client_assertion(provider, clock),
-        client_authentication=provider.client_authentication,
-        redirect_uri=f"{settings.public_url}/callback/{identifier}",
-        scopes=provider.scopes,
-        signing_algorithms=frozenset(provider.signing_algorithms),
-        authorization_parameters={
-            **preset.parameters(frozenset(provider.email_domains)),
-            **provider.authorization_parameters,
-        },
-        max_age=provider.max_age,
-        allow_loopback=settings.on_loopback,
-    )
-
-
-def _client_assertion(provider: ProviderSettings, clock: Clock) -> Callable[[str], str] | None:
-    """Return what makes the assertion for an audience: signed by our key, or the platform's own token as it is."""
-    token, private_key = provider.federated_token, provider.private_key
-    if token is not None:
-        return lambda _audience: token.reveal()
-    if private_key is not None:
-        return lambda audience: build_client_assertion(
-            private_key.reveal(), client_id=provider.client_id, audience=audience, now=clock()
-        )
-    return None
-
-
-def sites_of(settings: Settings, provider: str) -> tuple[str, ...]:
-    """Return the ids of the sites where a provider is offered, or will be once it is switched on.
-
-    Args:
-        settings: checked.
-        provider: its id.
-    """
-    return tuple(id_ for id_, site in settings.sites.items() if provider in _providers_of(settings, site))
-
-
-def wire_site(settings: Settings, identifier: str) -> Site:
-    """Return one Comm100 site.
-
-    Args:
-        settings: checked.
-        identifier: of one of their sites.
-    """
-    site = settings.sites[identifier]
-    return Site(
-        id=identifier,
-        endpoint=site.endpoint,
-        shared_secret=site.shared_secret.reveal,
-        delivery=site.delivery,
-        redirect_hosts=frozenset(site.redirect_hosts),
-        token_lifetime=site.token_lifetime,
-        claims=site.claims,
-        provider_ids=tuple(id_ for id_ in _providers_of(settings, site) if settings.identity_providers[id_].enabled),
-        start_url=site.start_url,
-        on_loopback=settings.on_loopback,
-    )
-
-
-def _providers_of(settings: Settings, site: SiteSettings) -> tuple[str, ...]:
-    return site.identity_providers or tuple(settings.identity_providers)

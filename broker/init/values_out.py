@@ -8,9 +8,9 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable
 
-from broker.app import wire_provider, wire_site
 from broker.init.answers import SITE, Answers, settings_meanwhile
 from broker.setup import ProviderSetup, Value, setup_of_provider, setup_of_site
+from broker.wiring import wire_provider, wire_site
 
 Row = tuple[str, str]
 

@@ -13,7 +13,6 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from broker.app import wire_provider
 from broker.doctor.documents import check_issuer, check_metadata, check_provider_keys, compare_clocks, fetch_discovery
 from broker.doctor.finding import Trouble, Verdict
 from broker.doctor.registration import check_client_authentication, check_redirect_uri
@@ -21,6 +20,7 @@ from broker.oidc.client import Reach
 from broker.oidc.messages import Answer, ProviderRequest
 from broker.providers import PRESETS, Provider
 from broker.settings import load_settings
+from broker.wiring import wire_provider
 from tests.doctor.diagnosis import REDIRECT_URI, settings_on_loopback
 from tests.fakes.presets import TENANT
 from tests.fakes.provider import FakeProvider
