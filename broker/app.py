@@ -134,7 +134,9 @@ async def create_app(
 
 def _setup(settings: Settings, broker: Broker, everyone: Mapping[str, Provider], checks: Checks) -> Setup:
     return Setup(
-        pages=SetupPages(site_name=settings.site_name),
+        pages=SetupPages(
+            site_name=settings.site_name, logo=settings.logo_file.data_uri if settings.logo_file else None
+        ),
         providers=everyone,
         presets={id_: one.preset for id_, one in settings.identity_providers.items()},
         offered_at={id_: tuple(broker.sites[site] for site in sites_of(settings, id_)) for id_ in everyone},

@@ -71,14 +71,15 @@ class SetupPages:
 
     Args:
         site_name: what the pages call this site; None calls it "Comm100 sign-in".
+        logo: a picture as a data URI; None shows a mark of ours.
 
     Attributes:
         style_sha256: base64 of the SHA-256 of these pages' one inline style, for the Content-Security-Policy.
         script_sha256: base64 of the SHA-256 of their one inline script.
     """
 
-    def __init__(self, *, site_name: str | None = None) -> None:
-        environment = open_templates(ENGLISH, site_name=site_name)
+    def __init__(self, *, site_name: str | None = None, logo: str | None = None) -> None:
+        environment = open_templates(ENGLISH, site_name=site_name, logo=logo)
         self._template = environment.get_template
         self.style_sha256 = _sha256(self._template("setup_style.css").render())
         self.script_sha256 = _sha256(self._template("setup_script.js").render())
