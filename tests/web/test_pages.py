@@ -22,39 +22,19 @@ from broker.errors import (
     ProviderError,
     ProviderTimedOut,
     RequestTooLarge,
-    SettingsError,
     SiteNotOffered,
     TransactionExpired,
     Unexpected,
-    every_error,
 )
 from broker.settings.logo import MAX_BYTES
 from broker.web.languages import ENGLISH, LANGUAGES
-from broker.web.pages import Choice, Pages
+from broker.web.pages import Pages
 from tests.catalogues import every_text, open_catalogue
 from tests.web.page import Page
+from tests.web.sample_pages import CHOICES, ERRORS, EVERY_PAGE, SUPPORT, TRACE_ID, problem
 
-SUPPORT = "it+desk@acme.example"
 PAGES = Pages(support_email=SUPPORT)
 STYLE = (Path(broker.web.__file__).parent / "templates" / "style.css").read_text()
-CHOICES = [Choice("Acme Okta", "/login?idp=okta"), Choice("Acme <Europe>", "/login?idp=entra&x=1")]
-
-
-def problem(error: type[BrokerError], pages: Pages = PAGES) -> str:
-    return pages.problem(error(), trace_id="7f3a9c21", start_again="/login")
-
-
-EVERY_PAGE: dict[str, Callable[[Pages], str]] = {
-    "home": Pages.home,
-    "signed_out": lambda pages: pages.signed_out("https://comm100.example/"),
-    "new_tab": lambda pages: pages.new_tab("/login"),
-    "choose": lambda pages: pages.choose("Acme support", CHOICES),
-    "problem": lambda pages: problem(AccessDenied, pages),
-    "problem_that_refreshes": lambda pages: pages.problem(
-        TransactionExpired(), trace_id="7f3a9c21", start_again="/login", use_another_account="/login?x", refreshes=True
-    ),
-}
-ERRORS = [error for error in every_error() if not issubclass(error, SettingsError)]
 with_every_error = pytest.mark.parametrize("error", ERRORS, ids=lambda error: error.code)
 in_every_language = pytest.mark.parametrize("language", LANGUAGES)
 on_every_page = pytest.mark.parametrize("render", EVERY_PAGE.values(), ids=EVERY_PAGE.keys())
@@ -92,7 +72,7 @@ def test_a_page_has_a_language_one_title_one_main_and_one_heading(
 def test_a_page_says_nothing_but_texts_of_its_language(render: Callable[[Pages], str], language: str) -> None:
     site_name = "Acme - sign-in"
     page = Page(render(Pages(language, support_email=SUPPORT, site_name=site_name)))
-    no_text = {"", site_name, "7f3a9c21", *(error.code for error in ERRORS), *(choice.label for choice in CHOICES)}
+    no_text = {"", site_name, TRACE_ID, *(error.code for error in ERRORS), *(choice.label for choice in CHOICES)}
     texts = "|".join(written(language))
     foreign = [
         line
@@ -124,10 +104,10 @@ def test_a_page_has_the_one_style_the_hash_allows(render: Callable[[Pages], str]
 
 @with_every_error
 def test_every_error_has_a_page_with_its_sentence_its_code_and_the_trace_id(error: type[BrokerError]) -> None:
-    page = Page(problem(error))
+    page = Page(problem(error, PAGES))
     assert error.person in page.text
     assert error.code in page.text
-    assert "7f3a9c21" in page.text
+    assert TRACE_ID in page.text
     assert "What to do now" in page.text
     assert "Who can fix it" in page.text
     assert "/login" in page.links()
@@ -157,7 +137,7 @@ def test_every_error_is_explained_in_every_language(error: type[BrokerError]) ->
         html = problem(error, Pages(language, support_email=SUPPORT))
         page = Page(html)
         assert error.code in page.text
-        assert "7f3a9c21" in page.text
+        assert TRACE_ID in page.text
         assert error.person not in page.text
         assert error.person not in unquote(html)
         said.add(page.text.partition("</h1>")[0])
@@ -167,7 +147,7 @@ def test_every_error_is_explained_in_every_language(error: type[BrokerError]) ->
 @with_every_error
 def test_no_page_shows_what_is_for_the_log_or_for_the_admin(error: type[BrokerError]) -> None:
     html = PAGES.problem(
-        error(expected="log-only-1", got="log-only-2", retry_after=987654), trace_id="7f3a9c21", start_again=None
+        error(expected="log-only-1", got="log-only-2", retry_after=987654), trace_id=TRACE_ID, start_again=None
     )
     assert "log-only" not in html
     assert "987654" not in html
@@ -193,18 +173,18 @@ def test_no_page_shows_what_is_for_the_log_or_for_the_admin(error: type[BrokerEr
     ],
 )
 def test_the_advice_fits_what_went_wrong(error: type[BrokerError], title: str, advice: str) -> None:
-    html = problem(error)
+    html = problem(error, PAGES)
     assert f"<title>Error: {title} - Comm100 sign-in</title>" in html
     assert f"<h1>{title}</h1>" in html
     assert advice in html
 
 
 def test_a_problem_without_a_way_back_offers_no_link() -> None:
-    assert Page(Pages().problem(AccessDenied(), trace_id="7f3a9c21", start_again=None)).links() == []
+    assert Page(Pages().problem(AccessDenied(), trace_id=TRACE_ID, start_again=None)).links() == []
 
 
 def test_another_account_is_offered_before_starting_again() -> None:
-    html = Pages().problem(AccessDenied(), trace_id="7f3a9c21", start_again="/login", use_another_account="/login?a&b")
+    html = Pages().problem(AccessDenied(), trace_id=TRACE_ID, start_again="/login", use_another_account="/login?a&b")
     assert Page(html).links() == ["/login?a&b", "/login"]
 
 
@@ -215,7 +195,7 @@ def test_a_page_that_refreshes_says_so() -> None:
 
 
 def test_the_mail_to_the_it_desk_carries_sentence_code_and_trace_id() -> None:
-    (mailto,) = [link for link in Page(problem(AccessDenied)).links() if link and link.startswith("mailto:")]
+    (mailto,) = [link for link in Page(problem(AccessDenied, PAGES)).links() if link and link.startswith("mailto:")]
     assert " " not in mailto
     parts = urlsplit(mailto)
     fields = parse_qs(parts.query, strict_parsing=True)
