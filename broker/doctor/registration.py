@@ -101,17 +101,19 @@ async def check_redirect_uri(
     return _judge_page(provider, answer)
 
 
-def check_expiry(expires: date | None, *, uses_secret: bool, where: str, clock: Callable[[], float]) -> Verdict:
+def check_expiry(provider: Provider, expires: date | None, *, clock: Callable[[], float]) -> Verdict:
     """Say how long the client secret is valid, by the admin's word.
 
     Args:
+        provider: with our registration.
         expires: the day, if the admin gave one.
-        uses_secret: there is a client secret at all.
-        where: a new one is made.
         clock: seconds since the epoch.
     """
-    if not uses_secret:
+    if provider.registration.client_secret is None:
         return ok("No client secret is used.")
+    where = provider.preset.menus.client_secret
+    if expires is None and not provider.preset.client_secrets_expire:
+        return ok("This kind of provider has client secrets that do not expire by themselves.")
     if expires is None:
         return unknown(
             "client_secret_expires is not set, so nobody is warned before the client secret expires.",

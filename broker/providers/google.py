@@ -131,6 +131,7 @@ PRESET = Preset(
         scopes=f"{_CONSOLE} > Data Access",
     ),
     guide="docs/guides/google.md",
+    client_secrets_expire=False,
     read_page=read_page,
     prompt_for_another_account="select_account",
     parameters=suggest_hosted_domain,

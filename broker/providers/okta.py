@@ -95,6 +95,7 @@ PRESET = Preset(
         scopes="Okta: Security > API > Authorization Servers > the server > Scopes",
     ),
     guide="docs/guides/okta.md",
+    client_secrets_expire=False,
     prompt_for_another_account="login",
     end_session_needs_hint=True,  # https://developer.okta.com/docs/guides/sign-users-out/
 )

@@ -118,6 +118,7 @@ class Preset:
         guide: the document that leads through setting up this kind of provider.
         read_page: what an authorization page that did not come back to us says about our request, in the provider's
             own codes, by its text and by where it redirects; None if it says nothing.
+        client_secrets_expire: the provider gives a client secret an end, which it tells nobody.
         prompt_for_another_account: the value of `prompt` that lets a person choose another account.
         end_session_needs_hint: signing out without a hint ends on an error page of the provider.
         name_falls_back_to_username: `preferred_username` may stand in for a name.
@@ -132,6 +133,7 @@ class Preset:
     guide: str
     prompt_for_another_account: str
     read_page: Callable[[str], str | None] = field(default=lambda _: None)
+    client_secrets_expire: bool = True
     end_session_needs_hint: bool = False
     name_falls_back_to_username: bool = False
     portal_issuers: Callable[[Registration], Collection[str]] = field(

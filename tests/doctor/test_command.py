@@ -183,7 +183,7 @@ def test_the_text_is_plain_where_there_is_no_terminal() -> None:
         "  unknown endpoint",
         "          endpoint is unknown.",
         "",
-        "Something has to be corrected. 1 ok, 0 warning, 1 failed, 1 unknown.",
+        "Something has to be corrected. Begin with okta: tls. 1 ok, 0 warning, 1 failed, 1 unknown.",
     ]
 
 
