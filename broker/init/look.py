@@ -97,8 +97,10 @@ class NetworkLook:
             except Trouble as trouble:
                 raise Untold(f"The tenant of {domain} cannot be looked up: {trouble.verdict.message}") from None
         tenant = tenant_named_in(str(_member(answer, "issuer"))) if answer.status == 200 else None
-        if tenant is None:
+        if answer.status == 400:  # AADSTS90002
             raise Untold(f"Microsoft knows no tenant with the domain {domain}.")
+        if tenant is None:
+            raise Untold(f"The tenant of {domain} cannot be looked up now (status {answer.status}).")
         return tenant
 
     async def _at_credentials(self, answers: Answers) -> str:

@@ -146,6 +146,9 @@ def test_an_entra_tenant_is_looked_up_by_its_domain(tmp_path: Path) -> None:
         pages={
             f"{MICROSOFT}/acme.example/v2.0/.well-known/openid-configuration": found,
             f"{MICROSOFT}/{TENANT}/v2.0/.well-known/openid-configuration": found,
+            f"{MICROSOFT}/down.example/v2.0/.well-known/openid-configuration": lambda: httpx.Response(
+                503, stream=httpx.ByteStream(b"")
+            ),
             f"{MICROSOFT}/typo.example/v2.0/.well-known/openid-configuration": lambda: httpx.Response(
                 400, headers=unknown.headers, stream=httpx.ByteStream(unknown.content)
             ),
@@ -154,11 +157,13 @@ def test_an_entra_tenant_is_looked_up_by_its_domain(tmp_path: Path) -> None:
     given = given_but("issuer", "email_domains", preset="entra", client_id=APPLICATION)
     answers: list[tuple[str, str | bool]] = [
         ("Tenant ID", "typo.example"),
+        ("Tenant ID", "down.example"),
         ("Tenant ID", "Acme.example"),
         ("E-mail domains", ""),
     ]
     settings, person = asked(tmp_path, given, answers, look)
     assert "Microsoft knows no tenant with the domain typo.example." in person.words
+    assert "The tenant of down.example cannot be looked up now (status 503)." in person.words
     assert f"acme.example is the tenant {TENANT}." in person.words
     assert settings.identity_providers["entra"].tenant == TENANT
     assert settings.identity_providers["entra"].email_domains == ("acme.example",)
