@@ -11,7 +11,7 @@ import httpx
 from tests.fakes.processes import free_port, provider_site, served, wait_until
 from tests.fakes.provider import FakeProvider
 from tests.init.answering import CLIENT_SECRET, SHARED_SECRET
-from tests.init.terminal import serving, terminal
+from tests.init.terminal import is_ready, serving, terminal
 
 DECODED = "578d96c4-2552-4c1a-94f4-0a7d922d5f17"
 
@@ -42,7 +42,7 @@ def test_a_person_comes_from_nothing_to_a_broker_that_is_ready(tmp_path: Path) -
             screen.answer("Shared secret", SHARED_SECRET)
             assert screen.end() == 0
         with serving(tmp_path, f"127.0.0.1:{free_port()}") as (process, operations):
-            wait_until(lambda: _is_ready(operations), "the broker is ready")
+            wait_until(lambda: is_ready(operations), "the broker is ready")
             assert httpx.get(f"{public_url}/", trust_env=False).status_code == 200
             process.terminate()
             assert process.wait(30) == 0
@@ -64,10 +64,3 @@ def test_ctrl_c_midway_leaves_nothing(tmp_path: Path) -> None:
         assert screen.end() == 2
     assert screen.text.endswith("Stopped. Nothing was written.\n")
     assert list(tmp_path.iterdir()) == []
-
-
-def _is_ready(operations: str) -> bool:
-    try:
-        return httpx.get(f"http://{operations}/readyz", trust_env=False).status_code == 200
-    except httpx.TransportError:
-        return False
