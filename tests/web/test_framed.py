@@ -43,7 +43,14 @@ def links(page: httpx.Response) -> list[tuple[str, str]]:
         pytest.param(LOGIN, LOGIN, id="login of a site"),
         pytest.param(f"{LOGIN}?idp=idp", f"{LOGIN}?idp=idp", id="a choice is kept"),
         pytest.param(f"{LOGIN}?idp=nobody", LOGIN, id="a choice there is not, is not"),
-        pytest.param(f"{LOGIN}?login_hint=x&another_account=1&evil=1", LOGIN, id="nothing else is kept"),
+        pytest.param(f"{LOGIN}?login_hint=x&evil=1", LOGIN, id="nothing else is kept"),
+        pytest.param(f"{LOGIN}?login_hint=eve@other.example", LOGIN, id="nor a hint of another domain"),
+        pytest.param(
+            f"{LOGIN}?login_hint=ada@acme.example", f"{LOGIN}?idp=idp", id="a hint is kept as the choice it makes"
+        ),
+        pytest.param(
+            f"{LOGIN}?idp=idp&another_account=x", f"{LOGIN}?idp=idp&another_account=1", id="another account is kept"
+        ),
         pytest.param(INITIATE, f"{LOGIN}?idp=idp", id="a tile"),
     ],
 )
