@@ -330,3 +330,22 @@ async def test_a_service_with_ugly_options_says_so_in_log_and_metrics(world: Wor
     ]
     assert [line["email"] for line in log.lines if line["event"] == "sign-in"] == ["ada@acme.example"]
     assert world.clock() == START
+
+
+@pytest.mark.parametrize(
+    ("outcome", "result", "reason"),
+    [
+        pytest.param(SIGNED_IN, "admitted", "none", id="admitted"),
+        pytest.param(REFUSED, "refused", "cookie_missing", id="refused"),
+        pytest.param(FAILED, "failed", "provider_timed_out", id="failed"),
+    ],
+)
+def test_a_test_sign_in_has_its_own_line_and_counter(log: Written, outcome: Outcome, result: str, reason: str) -> None:
+    telemetry = Telemetry(log_email="hashed", secret_keys=lambda: ["a key of 32 bytes or more, kept"], weakenings=[])
+    telemetry.record_rehearsal(outcome)
+    (line,) = log.lines
+    assert (line["event"], line["result"], line["code"]) == ("test sign-in", result, reason)
+    assert "ada@acme.example" not in json.dumps(line)
+    counted = telemetry.metrics().decode()
+    assert f'broker_test_signins_total{{provider="idp",reason="{reason}",result="{result}"}} 1.0' in counted
+    assert "broker_signins_total{" not in counted
