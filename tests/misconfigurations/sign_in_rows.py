@@ -1,4 +1,4 @@
-"""Misconfigurations that only a person who signs in brings to light."""
+"""Misconfigurations that only a test sign-in or a call of Comm100's brings to light."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ ROWS = [
         "must send email_verified: true",
         put(provider={"person": _person(email="ada@acme.example", name="Ada Lovelace")}),
         put(provider={"person": _person(**_ADA)}), at="sign-in"),
-    Row("a typing error in email_domains", "expected ['acme.exmaple'], got acme.example", "Compare the spelling",
+    Row("a typing error in email_domains", "expected acme.exmaple, got acme.example", "Compare the spelling",
         put(idp={"email_domains": ["acme.exmaple"]}), put(idp={"email_domains": ["acme.example"]}), at="sign-in"),
-    Row("groups demanded, but not sent", "group_not_allowed: expected ['agents'], got no groups at all",
+    Row("groups demanded, but not sent", "group_not_allowed: expected agents, got no groups at all",
         "have it send the claim that groups_claim names",
         put(idp={"groups_claim": "groups", "allowed_groups": ["agents"]}),
         put(provider={"person": _person(**_ADA, groups=["agents"])}), at="sign-in"),
-    Row("a person in none of the groups", "group_not_allowed: expected ['agents'], got none of them",
+    Row("a person in none of the groups", "group_not_allowed: expected agents, got none of them",
         "Add the person to one of allowed_groups",
         put(idp={"groups_claim": "groups", "allowed_groups": ["agents"]},
             provider={"person": _person(**_ADA, groups=["sales"])}),
@@ -52,11 +52,11 @@ ROWS = [
         put(provider={"person": _person(**_UPN, email="ada@acme.example", xms_edov="1")}), kind="entra", at="sign-in"),
     Row("a token of another tenant", "id_token_issuer", "Compare issuer, tenant",
         put(provider={"lies": _OF_ANOTHER_TENANT}), put(provider={"lies": Lies()}), kind="entra", at="sign-in"),
-    Row("a Workspace whose primary domain is another", "expected ['acme.example'], got acme.com",
+    Row("a Workspace whose primary domain is another", "expected acme.example, got acme.com",
         "Add the Workspace's primary domain",
         put(provider={"person": _person(**{**_HOSTED, "hd": "acme.com"})}),
         put(idp={"email_domains": ["acme.example", "acme.com"]}), kind="google", at="sign-in"),
-    Row("a personal Google account", "hosted_domain_not_allowed: expected ['acme.example'], got no hd",
+    Row("a personal Google account", "hosted_domain_not_allowed: expected acme.example, got no hd",
         "is not managed by one of email_domains",
         put(provider={"person": _person(**{**_ADA, "email": "ada@gmail.com"})}),
         put(provider={"person": _person(**_HOSTED)}), kind="google", at="sign-in"),
@@ -68,7 +68,8 @@ ROWS = [
     Row("tokens signed by an algorithm that is not in signing_algorithms", "id_token_algorithm",
         "Set signing_algorithms",
         put(idp={"signing_algorithms": ["RS256"]}), put(idp={"signing_algorithms": ["ES256"]}), at="sign-in"),
-    Row("a host of Comm100's that redirect_hosts does not have", "redirect_url_refused", "redirect_hosts",
+    Row("a host of Comm100's that redirect_hosts does not have", "redirect_url_refused, with dash11.comm100.example",
+        "redirect_hosts",
         put(bench={"page": "https://dash11.comm100.example/agentconsole"}),
         put(site={"redirect_hosts": ["dash11.comm100.example"]}), at="sign-in"),
 ]  # fmt: skip
