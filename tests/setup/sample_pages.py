@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,9 @@ from broker.providers import Considered
 from broker.rehearsal import Preview, Rehearsal, Step
 from broker.web.last_seen import LastSeen
 from broker.web.setup_pages import SetupLinks, SetupPages
-from tests.fakes.clock import START
+from tests.fakes.admin import rehearse
+from tests.fakes.clock import START, Clock
+from tests.fakes.world import World, section_for
 from tests.setup.scene import PROVIDERS, settings, setups
 
 TOKEN = "eyJleHAiOjE4MDAwMDM2MDB9.aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
@@ -79,3 +82,16 @@ FINDINGS = [
     finding("okta", "client_authentication", "unknown", "Not tried: issuer failed."),
     finding("main", "endpoint", "warning", "Status 404.", "Compare endpoint."),
 ]
+
+
+def real_test_sign_in(folder: Path) -> str:
+    """Return the page at the end of a test sign-in that a broker really went, at a provider like Okta."""
+
+    async def go() -> str:
+        world = World(folder, Clock())
+        keys = {"preset": "okta", "label": "Acme Okta", "enabled": False}
+        world.settings["identity_providers"] = {"okta": section_for(world.provider, **keys)}
+        async with world.broker() as service:
+            return (await rehearse(world.browser(service), "okta")).text
+
+    return asyncio.run(go())
