@@ -17,7 +17,9 @@ from broker.signin import Departure, Progress, depart, fit_for_the_log, secrets_
 from broker.transaction import OpenedRehearsal, bind, seal_rehearsal
 
 
-async def begin_rehearsal(broker: Broker, provider: Provider, *, setup_link: str, trace_id: str) -> Departure:
+async def begin_rehearsal(
+    broker: Broker, provider: Provider, *, setup_link: str, trace_id: str, another_account: bool = False
+) -> Departure:
     """Send the admin's browser to the provider, as a sign-in does.
 
     Args:
@@ -25,6 +27,7 @@ async def begin_rehearsal(broker: Broker, provider: Provider, *, setup_link: str
         provider: enabled or not.
         setup_link: valid now.
         trace_id: under which the log has the whole test sign-in.
+        another_account: the provider is asked to let the admin choose, as after an agent's refusal.
 
     Raises:
         ProviderUnavailable, ProviderMistrusted: there is no usable metadata of the provider.
@@ -39,7 +42,7 @@ async def begin_rehearsal(broker: Broker, provider: Provider, *, setup_link: str
             secret_keys=broker.secret_keys(),
             trace_id=trace_id,
         ),
-        hints=None,
+        hints={"prompt": provider.preset.prompt_for_another_account} if another_account else None,
     )
 
 

@@ -72,7 +72,13 @@ async def setup_test(web: Web, request: Request, attempt: Attempt) -> Response:
     provider = _provider_of(web, request, attempt)
     attempt.start_again = build_setup_url(web.public_url, link.token)
     try:
-        departure = await begin_rehearsal(web.broker, provider, setup_link=link.token, trace_id=attempt.trace_id)
+        departure = await begin_rehearsal(
+            web.broker,
+            provider,
+            setup_link=link.token,
+            trace_id=attempt.trace_id,
+            another_account=once(request, "another_account") is not None,
+        )
     except BrokerError as refusal:
         report = report_failed_start(web.broker, provider, refusal, trace_id=attempt.trace_id)
         return _show_report(web, request, attempt, report, link.token)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import ast
+import html
 import io
 import json
+import re
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -25,6 +27,7 @@ from broker.errors import (
 )
 from tests.fakes.admin import link_for, rehearse, steps_of, text_of, to_report
 from tests.fakes.lies import Lies, says, status, with_, without
+from tests.fakes.presets import use_preset
 from tests.fakes.world import (
     BROKER,
     PAGE,
@@ -99,6 +102,21 @@ async def test_the_way_to_the_provider_is_that_of_a_sign_in(world: World) -> Non
     assert "Max-Age" in answers[1].headers["set-cookie"]
     for flag in ("__Host-", "HttpOnly", "Secure", "SameSite=Lax"):
         assert flag in answers[1].headers["set-cookie"]
+
+
+@pytest.mark.parametrize(
+    ("preset", "prompt"),
+    [pytest.param("oidc", "login", id="oidc"), pytest.param("entra", "select_account", id="entra")],
+)
+async def test_after_a_report_another_account_can_be_tested(world: World, preset: str, prompt: str) -> None:
+    use_preset(world, preset, {"email": "ada@other.example", "email_verified": True, "xms_edov": True})
+    async with world.broker() as service:
+        browser = world.browser(service)
+        report = await rehearse(browser)
+        (href,) = re.findall(r'href="([^"]*)">Test another account<', report.text)
+        answer = await browser.open(html.unescape(href))
+    assert steps_of(report)["E-mail domain allowed"] in ("failed", "not_reached")
+    assert httpx.URL(answer.headers["location"]).params["prompt"] == prompt
 
 
 async def test_the_provider_never_sees_the_link(world: World) -> None:
