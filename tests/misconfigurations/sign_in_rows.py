@@ -6,6 +6,7 @@ from tests.fakes.lies import Lies, with_
 from tests.fakes.presets import OTHER
 from tests.fakes.provider import Person
 from tests.misconfigurations.record import Row, put
+from tests.misconfigurations.vendors import SECRET
 
 _ADA = {"email": "ada@acme.example", "email_verified": True, "name": "Ada Lovelace"}
 _UPN = {"preferred_username": "ada@acme.example", "name": "Ada Lovelace"}
@@ -65,6 +66,12 @@ ROWS = [
         put(provider={"refuses": {"error": "access_denied",
                                   "error_description": "User is not assigned to the client application."}}),
         put(provider={"refuses": None}), kind="okta", at="sign-in"),
+    Row("the Secret ID instead of the secret, at a provider that looks at the code first", "AADSTS7000215",
+        "copy the Value, not the Secret ID",
+        put(idp={"client_secret": "0f1e2d3c-4b5a-4697-8877-665544332211"}), put(idp={"client_secret": SECRET}),
+        kind="entra", at="sign-in"),
+    Row("a client secret that has expired, likewise", "AADSTS7000222", "The client secret expired",
+        put(provider={"expired": True}), put(provider={"expired": False}), kind="entra", at="sign-in"),
     Row("tokens signed by an algorithm that is not in signing_algorithms", "id_token_algorithm",
         "Set signing_algorithms",
         put(idp={"signing_algorithms": ["RS256"]}), put(idp={"signing_algorithms": ["ES256"]}), at="sign-in"),
