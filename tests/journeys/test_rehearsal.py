@@ -418,6 +418,24 @@ async def test_no_secret_is_shown_whatever_claims_a_provider_puts_it_in(world: W
     assert "[left out]" in page.text
 
 
+async def test_no_secret_is_shown_that_an_error_echoes(world: World) -> None:
+    said: list[str] = []
+
+    def echo(_: httpx.Response) -> httpx.Response:
+        codes = [one for one in world.provider.issued if one]
+        said[:] = [*codes, world.provider.client_secret or ""]
+        words = " / ".join(said)
+        return httpx.Response(400, json={"error": "invalid_grant", "error_description": f"AADSTS70008 {words}"})
+
+    world.provider.lies = Lies(answers={"/token": echo})
+    async with world.broker() as service:
+        page = await rehearse(world.browser(service))
+    assert "AADSTS70008" in page.text
+    assert len(said) >= 4
+    for secret in said:
+        assert html.escape(secret) not in page.text
+
+
 async def test_the_log_has_a_test_sign_in_under_one_trace_id_and_no_address(world: World, log: io.StringIO) -> None:
     async with world.broker() as service:
         page = await rehearse(world.browser(service))
