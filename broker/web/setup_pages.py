@@ -41,11 +41,13 @@ class SetupLinks:
     Args:
         overview: of the setup page.
         checks: of the page that checks now.
+        commands: of the page with a provider's commands, by its id.
         test: of a test sign-in, by the provider's id.
     """
 
     overview: str
     checks: str
+    commands: Mapping[str, str]
     test: Mapping[str, str]
 
 
@@ -112,6 +114,15 @@ class SetupPages:
             expires=f"{_moment(expires)} ({_span(expires - now)} from now)",
             off=[one for one in providers if not one.enabled],
         )
+
+    def commands(self, provider: ProviderSetup, *, links: SetupLinks) -> str:
+        """Return the page with the commands that register the broker at one provider.
+
+        Args:
+            provider: switched on or not.
+            links: back to the setup page.
+        """
+        return self._template("setup_commands.html").render(provider=provider, links=links)
 
     def checks(self, findings: Sequence[Finding], *, links: SetupLinks) -> str:
         """Return the page with what the doctor found just now: what failed first, subject by subject.

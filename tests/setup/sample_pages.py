@@ -23,6 +23,7 @@ URL = "https://sso.acme.example"
 LINKS = SetupLinks(
     overview=f"{URL}/setup?link={TOKEN}",
     checks=f"{URL}/setup/check?link={TOKEN}",
+    commands={id_: f"{URL}/setup/commands/{id_}?link={TOKEN}" for id_ in PROVIDERS},
     test={id_: f"{URL}/setup/test/{id_}?link={TOKEN}" for id_ in PROVIDERS},
 )
 PAGES = SetupPages()
@@ -39,6 +40,12 @@ def overview(folder: Path, *, seen: dict[str, LastSeen] | None = None, tree: dic
         expires=START + 2520,
         now=START,
     )
+
+
+def commands(folder: Path, provider: str = "entra") -> str:
+    """Return the page with the commands of one provider; by default of the one with most."""
+    providers, _ = setups(folder, settings())
+    return PAGES.commands(providers[provider], links=LINKS)
 
 
 def single() -> dict[str, Any]:

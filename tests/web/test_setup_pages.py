@@ -78,6 +78,7 @@ def overview_of(folder: Path, seen: dict[str, LastSeen]) -> Page:
 def every_page(folder: Path) -> list[str]:
     return [
         overview_of(folder, {}).html,
+        sample_pages.commands(folder),
         PAGES.checks(FINDINGS, links=LINKS),
         PAGES.rehearsal(rehearsal(), links=LINKS),
         PAGES.rehearsal(REFUSED, links=LINKS),
@@ -118,20 +119,21 @@ def test_every_page_leads_on(tmp_path: Path) -> None:
 
 
 def test_pages_stay_small(tmp_path: Path) -> None:
-    four_providers, *others = every_page(tmp_path)
-    assert len(four_providers.encode()) < 25_000
-    others.append(sample_pages.overview(tmp_path, tree=sample_pages.single()))
-    assert all(len(html.encode()) < 20_000 for html in others)
+    assert all(len(html.encode()) < 20_000 for html in every_page(tmp_path))
 
 
 def test_everything_to_be_copied_is_marked_for_the_copy_button(tmp_path: Path, overview: Page) -> None:
     providers, sites = setups(tmp_path, settings())
     values = [one.value for provider in providers.values() for one in provider.values]
     values += [one.value for site in sites for one in site.values]
-    commands = [one.text for setup in providers.values() for one in setup.commands] + [
-        one.compare.text for one in sites
-    ]
-    assert sorted(overview.copied) == sorted([*values, *commands])
+    assert sorted(overview.copied) == sorted([*values, *(one.compare.text for one in sites)])
+
+
+def test_every_command_is_on_the_page_of_its_provider_and_can_be_copied(tmp_path: Path, overview: Page) -> None:
+    providers, _ = setups(tmp_path, settings())
+    for id_, setup in providers.items():
+        assert Page(sample_pages.commands(tmp_path, id_)).copied == [one.text for one in setup.commands]
+        assert (LINKS.commands[id_] in overview.links()) == bool(setup.commands)
 
 
 def test_every_place_is_named_beside_its_value(tmp_path: Path, overview: Page) -> None:
