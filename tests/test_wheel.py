@@ -15,4 +15,4 @@ def test_the_wheel_holds_every_file_of_the_package(tmp_path: Path) -> None:
     [wheel] = WheelBuilder(str(ROOT)).build(directory=str(tmp_path), versions=["standard"])
     packed = {name for name in ZipFile(wheel).namelist() if name.startswith("broker/")}
     assert packed == {file.relative_to(ROOT).as_posix() for file in files}
-    assert {"broker/web/locale/de.po", "broker/web/templates/base.html"} <= packed
+    assert {"broker/web/locale/de.mo", "broker/web/templates/base.html"} <= packed
