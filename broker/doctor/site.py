@@ -37,6 +37,8 @@ OUR_MARK = b'<meta name="application-name" content="comm100-sso-broker">'
 
 _BASE64 = re.compile(r"[A-Za-z0-9+/]+={0,2}")
 _GUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
+_WEAKENED = "Switch it off, unless you know why it has to be on."
+_WITHOUT_TLS = "Good enough to try it out on this machine. For agents, set public_url to an https address."
 _CONTROL_PANEL = "Comm100's Control Panel: Global Settings > Security > Agent Single Sign-On > JWT SSO"
 
 
@@ -97,10 +99,8 @@ async def examine_ourselves(
     checks = Round("settings", begin)
     checks.note("settings", ok("The settings can be used."))
     for option in weakenings:
-        checks.note(
-            "settings",
-            warning(f"An insecure option is on: {option}.", "Switch it off, unless you know why it has to be on."),
-        )
+        remedy = _WITHOUT_TLS if option == "public_url_without_tls" else _WEAKENED
+        checks.note("settings", warning(f"An insecure option is on: {option}.", remedy))
     if not offline:
         with contextlib.suppress(Trouble):  # noted
             await checks.ask("public_url", _ask_public_url(public_url, asker), late=unknown)

@@ -253,8 +253,8 @@ def _next_steps(rehearsal: Rehearsal) -> Iterable[str]:
         return
     if not rehearsal.previews:
         yield f"No site offers this provider: name {rehearsal.provider} in identity_providers of a site."
+    yield "Compare the e-mail address with the agent's in Comm100: it must be the same, and the agent must exist there."
     if not rehearsal.enabled:
         where = f"identity_providers.{rehearsal.provider}"
         yield f"Take enabled: false out of {where} and restart the broker: then agents are offered it."
-    yield "Compare the e-mail address with the agent's in Comm100: it must be the same, and the agent must exist there."
     yield "Switch on JWT SSO in Comm100, and sign in from its sign-in page in a private window."
