@@ -26,6 +26,11 @@ from broker.setup.site import CONTROL_PANEL
 
 __all__ = ["Look", "NetworkLook", "NotWritten", "Person", "Request", "Terminal", "Written", "next_steps", "set_up"]
 
+_BEFORE_SWITCHING_ON = [
+    "first make sure that two account admins know their Comm100 passwords,",
+    "for from then on nobody else can use one",
+]
+
 
 class NotWritten(Exception):
     """Nothing was written; the text says why, for a terminal."""
@@ -108,6 +113,7 @@ def next_steps(written: Written, *, all_good: bool) -> str:
         ("Enter in the Control Panel:", [CONTROL_PANEL, *lined_up(for_comm100(written.answers))]),
         ("Start the broker:", [f"broker serve{option}"]),
         ("Test a sign-in on the setup page, before any agent does:", [f"broker setup-link{option}"]),
+        ("Switch on JWT SSO in the Control Panel:", _BEFORE_SWITCHING_ON),
     ]
     if not written.registered:
         steps.insert(

@@ -205,3 +205,10 @@ def test_the_broker_listens_where_browsers_or_the_proxy_will_ask(
 def _open_folder(folder: Path) -> None:
     folder.mkdir()
     folder.chmod(0o777)
+
+
+def test_an_address_that_was_typed_with_a_slash_at_its_end_is_written_without(tmp_path: Path) -> None:
+    text = settings_text(answers_for("oidc", public_url="https://sso.acme.example/"))
+    assert loaded(tmp_path, text).public_url == "https://sso.acme.example"
+    assert "redirect URI https://sso.acme.example/callback/" in text
+    assert re.search(r"[^:]//", text) is None
