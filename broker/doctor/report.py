@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from broker.doctor.finding import CHECKS, Begin, Finding, Status
+from broker.doctor.finding import CHECKS, Begin, Finding, Status, merged
 
 _COLOURS: dict[Status, str] = {"ok": "green", "warning": "yellow", "failed": "bold red", "unknown": "cyan"}
 _WIDTH = 100
@@ -61,7 +61,7 @@ def _table(subject: str, group: Iterable[Finding]) -> Table:
     )
     table.add_column(no_wrap=True, width=max(map(len, CHECKS)))
     table.add_column(ratio=1, overflow="fold")
-    for checks, one in _merged(group):
+    for checks, one in merged(group):
         told = Text(one.message)
         if one.remedy:
             told.append(f"\n{one.remedy}", style="bold" if one.status == "failed" else "")
@@ -76,20 +76,13 @@ def _table(subject: str, group: Iterable[Finding]) -> Table:
 def _lines(findings: Iterable[Finding]) -> Iterator[str]:
     for subject, group in itertools.groupby(findings, key=lambda one: one.subject):
         yield subject
-        for checks, one in _merged(group):
+        for checks, one in merged(group):
             yield f"  {one.status:<8}{', '.join(checks)}"
             yield from _wrapped(one.message)
             if one.remedy:
                 yield from _wrapped(f"To do: {one.remedy}")
                 yield from _wrapped(f"See {one.doc}")
         yield ""
-
-
-def _merged(group: Iterable[Finding]) -> Iterator[tuple[list[str], Finding]]:
-    """Put checks with the same words together, above all those that were not tried."""
-    for _, alike in itertools.groupby(group, key=lambda one: (one.status, one.message)):
-        same = list(alike)
-        yield list(dict.fromkeys(one.check for one in same)), same[0]
 
 
 def _wrapped(text: str) -> list[str]:

@@ -120,6 +120,7 @@ def remedy(said: str) -> str | None:
 
 
 PRESET = Preset(
+    name="google",
     decide_email=decide_email,
     expected_issuer=expect_either_spelling,
     remedy=remedy,

@@ -126,6 +126,7 @@ def _no_remedy(_said: str) -> None:
 
 
 PRESET = Preset(
+    name="oidc",
     decide_email=decide_email,
     expected_issuer=expect_configured_issuer,
     remedy=_no_remedy,

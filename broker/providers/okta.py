@@ -82,6 +82,7 @@ def accept_org_issuer(registration: Registration) -> set[str]:
 
 
 PRESET = Preset(
+    name="okta",
     decide_email=decide_email,
     expected_issuer=expect_configured_issuer,
     remedy=remedy,

@@ -111,6 +111,7 @@ class Preset:
     """What is known of one kind of provider.
 
     Args:
+        name: of the kind, as in the settings.
         decide_email: which claim is the address, and whether it may be believed.
         expected_issuer: what `iss` of this token has to be.
         remedy: what an admin can do about a refusal, by what the provider said; None if nothing special is known.
@@ -126,6 +127,7 @@ class Preset:
         parameters: authorization parameters of its own, by the domains configured.
     """
 
+    name: str
     decide_email: Callable[[Vouched, ClaimRules], EmailDecision]
     expected_issuer: Callable[[Registration, SignedClaims, ClaimRules], str]
     remedy: Callable[[str], str | None]

@@ -155,7 +155,6 @@ def _provider_of(web: Web, request: Request, attempt: Attempt) -> Provider:
 def _setup_of(web: Web, provider: Provider) -> ProviderSetup:
     return setup_of_provider(
         provider,
-        preset=web.setup.presets[provider.id],
         enabled=provider.id in web.broker.providers,
         public_url=web.public_url,
         site_ids=tuple(site.id for site in web.setup.offered_at[provider.id]),

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from types import MappingProxyType
 
-from broker.doctor import Finding
+from broker.doctor import WORST_FIRST, Finding, merged
 from broker.errors import every_error
 from broker.rehearsal import Rehearsal
 from broker.setup import ProviderSetup, SiteSetup
@@ -28,7 +28,6 @@ MAX_CLAIMS = 40  # of one document
 _REMEDIES: Mapping[str, str] = MappingProxyType({error.code: error.remedy for error in every_error()})
 _TIMES = frozenset({"iat", "nbf", "exp", "auth_time"})
 _END_OF_TIME = 253_402_300_800  # the year 10000, which no calendar here knows
-_WORST_FIRST = ("failed", "warning", "unknown", "ok")
 _STEP_WORDS = MappingProxyType(
     {"passed": "passed", "failed": "failed", "not_reached": "not reached", "not_needed": "not needed"}
 )
@@ -58,14 +57,6 @@ class _Table:
     caption: str
     columns: tuple[str, str]
     rows: list[tuple[str, str]]
-
-
-@dataclass(frozen=True, slots=True)
-class _Checks:
-    """Checks of one subject with the same outcome and the same words."""
-
-    names: str
-    first: Finding
 
 
 class SetupPages:
@@ -128,16 +119,16 @@ class SetupPages:
         """Return the page with what the doctor found just now: what failed first, subject by subject.
 
         Args:
-            findings: of all subjects; those of a subject stand together.
+            findings: of all subjects; those of a subject stand together, the worst first.
             links: to check again, and back.
         """
         subjects = [
             (subject, list(group)) for subject, group in itertools.groupby(findings, key=lambda one: one.subject)
         ]
-        subjects.sort(key=lambda one: min(_rank(finding) for finding in one[1]))
-        counts = {status: sum(one.status == status for one in findings) for status in _WORST_FIRST}
+        subjects.sort(key=lambda one: min(WORST_FIRST.index(finding.status) for finding in one[1]))
+        counts = {status: sum(one.status == status for one in findings) for status in WORST_FIRST}
         return self._template("setup_checks.html").render(
-            subjects=[(subject, _merged(group)) for subject, group in subjects],
+            subjects=[(subject, list(merged(group))) for subject, group in subjects],
             failed=counts["failed"],
             sum=", ".join(_counted(count, status) for status, count in counts.items() if count),
             links=links,
@@ -201,20 +192,6 @@ def _what_came(seen: LastSeen, now: float) -> dict[str, str]:
 
 def _counted(count: int, status: str) -> str:
     return f"{count} {status}s" if status == "warning" and count > 1 else f"{count} {status}"
-
-
-def _rank(finding: Finding) -> int:
-    return _WORST_FIRST.index(finding.status)
-
-
-def _merged(group: Iterable[Finding]) -> list[_Checks]:
-    """Put checks with the same words together, above all those that were not tried."""
-    merged = []
-    for _, alike in itertools.groupby(sorted(group, key=_rank), key=lambda one: (one.status, one.message)):
-        same = list(alike)
-        names = dict.fromkeys(one.check.replace("_", " ") for one in same)
-        merged.append(_Checks(", ".join(names), same[0]))
-    return merged
 
 
 def _verdict(rehearsal: Rehearsal) -> dict[str, str]:
