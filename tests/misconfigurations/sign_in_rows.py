@@ -26,7 +26,7 @@ ROWS = [
     Row("the address in another claim", "email_missing: expected the claim email", "set email_claim",
         put(provider={"person": _person(**_MAIL)}),
         put(idp={"email_claim": "mail", "trust_unverified_email": True}), at="sign-in"),
-    Row("an address that is not verified", "got email_verified: False", "must send email_verified: true",
+    Row("an address that is not verified", "got email_verified: false", "must send email_verified: true",
         put(provider={"person": _person(**{**_ADA, "email_verified": False})}),
         put(provider={"person": _person(**_ADA)}), at="sign-in"),
     Row("a provider that does not say whether addresses are verified", "email_unverified: expected email_verified: ",
