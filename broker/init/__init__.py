@@ -26,10 +26,10 @@ from broker.setup.site import CONTROL_PANEL
 
 __all__ = ["Look", "NetworkLook", "NotWritten", "Person", "Request", "Terminal", "Written", "next_steps", "set_up"]
 
-_BEFORE_SWITCHING_ON = [
-    "first make sure that two account admins know their Comm100 passwords,",
-    "for from then on nobody else can use one",
-]
+_BEFORE_SWITCHING_ON = (
+    "Before, make sure that two account admins know their Comm100 passwords:",
+    "from then on nobody else can use one.",
+)
 
 
 class NotWritten(Exception):
@@ -110,10 +110,12 @@ def next_steps(written: Written, *, all_good: bool) -> str:
     correct = ("Correct what failed above, and check again:", [f"broker check{option}"])
     steps = [
         *([] if all_good else [correct]),
-        ("Enter in the Control Panel:", [CONTROL_PANEL, *lined_up(for_comm100(written.answers))]),
         ("Start the broker:", [f"broker serve{option}"]),
         ("Test a sign-in on the setup page, before any agent does:", [f"broker setup-link{option}"]),
-        ("Switch on JWT SSO in the Control Panel:", _BEFORE_SWITCHING_ON),
+        (
+            "Switch on JWT SSO in the Control Panel, and enter there:",
+            [CONTROL_PANEL, *lined_up(for_comm100(written.answers)), *_BEFORE_SWITCHING_ON],
+        ),
     ]
     if not written.registered:
         steps.insert(
