@@ -14,9 +14,9 @@ from urllib.parse import SplitResult, urlsplit
 from broker.doctor import judge_shared_secret
 from broker.init.answers import Answers
 from broker.settings.addresses import is_loopback
+from broker.settings.issuer import without_admin_console
 from broker.settings.tenant import tenant_named_in
 
-_OKTA_CONSOLE = re.compile(r"^([a-z0-9-]+)-admin(\.okta(?:preview|-emea)?\.com)$")
 _GUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 _ID_INSTEAD = (
     "This looks like the Secret ID. The secret itself stands in the column Value, and is shown only right after it was "
@@ -68,12 +68,12 @@ def _issuer(text: str, answers: Answers) -> str:
     parts = _address(text)
     if parts is None:
         return ""
-    netloc = _OKTA_CONSOLE.sub(r"\1\2", parts.netloc)
+    origin = without_admin_console(f"{parts.scheme}://{parts.netloc}")
     path = re.sub(r"/\.well-known/.*", "", parts.path)
     if answers.preset == "okta":
         server = re.match(r"/oauth2/[A-Za-z0-9]+", path)
         path = server[0] if server and not path.startswith("/oauth2/v1") else ""
-    return f"{parts.scheme}://{netloc}{path}"
+    return f"{origin}{path}"
 
 
 def _tenant(text: str, _: Answers) -> str:

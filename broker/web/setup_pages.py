@@ -16,12 +16,13 @@ from types import MappingProxyType
 
 from broker.doctor import WORST_FIRST, Finding, merged
 from broker.errors import every_error
+from broker.explain import shown
 from broker.rehearsal import Rehearsal
 from broker.setup import ProviderSetup, SiteSetup
 from broker.web.languages import ENGLISH
 from broker.web.last_seen import LastSeen
 from broker.web.pages import open_templates
-from broker.web.visible import visible, visible_list
+from broker.web.visible import visible
 
 MAX_CLAIMS = 40  # of one document
 
@@ -199,7 +200,7 @@ def _verdict(rehearsal: Rehearsal) -> dict[str, str]:
     refusal, identity = rehearsal.refusal, rehearsal.identity
     if refusal is not None:
         sides = {"Expected": refusal.expected, "Got": refusal.got}
-        known = {side: visible_list(value) for side, value in sides.items() if value is not None}
+        known = {side: shown(value) for side, value in sides.items() if value is not None}
         return {"Reason": refusal.code, **known, "An agent would read": refusal.person}
     if identity is not None:
         return {

@@ -28,6 +28,7 @@ VALUES = """() => {
   }
   return shown;
 }"""
+PATIENCE = 30_000  # milliseconds, for what several programs have to do first
 NOT_FOUND = "Failed to load resource: the server responded with a status of 404 (Not Found)"
 
 
@@ -86,7 +87,7 @@ def come_from_comm100(page: Page, setup: FirstSetup) -> None:
 
 def check_admitted(report: Page, agent: Agent) -> None:
     """Check that the report is a good one, says what the provider said, and is at an address without a token."""
-    expect(report.get_by_role("heading", name=f"Admitted as {agent.email}")).to_be_visible()
+    expect(report.get_by_role("heading", name=f"Admitted as {agent.email}")).to_be_visible(timeout=PATIENCE)
     steps = report.locator(".findings .tag")
     assert {one.split(maxsplit=1)[1] for one in steps.all_inner_texts()} == {"passed", "not needed"}
     userinfo = report.get_by_role("table", name="userinfo")
@@ -121,7 +122,7 @@ def check_copying(page: Page, setup: FirstSetup) -> None:
 def check_findings(page: Page) -> None:
     """Let the page check everything, and come back to it."""
     page.get_by_role("link", name="Check now").click()
-    expect(page.get_by_role("heading", name="Nothing failed")).to_be_visible()
+    expect(page.get_by_role("heading", name="Nothing failed")).to_be_visible(timeout=PATIENCE)
     found = [" ".join(one.split()) for one in page.locator(".findings > li").all_inner_texts()]
     assert [one for one in found if not one.startswith("✓ ok")] == [one for one in found if ALLOWED in one]
     check_fit(page)
@@ -143,7 +144,7 @@ def test_an_admin_comes_from_nothing_to_an_agent_who_is_signed_in(
     assert setup.received == []
 
     come_from_comm100(report, setup)
-    expect(report.get_by_role("heading", name=f"Signed in as {ADA.name} ({ADA.email})")).to_be_visible()
+    expect(report.get_by_role("heading", name=f"Signed in as {ADA.name} ({ADA.email})")).to_be_visible(timeout=PATIENCE)
     assert [one.refusal for one in setup.received] == [None]
     page.reload()
     came = page.evaluate(VALUES)["Site main"]
@@ -161,7 +162,7 @@ def test_a_provider_is_tested_before_agents_are_offered_it(page: Page, setup: Fi
     assert setup.received == []
 
     come_from_comm100(page, setup)  # the other provider is the only one offered, and asserts other addresses
-    expect(page.get_by_text(EmailDomainNotAllowed.code, exact=True)).to_be_visible()
+    expect(page.get_by_text(EmailDomainNotAllowed.code, exact=True)).to_be_visible(timeout=PATIENCE)
     assert page.url.startswith(f"{setup.public_url}/callback/acme?")
     assert setup.received == []
 
