@@ -16,12 +16,13 @@ from starlette.types import ASGIApp
 
 from broker import doctor, telemetry
 from broker.errors import BrokerError, Unexpected
+from broker.measures import Measures
 from broker.oidc.cached import Clock
 from broker.oidc.client import Clients, HttpClient, ProviderClient, Reach, open_client
 from broker.oidc.discovery import Send
 from broker.providers import Provider
 from broker.replica import Broker
-from broker.settings import ProviderSettings, Settings, weakenings
+from broker.settings import ProviderSettings, Settings, secret_files, weakenings
 from broker.web.checks import Checks
 from broker.web.headers import SecurityHeaders
 from broker.web.languages import ENGLISH, LANGUAGES
@@ -80,9 +81,15 @@ async def create_app(
     async with AsyncExitStack() as stack:
         reaches = {reach_of(settings, provider) for provider in settings.identity_providers.values()}
         clients = {reach: await stack.enter_async_context(http(reach)) for reach in reaches}
+        signals = telemetry.Telemetry(
+            log_email=settings.log_email, secret_keys=settings.secret_keys.reveal, weakenings=weakenings(settings)
+        )
+        measures = Measures(signals.registry)
         everyone = {
-            identifier: wire_provider(settings, identifier, send=_sender(settings, provider, clients), clock=clock)
-            for identifier, provider in settings.identity_providers.items()
+            id_: wire_provider(
+                settings, id_, send=measures.timed(id_, _sender(settings, provider, clients)), clock=clock
+            )
+            for id_, provider in settings.identity_providers.items()
         }
         providers = {id_: one for id_, one in everyone.items() if settings.identity_providers[id_].enabled}
         broker = Broker(
@@ -91,7 +98,7 @@ async def create_app(
             secret_keys=settings.secret_keys.reveal,
             clock=clock,
         )
-        signals = _signals(settings, offered=list(providers), now=clock())
+        _announce(settings, broker, signals, measures)
         pages = _pages(settings)
         checks = Checks(
             lambda: run_checks(settings, offline=False, begin=lambda _subject, _check: None, http=http, clock=clock)
@@ -116,16 +123,21 @@ async def create_app(
         )
 
 
-def _signals(settings: Settings, *, offered: list[str], now: float) -> telemetry.Telemetry:
-    """Return what writes the log and the metrics, after it said what this service is."""
-    signals = telemetry.Telemetry(
-        log_email=settings.log_email, secret_keys=settings.secret_keys.reveal, weakenings=weakenings(settings)
-    )
+def _announce(settings: Settings, broker: Broker, signals: telemetry.Telemetry, measures: Measures) -> None:
+    """Say in the log what this service is, and export what is known of it before anybody signs in."""
+    offered = list(broker.providers)
     signals.log_start({"public_url": settings.public_url, "sites": list(settings.sites), "identity_providers": offered})
+    measures.note_start(broker.clock())
     for identifier, provider in settings.identity_providers.items():
         if provider.client_secret_expires is not None:
-            signals.announce_expiry(identifier, provider.client_secret_expires, now=now)
-    return signals
+            signals.announce_expiry(identifier, provider.client_secret_expires, now=broker.clock())
+    for site in broker.sites.values():
+        for identifier in site.provider_ids:
+            signals.expect(site.id, identifier)
+    for identifier, wired in broker.providers.items():
+        measures.watch_provider(identifier, wired.discovery)
+    for setting, is_rejected in secret_files(settings).items():
+        measures.watch_secret(setting, is_rejected)
 
 
 def _setup(settings: Settings, broker: Broker, everyone: Mapping[str, Provider], checks: Checks) -> Setup:

@@ -17,7 +17,7 @@ from typing import Any, Literal, TextIO
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
 
-from broker.errors import BrokerError
+from broker.errors import BrokerError, SettingsError, every_error
 from broker.identity import Identity
 from broker.outcome import Outcome
 
@@ -93,27 +93,27 @@ class Telemetry:
         self._log_email = log_email
         self._secret_keys = secret_keys
         self._weakenings = weakenings
-        self._registry = CollectorRegistry()
+        self.registry = CollectorRegistry()
         self._signins = Counter(
             "broker_signins",
             "Sign-ins by how they ended; reason is an error code of docs/errors.md, or none.",
             ["site", "provider", "result", "reason"],
-            registry=self._registry,
+            registry=self.registry,
         )
         self._rehearsals = Counter(
             "broker_test_signins",
             "Test sign-ins of the setup page by how they ended; none of them is a sign-in.",
             ["provider", "result", "reason"],
-            registry=self._registry,
+            registry=self.registry,
         )
         weakening = Gauge(
-            "broker_weakening", "1 for each insecure option that is on.", ["option"], registry=self._registry
+            "broker_weakening", "1 for each insecure option that is on.", ["option"], registry=self.registry
         )
         self._secret_expiry = Gauge(
             "broker_client_secret_expires_timestamp_seconds",
             "When a client secret expires, by client_secret_expires.",
             ["provider"],
-            registry=self._registry,
+            registry=self.registry,
         )
         for option in weakenings:
             weakening.labels(option).set(1)
@@ -127,6 +127,20 @@ class Telemetry:
         LOGGER.info("started", extra={"facts": facts})
         for option in self._weakenings:
             LOGGER.warning("insecure option is on", extra={"facts": {"option": option}})
+
+    def expect(self, site: str, provider: str) -> None:
+        """Export at 0 what sign-ins of a site with a provider can end with, by the provider's fault or ours.
+
+        Prometheus sees a series increase only from its second value on: without this, the first failure is lost.
+
+        Args:
+            site: its id.
+            provider: offered there.
+        """
+        self._signins.labels(site, provider, *_result(None, well="signed_in"))
+        for error in every_error():
+            if error.status >= 500 and error is not SettingsError:  # the latter ends a start, no sign-in
+                self._signins.labels(site, provider, *_result(error(), well="signed_in"))
 
     def announce_expiry(self, provider: str, expires: date, *, now: float) -> None:
         """Export the day a client secret expires, and warn when it is near.
@@ -165,7 +179,7 @@ class Telemetry:
 
     def metrics(self) -> bytes:
         """Return all metrics in Prometheus' text format."""
-        return generate_latest(self._registry)
+        return generate_latest(self.registry)
 
     def _write(self, event: str, outcome: Outcome, result: str, reason: str) -> None:
         error = outcome.error

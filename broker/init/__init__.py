@@ -86,12 +86,19 @@ def set_up(request: Request, person: Person | None, look: Look | None, *, warn: 
     place = files.Place(request.config)
     if problem := files.why_unusable(place):
         raise NotWritten(problem)
-    _may_replace(place, request, person)
+    agreed = _may_replace(place, request, person)
     answers = _all_answers(request, person, look, warn)
     own_keys = secrets.token_urlsafe(48)
     texts = {OWN_KEYS: own_keys, SHARED_SECRET: answers.shared_secret, CLIENT_SECRET: answers.client_secret}
+
+    def check(made: Path) -> None:
+        load_settings(made, {})
+        if problem := files.why_unusable(place):  # once more: answering takes minutes, and others may use the folder
+            raise NotWritten(problem)
+        _may_replace(place, request, person, agreed=agreed)
+
     try:
-        files.write(place, settings_text(answers), texts, check=lambda file: load_settings(file, {}))
+        files.write(place, settings_text(answers), texts, check=check)
     except SettingsError as error:
         raise NotWritten(describe(error).rstrip()) from None
     except OSError as error:
@@ -127,10 +134,13 @@ def next_steps(written: Written, *, all_good: bool) -> str:
     return "\n".join(lines)
 
 
-def _may_replace(place: files.Place, request: Request, person: Person | None) -> None:
+def _may_replace(
+    place: files.Place, request: Request, person: Person | None, *, agreed: tuple[Path, ...] = ()
+) -> tuple[Path, ...]:
+    """Return the files that may be replaced: nobody loses one without having been asked."""
     there = files.already_there(place)
-    if not there or request.overwrite:
-        return
+    if set(there) <= set(agreed) or request.overwrite:
+        return there
     listed = "\n".join(f"  {file}" for file in there)
     if person is None:
         raise NotWritten(f"Nothing was written: these files are there already, and --overwrite is not given.\n{listed}")
@@ -139,6 +149,7 @@ def _may_replace(place: files.Place, request: Request, person: Person | None) ->
         person.show(f"  {file}")
     if not person.agree("Replace them at the end?", default=False):
         raise NotWritten("Nothing was written. --config FILE names another place.")
+    return there
 
 
 def _all_answers(request: Request, person: Person | None, look: Look | None, warn: Callable[[str], None]) -> Answers:

@@ -6,10 +6,11 @@ It owns the layout of `broker serve`'s complaint, and of `broker init`'s. It rea
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from broker.errors import Mistake, SettingsError
 from broker.settings.model import Settings
+from broker.settings.secret import PrivateKey, Secret, SecretKeys
 
 _WIDTH = 80
 
@@ -38,6 +39,16 @@ def _wrapped(text: str) -> list[str]:
     return textwrap.wrap(
         text, _WIDTH, initial_indent=indent, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
     )
+
+
+def secret_files(settings: Settings) -> Mapping[str, Callable[[], bool]]:
+    """Return for each secret that is in a file, by its path in the settings, what tells if the file is rejected now."""
+    secrets: dict[str, Secret | SecretKeys | PrivateKey | None] = {"secret_keys": settings.secret_keys}
+    secrets |= {f"sites.{id_}.shared_secret": site.shared_secret for id_, site in settings.sites.items()}
+    for id_, provider in settings.identity_providers.items():
+        for key in provider.secret_keys_of_section:
+            secrets[f"identity_providers.{id_}.{key}"] = getattr(provider, key)
+    return {path: secret.is_rejected for path, secret in secrets.items() if secret is not None and secret.is_in_file}
 
 
 def weakenings(settings: Settings) -> tuple[str, ...]:

@@ -9,6 +9,7 @@ import sys
 import time
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote_plus
 
 import jsonschema
 import pytest
@@ -154,6 +155,17 @@ async def test_what_a_provider_says_is_made_harmless(tmp_path: Path, description
     print_report(findings, Console(file=shown, force_terminal=True, width=500))
     assert "\x07" not in shown.getvalue()
     assert ("[bold]" in description) == ("[bold]x[/bold]" in shown.getvalue())
+
+
+async def test_a_secret_is_not_shown_in_the_spelling_it_was_sent_in_either(tmp_path: Path) -> None:
+    secret = "first-half:% &second-half"
+    body = json.dumps({"error": "invalid_client", "error_description": f"got {quote_plus(secret)}"}).encode()
+    answer = says(401, {"Content-Type": "application/json"}, body)
+    async with hostile_provider({TOKEN: answer}) as server:
+        findings = await diagnose(tmp_path, settings_on_loopback(server.honest, client_secret=secret))
+    [found] = [one for one in findings if one.check == "client_authentication"]
+    assert "invalid_client: got" in found.message
+    assert "half" not in found.message
 
 
 def finding(subject: str, check: str, status: Any, remedy: str = "") -> Finding:

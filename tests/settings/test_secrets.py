@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from broker.settings import Secret, Settings
+from broker.settings import Secret, Settings, secret_files
 from broker.settings.secret import WatchedFile
 from broker.settings.strength import shared_secret
 from tests.settings.admin import Admin
@@ -173,9 +173,20 @@ def test_the_last_good_secret_stays_when_the_new_one_is_not(
     assert (record.name, record.levelname) == ("broker.settings", "ERROR")
     assert words in record.getMessage()
     assert "unfit" not in caplog.text
+    assert watched.is_rejected()
     better = admin.secret("file")
     clock.now = 4.0
     assert watched.value() == better
+    assert not watched.is_rejected()
+
+
+def test_each_secret_in_a_file_tells_whether_the_file_is_rejected(admin: Admin) -> None:
+    told = secret_files(admin.load(admin.settings()))
+    assert {path: is_rejected() for path, is_rejected in told.items()} == {
+        "secret_keys": False,
+        "sites.main.shared_secret": False,
+        "identity_providers.okta.client_secret": False,
+    }
 
 
 @pytest.mark.requirement("S-30")

@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from broker.errors import BrokerError, NotANavigation, RedirectUrlRefused
-from tests.fakes.world import BROKER, PAGE, World, assert_refused, metrics
+from tests.fakes.world import BROKER, PAGE, World, assert_refused, metrics, signins_counted
 
 FRAMES = ["iframe", "frame", "embed", "object", "fencedframe"]
 IN_A_FRAME = {"Sec-Fetch-Dest": "iframe", "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Site": "cross-site"}
@@ -22,7 +22,7 @@ async def framed(world: World, url: str, **headers: str) -> httpx.Response:
         browser = world.browser(service)
         answer = await browser.client.get(url, headers={**IN_A_FRAME, **headers})
         assert browser.broker_cookies() == []
-        assert "broker_signins_total{" not in await metrics(service)
+        assert signins_counted(await metrics(service)) == []
     assert "/authorize" not in world.provider.requests
     return answer
 
