@@ -114,6 +114,7 @@ async def test_hostile_claims_do_no_harm_to_the_page(world: World) -> None:
     assert "<b>" not in page.text
     assert not {"\u202e", "\u200b", "\u2028", "\x00"} & set(page.text)
     assert len(page.text) < 40_000
+    assert "script-src" not in page.headers["content-security-policy"]
 
 
 async def test_no_secret_is_shown_whatever_claims_a_provider_puts_it_in(world: World) -> None:
