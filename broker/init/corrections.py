@@ -126,6 +126,12 @@ def _doubt_client_secret(answers: Answers) -> str:
     return ""
 
 
+def _doubt_endpoint(answers: Answers) -> str:
+    if urlsplit(answers.endpoint).path in ("", "/"):
+        return "This is a host alone. The JWT SSO endpoint goes on behind it: copy it whole."
+    return ""
+
+
 def _doubt_shared_secret(answers: Answers) -> str:
     verdict = judge_shared_secret(answers.shared_secret)
     return "" if verdict.status == "ok" else f"{verdict.message} {verdict.remedy}"
@@ -142,5 +148,6 @@ _MEANT: Mapping[str, Callable[[str, Answers], str]] = {
 _DOUBTS: Mapping[str, Callable[[Answers], str]] = {
     "client_id": _doubt_client_id,
     "client_secret": _doubt_client_secret,
+    "endpoint": _doubt_endpoint,
     "shared_secret": _doubt_shared_secret,
 }

@@ -74,10 +74,15 @@ class Terminal:
         Raises:
             Abort: Ctrl-C or Ctrl-D.
         """
-        text: str = typer.prompt(
-            typer.style(what, fg="cyan"), default=default, show_default=bool(default), hide_input=hidden
-        )
-        return text
+        shown = typer.style(what, fg="cyan")
+        while True:
+            try:
+                text: str = typer.prompt(shown, default=default, show_default=bool(default), hide_input=hidden)
+                text.encode()  # raises for a lone surrogate, which is a byte that was no UTF-8
+            except UnicodeError:
+                self.say(f"{what} holds a character this terminal did not send as UTF-8. Type or paste it once more.")
+            else:
+                return text
 
     def agree(self, question: str, *, default: bool) -> bool:
         """Return whether the person agrees.

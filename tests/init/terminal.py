@@ -60,7 +60,8 @@ class Screen:
         self.type(f"{text}\n")
 
     def type(self, keys: str) -> None:
-        os.write(self._end, keys.encode())
+        """Send keys; a lone surrogate is the byte of another encoding."""
+        os.write(self._end, keys.encode(errors="surrogateescape"))
 
     def end(self) -> int:
         """Read to the end, and return the exit status."""

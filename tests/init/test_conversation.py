@@ -129,6 +129,7 @@ def test_white_space_around_a_secret_is_dropped(tmp_path: Path) -> None:
             "shared_secret", "Shared secret", "578d96c4-2552-4c1a-94f4-0a7d922d5f17", "decoded", id="a decoded secret"
         ),
         pytest.param("shared_secret", "Shared secret", SHARED_SECRET[:40], "end were missing", id="a cut secret"),
+        pytest.param("endpoint", "JWT SSO endpoint", "https://acme.comm100.com/", "a host alone", id="no endpoint"),
     ],
 )
 @pytest.mark.parametrize("keeps", [True, False])

@@ -60,6 +60,8 @@ def test_ctrl_c_midway_leaves_nothing(tmp_path: Path) -> None:
     options = ["--offline", "--public-url", "https://sso.acme.example", "--provider", "google", "--client-id", "x"]
     with terminal(tmp_path, "init", *options) as screen:
         screen.answer("Keep it anyway? [y/N]", "y")  # x is no client id of Google's
+        screen.answer("Client secret", "gehe\udcfcm")  # a ü of Latin-1
+        screen.wait_for("Client secret holds a character")
         screen.wait_for("^Client secret: ")
         screen.type("\x03")
         assert screen.end() == 2
