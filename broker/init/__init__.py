@@ -84,19 +84,16 @@ def set_up(request: Request, person: Person | None, look: Look | None, *, warn: 
         Abort: the person had enough; nothing was written.
     """
     place = files.Place(request.config)
-    if problem := files.why_unusable(place):
-        raise NotWritten(problem)
-    agreed = _may_replace(place, request, person)
+    agreed = _may_write(place, request, person)
     answers = _all_answers(request, person, look, warn)
     own_keys = secrets.token_urlsafe(48)
     texts = {OWN_KEYS: own_keys, SHARED_SECRET: answers.shared_secret, CLIENT_SECRET: answers.client_secret}
 
     def check(made: Path) -> None:
         load_settings(made, {})
-        if problem := files.why_unusable(place):  # once more: answering takes minutes, and others may use the folder
-            raise NotWritten(problem)
-        _may_replace(place, request, person, agreed=agreed)
+        _may_write(place, request, None, agreed=agreed)  # nobody is asked while secrets lie aside
 
+    agreed = _may_write(place, request, person, agreed=agreed)  # answering took minutes, and others may use the folder
     try:
         files.write(place, settings_text(answers), texts, check=check)
     except SettingsError as error:
@@ -134,10 +131,12 @@ def next_steps(written: Written, *, all_good: bool) -> str:
     return "\n".join(lines)
 
 
-def _may_replace(
+def _may_write(
     place: files.Place, request: Request, person: Person | None, *, agreed: tuple[Path, ...] = ()
 ) -> tuple[Path, ...]:
     """Return the files that may be replaced: nobody loses one without having been asked."""
+    if problem := files.why_unusable(place):
+        raise NotWritten(problem)
     there = files.already_there(place)
     if set(there) <= set(agreed) or request.overwrite:
         return there

@@ -290,6 +290,22 @@ def test_files_that_are_there_are_replaced_only_if_the_person_agrees(tmp_path: P
     assert settings.public_url == GIVEN["public_url"]
 
 
+def test_a_file_that_comes_while_the_person_answers_is_asked_about_before_anything_is_made(tmp_path: Path) -> None:
+    answered = document("https://idp.example")
+
+    def discovery() -> httpx.Response:
+        (tmp_path / "broker.yaml").write_text("a colleague's", encoding="utf-8")
+        return answered()
+
+    look = looking(pages={"https://idp.example/.well-known/openid-configuration": discovery})
+    given = {key: text for key, text in GIVEN.items() if key != "issuer"}
+    person = Somebody([("Issuer", "https://idp.example"), ("Replace them at the end?", "")])
+    with pytest.raises(NotWritten, match="Nothing was written"):
+        set_up(Request(tmp_path / "broker.yaml", given), person, look, warn=print)
+    assert (tmp_path / "broker.yaml").read_text(encoding="utf-8") == "a colleague's"
+    assert [one.name for one in tmp_path.iterdir()] == ["broker.yaml"]
+
+
 def test_the_end_names_both_addresses_for_comm100_and_the_next_commands(tmp_path: Path) -> None:
     file = tmp_path / "my settings.yaml"
     written = set_up(Request(file, dict(GIVEN)), Somebody([]), None, warn=print)

@@ -21,6 +21,7 @@ import httpx
 import yaml
 
 from broker.app import run_checks
+from broker.demo.comm100 import ENDPOINT_PATH
 from broker.doctor import unusable_settings
 from broker.doctor.site import OUR_MARK
 from broker.errors import SettingsError
@@ -33,7 +34,6 @@ from tests.fakes.world import BROKER, PAGE, SHARED_SECRET, World
 from tests.misconfigurations.vendors import SECRET, make, section_of
 from tests.oidc.servers import Talk, new_authority, ok, serving
 
-ENDPOINT_PATH = "/AdminWebService/SSO/SSOJWTConsumer.aspx"
 _OWN_KEY = "k1-6f1d0c2b9a8e7f6d5c4b3a2918070605"
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from tests.fakes.lies import Lies, with_
 from tests.fakes.presets import OTHER
 from tests.fakes.provider import Person
+from tests.fakes.world import ENDPOINT
 from tests.misconfigurations.record import Row, put
 from tests.misconfigurations.vendors import SECRET
 
@@ -79,4 +80,7 @@ ROWS = [
         "redirect_hosts",
         put(bench={"page": "https://dash11.comm100.example/agentconsole"}),
         put(site={"redirect_hosts": ["dash11.comm100.example"]}), at="sign-in"),
+    Row("the endpoint of another Comm100 site, on another host", "redirect_url_refused, with acme.comm100.example",
+        "Compare endpoint with the JWT SSO endpoint",
+        put(site={"endpoint": ENDPOINT.replace("acme", "emea")}), put(site={"endpoint": ENDPOINT}), at="sign-in"),
 ]  # fmt: skip
