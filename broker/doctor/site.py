@@ -12,7 +12,7 @@ import re
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from broker.comm100 import Site
+from broker.comm100 import CONTROL_PANEL_MENU, Site
 from broker.doctor.connection import look_up, shake_hands
 from broker.doctor.finding import (
     Begin,
@@ -43,7 +43,7 @@ _WEAKENED_BY = {
     "address.",
     "log_email_plain": "Leave log_email out, unless you know why addresses have to stand in the log.",
 }
-_CONTROL_PANEL = "Comm100's Control Panel: Global Settings > Security > Agent Single Sign-On > JWT SSO"
+_CONTROL_PANEL = f"Comm100's Control Panel: {CONTROL_PANEL_MENU}"
 
 
 @dataclass(frozen=True, slots=True)
