@@ -54,9 +54,16 @@ class BrokerError(Exception):
 
 
 def _without(secret: str, value: object) -> object:
-    if isinstance(value, list):  # no deeper: what is inside a list of lists is not written down
-        return [one.replace(secret, "[left out]") if isinstance(one, str) else one for one in value[:MAX_LISTED]]
+    if isinstance(value, list):
+        return [_kind(one) if isinstance(one, list) else _without(secret, one) for one in value[:MAX_LISTED]]
+    if isinstance(value, dict):
+        return _kind(value)
     return value.replace(secret, "[left out]") if isinstance(value, str) else value
+
+
+def _kind(value: object) -> str:
+    """Name what is too deep to look through: nobody writes down or shows more of it than that."""
+    return type(value).__name__
 
 
 def every_error() -> Iterator[type[BrokerError]]:

@@ -89,14 +89,14 @@ def test_a_person_of_the_organisation_is_admitted(login: str, email: str, scene:
             "rob", HostedDomainNotAllowed, "no hd", None, id="a consumer account with the organisation's address"
         ),
         pytest.param("max", HostedDomainNotAllowed, "globex.example", None, id="an account of another organisation"),
-        pytest.param("eve", EmailUnverified, "email_verified: False", None, id="an address that is not verified"),
+        pytest.param("eve", EmailUnverified, "email_verified: false", None, id="an address that is not verified"),
         pytest.param("sid", EmailDomainNotAllowed, "second.example", None, id="an address of a domain not listed"),
         pytest.param("ivy", IdTokenIssuer, "http://127.0.0.1:", None, id="a third spelling of the issuer"),
         pytest.param(
             "dan",
             AccessDenied,
             "access_denied: The developer hasn't given you access",
-            "The person cancelled, or is no test user",
+            "The person cancelled, or the application is in testing and they are no test user",
             id="no test user",
         ),
     ],

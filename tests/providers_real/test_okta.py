@@ -64,7 +64,7 @@ def test_a_person_with_a_thin_id_token_is_admitted(
 @pytest.mark.parametrize(
     ("login", "error", "got", "remedy"),
     [
-        pytest.param("eve", EmailUnverified, "email_verified: False", None, id="an address Okta calls unverified"),
+        pytest.param("eve", EmailUnverified, "email_verified: false", None, id="an address Okta calls unverified"),
         pytest.param("nil", EmailMissing, "no such claim", None, id="no address at all"),
         pytest.param("mallory", EmailDomainNotAllowed, "elsewhere.example", None, id="an address of another domain"),
         pytest.param(
@@ -92,7 +92,7 @@ def test_a_person_who_may_not_enter_is_refused(
 def test_a_person_who_was_refused_can_use_another_account(scene: Scene, browser: httpx.Client) -> None:
     """Okta still knows the first account, and would come straight back with it."""
     refused = scene.come_back(browser, "eve")
-    assert_refused(refused, scene, EmailUnverified, got="email_verified: False")
+    assert_refused(refused, scene, EmailUnverified, got="email_verified: false")
     link = re.search(r'href="([^"]*)">Use another account<', refused.text)
     assert link
     location = person.redirected_to(browser.get(html.unescape(link[1])))
