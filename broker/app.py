@@ -21,7 +21,7 @@ from broker.oidc.client import Clients, HttpClient, ProviderClient, Reach, open_
 from broker.oidc.discovery import Send
 from broker.providers import Provider
 from broker.replica import Broker
-from broker.settings import ProviderSettings, Settings, weakenings
+from broker.settings import ProviderSettings, Settings, secret_files, weakenings
 from broker.web.checks import Checks
 from broker.web.headers import SecurityHeaders
 from broker.web.languages import ENGLISH, LANGUAGES
@@ -100,6 +100,10 @@ async def create_app(
         for identifier, provider in settings.identity_providers.items():
             if provider.client_secret_expires is not None:
                 signals.announce_expiry(identifier, provider.client_secret_expires, now=clock())
+        for identifier, wired in providers.items():
+            signals.watch_provider(identifier, wired.discovery)
+        for setting, is_rejected in secret_files(settings).items():
+            signals.watch_secret(setting, is_rejected)
         pages = _pages(settings)
         checks = Checks(
             lambda: run_checks(settings, offline=False, begin=lambda _subject, _check: None, http=http, clock=clock)

@@ -13,12 +13,15 @@ import logging
 import re
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, date, datetime
+from functools import partial
+from importlib.metadata import version
 from typing import Any, Literal, TextIO
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
 
 from broker.errors import BrokerError
 from broker.identity import Identity
+from broker.oidc.discovery import Discovery
 from broker.outcome import Outcome
 
 EXPIRY_WARNING_DAYS = 30  # before a client secret expires
@@ -106,6 +109,9 @@ class Telemetry:
             ["provider", "result", "reason"],
             registry=self._registry,
         )
+        Gauge("broker_build", "1, with the version that runs.", ["version"], registry=self._registry).labels(
+            version("comm100-sso-broker")
+        ).set(1)
         weakening = Gauge(
             "broker_weakening", "1 for each insecure option that is on.", ["option"], registry=self._registry
         )
@@ -113,6 +119,24 @@ class Telemetry:
             "broker_client_secret_expires_timestamp_seconds",
             "When a client secret expires, by client_secret_expires.",
             ["provider"],
+            registry=self._registry,
+        )
+        self._usable = Gauge(
+            "broker_provider_usable",
+            "1 while a provider's metadata and keys are here and the last fetch of them went well.",
+            ["provider"],
+            registry=self._registry,
+        )
+        self._fresh_until = Gauge(
+            "broker_provider_fresh_until_timestamp_seconds",
+            "When what is kept of a provider is to be fetched anew; 0 while there is none. Old ones stay in use.",
+            ["provider", "document"],
+            registry=self._registry,
+        )
+        self._secret_rejected = Gauge(
+            "broker_secret_file_rejected",
+            "1 while a secret's file holds what cannot be used, and the previous secret stays in use.",
+            ["setting"],
             registry=self._registry,
         )
         for option in weakenings:
@@ -142,6 +166,26 @@ class Telemetry:
         if days <= EXPIRY_WARNING_DAYS:
             facts = {"provider": provider, "expires": expires.isoformat(), "days_left": days}
             LOGGER.warning("client secret expires", extra={"facts": facts})
+
+    def watch_provider(self, provider: str, discovery: Discovery) -> None:
+        """Export what is kept of a provider, as it is whenever metrics are read.
+
+        Args:
+            provider: id of the identity provider.
+            discovery: its metadata and keys.
+        """
+        self._usable.labels(provider).set_function(lambda: float(_is_usable(discovery)))
+        for name, document in (("metadata", discovery.metadata), ("keys", discovery.keys)):
+            self._fresh_until.labels(provider, name).set_function(partial(getattr, document, "fresh_until"))
+
+    def watch_secret(self, setting: str, is_rejected: Callable[[], bool | None]) -> None:
+        """Export whether a secret's file is rejected, as it is whenever metrics are read.
+
+        Args:
+            setting: the secret's path in the settings.
+            is_rejected: looks at the file.
+        """
+        self._secret_rejected.labels(setting).set_function(lambda: float(is_rejected() or 0))
 
     def record(self, outcome: Outcome) -> None:
         """Count how a sign-in ended and write its line.
@@ -201,6 +245,11 @@ def _result(error: BrokerError | None, *, well: str) -> tuple[str, str]:
     if error is None:
         return well, "none"
     return "failed" if error.status >= 500 else "refused", error.code
+
+
+def _is_usable(discovery: Discovery) -> bool:
+    documents = (discovery.metadata, discovery.keys)
+    return all(one.peek() is not None and one.failure is None for one in documents)
 
 
 def _level(error: BrokerError | None) -> int:

@@ -56,6 +56,11 @@ class Cached(Generic[Document]):
         """Why the last attempt failed, or None when it did not."""
         return self._failure
 
+    @property
+    def fresh_until(self) -> float:
+        """When the last good document is to be fetched anew, in seconds since the epoch; 0 while there is none."""
+        return 0.0 if self._fetched is None else self._fetched + self._lifetime
+
     def peek(self) -> Document | None:
         """Return the last good document without fetching anything."""
         return self._document

@@ -33,6 +33,10 @@ class _Hidden(Generic[T]):
         """Return the value as it is now; ask again for every use, it may be rotated."""
         return self._value()
 
+    def is_rejected(self) -> bool | None:
+        """Return whether its file holds what cannot be used now; None: it is in no file."""
+        return self._value.is_rejected() if isinstance(self._value, WatchedFile) else None
+
     def __repr__(self) -> str:
         return f"{type(self).__name__}(hidden)"
 
@@ -89,6 +93,11 @@ class WatchedFile(Generic[T]):
         self._looked_at = clock()
         self._seen = _fingerprint(path)  # before reading: a change in between is then seen at the next look
         self._good = read(read_text(path))
+        self._rejected = False
+
+    def __call__(self) -> T:
+        """Return the value, as `value` does."""
+        return self.value()
 
     def value(self) -> T:
         """Return the newest good value, looking at the file at most once a second."""
@@ -98,6 +107,11 @@ class WatchedFile(Generic[T]):
             self._look()
         return self._good
 
+    def is_rejected(self) -> bool:
+        """Return whether the file's content of the moment cannot be used, so that the last good value stays."""
+        self.value()
+        return self._rejected
+
     def _look(self) -> None:
         seen = _fingerprint(self._path)
         if seen == self._seen:
@@ -106,8 +120,10 @@ class WatchedFile(Generic[T]):
         try:
             self._good = self._read(read_text(self._path))
         except Unusable as unusable:
+            self._rejected = True
             _log.error("%s changed and %s; the previous value stays in use", self._path, unusable.problem)
         else:
+            self._rejected = False
             _log.info("%s changed; the new value is in use", self._path)
 
 

@@ -116,7 +116,7 @@ def _from_file(given: Given, read: Callable[[str], T], info: ValidationInfo) -> 
     if not isinstance(given.file, str) or not given.file:
         raise Unusable("must be a path, as text", key=key)
     try:
-        return WatchedFile(surroundings(info).folder / given.file, read).value
+        return WatchedFile(surroundings(info).folder / given.file, read)
     except CannotBeRead as unread:
         raise Unusable(f"names a file that {unread.problem}{looked_for_in(info, given.file)}", key=key) from None
     except Unusable as unusable:
