@@ -109,7 +109,7 @@ class Telemetry:
             ["provider", "result", "reason"],
             registry=self._registry,
         )
-        Gauge("broker_build", "1, with the version that runs.", ["version"], registry=self._registry).labels(
+        Gauge("broker_build_info", "1, with the version that runs.", ["version"], registry=self._registry).labels(
             version("comm100-sso-broker")
         ).set(1)
         weakening = Gauge(
