@@ -25,24 +25,23 @@ class Refused(Exception):
 class Renders(Protocol):
     """What both can do."""
 
-    def render(self, values: Mapping[str, Any], *, kubernetes: str = ..., notes: bool = ...) -> str:
-        """Return the manifest, hooks included, or only the notes."""
+    def render(self, values: Mapping[str, Any], *, kubernetes: str = ...) -> str:
+        """Return the manifest, hooks included."""
         ...
 
 
 class Helm3:
     """The program."""
 
-    def render(self, values: Mapping[str, Any], *, kubernetes: str = "1.30", notes: bool = False) -> str:
+    def render(self, values: Mapping[str, Any], *, kubernetes: str = "1.30") -> str:
         """Render as `helm template` does; raise Refused if it does not."""
-        extra = ("--notes",) if notes else ()
         done = attempt(
             "helm", "template", RELEASE, CHART, "--namespace", NAMESPACE, "--kube-version", f"{kubernetes}.0",
-            "--values", "-", *extra, text=yaml.safe_dump(dict(values)),
+            "--values", "-", text=yaml.safe_dump(dict(values)),
         )  # fmt: skip
         if done.returncode:
             raise Refused(done.stderr)
-        return done.stdout.partition("\nNOTES:\n")[2] if notes else done.stdout
+        return done.stdout
 
 
 class Helm4:
@@ -66,14 +65,20 @@ class Helm4:
             raise Refused(answer["refused"])
         return answer["result"]
 
-    def render(self, values: Mapping[str, Any], *, kubernetes: str = "1.30", notes: bool = False) -> str:  # noqa: ARG002
-        """Render; the engine's offline rendering has one version of Kubernetes, its own."""
+    def render(self, values: Mapping[str, Any], *, kubernetes: str = "") -> str:  # noqa: ARG002 - it has its own
+        """Render offline; raise Refused if it does not."""
+        files = self._render(values)
+        return "\n---\n".join(text for name, text in sorted(files.items()) if name.endswith(".yaml"))
+
+    def notes(self, values: Mapping[str, Any]) -> str:
+        """Render what is printed after an install, which Helm 3 does in a cluster only."""
+        return next(text for name, text in self._render(values).items() if name.endswith("NOTES.txt"))
+
+    def _render(self, values: Mapping[str, Any]) -> dict[str, str]:
         files: dict[str, str] = self.ask(
             action="render", chart=str(CHART), values=dict(values), name=RELEASE, namespace=NAMESPACE
         )
-        if notes:
-            return next(text for name, text in files.items() if name.endswith("NOTES.txt"))
-        return "\n---\n".join(text for name, text in sorted(files.items()) if name.endswith(".yaml"))
+        return files
 
 
 @contextmanager
