@@ -330,3 +330,21 @@ async def test_a_service_with_ugly_options_says_so_in_log_and_metrics(world: Wor
     ]
     assert [line["email"] for line in log.lines if line["event"] == "sign-in"] == ["ada@acme.example"]
     assert world.clock() == START
+
+
+async def test_the_state_of_a_provider_is_exported_as_it_is_when_metrics_are_read(world: World) -> None:
+    def exported(text: str) -> dict[str, float]:
+        samples = [sample for family in text_string_to_metric_families(text) for sample in family.samples]
+        watched = [one for one in samples if one.name.startswith("broker_provider_")]
+        return {one.labels.get("document", "usable"): one.value for one in watched}
+
+    async with world.broker() as service:
+        world.provider.down = True
+        assert exported(await metrics(service)) == {"usable": 0, "metadata": 0, "keys": 0}
+        world.provider.down = False
+        await world.browser(service).sign_in(redirect_url=PAGE)
+        now = world.clock()
+        found = exported(await metrics(service))
+        assert found["usable"] == 1
+        assert found["metadata"] > now
+        assert found["keys"] > now

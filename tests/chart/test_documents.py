@@ -83,7 +83,7 @@ def test_yamllint_has_nothing_to_say(helm_3: Helm3) -> None:
 
 
 def test_checkov_finds_what_is_explained_and_nothing_else(helm_3: Helm3, tmp_path: Path) -> None:
-    for example in ("minimal", "okta", "entra-workload-identity"):
+    for example in ("minimal", "okta"):
         (tmp_path / f"{example}.yaml").write_text(helm_3.render(values_of(example)), encoding="utf-8")
     options = ("--framework", "kubernetes", "--skip-download", "--compact", "--quiet", "--output", "json")
     found = json.loads(attempt("checkov", "--directory", tmp_path, *options, folder=tmp_path).stdout)
