@@ -18,8 +18,9 @@ from tests.chart.tools import CHART, HERE, ROOT, objects_in, run, the, values_of
 from tests.fakes.clock import Clock
 from tests.fakes.world import World, metrics
 
-ALERTS = ("BrokerAbsent", "BrokerSignInsFail", "BrokerProviderUnreachable", "BrokerKeysStale", "BrokerClientSecretExpires",
-          "BrokerSecretRejected", "BrokerInsecureOption")  # fmt: skip
+RULES = CHART / "monitoring/alerts.yaml"
+ALERTS = [rule["alert"] for rule in yaml.safe_load(RULES.read_text(encoding="utf-8"))["groups"][0]["rules"]]
+PANELS = json.loads((CHART / "monitoring/dashboard.json").read_text(encoding="utf-8"))["panels"]
 
 
 @pytest.fixture(scope="module")
@@ -108,7 +109,7 @@ def test_the_dashboard_is_one(helm_3: Helm3) -> None:
         assert all(target["expr"].count("(") == target["expr"].count(")") for target in panel["targets"])
 
 
-@pytest.mark.parametrize("panel", json.loads((CHART / "monitoring/dashboard.json").read_text())["panels"], ids=lambda panel: panel["title"])
+@pytest.mark.parametrize("panel", PANELS, ids=lambda panel: panel["title"])
 def test_what_a_panel_asks_is_promql(panel: dict[str, Any], tmp_path: Path) -> None:
     expressions = [target["expr"].replace("$__rate_interval", "5m") for target in panel["targets"]]
     groups = {"groups": [{"name": "x", "rules": [{"record": "x", "expr": expr} for expr in expressions]}]}
