@@ -1,7 +1,7 @@
-"""What a cluster says of an object before it takes it: the strict schemas of each version, and Pod Security "restricted".
+"""What a cluster says of an object before it takes it: strict schemas of each version, and Pod Security "restricted".
 
-The schemas are those of the package kubernetes-validate, read here once for all objects. Objects of other projects (Gateway API,
-Prometheus operator, External Secrets) are judged by crds.mjs with those projects' own schemas.
+The schemas are those of the package kubernetes-validate, read here once for all objects. Objects of other projects
+(Gateway API, Prometheus operator, External Secrets) are judged by crds.mjs with those projects' own schemas.
 """
 
 from __future__ import annotations
@@ -19,7 +19,16 @@ from tests.chart.tools import ENVIRONMENT, HERE, Object, run
 
 OTHERS = {"gateway.networking.k8s.io", "monitoring.coreos.com", "external-secrets.io"}
 UNJUDGED = {"SecretProviderClass"}  # no schema of it is published as a package; a test looks at it by itself
-VOLUMES_ALLOWED = {"configMap", "csi", "downwardAPI", "emptyDir", "ephemeral", "persistentVolumeClaim", "projected", "secret"}
+VOLUMES_ALLOWED = {
+    "configMap",
+    "csi",
+    "downwardAPI",
+    "emptyDir",
+    "ephemeral",
+    "persistentVolumeClaim",
+    "projected",
+    "secret",
+}
 
 
 def complaints(one: Object, version: str) -> list[str]:
@@ -32,7 +41,9 @@ def complaints(one: Object, version: str) -> list[str]:
 def complaints_of_others(objects: Iterable[Object]) -> list[str]:
     """Return what the schemas of other projects say against their objects."""
     theirs = [one for one in objects if _group(one) in OTHERS]
-    found: list[str] = json.loads(run("node", HERE / "crds.mjs", text=json.dumps(theirs), folder=HERE)) if theirs else []
+    found: list[str] = (
+        json.loads(run("node", HERE / "crds.mjs", text=json.dumps(theirs), folder=HERE)) if theirs else []
+    )
     return found
 
 
@@ -51,7 +62,9 @@ def _folder(version: str) -> Any:
 @cache
 def _registry(version: str) -> Registry[Any]:
     definitions = json.loads((_folder(version) / "_definitions.json").read_text(encoding="utf-8"))
-    return Registry().with_resource("_definitions.json", Resource.from_contents(definitions, default_specification=DRAFT7))
+    resource = Resource.from_contents(definitions, default_specification=DRAFT7)
+    registry: Registry[Any] = Registry().with_resource("_definitions.json", resource)
+    return registry
 
 
 @cache

@@ -37,8 +37,12 @@ def refusal(helm: Renders, values: dict[str, Any]) -> str:
 PROVIDER = "config/identity_providers/acme"
 MISTAKES = [
     pytest.param("config/public_url", UNSET, "config.public_url is missing", id="no public_url"),
-    pytest.param("config/public_url", "https://sso.example.com", "config.public_url is a placeholder", id="placeholder"),
-    pytest.param("config/public_url", "https://your-host.acme.org", "config.public_url is a placeholder", id="your-host"),
+    pytest.param(
+        "config/public_url", "https://sso.example.com", "config.public_url is a placeholder", id="placeholder"
+    ),
+    pytest.param(
+        "config/public_url", "https://your-host.acme.org", "config.public_url is a placeholder", id="your-host"
+    ),
     pytest.param("config/public_url", "http://sso.acme.example", "config.public_url must be https", id="http"),
     pytest.param("config/public_url", "https://sso.acme.example/sso", "config.public_url must be https", id="a path"),
     pytest.param("config/listen", "0.0.0.0:80", "config.listen must not be given", id="listen"),
@@ -46,7 +50,9 @@ MISTAKES = [
     pytest.param("config/secret_keys", "k" * 40, "config.secret_keys is a secret", id="own keys inline"),
     pytest.param("config/sites", UNSET, "config.sites is missing", id="no sites"),
     pytest.param("config/sites/main/endpoint", UNSET, "config.sites.main.endpoint is missing", id="no endpoint"),
-    pytest.param("config/sites/main/endpoint", "http://acme.comm100.com/x", "must be the https address", id="http site"),
+    pytest.param(
+        "config/sites/main/endpoint", "http://acme.comm100.com/x", "must be the https address", id="http site"
+    ),
     pytest.param("config/sites/main/shared_secret", "s" * 40, "main.shared_secret is a secret", id="shared inline"),
     pytest.param("config/sites/main/identity_providers", ["okta"], "names a provider that", id="unknown provider"),
     pytest.param("config/sites/the-main", {"endpoint": "https://a.comm100.com/x"}, "sites.the-main has an id", id="id"),
@@ -57,9 +63,13 @@ MISTAKES = [
     pytest.param(f"{PROVIDER}/client_id", UNSET, "acme.client_id is missing", id="no client_id"),
     pytest.param(f"{PROVIDER}/client_id", "<client id>", "acme.client_id is a placeholder", id="placeholder client_id"),
     pytest.param(f"{PROVIDER}/email_domains", UNSET, "acme.email_domains is missing", id="no domains"),
-    pytest.param(f"{PROVIDER}/email_domains", ["example.com"], "email_domains names a placeholder", id="placeholder domain"),
+    pytest.param(
+        f"{PROVIDER}/email_domains", ["example.com"], "email_domains names a placeholder", id="placeholder domain"
+    ),
     pytest.param(f"{PROVIDER}/client_secret", "s" * 40, "acme.client_secret is a secret", id="client secret inline"),
-    pytest.param("existingSecret", UNSET, "existingSecret is missing: a Secret with the keys secret_keys,", id="no secrets"),
+    pytest.param(
+        "existingSecret", UNSET, "existingSecret is missing: a Secret with the keys secret_keys,", id="no secrets"
+    ),
     pytest.param("secrets", {"secret_keys": "k" * 40}, "existingSecret, secrets are given together", id="two sources"),
     pytest.param("externalSecret", {"enabled": True}, "externalSecret.secretStoreRef is missing", id="no store"),
     pytest.param("secretProviderClass", {"enabled": True}, "secretProviderClass needs a name", id="no parameters"),
@@ -67,7 +77,9 @@ MISTAKES = [
     pytest.param("autoscaling", {"enabled": True, "minReplicas": 9}, "minReplicas is more than", id="min over max"),
     pytest.param("podDisruptionBudget", {"minAvailable": 2}, "minAvailable leaves no pod to drain", id="no drain"),
     pytest.param("podDisruptionBudget", {"minAvailable": "100%"}, "leaves no pod to drain", id="no drain, in percent"),
-    pytest.param("podDisruptionBudget", {"minAvailable": 1, "maxUnavailable": 1}, "beside maxUnavailable", id="both budgets"),
+    pytest.param(
+        "podDisruptionBudget", {"minAvailable": 1, "maxUnavailable": 1}, "beside maxUnavailable", id="both budgets"
+    ),
     pytest.param("terminationGracePeriodSeconds", 10, "terminationGracePeriodSeconds cuts requests", id="short grace"),
     pytest.param("outboundProxy", "proxy.acme.example", "outboundProxy must be scheme, host and port", id="proxy"),
     pytest.param("trustedCa", {"secret": "a", "configMap": "b"}, "trustedCa has several sources", id="two authorities"),

@@ -22,7 +22,7 @@ KEY = "Zk3rJ8vTq1nYb6Wm4Xc9Ld2Hs7Pf5Ga0Ue-%d"
 def files_of(pod: Object, folder: Path) -> dict[str, Path]:
     """Write what a pod's volumes hold, secrets made up, and return each file by its path in the container."""
     volumes = {volume["name"]: volume for volume in pod["volumes"]}
-    found = {}
+    found: dict[str, Path] = {}
     for mount in pod["containers"][0]["volumeMounts"]:
         for name in _names_in(volumes[mount["name"]]):
             file = folder / f"{mount['name']}-{name}"
@@ -82,9 +82,13 @@ def test_what_checks_reads_the_same_settings_without_a_configmap(helm_3: Helm3, 
     for kind in ("Pod", "Job"):
         one = the(kind, objects)
         template = one if kind == "Pod" else one["spec"]["template"]
-        assert yaml.safe_load(template["metadata"]["annotations"]["comm100-sso-broker/settings"]) == yaml.safe_load(written)
+        assert yaml.safe_load(template["metadata"]["annotations"]["comm100-sso-broker/settings"]) == yaml.safe_load(
+            written
+        )
         assert template["spec"]["containers"][0]["args"] == ["check"]
-        assert not [volume for volume in template["spec"]["volumes"] if volume["name"] == "settings" and "configMap" in volume]
+        assert not [
+            volume for volume in template["spec"]["volumes"] if volume["name"] == "settings" and "configMap" in volume
+        ]
 
 
 def test_a_path_of_ones_own_stays(helm_3: Helm3) -> None:
@@ -121,7 +125,12 @@ def test_workload_identity_gives_a_token_to_the_pods_and_to_nobody_else(helm_3: 
         (source,) = (volume["projected"]["sources"] for volume in pod["volumes"] if "projected" in volume)
         assert source[0]["serviceAccountToken"]["audience"] == "api://AzureADTokenExchange", name
         assert pod["automountServiceAccountToken"] is False
-    assert not [one for _, pod in pod_specs(objects_in(helm_3.render(values_of("entra")))) for one in pod["volumes"] if "projected" in one]
+    assert not [
+        one
+        for _, pod in pod_specs(objects_in(helm_3.render(values_of("entra"))))
+        for one in pod["volumes"]
+        if "projected" in one
+    ]
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,6 @@
 """The tools that judge the chart, and the examples they judge: where they are, and how one is run.
 
-`make test-chart` installs them into an environment of their own. What is not there fails by name; nothing is passed over.
+`make test-chart` installs them into an environment of their own. What is not there fails by name.
 """
 
 from __future__ import annotations

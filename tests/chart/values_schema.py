@@ -1,7 +1,7 @@
 """Makes helm/values.schema.json: `python -m tests.chart.values_schema`.
 
-`config` is made of the schema of the settings file, so that a key misspelt there is found before anything is installed. What is
-missing in it is not said here but by the chart, which tells it all at once with examples: hence nothing is required below it.
+`config` is made of the schema of the settings file, so that a key misspelt there is found before anything is installed.
+What is missing in it is said by the chart, all at once and with examples: hence nothing is required below it.
 Kubernetes' own objects, `extra*` and `global` stay open: their schema is the cluster's.
 """
 
@@ -18,7 +18,7 @@ FILE = CHART / "values.schema.json"
 
 Schema = dict[str, Any]
 
-# What JSON Schema of 2020-12 has and draft-07 spells otherwise, or what would end the rendering before the chart's own list of mistakes.
+# What draft-07 spells otherwise, or what would end the rendering before the chart's own list of mistakes.
 _LEFT_OUT = {"$schema", "required", "oneOf", "allOf", "default", "examples", "title", "writeOnly", "minProperties"}
 
 TEXT: Schema = {"type": "string"}
@@ -167,9 +167,7 @@ def _pods() -> Schema:
         "preStopSleepSeconds": number(0, 300),
         "terminationGracePeriodSeconds": number(1),
         "serviceAccount": closed(create=SWITCH, name=TEXT, annotations=LABELS),
-        "check": closed(
-            afterInstall=SWITCH, retries=number(0, 20), activeDeadlineSeconds=number(10), resources=OBJECT
-        ),
+        "check": closed(afterInstall=SWITCH, retries=number(0, 20), activeDeadlineSeconds=number(10), resources=OBJECT),
     }
 
 
