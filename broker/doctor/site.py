@@ -38,7 +38,11 @@ OUR_MARK = b'<meta name="application-name" content="comm100-sso-broker">'
 _BASE64 = re.compile(r"[A-Za-z0-9+/]+={0,2}")
 _GUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _WEAKENED = "Switch it off, unless you know why it has to be on."
-_WITHOUT_TLS = "Good enough to try it out on this machine. For agents, set public_url to an https address."
+_WEAKENED_BY = {
+    "public_url_without_tls": "Good enough to try it out on this machine. For agents, set public_url to an https "
+    "address.",
+    "log_email_plain": "Leave log_email out, unless you know why addresses have to stand in the log.",
+}
 _CONTROL_PANEL = "Comm100's Control Panel: Global Settings > Security > Agent Single Sign-On > JWT SSO"
 
 
@@ -99,7 +103,7 @@ async def examine_ourselves(
     checks = Round("settings", begin)
     checks.note("settings", ok("The settings can be used."))
     for option in weakenings:
-        remedy = _WITHOUT_TLS if option == "public_url_without_tls" else _WEAKENED
+        remedy = _WEAKENED_BY.get(option, _WEAKENED)
         checks.note("settings", warning(f"An insecure option is on: {option}.", remedy))
     if not offline:
         with contextlib.suppress(Trouble):  # noted
@@ -149,7 +153,7 @@ async def _ask_public_url(public_url: str, asker: Asker) -> tuple[None, Verdict]
         answer = await _get(f"{public_url}/", asker)
     except Trouble as trouble:
         message = f"This machine does not reach {public_url}: {trouble.verdict.message}"
-        return None, unknown(message, f"{by_eye} {trouble.verdict.remedy}")
+        return None, unknown(message, f"If the broker does not run yet, start it. {by_eye} {trouble.verdict.remedy}")
     except BrokerError as error:
         return None, unknown(f"This machine gets no answer from {public_url}: {plain(error.got)}.", by_eye)
     if answer is not None and answer.status == 200 and OUR_MARK in answer.body:

@@ -26,6 +26,11 @@ from broker.setup.site import CONTROL_PANEL
 
 __all__ = ["Look", "NetworkLook", "NotWritten", "Person", "Request", "Terminal", "Written", "next_steps", "set_up"]
 
+_BEFORE_SWITCHING_ON = (
+    "Before, make sure that two account admins know their Comm100 passwords:",
+    "from then on nobody else can use one.",
+)
+
 
 class NotWritten(Exception):
     """Nothing was written; the text says why, for a terminal."""
@@ -81,12 +86,19 @@ def set_up(request: Request, person: Person | None, look: Look | None, *, warn: 
     place = files.Place(request.config)
     if problem := files.why_unusable(place):
         raise NotWritten(problem)
-    _may_replace(place, request, person)
+    agreed = _may_replace(place, request, person)
     answers = _all_answers(request, person, look, warn)
     own_keys = secrets.token_urlsafe(48)
     texts = {OWN_KEYS: own_keys, SHARED_SECRET: answers.shared_secret, CLIENT_SECRET: answers.client_secret}
+
+    def check(made: Path) -> None:
+        load_settings(made, {})
+        if problem := files.why_unusable(place):  # once more: answering takes minutes, and others may use the folder
+            raise NotWritten(problem)
+        _may_replace(place, request, person, agreed=agreed)
+
     try:
-        files.write(place, settings_text(answers), texts, check=lambda file: load_settings(file, {}))
+        files.write(place, settings_text(answers), texts, check=check)
     except SettingsError as error:
         raise NotWritten(describe(error).rstrip()) from None
     except OSError as error:
@@ -105,9 +117,12 @@ def next_steps(written: Written, *, all_good: bool) -> str:
     correct = ("Correct what failed above, and check again:", [f"broker check{option}"])
     steps = [
         *([] if all_good else [correct]),
-        ("Enter in the Control Panel:", [CONTROL_PANEL, *lined_up(for_comm100(written.answers))]),
         ("Start the broker:", [f"broker serve{option}"]),
         ("Test a sign-in on the setup page, before any agent does:", [f"broker setup-link{option}"]),
+        (
+            "Switch on JWT SSO in the Control Panel, and enter there:",
+            [CONTROL_PANEL, *lined_up(for_comm100(written.answers)), *_BEFORE_SWITCHING_ON],
+        ),
     ]
     if not written.registered:
         steps.insert(
@@ -119,10 +134,13 @@ def next_steps(written: Written, *, all_good: bool) -> str:
     return "\n".join(lines)
 
 
-def _may_replace(place: files.Place, request: Request, person: Person | None) -> None:
+def _may_replace(
+    place: files.Place, request: Request, person: Person | None, *, agreed: tuple[Path, ...] = ()
+) -> tuple[Path, ...]:
+    """Return the files that may be replaced: nobody loses one without having been asked."""
     there = files.already_there(place)
-    if not there or request.overwrite:
-        return
+    if set(there) <= set(agreed) or request.overwrite:
+        return there
     listed = "\n".join(f"  {file}" for file in there)
     if person is None:
         raise NotWritten(f"Nothing was written: these files are there already, and --overwrite is not given.\n{listed}")
@@ -131,6 +149,7 @@ def _may_replace(place: files.Place, request: Request, person: Person | None) ->
         person.show(f"  {file}")
     if not person.agree("Replace them at the end?", default=False):
         raise NotWritten("Nothing was written. --config FILE names another place.")
+    return there
 
 
 def _all_answers(request: Request, person: Person | None, look: Look | None, warn: Callable[[str], None]) -> Answers:

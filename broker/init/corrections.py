@@ -7,6 +7,7 @@ the secret. It asks nobody; whether what is proposed can be used is for the sett
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Callable, Mapping
 from urllib.parse import SplitResult, urlsplit
 
@@ -80,7 +81,9 @@ def _tenant(text: str, _: Answers) -> str:
 
 
 def _identifier(text: str, _: Answers) -> str:
-    return re.sub(r"[^a-z0-9]+", "_", text.lower()).strip("_")
+    parts = unicodedata.normalize("NFKD", text.lower())
+    plain = "".join(one for one in parts if not unicodedata.combining(one))  # acmé is acme
+    return re.sub(r"[^a-z0-9]+", "_", plain).strip("_")
 
 
 def _domains(text: str, _: Answers) -> str:

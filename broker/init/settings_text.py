@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable
 from urllib.parse import urlsplit
 
-from broker.init.answers import SITE, Answers
+from broker.init.answers import SITE, Answers, settings_meanwhile
 from broker.settings.addresses import is_loopback
 
 SECRETS_FOLDER = "secrets"
@@ -80,9 +80,10 @@ def settings_text(answers: Answers) -> str:
     Args:
         answers: all of them.
     """
-    listen, operations_listen = _sockets(answers.public_url)
+    public_url = settings_meanwhile(answers).public_url  # without the slash it may have been typed with
+    listen, operations_listen = _sockets(public_url)
     values = {
-        "public_url": _scalar(answers.public_url),
+        "public_url": _scalar(public_url),
         "own_keys": f"{SECRETS_FOLDER}/{OWN_KEYS}",
         "listen": listen,
         "operations_listen": operations_listen,

@@ -12,6 +12,7 @@ from typing import Protocol
 import typer
 
 _WIDEST = 88  # characters of a line
+_YES_OR_NO = {"y": True, "yes": True, "n": False, "no": False}
 
 
 class Person(Protocol):
@@ -88,4 +89,11 @@ class Terminal:
         Raises:
             Abort: Ctrl-C or Ctrl-D.
         """
-        return typer.confirm(typer.style(question, fg="cyan"), default=default)
+        shown = f"{typer.style(question, fg='cyan')} [{'Y/n' if default else 'y/N'}]"
+        while True:
+            text: str = typer.prompt(shown, default="", show_default=False)
+            if text.strip().lower() in _YES_OR_NO:
+                return _YES_OR_NO[text.strip().lower()]
+            if not text.strip():
+                return default
+            self.say("Please answer y for yes or n for no.")

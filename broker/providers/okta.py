@@ -88,8 +88,8 @@ PRESET = Preset(
     remedy=remedy,
     portal_issuers=accept_org_issuer,
     menus=Menus(
-        issuer="Okta: Security > API > Authorization Servers > Issuer URI; of the org server it is the Okta domain "
-        "alone, as in https://acme.okta.com",
+        issuer="Okta: the Okta domain alone, without -admin, as in https://acme.okta.com; of a custom authorization "
+        "server Security > API > Authorization Servers > Issuer URI",
         client_id="Okta: Applications > the application > General > Client Credentials",
         client_secret="Okta: Applications > the application > General > Client Credentials > Client secrets",  # noqa: S106 - a place
         redirect_uri="Okta: Applications > the application > General > Login > Sign-in redirect URIs",

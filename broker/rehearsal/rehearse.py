@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 from broker.comm100 import Site, build_claims
 from broker.errors import BrokerError
 from broker.explain import judge_person
 from broker.identity import Identity
 from broker.providers import Considered, Provider
-from broker.rehearsal.claims import without_secrets
+from broker.rehearsal.claims import claims_without_secrets, without_secrets
 from broker.rehearsal.record import Preview, Rehearsal
 from broker.rehearsal.steps import Way, describe_steps
 from broker.replica import Broker
@@ -81,7 +82,7 @@ async def rehearse(
     try:
         async with broker.place(provider.id), fit_for_the_log(provider, progress.secrets):
             verified = await verify(provider, bound, parameters, progress, clock=broker.clock)
-            identity = judge_person(provider, verified.vouched, considered)
+            identity = _shown(judge_person(provider, verified.vouched, considered), progress.secrets)
     except BrokerError as error:
         refusal = error
     now = broker.clock()
@@ -90,9 +91,9 @@ async def rehearse(
         provider=provider.id,
         label=provider.label,
         enabled=provider.id in broker.providers,
-        steps=describe_steps(way),
+        steps=tuple(replace(one, detail=without_secrets(one.detail, progress.secrets)) for one in describe_steps(way)),
         refusal=refusal,
-        documents=_documents(progress),
+        documents=_documents(progress, nonce=bound.nonce),
         considered=tuple(considered),
         identity=identity,
         previews=tuple(Preview(site.id, build_claims(identity, site, now=now)) for site in sites) if identity else (),
@@ -116,9 +117,20 @@ def report_failed_start(broker: Broker, provider: Provider, refusal: BrokerError
     )
 
 
-def _documents(progress: Progress) -> tuple[tuple[str, Mapping[str, object]], ...]:
-    """The claims that came, as far as it is known who signed them, or whom they are about."""
-    if progress.signed is None:
+def _shown(identity: Identity, secrets: Sequence[str]) -> Identity:
+    """The person as the page has them: a provider that repeats what it was sent may call them by it."""
+    return replace(
+        identity, email=without_secrets(identity.email, secrets), name=without_secrets(identity.name, secrets)
+    )
+
+
+def _documents(progress: Progress, *, nonce: str) -> tuple[tuple[str, Mapping[str, object]], ...]:
+    """The claims that came for this very test sign-in.
+
+    A token with another nonce is somebody else's: with a provider that does not compare code and PKCE verifier, whoever
+    got hold of a code could read here whose it is.
+    """
+    if progress.signed is None or progress.signed.claims.get("nonce") != nonce:
         return ()
     documents = progress.vouched.documents() if progress.vouched else (("ID token", progress.signed.claims),)
-    return tuple((name, without_secrets(claims, progress.secrets)) for name, claims in documents)
+    return tuple((name, claims_without_secrets(claims, progress.secrets)) for name, claims in documents)

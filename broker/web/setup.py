@@ -21,7 +21,7 @@ from broker.setup_link import SetupLink, build_setup_url, check_link
 from broker.transaction import OpenedRehearsal
 from broker.web.cookies import read_cookies
 from broker.web.departing import send_off
-from broker.web.headers import IS_SETUP_PAGE
+from broker.web.headers import HAS_SCRIPT, IS_SETUP_PAGE
 from broker.web.problems import Attempt
 from broker.web.reading import check_navigation, is_framed, once
 from broker.web.setup_pages import SetupLinks
@@ -46,14 +46,15 @@ async def setup(web: Web, request: Request, attempt: Attempt) -> Response:
         now=now,
     )
     _log.info("setup page opened", extra={"facts": {"trace_id": attempt.trace_id, "client": attempt.client}})
-    return _show(request, page)
+    return _show(request, page, has_script=True)
 
 
 async def setup_commands(web: Web, request: Request, attempt: Attempt) -> Response:
     """`GET /setup/commands/{idp}`: what registers the broker at one provider without clicking."""
     link = _check_visit(web, request)
     provider = _provider_of(web, request, attempt)
-    return _show(request, web.setup.pages.commands(_setup_of(web, provider), links=_links(web, link.token)))
+    page = web.setup.pages.commands(_setup_of(web, provider), links=_links(web, link.token))
+    return _show(request, page, has_script=True)
 
 
 async def setup_check(web: Web, request: Request, attempt: Attempt) -> Response:
@@ -180,6 +181,7 @@ def _show_report(web: Web, request: Request, attempt: Attempt, report: Rehearsal
     return _show(request, web.setup.pages.rehearsal(report, links=_links(web, token)))
 
 
-def _show(request: Request, page: str) -> Response:
+def _show(request: Request, page: str, *, has_script: bool = False) -> Response:
     request.scope[IS_SETUP_PAGE] = True
+    request.scope[HAS_SCRIPT] = has_script
     return HTMLResponse(page, headers={"Content-Language": "en"})

@@ -235,4 +235,4 @@ def _next_steps(rehearsal: Rehearsal) -> Iterable[str]:
     if not rehearsal.enabled:
         where = f"identity_providers.{rehearsal.provider}"
         yield f"Take enabled: false out of {where} and restart the broker: then agents are offered it."
-    yield "Switch on JWT SSO in Comm100, and sign in from its sign-in page in a private window."
+    yield "Switch on JWT SSO in Comm100, as the setup page says, and sign in from its sign-in page in a private window."

@@ -23,12 +23,12 @@ def test_a_person_comes_from_nothing_to_a_broker_that_is_ready(tmp_path: Path) -
         provider.issuer = f"http://127.0.0.1:{port}"
         with terminal(tmp_path, "init") as screen:
             screen.answer("Public URL", public_url)
-            screen.answer("Provider [1]", "9")
-            screen.answer("Provider [1]", "4")
+            screen.answer("Provider", "9")
+            screen.answer("Provider", "4")
             screen.answer("Issuer", f"{provider.issuer}/")
-            screen.answer(f"Take {provider.issuer} instead? [Y/n]", "")
-            screen.answer("Short name [oidc]", "Acme EU")
-            screen.answer("Take acme_eu instead? [Y/n]", "")
+            screen.answer(f"Issuer [{provider.issuer}]", "")
+            screen.answer("Short name [oidc]", "Acmé EU")
+            screen.answer("Short name [acme_eu]", "")
             screen.wait_for(f"Redirect URI +{public_url}/callback/acme_eu")
             screen.answer("Client ID", provider.client_id)
             screen.answer("Client secret", "another-secret-8f3a")
@@ -38,7 +38,8 @@ def test_a_person_comes_from_nothing_to_a_broker_that_is_ready(tmp_path: Path) -
             screen.answer("E-mail domains", "acme.example")
             screen.answer("JWT SSO endpoint", f"{provider.issuer}/keys")
             screen.answer("Shared secret", DECODED)
-            screen.answer("Keep it anyway? [y/N]", "")
+            screen.answer("Keep it anyway? [y/N]", SHARED_SECRET[:8])
+            screen.answer("Please answer y for yes or n for no.\nKeep it anyway? [y/N]", "")
             screen.answer("Shared secret", SHARED_SECRET)
             assert screen.end() == 0
         with serving(tmp_path, f"127.0.0.1:{free_port()}") as (process, operations):

@@ -6,6 +6,7 @@ import ast
 import html
 import io
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -113,6 +114,7 @@ async def test_hostile_claims_do_no_harm_to_the_page(world: World) -> None:
     assert "<b>" not in page.text
     assert not {"\u202e", "\u200b", "\u2028", "\x00"} & set(page.text)
     assert len(page.text) < 40_000
+    assert "script-src" not in page.headers["content-security-policy"]
 
 
 async def test_no_secret_is_shown_whatever_claims_a_provider_puts_it_in(world: World) -> None:
@@ -129,6 +131,36 @@ async def test_no_secret_is_shown_whatever_claims_a_provider_puts_it_in(world: W
     for secret in secrets:
         assert secret not in page.text
     assert "[left out]" in page.text
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        pytest.param(lambda secret: {"aud": [[secret], {"deep": secret}]}, id="inside a list of audiences"),
+        pytest.param(lambda secret: {"iss": {secret: secret}}, id="as an issuer"),
+        pytest.param(lambda secret: {"sub": secret}, id="as the subject"),
+        pytest.param(lambda secret: {"name": secret, "email": f"x{secret}@acme.example"}, id="as the person"),
+    ],
+)
+async def test_no_secret_is_shown_where_a_claim_is_judged(world: World, place: Callable[[str], dict[str, Any]]) -> None:
+    secret = world.provider.client_secret = "Secret-of-the-client-0815"
+    world.settings["identity_providers"]["idp"] |= {"client_secret": secret}
+    said = place(secret)
+    world.provider.lies = Lies(claims=with_(**said), userinfo=with_(**said))
+    async with world.broker() as service:
+        page = await rehearse(world.browser(service))
+    assert page.status_code == 200
+    assert "[left out]" in page.text
+    assert secret.lower() not in page.text.lower()
+
+
+async def test_the_claims_of_another_sign_in_are_not_shown(world: World) -> None:
+    world.provider.lies = Lies(claims=with_(nonce="another", email="grace@acme.example", phone="+49 30 1234567"))
+    async with world.broker() as service:
+        page = await rehearse(world.browser(service))
+    assert "id_token_nonce" in page.text
+    assert "grace" not in page.text
+    assert "1234567" not in page.text
 
 
 async def test_no_secret_is_shown_that_an_error_echoes(world: World) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import ssl
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -20,6 +21,7 @@ import httpx
 import yaml
 
 from broker.app import run_checks
+from broker.demo.comm100 import ENDPOINT_PATH
 from broker.doctor import unusable_settings
 from broker.doctor.site import OUR_MARK
 from broker.errors import SettingsError
@@ -32,7 +34,6 @@ from tests.fakes.world import BROKER, PAGE, SHARED_SECRET, World
 from tests.misconfigurations.vendors import SECRET, make, section_of
 from tests.oidc.servers import Talk, new_authority, ok, serving
 
-ENDPOINT_PATH = "/AdminWebService/SSO/SSOJWTConsumer.aspx"
 _OWN_KEY = "k1-6f1d0c2b9a8e7f6d5c4b3a2918070605"
 
 
@@ -144,16 +145,16 @@ async def bench(kind: str, folder: Path, *, tls: bool = False) -> AsyncIterator[
     async def front(_: bytes, writer: asyncio.StreamWriter) -> None:
         writer.write(made[0].front)
 
-    authority = new_authority()
-    authority.write(folder / "ca.pem")
+    authority = new_authority() if tls else None
+    if authority is not None:
+        authority.write(folder / "ca.pem")
     async with AsyncExitStack() as stack:
 
-        async def port(talk: Talk, *, secure: bool = False) -> str:
-            context = authority.context(folder, "127.0.0.1", days=300) if secure else None
+        async def port(talk: Talk, context: ssl.SSLContext | None = None) -> str:
             server = await stack.enter_async_context(serving(talk, tls=context))
-            return f"http{'s' if secure else ''}://127.0.0.1:{server.port}"
+            return f"http{'s' if context else ''}://127.0.0.1:{server.port}"
 
-        base = await port(provider, secure=tls)
+        base = await port(provider, authority.context(folder, "127.0.0.1", days=300) if authority else None)
         honest = make(kind, base, time.time)
         endpoint = f"{await port(comm100)}{ENDPOINT_PATH}"
         settings: dict[str, Any] = {

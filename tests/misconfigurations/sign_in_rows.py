@@ -5,6 +5,7 @@ from __future__ import annotations
 from tests.fakes.lies import Lies, with_
 from tests.fakes.presets import OTHER
 from tests.fakes.provider import Person
+from tests.fakes.world import ENDPOINT
 from tests.misconfigurations.record import Row, put
 from tests.misconfigurations.vendors import SECRET
 
@@ -26,7 +27,7 @@ ROWS = [
     Row("the address in another claim", "email_missing: expected the claim email", "set email_claim",
         put(provider={"person": _person(**_MAIL)}),
         put(idp={"email_claim": "mail", "trust_unverified_email": True}), at="sign-in"),
-    Row("an address that is not verified", "got email_verified: False", "must send email_verified: true",
+    Row("an address that is not verified", "got email_verified: false", "must send email_verified: true",
         put(provider={"person": _person(**{**_ADA, "email_verified": False})}),
         put(provider={"person": _person(**_ADA)}), at="sign-in"),
     Row("a provider that does not say whether addresses are verified", "email_unverified: expected email_verified: ",
@@ -79,4 +80,7 @@ ROWS = [
         "redirect_hosts",
         put(bench={"page": "https://dash11.comm100.example/agentconsole"}),
         put(site={"redirect_hosts": ["dash11.comm100.example"]}), at="sign-in"),
+    Row("the endpoint of another Comm100 site, on another host", "redirect_url_refused, with acme.comm100.example",
+        "Compare endpoint with the JWT SSO endpoint",
+        put(site={"endpoint": ENDPOINT.replace("acme", "emea")}), put(site={"endpoint": ENDPOINT}), at="sign-in"),
 ]  # fmt: skip
