@@ -4,10 +4,11 @@
 SHELL := /bin/bash
 BIN := .venv/bin
 REAL := tests/providers_real
+CHART := tests/chart
 ARGS ?=
 SECONDS ?= 20
 
-.PHONY: demo test fuzz lint format texts lock clean prepare
+.PHONY: demo test test-chart chart-table fuzz lint format texts lock clean prepare
 .DEFAULT_GOAL := demo
 
 # In the foreground of a terminal the demo gets a process group of its own, so that Ctrl-C ends the demo and does not break off make.
@@ -17,9 +18,19 @@ demo: .venv/.demo
 
 test: lint prepare $(REAL)/node_modules/.installed
 	@$(BIN)/coverage erase
-	@$(BIN)/coverage run -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile $(ARGS)
+	@$(BIN)/coverage run -m pytest --ignore $(CHART) --numprocesses auto --maxprocesses 4 --dist loadfile $(ARGS)
 	@$(BIN)/coverage combine --quiet
 	@$(BIN)/coverage report
+
+# The Helm chart: rendered, judged, and installed into an API in memory.
+test-chart: .venv/.test .venv-chart/.installed $(CHART)/node_modules/.installed
+	@$(CHART)/prepare.sh
+	@$(BIN)/pytest $(CHART) --numprocesses auto --maxprocesses 4 --dist loadscope $(ARGS)
+
+# Writes the table of values in helm/README.md, and helm/values.schema.json, anew.
+chart-table: .venv/.test $(CHART)/node_modules/.installed
+	@$(BIN)/python -m tests.chart.values_schema
+	@$(BIN)/node $(CHART)/node_modules/@bitnami/readme-generator-for-helm/bin/index.js --values helm/values.yaml --readme helm/README.md >/dev/null
 
 # SECONDS for each parser; a crash leaves its input in tests/fuzz/corpus, where `make test` finds it from then on.
 fuzz: .venv/.fuzz
@@ -49,10 +60,12 @@ lock: .venv/.test
 	@$(COMPILE) --constraint requirements-test.lock --output-file requirements.lock
 	@$(COMPILE:pyproject.toml=) --constraint requirements-test.lock --group build --output-file requirements-build.lock
 	@$(COMPILE:pyproject.toml=) --upgrade --group fuzz --output-file requirements-fuzz.lock
-	@cd $(REAL) && PATH="$(CURDIR)/$(BIN):$$PATH" npm update --package-lock-only --loglevel=error
+	@$(COMPILE:pyproject.toml=) --upgrade --group chart --output-file requirements-chart.lock
+	@for folder in $(REAL) $(CHART); do \
+	    (cd $$folder && PATH="$(CURDIR)/$(BIN):$$PATH" npm update --package-lock-only --loglevel=error) || exit 1; done
 
 clean:
-	@rm -rf .venv .coverage .coverage.* .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache dist $(REAL)/node_modules
+	@rm -rf .venv .venv-chart .coverage .coverage.* .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache dist $(REAL)/node_modules $(CHART)/node_modules
 
 # ---------------------------------------------------------------------------------------------------------- setting up
 
@@ -77,9 +90,15 @@ INSTALL = $(BIN)/python -m pip install -qq --disable-pip-version-check --no-inpu
 	@$(INSTALL) --require-hashes --only-binary=:all: -r requirements-fuzz.lock
 	@touch $@
 
+# Of its own: checkov pins versions of what the tests have newer.
+.venv-chart/.installed: .venv/.made requirements-chart.lock
+	@$(BIN)/python -m venv --clear .venv-chart
+	@.venv-chart/bin/python -m pip install -qq --disable-pip-version-check --no-input --require-hashes --only-binary=:all: -r requirements-chart.lock
+	@touch $@
+
 prepare: .venv/.test
 	@tests/prepare.sh
 
-$(REAL)/node_modules/.installed: $(REAL)/package.json $(REAL)/package-lock.json | prepare
-	@cd $(REAL) && PATH="$(CURDIR)/$(BIN):$$PATH" npm ci --loglevel=error >/dev/null
+$(REAL)/node_modules/.installed $(CHART)/node_modules/.installed: %/node_modules/.installed: %/package.json %/package-lock.json | prepare
+	@cd $* && PATH="$(CURDIR)/$(BIN):$$PATH" npm ci --loglevel=error >/dev/null
 	@touch $@

@@ -105,8 +105,8 @@ def test_every_finding_names_a_section_that_exists(check: str) -> None:
 def test_every_command_shown_exists(document: Path) -> None:
     text = document.read_text(encoding="utf-8")
     blocks = "\n".join(code_blocks(text))
-    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), flags=re.MULTILINE))
-    shown = re.findall(r"^ *make +([a-z]+)", blocks, flags=re.MULTILINE) + re.findall(r"`make ([a-z]+)[^`]*`", text)
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), flags=re.MULTILINE))
+    shown = re.findall(r"^ *make +([a-z-]+)", blocks, flags=re.MULTILINE) + re.findall(r"`make ([a-z-]+)[^`]*`", text)
     assert set(shown) <= targets
     program = typer.main.get_command(app)
     assert isinstance(program, TyperGroup)

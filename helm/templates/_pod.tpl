@@ -1,0 +1,152 @@
+{{/* The parts of a pod: those that serve, and those that check, differ in their command and in where the settings come from. */}}
+
+{{/* Fields of the pod that are the same for all. */}}
+{{- define "broker.podCommon" -}}
+serviceAccountName: {{ include "broker.serviceAccountName" . }}
+automountServiceAccountToken: false
+enableServiceLinks: false
+securityContext:
+  {{- toYaml .Values.podSecurityContext | nindent 2 }}
+{{- include "broker.imagePullSecrets" . }}
+{{- with .Values.priorityClassName }}
+priorityClassName: {{ . }}
+{{- end }}
+{{- with .Values.nodeSelector }}
+nodeSelector:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .Values.tolerations }}
+tolerations:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .Values.hostAliases }}
+hostAliases:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .Values.dnsConfig }}
+dnsConfig:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end -}}
+
+{{/* Fields of the container that are the same for all. */}}
+{{- define "broker.containerCommon" -}}
+image: {{ include "broker.image" . | quote }}
+imagePullPolicy: {{ .Values.image.pullPolicy }}
+securityContext:
+  {{- toYaml .Values.securityContext | nindent 2 }}
+env:
+  - name: BROKER_CONFIG
+    value: {{ include "broker.settingsFolder" . }}/broker.yaml
+  {{- with .Values.extraEnv }}
+  {{- toYaml . | nindent 2 }}
+  {{- end }}
+{{- with .Values.extraEnvFrom }}
+envFrom:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+volumeMounts:
+  - name: settings
+    mountPath: {{ include "broker.settingsFolder" . }}
+    readOnly: true
+  {{- if (include "broker.secretKeys" . | fromYaml).keys }}
+  - name: secrets
+    mountPath: {{ include "broker.secretsFolder" . }}
+    readOnly: true
+  {{- end }}
+  {{- if include "broker.hasTrustedCa" . }}
+  - name: trusted-ca
+    mountPath: {{ include "broker.caFolder" . }}
+    readOnly: true
+  {{- end }}
+  {{- if include "broker.needsFederatedToken" . }}
+  - name: federated-token
+    mountPath: {{ include "broker.federatedTokenFolder" . }}
+    readOnly: true
+  {{- end }}
+  {{- with .Values.extraVolumeMounts }}
+  {{- toYaml . | nindent 2 }}
+  {{- end }}
+{{- end -}}
+
+{{/* Every volume but the one of the settings. The keys are listed, so that Kubernetes names the one that is missing. */}}
+{{- define "broker.volumes" -}}
+{{- $keys := (include "broker.secretKeys" . | fromYaml).keys -}}
+{{- if and $keys .Values.secretProviderClass.enabled }}
+- name: secrets
+  csi:
+    driver: secrets-store.csi.k8s.io
+    readOnly: true
+    volumeAttributes:
+      secretProviderClass: {{ include "broker.secretProviderClassName" . }}
+{{- else if $keys }}
+- name: secrets
+  secret:
+    secretName: {{ include "broker.secretName" . }}
+    defaultMode: 288 # 0440
+    items:
+      {{- range $keys }}
+      - key: {{ . }}
+        path: {{ . }}
+      {{- end }}
+{{- end }}
+{{- if include "broker.hasTrustedCa" . }}
+- name: trusted-ca
+  {{- if .Values.trustedCa.secret }}
+  secret:
+    secretName: {{ .Values.trustedCa.secret }}
+    defaultMode: 292 # 0444
+  {{- else }}
+  configMap:
+    name: {{ default (printf "%s-ca" (include "broker.fullname" .)) .Values.trustedCa.configMap }}
+    defaultMode: 292 # 0444
+  {{- end }}
+    items:
+      - key: {{ .Values.trustedCa.key }}
+        path: {{ .Values.trustedCa.key }}
+{{- end }}
+{{- if include "broker.needsFederatedToken" . }}
+- name: federated-token
+  projected:
+    defaultMode: 288 # 0440
+    sources:
+      - serviceAccountToken:
+          audience: {{ .Values.federatedToken.audience }}
+          expirationSeconds: {{ int64 .Values.federatedToken.expirationSeconds }}
+          path: azure-identity-token
+{{- end }}
+{{- with .Values.extraVolumes }}
+{{ toYaml . }}
+{{- end }}
+{{- end -}}
+
+{{/*
+A pod that runs `broker check` once. It takes the settings from an annotation of its own: it needs no ConfigMap, so the order in which
+objects come (Argo CD's waves, a hook before the rest) does not matter. Argument: the root.
+*/}}
+{{- define "broker.checkPodSpec" -}}
+restartPolicy: Never
+{{ include "broker.podCommon" . }}
+containers:
+  - name: check
+    {{- include "broker.containerCommon" . | nindent 4 }}
+    args: [check]
+    resources:
+      {{- toYaml .Values.check.resources | nindent 6 }}
+volumes:
+  - name: settings
+    downwardAPI:
+      defaultMode: 292 # 0444
+      items:
+        - path: broker.yaml
+          fieldRef:
+            fieldPath: metadata.annotations['comm100-sso-broker/settings']
+  {{- with include "broker.volumes" . | trim }}
+  {{- . | nindent 2 }}
+  {{- end }}
+{{- end -}}
+
+{{- define "broker.checkLabels" -}}
+{{ include "broker.instanceLabels" . }}
+app.kubernetes.io/component: check
+{{- end -}}

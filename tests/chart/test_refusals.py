@@ -1,0 +1,149 @@
+"""What cannot work is named before anything is installed: every mistake, each with an example, and never a value."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+
+from tests.chart.helm import Helm3, Refused, Renders
+from tests.chart.tools import values_of
+
+UNSET = object()  # takes a key away
+
+
+def changed(path: str, value: Any) -> dict[str, Any]:
+    """Return the smallest values with one of them changed; `/` stands between keys."""
+    values = values_of("minimal")
+    *sections, key = path.split("/")
+    section = values
+    for name in sections:
+        section = section.setdefault(name, {})
+    if value is UNSET:
+        del section[key]
+    else:
+        section[key] = value
+    return values
+
+
+def refusal(helm: Renders, values: dict[str, Any]) -> str:
+    """Return why these values cannot be installed."""
+    with pytest.raises(Refused) as refused:
+        helm.render(values)
+    return str(refused.value)
+
+
+PROVIDER = "config/identity_providers/acme"
+MISTAKES = [
+    pytest.param("config/public_url", UNSET, "config.public_url is missing", id="no public_url"),
+    pytest.param(
+        "config/public_url", "https://sso.example.com", "config.public_url is a placeholder", id="placeholder"
+    ),
+    pytest.param(
+        "config/public_url", "https://your-host.acme.org", "config.public_url is a placeholder", id="your-host"
+    ),
+    pytest.param("config/public_url", "http://sso.acme.example", "config.public_url must be https", id="http"),
+    pytest.param("config/public_url", "https://sso.acme.example/sso", "config.public_url must be https", id="a path"),
+    pytest.param("config/listen", "0.0.0.0:80", "config.listen must not be given", id="listen"),
+    pytest.param("config/operations_listen", "0.0.0.0:90", "config.operations_listen must not", id="operations_listen"),
+    pytest.param("config/secret_keys", "k" * 40, "config.secret_keys is a secret", id="own keys inline"),
+    pytest.param("config/sites", UNSET, "config.sites is missing", id="no sites"),
+    pytest.param("config/sites/main/endpoint", UNSET, "config.sites.main.endpoint is missing", id="no endpoint"),
+    pytest.param(
+        "config/sites/main/endpoint", "http://acme.comm100.com/x", "must be the https address", id="http site"
+    ),
+    pytest.param("config/sites/main/shared_secret", "s" * 40, "main.shared_secret is a secret", id="shared inline"),
+    pytest.param("config/sites/main/identity_providers", ["okta"], "names a provider that", id="unknown provider"),
+    pytest.param("config/sites/the-main", {"endpoint": "https://a.comm100.com/x"}, "sites.the-main has an id", id="id"),
+    pytest.param("config/identity_providers", UNSET, "config.identity_providers is missing", id="no providers"),
+    pytest.param(f"{PROVIDER}/issuer", UNSET, "acme.issuer is missing", id="no issuer"),
+    pytest.param(f"{PROVIDER}/issuer", "https://your-tenant.okta.com", "acme.issuer must be", id="placeholder issuer"),
+    pytest.param(f"{PROVIDER}/preset", "entra", "acme.tenant is missing", id="no tenant"),
+    pytest.param(f"{PROVIDER}/client_id", UNSET, "acme.client_id is missing", id="no client_id"),
+    pytest.param(f"{PROVIDER}/client_id", "<client id>", "acme.client_id is a placeholder", id="placeholder client_id"),
+    pytest.param(f"{PROVIDER}/email_domains", UNSET, "acme.email_domains is missing", id="no domains"),
+    pytest.param(
+        f"{PROVIDER}/email_domains", ["example.com"], "email_domains names a placeholder", id="placeholder domain"
+    ),
+    pytest.param(f"{PROVIDER}/client_secret", "s" * 40, "acme.client_secret is a secret", id="client secret inline"),
+    pytest.param(
+        "existingSecret", UNSET, "existingSecret is missing: a Secret with the keys secret_keys,", id="no secrets"
+    ),
+    pytest.param("secrets", {"secret_keys": "k" * 40}, "existingSecret, secrets are given together", id="two sources"),
+    pytest.param("externalSecret", {"enabled": True}, "externalSecret.secretStoreRef is missing", id="no store"),
+    pytest.param("secretProviderClass", {"enabled": True}, "secretProviderClass needs a name", id="no parameters"),
+    pytest.param("ingress/host", "login.acme.example", "ingress.host is not the host of", id="another host"),
+    pytest.param("autoscaling", {"enabled": True, "minReplicas": 9}, "minReplicas is more than", id="min over max"),
+    pytest.param("podDisruptionBudget", {"minAvailable": 2}, "minAvailable leaves no pod to drain", id="no drain"),
+    pytest.param("podDisruptionBudget", {"minAvailable": "100%"}, "leaves no pod to drain", id="no drain, in percent"),
+    pytest.param(
+        "podDisruptionBudget", {"minAvailable": 1, "maxUnavailable": 1}, "beside maxUnavailable", id="both budgets"
+    ),
+    pytest.param("terminationGracePeriodSeconds", 10, "terminationGracePeriodSeconds cuts requests", id="short grace"),
+    pytest.param("outboundProxy", "proxy.acme.example", "outboundProxy must be scheme, host and port", id="proxy"),
+    pytest.param("trustedCa", {"secret": "a", "configMap": "b"}, "trustedCa has several sources", id="two authorities"),
+    pytest.param("trustedCa", {"pem": "MIIB"}, "trustedCa.pem holds no certificate", id="no PEM"),
+    pytest.param("networkPolicy", {"enabled": True, "publicFrom": []}, "publicFrom is empty", id="open policy"),
+]
+
+
+@pytest.mark.parametrize(("path", "value", "words"), MISTAKES)
+def test_a_mistake_is_named_with_an_example(helm_3: Helm3, path: str, value: Any, words: str) -> None:
+    said = refusal(helm_3, changed(path, value))
+    lines = [line for line in said.splitlines() if line.startswith("  - ")]
+    assert any(words in line for line in lines), said
+    assert all("; for example: " in line for line in lines)
+
+
+def test_all_mistakes_are_named_at_once(helm: Renders) -> None:
+    said = refusal(helm, {"ingress": {"host": "sso.acme.example"}, "podDisruptionBudget": {"minAvailable": 2}})
+    assert "5 mistakes" in said
+    for place in ("public_url", "config.sites", "config.identity_providers", "existingSecret", "minAvailable"):
+        assert re.search(rf"^  - \S*{place}", said, flags=re.MULTILINE), place
+
+
+def test_values_alone_as_they_come_are_refused(helm: Renders) -> None:
+    assert "4 mistakes" in refusal(helm, {})
+
+
+def test_a_refusal_repeats_no_secret(helm: Renders) -> None:
+    secret = "Zk3-a-secret-that-nobody-may-read"
+    values = changed("config/sites/main/shared_secret", secret)
+    values["config"]["identity_providers"]["acme"]["client_secret"] = secret
+    values["secrets"] = {"secret_keys": secret, "sites.main.shared_secret": secret}
+    assert secret not in refusal(helm, values)
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "words"),
+    [
+        pytest.param("replicacount", 3, "replicacount", id="a key that does not exist"),
+        pytest.param("config/sites/main/endpont", "x", "endpont", id="a misspelt setting of a site"),
+        pytest.param(f"{PROVIDER}/isuer", "x", "isuer", id="a misspelt setting of a provider"),
+        pytest.param("config/public_ulr", "x", "public_ulr", id="a misspelt setting at the top"),
+        pytest.param(f"{PROVIDER}/client_id", 1234567890, "client_id", id="a number for a text"),
+        pytest.param(f"{PROVIDER}/preset", "octa", "preset", id="an unknown preset"),
+        pytest.param("replicaCount", "two", "replicaCount", id="a text for a number"),
+        pytest.param("replicaCount", 0, "replicaCount", id="no replica"),
+        pytest.param("image", {"digest": "sha256:abc"}, "image", id="half a digest"),
+        pytest.param("service", {"port": 70000}, "service", id="no port"),
+        pytest.param("ingress/host", "https://sso.acme.example", "ingress", id="an address for a host"),
+    ],
+)
+def test_the_schema_names_a_wrong_key_or_kind(helm: Renders, path: str, value: Any, words: str) -> None:
+    assert words in refusal(helm, changed(path, value))
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        pytest.param({"global": {"anything": {"at": ["all"]}}}, id="global"),
+        pytest.param({"resources": {"claims": [{"name": "gpu"}]}}, id="resources"),
+        pytest.param({"affinity": {"podAntiAffinity": {"new_in_kubernetes": True}}}, id="affinity"),
+        pytest.param({"extraEnv": [{"name": "X", "valueFrom": {"some": "thing"}}]}, id="extraEnv"),
+        pytest.param({"sidecars": [{"name": "x", "image": "x", "new": {}}]}, id="sidecars"),
+    ],
+)
+def test_what_kubernetes_judges_is_open(helm_3: Helm3, values: dict[str, Any]) -> None:
+    assert helm_3.render({**values_of("minimal"), **values})
