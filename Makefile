@@ -46,7 +46,8 @@ format: .venv/.test
 	@$(BIN)/ruff check --quiet --fix
 	@$(BIN)/ruff format --quiet
 
-# Brings the catalogues in broker/web/locale up to date; new texts come in untranslated, and the tests say which.
+# Brings the catalogues in broker/web/locale up to date and compiles them; new texts come in untranslated, and the
+# tests say which.
 texts: .venv/.test
 	@$(BIN)/python -m tests.catalogues
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
@@ -16,6 +16,7 @@ from starlette.types import ASGIApp
 
 from broker import doctor, telemetry
 from broker.errors import BrokerError, Unexpected
+from broker.measures import Measures
 from broker.oidc.cached import Clock
 from broker.oidc.client import Clients, HttpClient, ProviderClient, Reach, open_client
 from broker.oidc.discovery import Send
@@ -80,9 +81,15 @@ async def create_app(
     async with AsyncExitStack() as stack:
         reaches = {reach_of(settings, provider) for provider in settings.identity_providers.values()}
         clients = {reach: await stack.enter_async_context(http(reach)) for reach in reaches}
+        signals = telemetry.Telemetry(
+            log_email=settings.log_email, secret_keys=settings.secret_keys.reveal, weakenings=weakenings(settings)
+        )
+        measures = Measures(signals.registry)
         everyone = {
-            identifier: wire_provider(settings, identifier, send=_sender(settings, provider, clients), clock=clock)
-            for identifier, provider in settings.identity_providers.items()
+            id_: wire_provider(
+                settings, id_, send=measures.timed(id_, _sender(settings, provider, clients)), clock=clock
+            )
+            for id_, provider in settings.identity_providers.items()
         }
         providers = {id_: one for id_, one in everyone.items() if settings.identity_providers[id_].enabled}
         broker = Broker(
@@ -91,19 +98,7 @@ async def create_app(
             secret_keys=settings.secret_keys.reveal,
             clock=clock,
         )
-        signals = telemetry.Telemetry(
-            log_email=settings.log_email, secret_keys=settings.secret_keys.reveal, weakenings=weakenings(settings)
-        )
-        signals.log_start(
-            {"public_url": settings.public_url, "sites": list(settings.sites), "identity_providers": list(providers)}
-        )
-        for identifier, provider in settings.identity_providers.items():
-            if provider.client_secret_expires is not None:
-                signals.announce_expiry(identifier, provider.client_secret_expires, now=clock())
-        for identifier, wired in providers.items():
-            signals.watch_provider(identifier, wired.discovery)
-        for setting, is_rejected in secret_files(settings).items():
-            signals.watch_secret(setting, is_rejected)
+        _announce(settings, broker, signals, measures)
         pages = _pages(settings)
         checks = Checks(
             lambda: run_checks(settings, offline=False, begin=lambda _subject, _check: None, http=http, clock=clock)
@@ -119,38 +114,48 @@ async def create_app(
             trusted_proxies=settings.trusted_proxies,
         )
         stopping = Stopping()
-        warmth = [asyncio.create_task(_keep_warm(provider)) for provider in providers.values()]
-        try:
-            yield Service(
-                public=public_site(web),
-                operations=SecurityHeaders(
-                    operations_site(providers, metrics=signals.metrics, stopping=stopping),
-                    style_sha256=pages[ENGLISH].style_sha256,
-                    https=False,
-                ),
-                stopping=stopping,
-            )
-        finally:
-            for task in warmth:
-                task.cancel()
-            await asyncio.gather(*warmth, return_exceptions=True)
+        operations = operations_site(providers, metrics=signals.metrics, stopping=stopping)
+        await stack.enter_async_context(_warmth(providers.values()))
+        yield Service(
+            public=public_site(web),
+            operations=SecurityHeaders(operations, style_sha256=pages[ENGLISH].style_sha256, https=False),
+            stopping=stopping,
+        )
+
+
+def _announce(settings: Settings, broker: Broker, signals: telemetry.Telemetry, measures: Measures) -> None:
+    """Say in the log what this service is, and export what is known of it before anybody signs in."""
+    offered = list(broker.providers)
+    signals.log_start({"public_url": settings.public_url, "sites": list(settings.sites), "identity_providers": offered})
+    measures.note_start(broker.clock())
+    for identifier, provider in settings.identity_providers.items():
+        if provider.client_secret_expires is not None:
+            signals.announce_expiry(identifier, provider.client_secret_expires, now=broker.clock())
+    for site in broker.sites.values():
+        for identifier in site.provider_ids:
+            signals.expect(site.id, identifier)
+    for identifier, wired in broker.providers.items():
+        measures.watch_provider(identifier, wired.discovery)
+    for setting, is_rejected in secret_files(settings).items():
+        measures.watch_secret(setting, is_rejected)
 
 
 def _setup(settings: Settings, broker: Broker, everyone: Mapping[str, Provider], checks: Checks) -> Setup:
     return Setup(
-        pages=SetupPages(
-            site_name=settings.site_name, logo=settings.logo_file.data_uri if settings.logo_file else None
-        ),
+        pages=SetupPages(site_name=settings.site_name, logo=_logo(settings)),
         providers=everyone,
-        presets={id_: one.preset for id_, one in settings.identity_providers.items()},
         offered_at={id_: tuple(broker.sites[site] for site in sites_of(settings, id_)) for id_ in everyone},
         checks=checks,
         last_calls=LastCalls(),
     )
 
 
+def _logo(settings: Settings) -> str | None:
+    return settings.logo_file.data_uri if settings.logo_file else None
+
+
 def _pages(settings: Settings) -> dict[str, Pages]:
-    logo = settings.logo_file.data_uri if settings.logo_file else None
+    logo = _logo(settings)
     return {
         language: Pages(language, support_email=settings.support_email, site_name=settings.site_name, logo=logo)
         for language in LANGUAGES
@@ -215,6 +220,18 @@ async def reach_provider(
         send = ProviderClient(client, private_networks=reach.private_networks).send
         wired = wire_provider(settings, identifier, send=send, clock=clock)
         yield doctor.ProviderPatient(wired, reach, provider.client_secret_expires)
+
+
+@asynccontextmanager
+async def _warmth(providers: Iterable[Provider]) -> AsyncIterator[None]:
+    """Keep metadata and keys of providers at hand while the block runs."""
+    tasks = [asyncio.create_task(_keep_warm(provider)) for provider in providers]
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 async def _keep_warm(provider: Provider) -> None:

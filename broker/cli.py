@@ -37,104 +37,6 @@ ConfigOption = Annotated[
 
 
 @app.command()
-def serve(config: ConfigOption = None) -> None:
-    """Run the service."""
-    signal.signal(signal.SIGTERM, _stop)  # until the service takes signals itself: loading it takes a while
-    from broker import server, telemetry
-
-    settings = _settings(config)
-    telemetry.log_to(sys.stdout, keeps_addresses=settings.log_email == "plain")
-    try:
-        server.serve(settings)
-    except OSError as error:
-        typer.echo(f"The service cannot start: {error.strerror or error}", err=True)
-        raise typer.Exit(EXIT_UNUSABLE) from None
-
-
-@app.command()
-def demo(
-    port: Annotated[
-        int | None, typer.Option(min=1, max=65535, help="The first port wanted.", show_default=False)
-    ] = None,
-) -> None:
-    """Run everything on this machine: an OpenID provider, a Comm100 stand-in, and the broker between them."""
-    from broker import demo as embedded
-
-    raise typer.Exit(embedded.run(port))
-
-
-@app.command()
-def check(
-    config: ConfigOption = None,
-    offline: Annotated[bool, typer.Option("--offline", help="Only what needs no network.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")] = False,
-) -> None:
-    """Examine the settings, each identity provider and each site, and say what to correct."""
-    from broker import doctor
-    from broker.errors import SettingsError
-    from broker.settings import load_settings
-
-    try:
-        settings = load_settings(_settings_file(config), os.environ) if as_json else _settings(config)
-    except SettingsError as error:
-        typer.echo(json.dumps(doctor.as_json(doctor.unusable_settings(error.mistakes)), indent=2))
-        raise typer.Exit(EXIT_UNUSABLE) from None
-    raise typer.Exit(0 if _examine(settings, offline=offline, as_json=as_json) else 1)
-
-
-@app.command()
-def explain(
-    idp: Annotated[str, typer.Option("--idp", metavar="ID", help="The identity provider, by its id in the settings.")],
-    claims: Annotated[
-        typer.FileBinaryRead,
-        typer.Option(
-            "--claims", metavar="FILE", help="What the provider says of a person, in JSON; - for standard input."
-        ),
-    ],
-    site: Annotated[
-        str | None,
-        typer.Option(
-            "--site", metavar="ID", help="The Comm100 site. Default: the first with this provider.", show_default=False
-        ),
-    ] = None,
-    config: ConfigOption = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")] = False,
-) -> None:
-    """Say what would happen to a person with these claims, and why."""
-    from broker import explain as explaining
-    from broker.wiring import sites_of, wire_provider, wire_site
-
-    settings = _settings(config)
-    try:
-        provider_id = explaining.pick("identity provider of these settings", idp, tuple(settings.identity_providers))
-        site_id = explaining.pick(f"site that offers {provider_id}", site, sites_of(settings, provider_id))
-        given = explaining.read_claims(claims.read(explaining.INPUT_LIMIT + 1))
-    except explaining.UnusableInput as error:
-        typer.echo(str(error), err=True)
-        raise typer.Exit(EXIT_UNUSABLE) from None
-    provider = wire_provider(settings, provider_id)
-    explanation = explaining.explain(provider, wire_site(settings, site_id), given, now=time.time())
-    _echo(explaining.to_json(explanation) if as_json else explaining.to_text(explanation))
-    raise typer.Exit(0 if explanation.admitted else 1)
-
-
-@app.command("setup-link")
-def setup_link(
-    hours: Annotated[
-        int, typer.Option("--hours", min=1, max=MAX_LINK_HOURS, help="For how long the link is good.")
-    ] = 1,
-    config: ConfigOption = None,
-) -> None:
-    """Print a link to the setup page. Whoever has it can open the page until it expires."""
-    from broker.setup_link import build_setup_url, make_link
-
-    settings = _settings(config)
-    keys = settings.secret_keys.reveal()
-    link = make_link(public_url=settings.public_url, hours=hours, now=time.time(), secret_keys=keys)
-    typer.echo(build_setup_url(settings.public_url, link.token))
-
-
-@app.command()
 def init(  # noqa: PLR0913, PLR0917 - one argument for each option
     config: Annotated[
         Path | None,
@@ -200,11 +102,109 @@ def init(  # noqa: PLR0913, PLR0917 - one argument for each option
 
 
 @app.command()
+def check(
+    config: ConfigOption = None,
+    offline: Annotated[bool, typer.Option("--offline", help="Only what needs no network.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")] = False,
+) -> None:
+    """Examine the settings, each identity provider and each site, and say what to correct."""
+    from broker import doctor
+    from broker.errors import SettingsError
+    from broker.settings import load_settings
+
+    try:
+        settings = load_settings(_settings_file(config), os.environ) if as_json else _settings(config)
+    except SettingsError as error:
+        typer.echo(json.dumps(doctor.as_json(doctor.unusable_settings(error.mistakes)), indent=2))
+        raise typer.Exit(EXIT_UNUSABLE) from None
+    raise typer.Exit(0 if _examine(settings, offline=offline, as_json=as_json) else 1)
+
+
+@app.command()
+def serve(config: ConfigOption = None) -> None:
+    """Run the service."""
+    signal.signal(signal.SIGTERM, _stop)  # until the service takes signals itself: loading it takes a while
+    from broker import server, telemetry
+
+    settings = _settings(config)
+    telemetry.log_to(sys.stdout, keeps_addresses=settings.log_email == "plain")
+    try:
+        server.serve(settings)
+    except OSError as error:
+        typer.echo(f"The service cannot start: {error.strerror or error}", err=True)
+        raise typer.Exit(EXIT_UNUSABLE) from None
+
+
+@app.command("setup-link")
+def setup_link(
+    hours: Annotated[
+        int, typer.Option("--hours", min=1, max=MAX_LINK_HOURS, help="For how long the link is good.")
+    ] = 1,
+    config: ConfigOption = None,
+) -> None:
+    """Print a link to the setup page. Whoever has it can open the page until it expires."""
+    from broker.setup_link import build_setup_url, make_link
+
+    settings = _settings(config)
+    keys = settings.secret_keys.reveal()
+    link = make_link(public_url=settings.public_url, hours=hours, now=time.time(), secret_keys=keys)
+    typer.echo(build_setup_url(settings.public_url, link.token))
+
+
+@app.command()
+def explain(
+    idp: Annotated[str, typer.Option("--idp", metavar="ID", help="The identity provider, by its id in the settings.")],
+    claims: Annotated[
+        typer.FileBinaryRead,
+        typer.Option(
+            "--claims", metavar="FILE", help="What the provider says of a person, in JSON; - for standard input."
+        ),
+    ],
+    site: Annotated[
+        str | None,
+        typer.Option(
+            "--site", metavar="ID", help="The Comm100 site. Default: the first with this provider.", show_default=False
+        ),
+    ] = None,
+    config: ConfigOption = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")] = False,
+) -> None:
+    """Say what would happen to a person with these claims, and why."""
+    from broker import explain as explaining
+    from broker.wiring import sites_of, wire_provider, wire_site
+
+    settings = _settings(config)
+    try:
+        provider_id = explaining.pick("identity provider of these settings", idp, tuple(settings.identity_providers))
+        site_id = explaining.pick(f"site that offers {provider_id}", site, sites_of(settings, provider_id))
+        given = explaining.read_claims(claims.read(explaining.INPUT_LIMIT + 1))
+    except explaining.UnusableInput as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(EXIT_UNUSABLE) from None
+    provider = wire_provider(settings, provider_id)
+    explanation = explaining.explain(provider, wire_site(settings, site_id), given, now=time.time())
+    _echo(explaining.to_json(explanation) if as_json else explaining.to_text(explanation))
+    raise typer.Exit(0 if explanation.admitted else 1)
+
+
+@app.command()
 def schema() -> None:
     """Print the JSON Schema of the settings file."""
     from broker.settings import settings_schema
 
     typer.echo(json.dumps(settings_schema(), indent=2))
+
+
+@app.command()
+def demo(
+    port: Annotated[
+        int | None, typer.Option(min=1, max=65535, help="The first port wanted.", show_default=False)
+    ] = None,
+) -> None:
+    """Run everything on this machine: an OpenID provider, a Comm100 stand-in, and the broker between them."""
+    from broker import demo as embedded
+
+    raise typer.Exit(embedded.run(port))
 
 
 def _examine(settings: Settings, *, offline: bool, as_json: bool = False) -> bool:

@@ -20,6 +20,8 @@ from broker.identity import Identity
 
 MAX_REDIRECT_URL_CHARACTERS = 2048
 NOT_BEFORE_LEEWAY = 60  # seconds our clock may be ahead of Comm100's
+CONTROL_PANEL_MENU = "Global Settings > Security > Agent Single Sign-On > JWT SSO"
+"""Where Comm100's Control Panel has the endpoint and the shared secret, and wants our two addresses."""
 
 # What a browser's parser would drop (controls), turn into / (backslash) or encode (space, non-ASCII) is refused, so
 # that there is nothing two parsers could read differently. The host ends at the first / ? # or the end.

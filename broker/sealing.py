@@ -45,7 +45,7 @@ def unseal_value(text: str, *, purpose: bytes, secret_keys: Sequence[str]) -> tu
     return None
 
 
-@lru_cache(maxsize=16)
+@lru_cache(maxsize=64)
 def _sealer(key: str, purpose: bytes) -> URLSafeSerializer:
     return URLSafeSerializer(
         key, salt=purpose, signer_kwargs={"key_derivation": "hmac", "digest_method": hashlib.sha256}

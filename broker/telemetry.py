@@ -13,15 +13,12 @@ import logging
 import re
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, date, datetime
-from functools import partial
-from importlib.metadata import version
 from typing import Any, Literal, TextIO
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
 
-from broker.errors import BrokerError
+from broker.errors import BrokerError, SettingsError, every_error
 from broker.identity import Identity
-from broker.oidc.discovery import Discovery
 from broker.outcome import Outcome
 
 EXPIRY_WARNING_DAYS = 30  # before a client secret expires
@@ -96,48 +93,27 @@ class Telemetry:
         self._log_email = log_email
         self._secret_keys = secret_keys
         self._weakenings = weakenings
-        self._registry = CollectorRegistry()
+        self.registry = CollectorRegistry()
         self._signins = Counter(
             "broker_signins",
             "Sign-ins by how they ended; reason is an error code of docs/errors.md, or none.",
             ["site", "provider", "result", "reason"],
-            registry=self._registry,
+            registry=self.registry,
         )
         self._rehearsals = Counter(
             "broker_test_signins",
             "Test sign-ins of the setup page by how they ended; none of them is a sign-in.",
             ["provider", "result", "reason"],
-            registry=self._registry,
+            registry=self.registry,
         )
-        Gauge("broker_build_info", "1, with the version that runs.", ["version"], registry=self._registry).labels(
-            version("comm100-sso-broker")
-        ).set(1)
         weakening = Gauge(
-            "broker_weakening", "1 for each insecure option that is on.", ["option"], registry=self._registry
+            "broker_weakening", "1 for each insecure option that is on.", ["option"], registry=self.registry
         )
         self._secret_expiry = Gauge(
             "broker_client_secret_expires_timestamp_seconds",
             "When a client secret expires, by client_secret_expires.",
             ["provider"],
-            registry=self._registry,
-        )
-        self._usable = Gauge(
-            "broker_provider_usable",
-            "1 while a provider's metadata and keys are here and the last fetch of them went well.",
-            ["provider"],
-            registry=self._registry,
-        )
-        self._fresh_until = Gauge(
-            "broker_provider_fresh_until_timestamp_seconds",
-            "When what is kept of a provider is to be fetched anew; 0 while there is none. Old ones stay in use.",
-            ["provider", "document"],
-            registry=self._registry,
-        )
-        self._secret_rejected = Gauge(
-            "broker_secret_file_rejected",
-            "1 while a secret's file holds what cannot be used, and the previous secret stays in use.",
-            ["setting"],
-            registry=self._registry,
+            registry=self.registry,
         )
         for option in weakenings:
             weakening.labels(option).set(1)
@@ -151,6 +127,20 @@ class Telemetry:
         LOGGER.info("started", extra={"facts": facts})
         for option in self._weakenings:
             LOGGER.warning("insecure option is on", extra={"facts": {"option": option}})
+
+    def expect(self, site: str, provider: str) -> None:
+        """Export at 0 what sign-ins of a site with a provider can end with, by the provider's fault or ours.
+
+        Prometheus sees a series increase only from its second value on: without this, the first failure is lost.
+
+        Args:
+            site: its id.
+            provider: offered there.
+        """
+        self._signins.labels(site, provider, *_result(None, well="signed_in"))
+        for error in every_error():
+            if error.status >= 500 and error is not SettingsError:  # the latter ends a start, no sign-in
+                self._signins.labels(site, provider, *_result(error(), well="signed_in"))
 
     def announce_expiry(self, provider: str, expires: date, *, now: float) -> None:
         """Export the day a client secret expires, and warn when it is near.
@@ -166,26 +156,6 @@ class Telemetry:
         if days <= EXPIRY_WARNING_DAYS:
             facts = {"provider": provider, "expires": expires.isoformat(), "days_left": days}
             LOGGER.warning("client secret expires", extra={"facts": facts})
-
-    def watch_provider(self, provider: str, discovery: Discovery) -> None:
-        """Export what is kept of a provider, as it is whenever metrics are read.
-
-        Args:
-            provider: id of the identity provider.
-            discovery: its metadata and keys.
-        """
-        self._usable.labels(provider).set_function(lambda: float(_is_usable(discovery)))
-        for name, document in (("metadata", discovery.metadata), ("keys", discovery.keys)):
-            self._fresh_until.labels(provider, name).set_function(partial(getattr, document, "fresh_until"))
-
-    def watch_secret(self, setting: str, is_rejected: Callable[[], bool | None]) -> None:
-        """Export whether a secret's file is rejected, as it is whenever metrics are read.
-
-        Args:
-            setting: the secret's path in the settings.
-            is_rejected: looks at the file.
-        """
-        self._secret_rejected.labels(setting).set_function(lambda: float(is_rejected() or 0))
 
     def record(self, outcome: Outcome) -> None:
         """Count how a sign-in ended and write its line.
@@ -209,7 +179,7 @@ class Telemetry:
 
     def metrics(self) -> bytes:
         """Return all metrics in Prometheus' text format."""
-        return generate_latest(self._registry)
+        return generate_latest(self.registry)
 
     def _write(self, event: str, outcome: Outcome, result: str, reason: str) -> None:
         error = outcome.error
@@ -245,11 +215,6 @@ def _result(error: BrokerError | None, *, well: str) -> tuple[str, str]:
     if error is None:
         return well, "none"
     return "failed" if error.status >= 500 else "refused", error.code
-
-
-def _is_usable(discovery: Discovery) -> bool:
-    documents = (discovery.metadata, discovery.keys)
-    return all(one.peek() is not None and one.failure is None for one in documents)
 
 
 def _level(error: BrokerError | None) -> int:

@@ -1,4 +1,4 @@
-"""Collects every text of the agents' pages, and brings the catalogues up to date: `make texts`.
+"""Collects every text of the agents' pages, brings the catalogues up to date and compiles them: `make texts`.
 
 What it does not do: translate. A new text is written into each catalogue without a translation, and the tests fail
 until somebody fills it in; a text that is gone is taken out.
@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import dataclasses
 import io
+from datetime import UTC, datetime
 from pathlib import Path
 
 from babel.messages.catalog import Catalog
 from babel.messages.extract import extract_from_dir
+from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po, write_po
 
 import broker.web
@@ -36,6 +38,7 @@ msgstr ""
 
 """
 _KEYWORDS = {"_": None, "gettext": None}
+_NO_DATE = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def every_text() -> Catalog:
@@ -55,10 +58,15 @@ def every_text() -> Catalog:
     return texts
 
 
+def file_of(language: str, ending: str) -> Path:
+    """Return where a language's catalogue is, as it is edited (`po`) or compiled (`mo`)."""
+    return WEB / "locale" / f"{catalogue_name(language)}.{ending}"
+
+
 def open_catalogue(language: str) -> Catalog:
     """Return a language's catalogue as it is written."""
-    with (WEB / "locale" / catalogue_name(language)).open("rb") as written:
-        return read_po(written, locale=language.replace("-", "_"), abort_invalid=True)
+    with file_of(language, "po").open("rb") as written:
+        return read_po(written, locale=catalogue_name(language), abort_invalid=True)
 
 
 def updated(language: str) -> str:
@@ -66,7 +74,7 @@ def updated(language: str) -> str:
 
     It is made anew each time: texts stand in the order of the pages, and nothing in the file changes by itself.
     """
-    locale = language.replace("-", "_")
+    locale = catalogue_name(language)
     known = open_catalogue(language)
     catalogue = Catalog(locale=locale, charset="utf-8", fuzzy=False)
     for text in every_text():
@@ -78,6 +86,16 @@ def updated(language: str) -> str:
     return _HEAD.format(locale=locale) + written.getvalue().decode()
 
 
+def compiled(language: str) -> bytes:
+    """Return a language's catalogue as the service reads it; the same bytes each time."""
+    catalogue = open_catalogue(language)
+    catalogue.creation_date = catalogue.revision_date = _NO_DATE
+    written = io.BytesIO()
+    write_mo(written, catalogue)
+    return written.getvalue()
+
+
 if __name__ == "__main__":
     for one in TRANSLATED:
-        (WEB / "locale" / catalogue_name(one)).write_text(updated(one), encoding="utf-8")
+        file_of(one, "po").write_text(updated(one), encoding="utf-8")
+        file_of(one, "mo").write_bytes(compiled(one))

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
 import re
 import socket
 import subprocess
@@ -15,26 +13,19 @@ from pathlib import Path
 import jsonschema
 import pytest
 import yaml
-from typer.testing import CliRunner, Result
 
-from broker.cli import MAX_LINK_HOURS, app
+from broker.cli import MAX_LINK_HOURS
 from broker.settings import settings_schema
 from broker.setup_link import MAX_HOURS, check_link
 from tests.fakes.clock import Clock
+from tests.fakes.command import run
 from tests.fakes.processes import free_port, without_broker_settings
 from tests.fakes.provider import FakeProvider
 from tests.fakes.world import SHARED_SECRET, settings_for
 
-COMMANDS = ("serve", "demo", "check", "setup-link", "init", "schema")
+COMMANDS = ("serve", "demo", "check", "explain", "setup-link", "init", "schema")
 WEAK_SECRET = "too-short-to-sign-8f3a"
 PLACEHOLDER = "changeme-4d2e"
-
-
-def run(*arguments: str, folder: Path | None = None, **environment: str) -> Result:
-    """Run a command in a folder, with these variables and none of whoever runs the tests."""
-    inherited = dict.fromkeys(name for name in os.environ if name.startswith("BROKER_"))
-    with contextlib.chdir(folder) if folder else contextlib.nullcontext():
-        return CliRunner().invoke(app, list(arguments), env={**inherited, **environment}, prog_name="broker")
 
 
 def test_serve_names_all_four_mistakes_and_shows_no_secret(tmp_path: Path) -> None:

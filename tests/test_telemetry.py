@@ -11,7 +11,6 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-import httpx
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -22,7 +21,7 @@ from broker.identity import Identity
 from broker.outcome import Outcome
 from broker.telemetry import EXPIRY_WARNING_DAYS, MAX_TEXT_CHARACTERS, JsonLines, LogEmail, Telemetry
 from tests.fakes.clock import START
-from tests.fakes.world import PAGE, World, metrics
+from tests.fakes.world import World
 
 ADA = Identity("ada@acme.example", "email", "Ada Lovelace", "name", "00u-ada", "https://idp.example")
 SIGNED_IN = Outcome("0123456789abcdef", "192.0.2.7", "main", "idp", None, ADA, 0.1234)
@@ -333,20 +332,20 @@ async def test_a_service_with_ugly_options_says_so_in_log_and_metrics(world: Wor
     assert world.clock() == START
 
 
-async def test_the_state_of_a_provider_is_exported_as_it_is_when_metrics_are_read(world: World) -> None:
-    def exported(text: str) -> dict[str, float]:
-        samples = [sample for family in text_string_to_metric_families(text) for sample in family.samples]
-        watched = [one for one in samples if one.name.startswith("broker_provider_")]
-        return {one.labels.get("document", "usable"): one.value for one in watched}
-
-    world.provider.is_down = lambda _request: httpx.Response(500)
-    async with world.broker() as service:
-        browser = world.browser(service)
-        await browser.sign_in(redirect_url=PAGE)
-        assert exported(await metrics(service)) == {"usable": 0, "metadata": 0, "keys": 0}
-        world.provider.is_down = None
-        world.clock.advance(1)
-        await browser.sign_in(redirect_url=PAGE)
-        found = exported(await metrics(service))
-    assert found["usable"] == 1
-    assert min(found["metadata"], found["keys"]) > world.clock()
+@pytest.mark.parametrize(
+    ("outcome", "result", "reason"),
+    [
+        pytest.param(SIGNED_IN, "admitted", "none", id="admitted"),
+        pytest.param(REFUSED, "refused", "cookie_missing", id="refused"),
+        pytest.param(FAILED, "failed", "provider_timed_out", id="failed"),
+    ],
+)
+def test_a_test_sign_in_has_its_own_line_and_counter(log: Written, outcome: Outcome, result: str, reason: str) -> None:
+    telemetry = Telemetry(log_email="hashed", secret_keys=lambda: ["a key of 32 bytes or more, kept"], weakenings=[])
+    telemetry.record_rehearsal(outcome)
+    (line,) = log.lines
+    assert (line["event"], line["result"], line["code"]) == ("test sign-in", result, reason)
+    assert "ada@acme.example" not in json.dumps(line)
+    counted = telemetry.metrics().decode()
+    assert f'broker_test_signins_total{{provider="idp",reason="{reason}",result="{result}"}} 1.0' in counted
+    assert "broker_signins_total{" not in counted

@@ -5,13 +5,24 @@ changes nothing anywhere, and shows no secret.
 """
 
 from broker.doctor.examination import Patients, examine
-from broker.doctor.finding import CHECKS, Begin, Finding, Status, all_good, as_json, unusable_settings
+from broker.doctor.finding import (
+    CHECKS,
+    WORST_FIRST,
+    Begin,
+    Finding,
+    Status,
+    all_good,
+    as_json,
+    merged,
+    unusable_settings,
+)
 from broker.doctor.provider import ProviderPatient
 from broker.doctor.report import print_report, watching
 from broker.doctor.site import Asker, SitePatient, fingerprint, judge_shared_secret
 
 __all__ = [
     "CHECKS",
+    "WORST_FIRST",
     "Asker",
     "Begin",
     "Finding",
@@ -24,6 +35,7 @@ __all__ = [
     "examine",
     "fingerprint",
     "judge_shared_secret",
+    "merged",
     "print_report",
     "unusable_settings",
     "watching",

@@ -6,14 +6,16 @@ It owns the closed list of checks and the form of a finding. It knows no check.
 from __future__ import annotations
 
 import asyncio
+import itertools
 import time
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
 
 from broker.errors import Mistake
 
 Status = Literal["ok", "warning", "failed", "unknown"]
+WORST_FIRST: tuple[Status, ...] = ("failed", "warning", "unknown", "ok")
 Begin = Callable[[str, str], None]
 """Told the subject and the check, when a check begins."""
 
@@ -39,7 +41,6 @@ GUIDED = ("discovery", "issuer", "client_authentication", "redirect_uri", "clien
 CHECK_SECONDS = 5.0  # one check
 SUBJECT_SECONDS = 16.0  # all checks of one subject; subjects do not wait for each other
 
-_WORST_FIRST: Mapping[Status, int] = {"failed": 0, "warning": 1, "unknown": 2, "ok": 3}
 MAX_SAID = 300  # characters of what the other side said
 
 T = TypeVar("T")
@@ -204,7 +205,20 @@ def unusable_settings(mistakes: Iterable[Mistake]) -> list[Finding]:
 
 def worst_first(findings: Iterable[Finding]) -> list[Finding]:
     """Return the findings of one subject, what failed first; within that, causes before consequences."""
-    return sorted(findings, key=lambda one: (_WORST_FIRST[one.status], CHECKS.index(one.check)))
+    return sorted(findings, key=lambda one: (WORST_FIRST.index(one.status), CHECKS.index(one.check)))
+
+
+def merged(findings: Iterable[Finding]) -> Iterator[tuple[list[str], Finding]]:
+    """Yield the names of checks with the same outcome in the same words, and the first of them.
+
+    Above all it puts those together that were not tried, and all for one reason.
+
+    Args:
+        findings: of one subject, the worst first.
+    """
+    for _, alike in itertools.groupby(findings, key=lambda one: (one.status, one.message)):
+        same = list(alike)
+        yield list(dict.fromkeys(one.check for one in same)), same[0]
 
 
 def all_good(findings: Iterable[Finding]) -> bool:

@@ -67,13 +67,7 @@ async def examine_provider(
             await _ask_registration(checks, patient, metadata, announced)
         except Trouble:
             checks.not_tried(_ONLINE)
-    expiry = check_expiry(
-        patient.client_secret_expires,
-        uses_secret=provider.registration.client_secret is not None,
-        where=provider.preset.menus.client_secret,
-        clock=clock,
-    )
-    checks.note("client_secret_expiry", expiry)
+    checks.note("client_secret_expiry", check_expiry(provider, patient.client_secret_expires, clock=clock))
     return worst_first(checks.findings)
 
 

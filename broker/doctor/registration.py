@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, date, datetime
 from urllib.parse import parse_qsl, unquote, urlsplit
 
@@ -65,7 +65,8 @@ async def check_client_authentication(
         )
     except (BrokerError, ValueError) as error:
         return None, failed(f"The token request cannot be made ({type(error).__name__}).", "Check the credential.")
-    return None, _judge_refusal(provider, await fetch(provider, reach, request), announced, knows_client_id)
+    answer = await fetch(provider, reach, request)
+    return None, _judge_refusal(provider, answer, request.secrets, announced, knows_client_id)
 
 
 async def check_redirect_uri(
@@ -101,17 +102,19 @@ async def check_redirect_uri(
     return _judge_page(provider, answer)
 
 
-def check_expiry(expires: date | None, *, uses_secret: bool, where: str, clock: Callable[[], float]) -> Verdict:
+def check_expiry(provider: Provider, expires: date | None, *, clock: Callable[[], float]) -> Verdict:
     """Say how long the client secret is valid, by the admin's word.
 
     Args:
+        provider: with our registration.
         expires: the day, if the admin gave one.
-        uses_secret: there is a client secret at all.
-        where: a new one is made.
         clock: seconds since the epoch.
     """
-    if not uses_secret:
+    if provider.registration.client_secret is None:
         return ok("No client secret is used.")
+    where = provider.preset.menus.client_secret
+    if expires is None and not provider.preset.client_secrets_expire:
+        return ok("This kind of provider has client secrets that do not expire by themselves.")
     if expires is None:
         return unknown(
             "client_secret_expires is not set, so nobody is warned before the client secret expires.",
@@ -126,26 +129,30 @@ def check_expiry(expires: date | None, *, uses_secret: bool, where: str, clock: 
     return ok(f"The client secret is valid until {expires.isoformat()}, for {days} more days.")
 
 
-def _judge_refusal(provider: Provider, answer: Answer, announced: list[str], knows_client_id: bool | None) -> Verdict:
+def _judge_refusal(
+    provider: Provider, answer: Answer, credentials: Sequence[str], announced: list[str], knows_client_id: bool | None
+) -> Verdict:
     try:
         check_token_response(answer)
-    except CodeRejected:
+    except BrokerError as error:
+        error.leave_out(credentials)  # a provider may repeat what it was sent, as it was encoded on the way
+        refusal, said = error, str(error.got)
+    else:
+        return failed("The token endpoint gives tokens for a code nobody issued.", "Do not use this provider.")
+    if isinstance(refusal, CodeRejected):
         return ok("The provider refuses the made-up code and not us: client id and credential are accepted.")
-    except ClientRejected as error:
-        return _rejected(provider, error, announced, knows_client_id)
-    except TokenRequestRefused as error:
-        said = _said(provider, error)
+    if isinstance(refusal, ClientRejected):
+        return _rejected(provider, said, announced, knows_client_id)
+    if isinstance(refusal, TokenRequestRefused):
         # Keycloak says unauthorized_client where the secret is wrong; by RFC 6749, 5.2 there is no sign-in either way.
         if said.startswith("unauthorized_client") or provider.preset.remedy(said) is not None:
-            return _rejected(provider, error, announced, knows_client_id)
+            return _rejected(provider, said, announced, knows_client_id)
         return unknown(f"The token endpoint says something else about a made-up code: {sentence(said)}")
-    except BrokerError as error:
-        return unknown(f"The token endpoint does not tell: {sentence(_said(provider, error))}", error.remedy)
-    return failed("The token endpoint gives tokens for a code nobody issued.", "Do not use this provider.")
+    return unknown(f"The token endpoint does not tell: {sentence(said)}", refusal.remedy)
 
 
-def _rejected(provider: Provider, error: BrokerError, announced: list[str], knows_client_id: bool | None) -> Verdict:
-    menus, said = provider.preset.menus, _said(provider, error)
+def _rejected(provider: Provider, said: str, announced: list[str], knows_client_id: bool | None) -> Verdict:
+    menus = provider.preset.menus
     method = provider.registration.client_authentication
     message = f"The token endpoint does not accept us: {sentence(said)}"
     if announced and not announces(announced, method):
@@ -208,10 +215,6 @@ def _judge_page(provider: Provider, answer: Answer) -> tuple[bool | None, Verdic
         f"Most often the redirect URI: {registration.redirect_uri} has to stand at {menus.redirect_uri}. "
         f"Compare client_id, too, with {menus.client_id}.",
     )
-
-
-def _said(provider: Provider, error: BrokerError) -> str:
-    return _hide_secret(provider, str(error.got))
 
 
 def _hide_secret(provider: Provider, said: str) -> str:

@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from broker.doctor.finding import Begin, Finding, Status
+from broker.doctor.finding import CHECKS, Begin, Finding, Status, merged
 
 _COLOURS: dict[Status, str] = {"ok": "green", "warning": "yellow", "failed": "bold red", "unknown": "cyan"}
 _WIDTH = 100
@@ -56,38 +56,33 @@ def print_report(findings: Sequence[Finding], console: Console) -> None:
 
 
 def _table(subject: str, group: Iterable[Finding]) -> Table:
-    table = Table(title=Text(subject, style="bold"), title_justify="left", show_header=False, expand=True)
-    table.add_column(no_wrap=True, width=8)
-    table.add_column(min_width=21, max_width=24)
+    table = Table(
+        title=Text(subject, style="bold"), title_justify="left", show_header=False, show_lines=True, expand=True
+    )
+    table.add_column(no_wrap=True, width=max(map(len, CHECKS)))
     table.add_column(ratio=1, overflow="fold")
-    for checks, one in _merged(group):
+    for checks, one in merged(group):
         told = Text(one.message)
         if one.remedy:
             told.append(f"\n{one.remedy}", style="bold" if one.status == "failed" else "")
-        if one.status in ("failed", "warning"):
             told.append(f"\n{one.doc}", style="dim")
-        table.add_row(Text(one.status, style=_COLOURS[one.status]), checks, told)
+        if len(checks) > 1:
+            told.append(f"\n{', '.join(checks)}")
+        named = checks[0] if len(checks) == 1 else f"{len(checks)} checks"
+        table.add_row(Text.assemble((one.status, _COLOURS[one.status]), f"\n{named}"), told)
     return table
 
 
 def _lines(findings: Iterable[Finding]) -> Iterator[str]:
     for subject, group in itertools.groupby(findings, key=lambda one: one.subject):
         yield subject
-        for checks, one in _merged(group):
-            yield f"  {one.status:<8}{checks}"
+        for checks, one in merged(group):
+            yield f"  {one.status:<8}{', '.join(checks)}"
             yield from _wrapped(one.message)
             if one.remedy:
                 yield from _wrapped(f"To do: {one.remedy}")
-            if one.status in ("failed", "warning"):
                 yield from _wrapped(f"See {one.doc}")
         yield ""
-
-
-def _merged(group: Iterable[Finding]) -> Iterator[tuple[str, Finding]]:
-    """Put checks with the same words on one line, above all those that were not tried."""
-    for _, alike in itertools.groupby(group, key=lambda one: (one.status, one.message)):
-        same = list(alike)
-        yield ", ".join(dict.fromkeys(one.check for one in same)), same[0]
 
 
 def _wrapped(text: str) -> list[str]:
@@ -97,9 +92,12 @@ def _wrapped(text: str) -> list[str]:
     )
 
 
-def _sum(findings: Iterable[Finding]) -> str:
+def _sum(findings: Sequence[Finding]) -> str:
     counts = dict.fromkeys(_COLOURS, 0)
     for one in findings:
         counts[one.status] += 1
-    verdict = "Something has to be corrected." if counts["failed"] else "Nothing failed."
+    first = next((one for one in findings if one.status == "failed"), None)
+    verdict = (
+        f"Something has to be corrected. Begin with {first.subject}: {first.check}." if first else "Nothing failed."
+    )
     return f"{verdict} {', '.join(f'{count} {status}' for status, count in counts.items())}."

@@ -12,7 +12,7 @@ import re
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from broker.comm100 import Site
+from broker.comm100 import CONTROL_PANEL_MENU, Site
 from broker.doctor.connection import look_up, shake_hands
 from broker.doctor.finding import (
     Begin,
@@ -37,7 +37,13 @@ OUR_MARK = b'<meta name="application-name" content="comm100-sso-broker">'
 
 _BASE64 = re.compile(r"[A-Za-z0-9+/]+={0,2}")
 _GUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
-_CONTROL_PANEL = "Comm100's Control Panel: Global Settings > Security > Agent Single Sign-On > JWT SSO"
+_WEAKENED = "Switch it off, unless you know why it has to be on."
+_WEAKENED_BY = {
+    "public_url_without_tls": "Good enough to try it out on this machine. For agents, set public_url to an https "
+    "address.",
+    "log_email_plain": "Leave log_email out, unless you know why addresses have to stand in the log.",
+}
+_CONTROL_PANEL = f"Comm100's Control Panel: {CONTROL_PANEL_MENU}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,10 +103,8 @@ async def examine_ourselves(
     checks = Round("settings", begin)
     checks.note("settings", ok("The settings can be used."))
     for option in weakenings:
-        checks.note(
-            "settings",
-            warning(f"An insecure option is on: {option}.", "Switch it off, unless you know why it has to be on."),
-        )
+        remedy = _WEAKENED_BY.get(option, _WEAKENED)
+        checks.note("settings", warning(f"An insecure option is on: {option}.", remedy))
     if not offline:
         with contextlib.suppress(Trouble):  # noted
             await checks.ask("public_url", _ask_public_url(public_url, asker), late=unknown)
@@ -149,7 +153,7 @@ async def _ask_public_url(public_url: str, asker: Asker) -> tuple[None, Verdict]
         answer = await _get(f"{public_url}/", asker)
     except Trouble as trouble:
         message = f"This machine does not reach {public_url}: {trouble.verdict.message}"
-        return None, unknown(message, f"{by_eye} {trouble.verdict.remedy}")
+        return None, unknown(message, f"If the broker does not run yet, start it. {by_eye} {trouble.verdict.remedy}")
     except BrokerError as error:
         return None, unknown(f"This machine gets no answer from {public_url}: {plain(error.got)}.", by_eye)
     if answer is not None and answer.status == 200 and OUR_MARK in answer.body:

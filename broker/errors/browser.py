@@ -84,7 +84,8 @@ class RedirectUrlRefused(
     RequestError,
     code="redirect_url_refused",
     person="The page you were to return to is not a known Comm100 page.",
-    remedy="Add the host of redirect_url to the site's redirect_hosts if it is one of your Comm100 hosts.",
+    remedy="Compare endpoint with the JWT SSO endpoint in Comm100's Control Panel. If it is right, and the host of "
+    "redirect_url is one of your Comm100 hosts, add that host to the site's redirect_hosts.",
 ):
     """A redirect_url that is no address of this site's Comm100."""
 

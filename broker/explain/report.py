@@ -13,7 +13,7 @@ from broker.explain.explanation import Explanation
 from broker.oidc.messages import shape
 
 _WIDTH = 80
-_MAX_SHOWN = 300  # characters of a value nobody here has checked
+MAX_SHOWN = 300  # characters of a value nobody here has checked
 
 
 def to_json(explanation: Explanation) -> str:
@@ -89,7 +89,9 @@ def _wrapped(text: str, first: str, further: str) -> list[str]:
 
 
 def shown(value: object) -> str:
-    """Return any value as one short line of visible characters: a terminal acts on the others.
+    """Return a value as one short line of visible characters: a terminal or a browser acts on the others.
+
+    Control characters, direction marks and the like are shown by their number. Of objects only the kind is told.
 
     Args:
         value: nobody here has checked it.
@@ -98,5 +100,5 @@ def shown(value: object) -> str:
         value = ", ".join(one if isinstance(one, str) else shape(one) for one in value)
     plain = value if isinstance(value, str | int | float) else shape(value)
     text = str(plain).lower() if isinstance(plain, bool) else str(plain)
-    visible = "".join(c if c.isprintable() else f"\\u{ord(c):04x}" for c in text[:_MAX_SHOWN])
-    return visible if len(text) <= _MAX_SHOWN else f"{visible}..."
+    visible = "".join(c if c.isprintable() else f"\\u{ord(c):04x}" for c in text[:MAX_SHOWN])
+    return visible if len(text) <= MAX_SHOWN else f"{visible}..."

@@ -12,10 +12,11 @@ from urllib.parse import urlsplit
 
 from broker.doctor import fingerprint
 from broker.init.answers import Answers, answered, find_mistake
-from broker.init.judging import Look, Objection, judge
+from broker.init.judging import Judged, Look, Objection, judge
 from broker.init.questions import (
     PROVIDERS,
     QUESTIONS,
+    Question,
     finds_the_provider,
     where,
 )
@@ -50,7 +51,8 @@ def converse(given: Mapping[str, str], person: Person, look: Look | None) -> Ans
     answers = talk.ask(
         "email_domains",
         answers,
-        "Whose addresses may this provider assert? The part behind the @, several joined by commas.",
+        "Which addresses do your agents have? The part behind the @, several joined by commas. People with any other "
+        "address are refused.",
         default=_likely_domain(answers),
     )
     person.head("3 of 3  Comm100")
@@ -109,25 +111,27 @@ class _Talk:
                 if judged.said:
                     self.person.say(judged.said)
                 return judged.answers
-            if self._keeps(judged.objection, question.asks):
+            if self._keeps(judged.objection, question):
                 return judged.answers
-            better = judged.objection.better
-            text = better if better and self.person.agree(f"Take {better} instead?", default=True) else ""
+            text, default = "", judged.objection.better or default
 
-    def _keeps(self, objection: Objection, asks: str) -> bool:
+    def _keeps(self, objection: Objection, question: Question) -> bool:
         """Say what is wrong, and whether the person keeps the answer all the same."""
-        refused = objection.weight == "refused"
-        self.person.say(objection.sentence(asks))
+        self.person.say(objection.sentence(question.asks))
         if objection.better:
+            self.person.say(f"Probably {objection.better} is meant: press Enter to take it.")
             return False
-        if refused:
-            self.person.say(f"For example: {objection.example}")
+        if objection.weight == "refused":
+            self.person.say("Copy it once more." if question.hidden else f"For example: {objection.example}")
             return False
         return self.person.agree("Keep it anyway?", default=False)
 
 
 def _greet(person: Person) -> None:
-    person.say("This writes the broker's settings: three values in, two addresses out.")
+    person.say(
+        "This writes the broker's settings: three values of your identity provider and two of Comm100 go in, two "
+        "addresses for Comm100 come out."
+    )
     person.say("Ctrl-C stops; nothing is written before the end.")
     person.say()
     person.say("Have at hand:")
@@ -142,7 +146,7 @@ def _find_provider(talk: _Talk, answers: Answers) -> Answers:
     if "preset" not in talk.given:
         for number, name in enumerate(PROVIDERS.values(), start=1):
             person.show(f"  {number}  {name}")
-    answers = talk.ask("preset", answers, default="1")
+    answers = talk.ask("preset", answers)
     answers = talk.ask("id", answers) if "id" in talk.given else replace(answers, id=answers.preset)
     if "issuer" in talk.given and finds_the_provider(answers.preset) != ("issuer",):
         answers = talk.ask("issuer", answers)
@@ -171,11 +175,12 @@ def _get_credentials(talk: _Talk, answers: Answers) -> Answers:
             "client_id", answers, f"See {where('client_id', answers.preset)}.", default=proposed, afresh=afresh
         )
         answers = talk.ask("client_secret", answers, hidden, afresh=afresh)
-        problem = talk.look.at_credentials(answers) if talk.look else ""
-        if not problem:
-            person.say(f"Read: {len(answers.client_secret)} characters.")
+        person.say(f"Read: {len(answers.client_secret)} characters.")
+        judged = talk.look.at_credentials(answers) if talk.look else Judged(answers)
+        if judged.objection is None:
+            person.say(judged.said)
             return answers
-        person.say(problem)
+        person.say(judged.objection.problem)
         if not person.agree("Enter both again?", default=True):
             return answers
         afresh = True

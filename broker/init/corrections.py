@@ -7,15 +7,16 @@ the secret. It asks nobody; whether what is proposed can be used is for the sett
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Callable, Mapping
 from urllib.parse import SplitResult, urlsplit
 
 from broker.doctor import judge_shared_secret
 from broker.init.answers import Answers
 from broker.settings.addresses import is_loopback
+from broker.settings.issuer import without_admin_console
 from broker.settings.tenant import tenant_named_in
 
-_OKTA_CONSOLE = re.compile(r"^([a-z0-9-]+)-admin(\.okta(?:preview|-emea)?\.com)$")
 _GUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 _ID_INSTEAD = (
     "This looks like the Secret ID. The secret itself stands in the column Value, and is shown only right after it was "
@@ -67,12 +68,12 @@ def _issuer(text: str, answers: Answers) -> str:
     parts = _address(text)
     if parts is None:
         return ""
-    netloc = _OKTA_CONSOLE.sub(r"\1\2", parts.netloc)
+    origin = without_admin_console(f"{parts.scheme}://{parts.netloc}")
     path = re.sub(r"/\.well-known/.*", "", parts.path)
     if answers.preset == "okta":
         server = re.match(r"/oauth2/[A-Za-z0-9]+", path)
         path = server[0] if server and not path.startswith("/oauth2/v1") else ""
-    return f"{parts.scheme}://{netloc}{path}"
+    return f"{origin}{path}"
 
 
 def _tenant(text: str, _: Answers) -> str:
@@ -80,7 +81,9 @@ def _tenant(text: str, _: Answers) -> str:
 
 
 def _identifier(text: str, _: Answers) -> str:
-    return re.sub(r"[^a-z0-9]+", "_", text.lower()).strip("_")
+    parts = unicodedata.normalize("NFKD", text.lower())
+    plain = "".join(one for one in parts if not unicodedata.combining(one))  # acmé is acme
+    return re.sub(r"[^a-z0-9]+", "_", plain).strip("_")
 
 
 def _domains(text: str, _: Answers) -> str:
@@ -123,6 +126,12 @@ def _doubt_client_secret(answers: Answers) -> str:
     return ""
 
 
+def _doubt_endpoint(answers: Answers) -> str:
+    if urlsplit(answers.endpoint).path in ("", "/"):
+        return "This is a host alone. The JWT SSO endpoint goes on behind it: copy it whole."
+    return ""
+
+
 def _doubt_shared_secret(answers: Answers) -> str:
     verdict = judge_shared_secret(answers.shared_secret)
     return "" if verdict.status == "ok" else f"{verdict.message} {verdict.remedy}"
@@ -139,5 +148,6 @@ _MEANT: Mapping[str, Callable[[str, Answers], str]] = {
 _DOUBTS: Mapping[str, Callable[[Answers], str]] = {
     "client_id": _doubt_client_id,
     "client_secret": _doubt_client_secret,
+    "endpoint": _doubt_endpoint,
     "shared_secret": _doubt_shared_secret,
 }

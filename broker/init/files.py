@@ -58,13 +58,13 @@ def why_unusable(place: Place) -> str:
         return f"{place.config} is a folder: name the file with --config."
     if not os.access(place.folder, os.W_OK | os.X_OK):
         return f"The folder {place.folder} cannot be written to."
-    if os.path.lexists(place.secrets):
-        found = place.secrets.lstat()
-        if not stat.S_ISDIR(found.st_mode):
-            return f"{place.secrets} is no folder, or a link to one: move it out of the way."
-        if found.st_uid != os.geteuid() or found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
-            return f"Others can write to {place.secrets}: make it yours alone (chmod 700), or move it out of the way."
-    return ""
+    mode = place.folder.stat().st_mode
+    if mode & stat.S_IWOTH and not mode & stat.S_ISVTX:
+        return (
+            f"Everybody can write to {place.folder}, and put other files in the place of these: take that away "
+            "(chmod o-w), or name a file in another folder with --config."
+        )
+    return _why_untrusted(place.secrets) if os.path.lexists(place.secrets) else ""
 
 
 def already_there(place: Place) -> tuple[Path, ...]:
@@ -100,6 +100,15 @@ def write(place: Place, text: str, secrets: Mapping[str, str], *, check: Callabl
         _move(made, place, aside=staging)
     finally:
         shutil.rmtree(staging)
+
+
+def _why_untrusted(secrets: Path) -> str:
+    found = secrets.lstat()
+    if not stat.S_ISDIR(found.st_mode):
+        return f"{secrets} is no folder, or a link to one: move it out of the way."
+    if found.st_uid != os.geteuid() or found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        return f"Others can write to {secrets}: make it yours alone (chmod 700), or move it out of the way."
+    return ""
 
 
 def _create(file: Path, text: str) -> None:

@@ -70,8 +70,8 @@ class Look(Protocol):
     def up_tenant(self, domain: str) -> str:
         """Return the id of the tenant that has a domain, or raise Untold."""
 
-    def at_credentials(self, answers: Answers) -> str:
-        """Return why the provider does not accept client id and secret; empty if it does, or does not tell."""
+    def at_credentials(self, answers: Answers) -> Judged:
+        """Judge client id and secret by whether the provider accepts them."""
 
 
 class Untold(Exception):

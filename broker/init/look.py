@@ -29,6 +29,7 @@ from broker.settings.tenant import issuer_by_domain, tenant_named_in
 T = TypeVar("T")
 _ALGORITHMS = ("RS256", "PS256", "ES256", "EdDSA")  # the first the provider has is taken
 _METHODS = ("client_secret_basic", "client_secret_post")
+_UNTRIED = "Whether the provider accepts both cannot be told now: a test sign-in will."
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,8 +63,8 @@ class NetworkLook:
         """
         return asyncio.run(self._up_tenant(domain))
 
-    def at_credentials(self, answers: Answers) -> str:
-        """Return why the provider does not accept client id and secret; empty if it does, or does not tell.
+    def at_credentials(self, answers: Answers) -> Judged:
+        """Judge client id and secret by whether the provider accepts them; no objection if it does not tell.
 
         Args:
             answers: with both, and the provider is the right one.
@@ -97,11 +98,13 @@ class NetworkLook:
             except Trouble as trouble:
                 raise Untold(f"The tenant of {domain} cannot be looked up: {trouble.verdict.message}") from None
         tenant = tenant_named_in(str(_member(answer, "issuer"))) if answer.status == 200 else None
-        if tenant is None:
+        if answer.status == 400:  # AADSTS90002
             raise Untold(f"Microsoft knows no tenant with the domain {domain}.")
+        if tenant is None:
+            raise Untold(f"The tenant of {domain} cannot be looked up now (status {answer.status}).")
         return tenant
 
-    async def _at_credentials(self, answers: Answers) -> str:
+    async def _at_credentials(self, answers: Answers) -> Judged:
         async with reach_provider(settings_meanwhile(answers), answers.id, http=self.http, clock=self.clock) as patient:
             provider, reach = patient.provider, patient.reach
             try:
@@ -112,8 +115,10 @@ class NetworkLook:
                 announced = announced_methods(read_json_object(answer.body))
                 _, verdict = await _in_time(check_client_authentication(provider, reach, metadata, announced))
             except Trouble:
-                return ""
-        return f"{verdict.message} {verdict.remedy}" if verdict.status == "failed" else ""
+                return Judged(answers, said=_UNTRIED)
+        if verdict.status == "failed":
+            return Judged(answers, Objection("wrong", f"{verdict.message} {verdict.remedy}"))
+        return Judged(answers, said="The provider accepts both." if verdict.status == "ok" else _UNTRIED)
 
 
 def _discovery(patient: ProviderPatient) -> Awaitable[Answer]:

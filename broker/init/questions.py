@@ -1,6 +1,6 @@
 """What is asked, in words: each answer's name, its option, an example.
 
-It owns the words alone. Which answers a kind of provider needs stands here, too; what they must be like does not.
+It owns the words alone. Which answers a kind of provider needs, and what they must be like, the settings know.
 """
 
 from __future__ import annotations
@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from broker.providers import PRESETS
+from broker import providers
+from broker.settings import PRESETS
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,17 +61,19 @@ PROVIDERS: Mapping[str, str] = {
 }
 OTHER_NAMES = {"other": "oidc", "keycloak": "oidc", "auth0": "oidc", "microsoft": "entra", "azure": "entra"}
 
-_FINDS_THE_PROVIDER: Mapping[str, tuple[str, ...]] = {
-    "okta": ("issuer",),
-    "oidc": ("issuer",),
-    "entra": ("tenant",),
-    "google": (),
-}
-
 
 def finds_the_provider(preset: str) -> tuple[str, ...]:
-    """Return the names of the answers by which a provider of this kind is found."""
-    return _FINDS_THE_PROVIDER.get(preset, ())
+    """Return the names of the answers by which a provider of this kind is found.
+
+    Args:
+        preset: the kind; of one there is not, nothing.
+    """
+    kind = PRESETS.get(preset)
+    if kind is None:
+        return ()
+    if kind.has_tenants:
+        return ("tenant",)
+    return ("issuer",) if "issuer" in kind.needs else ()
 
 
 def where(key: str, preset: str) -> str:
@@ -80,7 +83,7 @@ def where(key: str, preset: str) -> str:
         key: the name of the answer.
         preset: the kind of provider.
     """
-    menus = PRESETS[preset].menus
+    menus = providers.PRESETS[preset].menus
     places = {
         "issuer": menus.issuer,
         "client_id": menus.client_id,

@@ -10,7 +10,8 @@ import re
 from collections.abc import Iterable
 from urllib.parse import urlsplit
 
-from broker.init.answers import SITE, Answers
+from broker.comm100 import CONTROL_PANEL_MENU
+from broker.init.answers import SITE, Answers, settings_meanwhile
 from broker.settings.addresses import is_loopback
 
 SECRETS_FOLDER = "secrets"
@@ -43,7 +44,7 @@ operations_listen: {operations_listen}
 # outbound_proxy: http://proxy.acme.example:3128 # if this machine reaches the internet through a proxy only
 # trusted_ca_file: acme-ca.pem                   # certificates of your own authority, or of a firewall that opens TLS
 
-# Comm100, from its Control Panel: Global Settings > Security > Agent Single Sign-On > JWT SSO.
+# Comm100, from its Control Panel: {menu}.
 # Enter there:  Remote Login URL   {public_url}/login
 #               Remote Logout URL  {public_url}/logout
 sites:
@@ -80,12 +81,14 @@ def settings_text(answers: Answers) -> str:
     Args:
         answers: all of them.
     """
-    listen, operations_listen = _sockets(answers.public_url)
+    public_url = settings_meanwhile(answers).public_url  # without the slash it may have been typed with
+    listen, operations_listen = _sockets(public_url)
     values = {
-        "public_url": _scalar(answers.public_url),
+        "public_url": _scalar(public_url),
         "own_keys": f"{SECRETS_FOLDER}/{OWN_KEYS}",
         "listen": listen,
         "operations_listen": operations_listen,
+        "menu": CONTROL_PANEL_MENU,
         "site": SITE,
         "endpoint": _scalar(answers.endpoint),
         "shared_secret": f"{SECRETS_FOLDER}/{SHARED_SECRET}",

@@ -12,6 +12,7 @@ from typing import Protocol
 import typer
 
 _WIDEST = 88  # characters of a line
+_YES_OR_NO = {"y": True, "yes": True, "n": False, "no": False}
 
 
 class Person(Protocol):
@@ -73,10 +74,15 @@ class Terminal:
         Raises:
             Abort: Ctrl-C or Ctrl-D.
         """
-        text: str = typer.prompt(
-            typer.style(what, fg="cyan"), default=default, show_default=bool(default), hide_input=hidden
-        )
-        return text
+        shown = typer.style(what, fg="cyan")
+        while True:
+            try:
+                text: str = typer.prompt(shown, default=default, show_default=bool(default), hide_input=hidden)
+                text.encode()  # raises for a lone surrogate, which is a byte that was no UTF-8
+            except UnicodeError:
+                self.say(f"{what} holds a character this terminal did not send as UTF-8. Type or paste it once more.")
+            else:
+                return text
 
     def agree(self, question: str, *, default: bool) -> bool:
         """Return whether the person agrees.
@@ -88,4 +94,11 @@ class Terminal:
         Raises:
             Abort: Ctrl-C or Ctrl-D.
         """
-        return typer.confirm(typer.style(question, fg="cyan"), default=default)
+        shown = f"{typer.style(question, fg='cyan')} [{'Y/n' if default else 'y/N'}]"
+        while True:
+            text: str = typer.prompt(shown, default="", show_default=False)
+            if text.strip().lower() in _YES_OR_NO:
+                return _YES_OR_NO[text.strip().lower()]
+            if not text.strip():
+                return default
+            self.say("Please answer y for yes or n for no.")

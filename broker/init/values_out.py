@@ -25,7 +25,6 @@ def registration_of(answers: Answers) -> ProviderSetup:
     provider = wire_provider(settings, answers.id)
     return setup_of_provider(
         provider,
-        preset=answers.preset,
         enabled=True,
         public_url=settings.public_url,
         site_ids=(SITE,),

@@ -57,6 +57,11 @@ class Cached(Generic[Document]):
         return self._failure
 
     @property
+    def fetched(self) -> float:
+        """When the last good document came, in seconds since the epoch; 0 while there is none."""
+        return self._fetched or 0.0
+
+    @property
     def fresh_until(self) -> float:
         """When the last good document is to be fetched anew, in seconds since the epoch; 0 while there is none."""
         return 0.0 if self._fetched is None else self._fetched + self._lifetime

@@ -234,9 +234,9 @@ def _moment(date: str, *, age: str) -> float | None:
 
 
 def _place(request: ProviderRequest) -> str:
-    """The host and path, for the log: never the query."""
+    """The host, its port if one is named, and the path, for the log: never the query."""
     parts = urlsplit(request.url)
-    return f"{parts.hostname}{parts.path}"
+    return f"{parts.netloc.rpartition('@')[2]}{parts.path}"
 
 
 def tls_context(trusted_ca_file: Path | None) -> ssl.SSLContext:

@@ -82,7 +82,8 @@ def build_keys_request(jwks_uri: str) -> ProviderRequest:
     Args:
         jwks_uri: from the metadata.
     """
-    return ProviderRequest("GET", jwks_uri, DOCUMENT_LIMIT, {"Accept": "application/jwk-set+json, application/json"})
+    headers = {"Accept": "application/jwk-set+json, application/json"}
+    return ProviderRequest("GET", jwks_uri, DOCUMENT_LIMIT, headers, asked="keys")
 
 
 def check_keys(answer: Answer) -> tuple[KeySet, float]:

@@ -10,7 +10,7 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, NoReturn
+from typing import Any, Literal, NoReturn
 
 from broker.errors import AnswerUnreadable, BrokerError, ProviderFailing
 
@@ -19,6 +19,7 @@ DOCUMENT_LIMIT = 512 * KIBIBYTE  # bytes of a discovery document or JWK Set
 RESPONSE_LIMIT = 256 * KIBIBYTE  # bytes of a token or userinfo response
 
 JsonObject = dict[str, Any]
+Asked = Literal["metadata", "keys", "token", "userinfo", "other"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +33,7 @@ class ProviderRequest:
         headers: name to value.
         body: the form, encoded; it holds credentials and is never shown.
         secrets: credentials in it, which an answer may echo and a log must not.
+        asked: what for, by a name that never changes; it is not sent.
     """
 
     method: str
@@ -40,6 +42,7 @@ class ProviderRequest:
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     body: str | None = field(default=None, repr=False)
     secrets: tuple[str, ...] = field(default=(), repr=False)
+    asked: Asked = "other"
 
 
 @dataclass(frozen=True, slots=True)

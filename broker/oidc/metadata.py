@@ -58,7 +58,7 @@ def build_discovery_request(issuer: str) -> ProviderRequest:
         issuer: the issuer identifier; a terminating slash is removed (OpenID Connect Discovery, section 4.1).
     """
     url = f"{issuer.removesuffix('/')}/.well-known/openid-configuration"
-    return ProviderRequest("GET", url, DOCUMENT_LIMIT, {"Accept": "application/json"})
+    return ProviderRequest("GET", url, DOCUMENT_LIMIT, {"Accept": "application/json"}, asked="metadata")
 
 
 def check_discovery(

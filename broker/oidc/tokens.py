@@ -73,7 +73,7 @@ def build_token_request(
         client_id, secret = quote_plus(client_id), quote_plus(secret or "")
     client = ClientAuth(client_id, secret, method)
     url, headers, form = client.prepare("POST", metadata.token_endpoint, headers, form)
-    return ProviderRequest("POST", url, RESPONSE_LIMIT, headers, form, tuple(credentials))
+    return ProviderRequest("POST", url, RESPONSE_LIMIT, headers, form, tuple(credentials), asked="token")
 
 
 def check_token_response(answer: Answer) -> TokenResponse:

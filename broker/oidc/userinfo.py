@@ -17,7 +17,7 @@ def build_userinfo_request(userinfo_endpoint: str, access_token: str) -> Provide
         access_token: from the token response.
     """
     headers = {"Accept": "application/json", "Authorization": f"Bearer {access_token}"}
-    return ProviderRequest("GET", userinfo_endpoint, RESPONSE_LIMIT, headers)
+    return ProviderRequest("GET", userinfo_endpoint, RESPONSE_LIMIT, headers, asked="userinfo")
 
 
 def check_userinfo(answer: Answer, *, expected_subject: str) -> JsonObject:

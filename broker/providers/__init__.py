@@ -37,9 +37,4 @@ __all__ = [
     "wants_userinfo",
 ]
 
-PRESETS: Mapping[str, Preset] = {
-    "oidc": oidc.PRESET,
-    "okta": okta.PRESET,
-    "entra": entra.PRESET,
-    "google": google.PRESET,
-}
+PRESETS: Mapping[str, Preset] = {one.name: one for one in (oidc.PRESET, okta.PRESET, entra.PRESET, google.PRESET)}

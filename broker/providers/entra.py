@@ -238,6 +238,7 @@ def _address_in(value: object, rules: ClaimRules) -> str | None:
 
 
 PRESET = Preset(
+    name="entra",
     decide_email=decide_email,
     expected_issuer=expect_tenant_issuer,
     remedy=remedy,

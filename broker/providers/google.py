@@ -120,6 +120,7 @@ def remedy(said: str) -> str | None:
 
 
 PRESET = Preset(
+    name="google",
     decide_email=decide_email,
     expected_issuer=expect_either_spelling,
     remedy=remedy,
@@ -131,6 +132,7 @@ PRESET = Preset(
         scopes=f"{_CONSOLE} > Data Access",
     ),
     guide="docs/guides/google.md",
+    client_secrets_expire=False,
     read_page=read_page,
     prompt_for_another_account="select_account",
     parameters=suggest_hosted_domain,

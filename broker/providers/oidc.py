@@ -6,6 +6,7 @@ the admin said, loudly, that it need not. Okta's decision differs in what silenc
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 
 from broker.errors import BrokerError, EmailContradicts, EmailMalformed, EmailMissing, EmailUnverified
@@ -63,7 +64,7 @@ def decide_by_email_verified(vouched: Vouched, rules: ClaimRules, *, silence_cou
             return taken(offer, considered, "taken: email_verified is true")
     doubtful = next((one for one in offers if one.claims.get("email_verified", True) is not True), offers[0])
     word = next((one for one in said if one is not True), doubtful.claims.get("email_verified"))
-    got = f"email_verified: {word!r}" if isinstance(word, bool | str) else "email_verified: absent or odd"
+    got = f"email_verified: {json.dumps(word)}" if isinstance(word, bool | str) else "email_verified: absent or odd"
     refusal = EmailUnverified(expected="email_verified: true", got=got)
     return EmailDecision(None, "", refusal, (*considered, Considered(doubtful.source, f"not taken: {got}")))
 
@@ -126,12 +127,13 @@ def _no_remedy(_said: str) -> None:
 
 
 PRESET = Preset(
+    name="oidc",
     decide_email=decide_email,
     expected_issuer=expect_configured_issuer,
     remedy=_no_remedy,
     menus=Menus(
         issuer="the member issuer of the provider's /.well-known/openid-configuration (Keycloak: Realm settings > "
-        "General > Endpoints)",
+        "General > Endpoints; as in https://id.acme.example/realms/acme)",
         client_id="the client's registration at the provider (Keycloak: Clients)",
         client_secret="the client's registration at the provider (Keycloak: Clients > the client > Credentials)",  # noqa: S106 - a place
         redirect_uri="the client's registration at the provider (Keycloak: Clients > the client > Settings > Valid "

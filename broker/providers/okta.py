@@ -82,19 +82,21 @@ def accept_org_issuer(registration: Registration) -> set[str]:
 
 
 PRESET = Preset(
+    name="okta",
     decide_email=decide_email,
     expected_issuer=expect_configured_issuer,
     remedy=remedy,
     portal_issuers=accept_org_issuer,
     menus=Menus(
-        issuer="Okta: Security > API > Authorization Servers > Issuer URI; of the org server it is the Okta domain "
-        "alone, as in https://acme.okta.com",
+        issuer="Okta: the Okta domain alone, without -admin, as in https://acme.okta.com; of a custom authorization "
+        "server Security > API > Authorization Servers > Issuer URI",
         client_id="Okta: Applications > the application > General > Client Credentials",
         client_secret="Okta: Applications > the application > General > Client Credentials > Client secrets",  # noqa: S106 - a place
         redirect_uri="Okta: Applications > the application > General > Login > Sign-in redirect URIs",
         scopes="Okta: Security > API > Authorization Servers > the server > Scopes",
     ),
     guide="docs/guides/okta.md",
+    client_secrets_expire=False,
     prompt_for_another_account="login",
     end_session_needs_hint=True,  # https://developer.okta.com/docs/guides/sign-users-out/
 )

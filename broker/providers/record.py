@@ -111,6 +111,7 @@ class Preset:
     """What is known of one kind of provider.
 
     Args:
+        name: of the kind, as in the settings.
         decide_email: which claim is the address, and whether it may be believed.
         expected_issuer: what `iss` of this token has to be.
         remedy: what an admin can do about a refusal, by what the provider said; None if nothing special is known.
@@ -118,6 +119,7 @@ class Preset:
         guide: the document that leads through setting up this kind of provider.
         read_page: what an authorization page that did not come back to us says about our request, in the provider's
             own codes, by its text and by where it redirects; None if it says nothing.
+        client_secrets_expire: the provider gives a client secret an end, which it tells nobody.
         prompt_for_another_account: the value of `prompt` that lets a person choose another account.
         end_session_needs_hint: signing out without a hint ends on an error page of the provider.
         name_falls_back_to_username: `preferred_username` may stand in for a name.
@@ -125,6 +127,7 @@ class Preset:
         parameters: authorization parameters of its own, by the domains configured.
     """
 
+    name: str
     decide_email: Callable[[Vouched, ClaimRules], EmailDecision]
     expected_issuer: Callable[[Registration, SignedClaims, ClaimRules], str]
     remedy: Callable[[str], str | None]
@@ -132,6 +135,7 @@ class Preset:
     guide: str
     prompt_for_another_account: str
     read_page: Callable[[str], str | None] = field(default=lambda _: None)
+    client_secrets_expire: bool = True
     end_session_needs_hint: bool = False
     name_falls_back_to_username: bool = False
     portal_issuers: Callable[[Registration], Collection[str]] = field(

@@ -5,6 +5,7 @@ A page bounds and escapes what it shows; what must not be shown at all is left o
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -14,32 +15,43 @@ LEFT_OUT = "[left out]"
 MAX_DEPTH = 5  # of lists and objects inside each other; no page shows more
 
 
-def without_secrets(claims: Mapping[str, Any], secrets: Sequence[str]) -> dict[str, Any]:
+def without_secrets(value: Any, secrets: Sequence[str]) -> Any:
+    """Return a value of any kind; wherever in it a secret stands, and in which case of letters, it is left out.
+
+    Args:
+        value: as it came out of JSON.
+        secrets: of this sign-in, and ours; very short ones hit by chance and are passed over.
+    """
+    return _value(value, _any_of(secrets), 1)
+
+
+def claims_without_secrets(claims: Mapping[str, Any], secrets: Sequence[str]) -> dict[str, Any]:
     """Return the claims of one document; a claim may hold a secret, as `nonce` does.
 
     Args:
         claims: as they came.
-        secrets: of this sign-in, and ours.
+        secrets: likewise.
     """
-    worth = [secret for secret in secrets if len(secret) >= MIN_SECRET_CHARACTERS]
+    hidden = _any_of(secrets)
     return {
-        _text(name, worth): LEFT_OUT if name == "nonce" else _value(value, worth, 1) for name, value in claims.items()
+        hidden.sub(LEFT_OUT, name): LEFT_OUT if name == "nonce" else _value(value, hidden, 1)
+        for name, value in claims.items()
     }
 
 
-def _value(value: object, secrets: Sequence[str], depth: int) -> object:
+def _value(value: object, hidden: re.Pattern[str], depth: int) -> object:
     if isinstance(value, str):
-        return _text(value, secrets)
+        return hidden.sub(LEFT_OUT, value)
     if not isinstance(value, Mapping | list):
         return value
     if depth == MAX_DEPTH:
         return "..."
     if isinstance(value, Mapping):
-        return {_text(name, secrets): _value(one, secrets, depth + 1) for name, one in value.items()}
-    return [_value(one, secrets, depth + 1) for one in value]
+        return {hidden.sub(LEFT_OUT, name): _value(one, hidden, depth + 1) for name, one in value.items()}
+    return [_value(one, hidden, depth + 1) for one in value]
 
 
-def _text(text: str, secrets: Sequence[str]) -> str:
-    for secret in secrets:
-        text = text.replace(secret, LEFT_OUT)
-    return text
+def _any_of(secrets: Sequence[str]) -> re.Pattern[str]:
+    """Match any of them: the longest first, for one may be a part of another. An address loses its case on the way."""
+    worth = sorted({one for one in secrets if len(one) >= MIN_SECRET_CHARACTERS}, key=len, reverse=True)
+    return re.compile("|".join(map(re.escape, worth)) or "(?!)", re.IGNORECASE)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 from broker.comm100 import Site, build_claims
 from broker.errors import BrokerError
 from broker.explain import judge_person
 from broker.identity import Identity
 from broker.providers import Considered, Provider
-from broker.rehearsal.claims import without_secrets
+from broker.rehearsal.claims import claims_without_secrets, without_secrets
 from broker.rehearsal.record import Preview, Rehearsal
 from broker.rehearsal.steps import Way, describe_steps
 from broker.replica import Broker
@@ -17,7 +18,9 @@ from broker.signin import Departure, Progress, depart, fit_for_the_log, secrets_
 from broker.transaction import OpenedRehearsal, bind, seal_rehearsal
 
 
-async def begin_rehearsal(broker: Broker, provider: Provider, *, setup_link: str, trace_id: str) -> Departure:
+async def begin_rehearsal(
+    broker: Broker, provider: Provider, *, setup_link: str, trace_id: str, another_account: bool = False
+) -> Departure:
     """Send the admin's browser to the provider, as a sign-in does.
 
     Args:
@@ -25,6 +28,7 @@ async def begin_rehearsal(broker: Broker, provider: Provider, *, setup_link: str
         provider: enabled or not.
         setup_link: valid now.
         trace_id: under which the log has the whole test sign-in.
+        another_account: the provider is asked to let the admin choose, as after an agent's refusal.
 
     Raises:
         ProviderUnavailable, ProviderMistrusted: there is no usable metadata of the provider.
@@ -39,7 +43,7 @@ async def begin_rehearsal(broker: Broker, provider: Provider, *, setup_link: str
             secret_keys=broker.secret_keys(),
             trace_id=trace_id,
         ),
-        hints=None,
+        hints={"prompt": provider.preset.prompt_for_another_account} if another_account else None,
     )
 
 
@@ -78,7 +82,7 @@ async def rehearse(
     try:
         async with broker.place(provider.id), fit_for_the_log(provider, progress.secrets):
             verified = await verify(provider, bound, parameters, progress, clock=broker.clock)
-            identity = judge_person(provider, verified.vouched, considered)
+            identity = _shown(judge_person(provider, verified.vouched, considered), progress.secrets)
     except BrokerError as error:
         refusal = error
     now = broker.clock()
@@ -87,9 +91,9 @@ async def rehearse(
         provider=provider.id,
         label=provider.label,
         enabled=provider.id in broker.providers,
-        steps=describe_steps(way),
+        steps=tuple(replace(one, detail=without_secrets(one.detail, progress.secrets)) for one in describe_steps(way)),
         refusal=refusal,
-        documents=_documents(progress),
+        documents=_documents(progress, nonce=bound.nonce),
         considered=tuple(considered),
         identity=identity,
         previews=tuple(Preview(site.id, build_claims(identity, site, now=now)) for site in sites) if identity else (),
@@ -113,9 +117,20 @@ def report_failed_start(broker: Broker, provider: Provider, refusal: BrokerError
     )
 
 
-def _documents(progress: Progress) -> tuple[tuple[str, Mapping[str, object]], ...]:
-    """The claims that came, as far as it is known who signed them, or whom they are about."""
-    if progress.signed is None:
+def _shown(identity: Identity, secrets: Sequence[str]) -> Identity:
+    """The person as the page has them: a provider that repeats what it was sent may call them by it."""
+    return replace(
+        identity, email=without_secrets(identity.email, secrets), name=without_secrets(identity.name, secrets)
+    )
+
+
+def _documents(progress: Progress, *, nonce: str) -> tuple[tuple[str, Mapping[str, object]], ...]:
+    """The claims that came for this very test sign-in.
+
+    A token with another nonce is somebody else's: with a provider that does not compare code and PKCE verifier, whoever
+    got hold of a code could read here whose it is.
+    """
+    if progress.signed is None or progress.signed.claims.get("nonce") != nonce:
         return ()
     documents = progress.vouched.documents() if progress.vouched else (("ID token", progress.signed.claims),)
-    return tuple((name, without_secrets(claims, progress.secrets)) for name, claims in documents)
+    return tuple((name, claims_without_secrets(claims, progress.secrets)) for name, claims in documents)

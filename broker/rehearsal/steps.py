@@ -136,7 +136,7 @@ def _is_admitted(way: Way) -> bool:
 
 
 def _issuer_of_answer(way: Way) -> Found:
-    return "iss is the provider's" if "iss" in way.parameters else ("not_needed", "The provider does not send iss.")
+    return "iss is the provider's." if "iss" in way.parameters else ("not_needed", "The provider does not send iss.")
 
 
 def _proof(way: Way) -> str:

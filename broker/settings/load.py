@@ -38,6 +38,8 @@ def load_settings(path: Path | None, environ: Mapping[str, str]) -> Settings:
     judged = _judged(written, path.absolute().parent if path else Path.cwd())
     if isinstance(judged, Settings):
         return judged
+    if not (path or written.tree or written.mistakes):
+        raise SettingsError((_no_settings_file(),))  # what the file would have to hold is not what is wrong
     no_file = () if path or written.tree.keys() >= _REQUIRED else (_no_settings_file(),)
     raise SettingsError((*no_file, *judged))
 
@@ -68,8 +70,11 @@ def _judged(written: sources.Written, folder: Path) -> Settings | tuple[Mistake,
 
 
 def _no_settings_file() -> Mistake:
-    problem = f"there is none: {Path.cwd()} has no broker.yaml, and neither --config nor BROKER_CONFIG is given"
-    return Mistake("settings file", problem, "broker serve --config broker.yaml")
+    problem = (
+        f"there is none: {Path.cwd()} has no broker.yaml, and neither --config nor BROKER_CONFIG names one. "
+        "broker init writes it"
+    )
+    return Mistake("settings file", problem, "broker init")
 
 
 def _checked(written: sources.Written, surroundings: Surroundings) -> Settings | tuple[Mistake, ...]:

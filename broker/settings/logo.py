@@ -77,7 +77,7 @@ def _is_svg(content: bytes) -> bool:
     parser.EntityDeclHandler = _refuse_entity  # they can grow without bounds
     try:
         parser.Parse(content, True)
-    except (expat.ExpatError, _Entity):
+    except (expat.ExpatError, _Entity, LookupError, ValueError):  # the last two: it names an encoding nobody can read
         return False
     return elements[0] == _SVG
 

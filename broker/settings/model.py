@@ -78,7 +78,7 @@ def _logo(text: Any, info: ValidationInfo) -> Logo:
 
 def _identifier(text: str) -> str:
     if not re.fullmatch(IDENTIFIER, text):
-        raise Unusable("has an id that is not lower-case letters and digits, joined by single underscores")
+        raise Unusable("must consist of lower-case letters and digits, joined by single underscores")
     return text
 
 

@@ -30,6 +30,7 @@ from broker.settings.credential import (
     check_belongs,
     check_credential,
 )
+from broker.settings.issuer import no_other_address
 from broker.settings.presets import PRESETS
 from broker.settings.public_mail import is_public_mail
 from broker.settings.section import FROZEN, Given, Section, Text, Texts, each_once, surroundings
@@ -67,27 +68,6 @@ def _domains(values: tuple[str, ...]) -> tuple[str, ...]:
     if not values:
         raise Unusable("is an empty list: name at least one domain")
     return each_once(values)
-
-
-def _no_discovery_address(issuer: str) -> None:
-    # An address without a user name and a query holds no secret: it may be shown, corrected.
-    before = re.sub(r"/\.well-known/(openid-configuration|oauth-authorization-server)/?$", "", issuer)
-    if before != issuer:
-        raise Unusable(
-            "is the address of the discovery document: the issuer is what stands before /.well-known, with a slash at "
-            "its end only if the document's own issuer has one",
-            example=f"issuer: {before}",
-        )
-
-
-def _no_admin_console(issuer: str) -> None:
-    # https://help.okta.com: the Admin Console of acme.okta.com is at acme-admin.okta.com, and nobody signs in there.
-    before = re.sub(r"^(https://[a-z0-9-]+)-admin\.(okta(?:preview|-emea)?\.com)(?=/|$).*", r"\1.\2", issuer)
-    if before != issuer:
-        raise Unusable(
-            "is the address of Okta's Admin Console: the issuer is the Okta domain without -admin",
-            example=f"issuer: {before}",
-        )
 
 
 def _scope(text: str) -> str:
@@ -273,8 +253,7 @@ class ProviderSettings(Section):
     @classmethod
     def _check_issuer(cls, text: str, info: ValidationInfo) -> str:
         addresses.url(text, loopback=surroundings(info).on_loopback)
-        _no_discovery_address(text)
-        _no_admin_console(text)
+        no_other_address(text)
         if _has_tenants(info) and "tenant" in info.data and "tenants" in info.data:
             check_issuer(text, tenant=info.data["tenant"])
         return text

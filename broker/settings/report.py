@@ -1,6 +1,6 @@
 """What is said about settings: the mistakes for people, and the weakenings for the log and a metric.
 
-It owns the layout of `broker serve`'s complaint, and of `broker init`'s. It reads nothing but secrets' files, again.
+It owns the layout of `broker serve`'s complaint, and of `broker init`'s. It reads nothing.
 """
 
 from __future__ import annotations
@@ -41,15 +41,14 @@ def _wrapped(text: str) -> list[str]:
     )
 
 
-def secret_files(settings: Settings) -> Mapping[str, Callable[[], bool | None]]:
-    """Return what tells of each secret that is in a file, by its path, whether the file's content is rejected now."""
+def secret_files(settings: Settings) -> Mapping[str, Callable[[], bool]]:
+    """Return for each secret that is in a file, by its path in the settings, what tells if the file is rejected now."""
     secrets: dict[str, Secret | SecretKeys | PrivateKey | None] = {"secret_keys": settings.secret_keys}
     secrets |= {f"sites.{id_}.shared_secret": site.shared_secret for id_, site in settings.sites.items()}
     for id_, provider in settings.identity_providers.items():
         for key in provider.secret_keys_of_section:
             secrets[f"identity_providers.{id_}.{key}"] = getattr(provider, key)
-    there = {path: secret for path, secret in secrets.items() if secret is not None}
-    return {path: secret.is_rejected for path, secret in there.items() if secret.is_rejected() is not None}
+    return {path: secret.is_rejected for path, secret in secrets.items() if secret is not None and secret.is_in_file}
 
 
 def weakenings(settings: Settings) -> tuple[str, ...]:

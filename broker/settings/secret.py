@@ -33,9 +33,14 @@ class _Hidden(Generic[T]):
         """Return the value as it is now; ask again for every use, it may be rotated."""
         return self._value()
 
-    def is_rejected(self) -> bool | None:
-        """Return whether its file holds what cannot be used now; None: it is in no file."""
-        return self._value.is_rejected() if isinstance(self._value, WatchedFile) else None
+    @property
+    def is_in_file(self) -> bool:
+        """Whether it came from a file, which is read again."""
+        return isinstance(self._value, WatchedFile)
+
+    def is_rejected(self) -> bool:
+        """Return whether its file now holds what cannot be used, so that the previous value stays."""
+        return isinstance(self._value, WatchedFile) and self._value.is_rejected()
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}(hidden)"

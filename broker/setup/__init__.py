@@ -5,11 +5,10 @@ asks nobody, writes no HTML, and holds no secret.
 """
 
 from broker.setup.record import Command, ProviderSetup, SiteSetup, Value
-from broker.setup.registration import CLIENT_SECRET_DAYS, setup_of_provider
+from broker.setup.registration import setup_of_provider
 from broker.setup.site import setup_of_site
 
 __all__ = [
-    "CLIENT_SECRET_DAYS",
     "Command",
     "ProviderSetup",
     "SiteSetup",

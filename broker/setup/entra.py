@@ -86,7 +86,8 @@ def commands(provider: Provider, wanted: Wanted) -> tuple[Command, ...]:
         Command(
             "Azure CLI",
             _azure_cli(provider, wanted, _CREDENTIAL_BY_CLI.format(end=wanted.client_secret_end)),
-            f"It prints the client ID, and writes the secret into the file client-secret. {expires}",
+            "For a Unix shell, such as Azure Cloud Shell. It prints the client ID, and writes the secret into the "
+            f"file client-secret. {expires}",
         ),
         Command(
             "Terraform",

@@ -55,9 +55,17 @@ def commands(provider: Provider, wanted: Wanted) -> tuple[Command, ...]:
         provider: with its registration.
         wanted: the addresses.
     """
-    registration = provider.registration
     if not wanted.by_secret:
         return ()
+    note = (
+        "Then: terraform output -raw client_secret > client-secret. Terraform keeps the secret in its state; people "
+        "still have to be assigned."
+    )
+    return (Command("Terraform", _terraform(provider, wanted), note),)
+
+
+def _terraform(provider: Provider, wanted: Wanted) -> str:
+    registration = provider.registration
     groups = ""
     if provider.policy.allowed_groups and provider.groups_claim:
         groups = f"""
@@ -67,7 +75,7 @@ def commands(provider: Provider, wanted: Wanted) -> tuple[Command, ...]:
     name        = {hcl(provider.groups_claim)}
     value       = ".*"
   }}"""
-    text = f"""\
+    return f"""\
 terraform {{
   required_providers {{
     okta = {{ source = "okta/okta" }}
@@ -95,8 +103,3 @@ output "client_secret" {{
   sensitive = true
 }}
 """
-    note = (
-        "Then: terraform output -raw client_secret > client-secret. Terraform keeps the secret in its state; people "
-        "still have to be assigned."
-    )
-    return (Command("Terraform", text, note),)

@@ -46,19 +46,18 @@ _KINDS: Mapping[str, _Kind] = MappingProxyType(
 
 
 def setup_of_provider(
-    provider: Provider, *, preset: str, enabled: bool, public_url: str, site_ids: tuple[str, ...], now: float
+    provider: Provider, *, enabled: bool, public_url: str, site_ids: tuple[str, ...], now: float
 ) -> ProviderSetup:
     """Return what to register at a provider.
 
     Args:
         provider: as configured, switched on or not.
-        preset: its kind, as in the settings.
         enabled: whether agents are offered it.
         public_url: where browsers reach the broker.
         site_ids: the sites that offer it, or will once it is enabled.
         now: seconds since the epoch, from which the end of a new client secret is counted.
     """
-    kind = _KINDS[preset]
+    kind = _KINDS[provider.preset.name]
     menus, registration = provider.preset.menus, provider.registration
     last_day = datetime.fromtimestamp(now, UTC) + timedelta(days=CLIENT_SECRET_DAYS)
     start_uri = f"{public_url}/initiate/{provider.id}"
@@ -67,13 +66,13 @@ def setup_of_provider(
         post_logout_uri=f"{public_url}/logout",
         start_uri=start_uri,
         home_page=f"{start_uri}?iss={quote(registration.issuer, safe='')}",
-        by_secret=registration.client_authentication in ("client_secret_basic", "client_secret_post"),
+        by_secret=registration.client_secret is not None,
         client_secret_end=last_day.strftime("%Y-%m-%d"),
     )
     return ProviderSetup(
         id=provider.id,
         label=provider.label,
-        preset=preset,
+        preset=provider.preset.name,
         enabled=enabled,
         email_domains=tuple(sorted(provider.policy.email_domains)),
         site_ids=site_ids,

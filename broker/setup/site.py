@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from broker.comm100 import Site
+from broker.comm100 import CONTROL_PANEL_MENU, Site
 from broker.doctor import fingerprint
 from broker.setup.record import Command, SiteSetup, Value
 
-CONTROL_PANEL = "Comm100: Global Settings > Security > Agent Single Sign-On > JWT SSO"
+CONTROL_PANEL = f"Comm100: {CONTROL_PANEL_MENU}"
 COMPARE = Command(
     "Fingerprint of another copy of the shared secret",
     "read -rs SECRET   # paste it, then press Enter: nothing is shown\n"

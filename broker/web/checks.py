@@ -1,29 +1,44 @@
-"""The doctor's checks from inside the service: one run at a time, however many ask."""
+"""The doctor's checks from inside the service: one run at a time, and a rest behind it, however many ask.
+
+Each run shows our credential to every provider with a code nobody issued. Providers count such requests, and a client
+that makes too many of them is slowed down: whoever has a setup link must not be able to do that to the agents.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
 
 from broker.doctor import Finding
 from broker.errors import ProviderTimedOut
 
 MAX_SECONDS = 30.0  # of one run; the doctor has bounds of its own, below
+REST_SECONDS = 5.0  # behind a run, in which its findings are given again; nobody corrects a setting faster
 
 Findings = tuple[Finding, ...]
 
 
 class Checks:
-    """Runs the checks; whoever asks while they run gets what that run finds.
+    """Runs the checks; whoever asks while they run, or right afterwards, gets what that run finds.
 
     Args:
         run: examines everything, from the beginning.
         max_seconds: a run may take.
+        rest_seconds: from the end of a run to the next.
     """
 
-    def __init__(self, run: Callable[[], Awaitable[Findings]], *, max_seconds: float = MAX_SECONDS) -> None:
+    def __init__(
+        self,
+        run: Callable[[], Awaitable[Findings]],
+        *,
+        max_seconds: float = MAX_SECONDS,
+        rest_seconds: float = REST_SECONDS,
+    ) -> None:
         self._run = run
         self._max_seconds = max_seconds
+        self._rest_seconds = rest_seconds
+        self._ended = 0.0
         self._under_way: asyncio.Task[Findings] | None = None
 
     async def __call__(self) -> Findings:
@@ -32,7 +47,7 @@ class Checks:
         Raises:
             ProviderTimedOut: it did not end in time.
         """
-        if self._under_way is None or self._under_way.done():
+        if self._under_way is None or (self._under_way.done() and time.monotonic() >= self._ended + self._rest_seconds):
             self._under_way = asyncio.create_task(self._bounded())
         # Whoever asked first may go away; the run goes on for the others.
         return await asyncio.shield(self._under_way)
@@ -49,3 +64,5 @@ class Checks:
                 return await self._run()
         except TimeoutError:
             raise ProviderTimedOut(expected=f"all checks within {self._max_seconds:g} s", got="not all") from None
+        finally:
+            self._ended = time.monotonic()

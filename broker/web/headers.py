@@ -61,7 +61,11 @@ MAY_BE_FRAMED = "broker.may_be_framed"
 
 
 IS_SETUP_PAGE = "broker.is_setup_page"
-"""In a request's scope: this one answer is a page for an admin, with a style and a script of its own."""
+"""In a request's scope: this one answer is a page for an admin, with a style of its own."""
+
+
+HAS_SCRIPT = "broker.has_script"
+"""In a request's scope: it has the one script, too. A page that shows what a provider says has none."""
 
 
 class SecurityHeaders:
@@ -93,7 +97,8 @@ class SecurityHeaders:
         )
         del framed[b"x-frame-options"]
         self._framed = tuple(framed.items())
-        self._setup = build_security_headers(
+        self._setup = build_security_headers(style_sha256=setup_style_sha256, https=https)
+        self._scripted = build_security_headers(
             style_sha256=setup_style_sha256, https=https, script_sha256=setup_script_sha256
         )
         self._replaced = frozenset(name for name, _ in self._headers) | {b"server"}
@@ -110,8 +115,14 @@ class SecurityHeaders:
 
     def _completed(self, headers: Headers, scope: Scope) -> list[tuple[bytes, bytes]]:
         kept = [(name, value) for name, value in headers if not self._is_replaced(name.lower())]
-        ours = self._framed if scope.get(MAY_BE_FRAMED) else self._setup if scope.get(IS_SETUP_PAGE) else self._headers
-        return [*kept, *ours]
+        return [*kept, *self._headers_of(scope)]
+
+    def _headers_of(self, scope: Scope) -> tuple[tuple[bytes, bytes], ...]:
+        if scope.get(MAY_BE_FRAMED):
+            return self._framed
+        if scope.get(IS_SETUP_PAGE):
+            return self._scripted if scope.get(HAS_SCRIPT) else self._setup
+        return self._headers
 
     def _is_replaced(self, name: bytes) -> bool:
         return name in self._replaced or name.startswith(b"access-control-")

@@ -40,7 +40,11 @@ async def login(web: Web, request: Request, attempt: Attempt) -> Response:
     offered = chosen if chosen in site.provider_ids else None
     attempt.start_again = web.login_url(site.id, idp=offered, redirect_url=redirect_url)
     if is_framed(request):
-        return _offer_new_tab(attempt, request, attempt.start_again)
+        hinted = _provider_of_domain(web, site, request.query_params.getlist("login_hint"))
+        idp = offered or (hinted.id if hinted else None)
+        another = "1" if once(request, "another_account") else None
+        href = web.login_url(site.id, idp=idp, redirect_url=redirect_url, another_account=another)
+        return _offer_new_tab(attempt, request, href)
     provider = _provider_for(web, site, chosen, request.query_params.getlist("login_hint"))
     if provider is None:
         last = read_cookie(request.headers.raw, LAST_PROVIDER_COOKIE, https=web.https)

@@ -20,7 +20,7 @@ from broker.web.languages import ENGLISH
 from broker.web.login import initiate, login
 from broker.web.logout import logout
 from broker.web.problems import Attempt, render_problem
-from broker.web.setup import setup, setup_check, setup_test
+from broker.web.setup import setup, setup_check, setup_commands, setup_test
 from broker.web.site import Web
 
 
@@ -49,6 +49,7 @@ def public_site(web: Web) -> ASGIApp:
             Route("/initiate/{idp}", page(initiate)),
             Route("/setup", page(setup)),
             Route("/setup/check", page(setup_check)),
+            Route("/setup/commands/{idp}", page(setup_commands)),
             Route("/setup/test/{idp}", page(setup_test)),
             Route("/logout", page(logout)),
             Route("/logout/{site}", page(logout)),

@@ -16,12 +16,12 @@ from starlette.responses import HTMLResponse, Response
 from broker.errors import BrokerError, NoSuchPage, NotANavigation, SetupLinkRefused
 from broker.providers import Provider
 from broker.rehearsal import Rehearsal, begin_rehearsal, rehearse, report_failed_start
-from broker.setup import setup_of_provider, setup_of_site
+from broker.setup import ProviderSetup, setup_of_provider, setup_of_site
 from broker.setup_link import SetupLink, build_setup_url, check_link
 from broker.transaction import OpenedRehearsal
 from broker.web.cookies import read_cookies
 from broker.web.departing import send_off
-from broker.web.headers import IS_SETUP_PAGE
+from broker.web.headers import HAS_SCRIPT, IS_SETUP_PAGE
 from broker.web.problems import Attempt
 from broker.web.reading import check_navigation, is_framed, once
 from broker.web.setup_pages import SetupLinks
@@ -35,17 +35,7 @@ async def setup(web: Web, request: Request, attempt: Attempt) -> Response:
     link = _check_visit(web, request)
     now, parts = web.broker.clock(), web.setup
     page = parts.pages.overview(
-        providers=[
-            setup_of_provider(
-                provider,
-                preset=parts.presets[id_],
-                enabled=id_ in web.broker.providers,
-                public_url=web.public_url,
-                site_ids=tuple(site.id for site in parts.offered_at[id_]),
-                now=now,
-            )
-            for id_, provider in parts.providers.items()
-        ],
+        providers=[_setup_of(web, provider) for provider in parts.providers.values()],
         sites=[
             setup_of_site(site, public_url=web.public_url, only=len(web.broker.sites) == 1)
             for site in web.broker.sites.values()
@@ -56,7 +46,15 @@ async def setup(web: Web, request: Request, attempt: Attempt) -> Response:
         now=now,
     )
     _log.info("setup page opened", extra={"facts": {"trace_id": attempt.trace_id, "client": attempt.client}})
-    return _show(request, page)
+    return _show(request, page, has_script=True)
+
+
+async def setup_commands(web: Web, request: Request, attempt: Attempt) -> Response:
+    """`GET /setup/commands/{idp}`: what registers the broker at one provider without clicking."""
+    link = _check_visit(web, request)
+    provider = _provider_of(web, request, attempt)
+    page = web.setup.pages.commands(_setup_of(web, provider), links=_links(web, link.token))
+    return _show(request, page, has_script=True)
 
 
 async def setup_check(web: Web, request: Request, attempt: Attempt) -> Response:
@@ -70,9 +68,16 @@ async def setup_test(web: Web, request: Request, attempt: Attempt) -> Response:
     """`GET /setup/test/{idp}`: a test sign-in begins; ends at the identity provider."""
     link = _check_visit(web, request)
     provider = _provider_of(web, request, attempt)
+    attempt.is_rehearsal = True
     attempt.start_again = build_setup_url(web.public_url, link.token)
     try:
-        departure = await begin_rehearsal(web.broker, provider, setup_link=link.token, trace_id=attempt.trace_id)
+        departure = await begin_rehearsal(
+            web.broker,
+            provider,
+            setup_link=link.token,
+            trace_id=attempt.trace_id,
+            another_account=once(request, "another_account") is not None,
+        )
     except BrokerError as refusal:
         report = report_failed_start(web.broker, provider, refusal, trace_id=attempt.trace_id)
         return _show_report(web, request, attempt, report, link.token)
@@ -96,6 +101,7 @@ async def conclude(web: Web, request: Request, attempt: Attempt, opened: OpenedR
     attempt.trace_id = opened.transaction.trace_id or attempt.trace_id
     attempt.drop_cookies.append(opened.cookie_name)
     provider = _provider_of(web, request, attempt)
+    attempt.is_rehearsal = True
     cookie = read_cookies(request.headers.raw, https=web.https).get(opened.cookie_name)
     cookie_value = cookie.value if cookie else None
     token = opened.luggage(cookie_value) or ""
@@ -139,21 +145,34 @@ def _is_same_host(one: str, other: str, *, https: bool) -> bool:
 
 
 def _provider_of(web: Web, request: Request, attempt: Attempt) -> Provider:
-    """Return the identity provider in the address, switched on or not; from here on it is a test sign-in."""
+    """Return the identity provider in the address, switched on or not."""
     provider = web.setup.providers.get(request.path_params["idp"])
     if provider is None:
         raise NoSuchPage(expected="the id of an identity provider", got="another")
     attempt.provider = provider.id
-    attempt.is_rehearsal = True
     return provider
+
+
+def _setup_of(web: Web, provider: Provider) -> ProviderSetup:
+    return setup_of_provider(
+        provider,
+        enabled=provider.id in web.broker.providers,
+        public_url=web.public_url,
+        site_ids=tuple(site.id for site in web.setup.offered_at[provider.id]),
+        now=web.broker.clock(),
+    )
 
 
 def _links(web: Web, token: str) -> SetupLinks:
     def address(path: str) -> str:
         return f"{web.public_url}/setup{path}?link={token}"
 
-    tests = {id_: address(f"/test/{id_}") for id_ in web.setup.providers}
-    return SetupLinks(overview=build_setup_url(web.public_url, token), checks=address("/check"), test=tests)
+    return SetupLinks(
+        overview=build_setup_url(web.public_url, token),
+        checks=address("/check"),
+        commands={id_: address(f"/commands/{id_}") for id_ in web.setup.providers},
+        test={id_: address(f"/test/{id_}") for id_ in web.setup.providers},
+    )
 
 
 def _show_report(web: Web, request: Request, attempt: Attempt, report: Rehearsal, token: str) -> Response:
@@ -162,6 +181,7 @@ def _show_report(web: Web, request: Request, attempt: Attempt, report: Rehearsal
     return _show(request, web.setup.pages.rehearsal(report, links=_links(web, token)))
 
 
-def _show(request: Request, page: str) -> Response:
+def _show(request: Request, page: str, *, has_script: bool = False) -> Response:
     request.scope[IS_SETUP_PAGE] = True
+    request.scope[HAS_SCRIPT] = has_script
     return HTMLResponse(page, headers={"Content-Language": "en"})

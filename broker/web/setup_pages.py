@@ -14,21 +14,21 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from types import MappingProxyType
 
-from broker.doctor import Finding
+from broker.doctor import WORST_FIRST, Finding, merged
 from broker.errors import every_error
+from broker.explain import shown
 from broker.rehearsal import Rehearsal
 from broker.setup import ProviderSetup, SiteSetup
 from broker.web.languages import ENGLISH
 from broker.web.last_seen import LastSeen
 from broker.web.pages import open_templates
-from broker.web.visible import visible, visible_list
+from broker.web.visible import visible
 
 MAX_CLAIMS = 40  # of one document
 
 _REMEDIES: Mapping[str, str] = MappingProxyType({error.code: error.remedy for error in every_error()})
 _TIMES = frozenset({"iat", "nbf", "exp", "auth_time"})
 _END_OF_TIME = 253_402_300_800  # the year 10000, which no calendar here knows
-_WORST_FIRST = ("failed", "warning", "unknown", "ok")
 _STEP_WORDS = MappingProxyType(
     {"passed": "passed", "failed": "failed", "not_reached": "not reached", "not_needed": "not needed"}
 )
@@ -41,11 +41,13 @@ class SetupLinks:
     Args:
         overview: of the setup page.
         checks: of the page that checks now.
+        commands: of the page with a provider's commands, by its id.
         test: of a test sign-in, by the provider's id.
     """
 
     overview: str
     checks: str
+    commands: Mapping[str, str]
     test: Mapping[str, str]
 
 
@@ -56,14 +58,6 @@ class _Table:
     caption: str
     columns: tuple[str, str]
     rows: list[tuple[str, str]]
-
-
-@dataclass(frozen=True, slots=True)
-class _Checks:
-    """Checks of one subject with the same outcome and the same words."""
-
-    names: str
-    first: Finding
 
 
 class SetupPages:
@@ -113,20 +107,29 @@ class SetupPages:
             off=[one for one in providers if not one.enabled],
         )
 
+    def commands(self, provider: ProviderSetup, *, links: SetupLinks) -> str:
+        """Return the page with the commands that register the broker at one provider.
+
+        Args:
+            provider: switched on or not.
+            links: back to the setup page.
+        """
+        return self._template("setup_commands.html").render(provider=provider, links=links)
+
     def checks(self, findings: Sequence[Finding], *, links: SetupLinks) -> str:
         """Return the page with what the doctor found just now: what failed first, subject by subject.
 
         Args:
-            findings: of all subjects; those of a subject stand together.
+            findings: of all subjects; those of a subject stand together, the worst first.
             links: to check again, and back.
         """
         subjects = [
             (subject, list(group)) for subject, group in itertools.groupby(findings, key=lambda one: one.subject)
         ]
-        subjects.sort(key=lambda one: min(_rank(finding) for finding in one[1]))
-        counts = {status: sum(one.status == status for one in findings) for status in _WORST_FIRST}
+        subjects.sort(key=lambda one: min(WORST_FIRST.index(finding.status) for finding in one[1]))
+        counts = {status: sum(one.status == status for one in findings) for status in WORST_FIRST}
         return self._template("setup_checks.html").render(
-            subjects=[(subject, _merged(group)) for subject, group in subjects],
+            subjects=[(subject, list(merged(group))) for subject, group in subjects],
             failed=counts["failed"],
             sum=", ".join(_counted(count, status) for status, count in counts.items() if count),
             links=links,
@@ -192,26 +195,12 @@ def _counted(count: int, status: str) -> str:
     return f"{count} {status}s" if status == "warning" and count > 1 else f"{count} {status}"
 
 
-def _rank(finding: Finding) -> int:
-    return _WORST_FIRST.index(finding.status)
-
-
-def _merged(group: Iterable[Finding]) -> list[_Checks]:
-    """Put checks with the same words together, above all those that were not tried."""
-    merged = []
-    for _, alike in itertools.groupby(sorted(group, key=_rank), key=lambda one: (one.status, one.message)):
-        same = list(alike)
-        names = dict.fromkeys(one.check.replace("_", " ") for one in same)
-        merged.append(_Checks(", ".join(names), same[0]))
-    return merged
-
-
 def _verdict(rehearsal: Rehearsal) -> dict[str, str]:
     """Return who was admitted and by what, or why nobody was."""
     refusal, identity = rehearsal.refusal, rehearsal.identity
     if refusal is not None:
         sides = {"Expected": refusal.expected, "Got": refusal.got}
-        known = {side: visible_list(value) for side, value in sides.items() if value is not None}
+        known = {side: shown(value) for side, value in sides.items() if value is not None}
         return {"Reason": refusal.code, **known, "An agent would read": refusal.person}
     if identity is not None:
         return {
@@ -242,8 +231,8 @@ def _next_steps(rehearsal: Rehearsal) -> Iterable[str]:
         return
     if not rehearsal.previews:
         yield f"No site offers this provider: name {rehearsal.provider} in identity_providers of a site."
+    yield "Compare the e-mail address with the agent's in Comm100: it must be the same, and the agent must exist there."
     if not rehearsal.enabled:
         where = f"identity_providers.{rehearsal.provider}"
         yield f"Take enabled: false out of {where} and restart the broker: then agents are offered it."
-    yield "Compare the e-mail address with the agent's in Comm100: it must be the same, and the agent must exist there."
-    yield "Switch on JWT SSO in Comm100, and sign in from its sign-in page in a private window."
+    yield "Switch on JWT SSO in Comm100, as the setup page says, and sign in from its sign-in page in a private window."

@@ -31,7 +31,6 @@ class Setup:
     Args:
         pages: what an admin sees.
         providers: by id, those that are switched off as well: test sign-ins alone may use these.
-        presets: the kind of each provider, by its id.
         offered_at: the sites that offer a provider, or will once it is enabled, by the provider's id.
         checks: runs the doctor.
         last_calls: what Comm100 last sent.
@@ -39,7 +38,6 @@ class Setup:
 
     pages: SetupPages
     providers: Mapping[str, Provider]
-    presets: Mapping[str, str]
     offered_at: Mapping[str, tuple[Site, ...]]
     checks: Checks
     last_calls: LastCalls

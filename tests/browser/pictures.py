@@ -10,7 +10,6 @@ from pathlib import Path
 
 from tests.browser.chromium import Screen, Seen, opened_page, running_chromium
 from tests.setup import sample_pages
-from tests.setup.sample_pages import LINKS, PAGES
 
 IMAGES = Path(__file__).parents[2] / "docs" / "images"
 WINDOW = Screen("picture", 800, 1100, "light")  # the rest of a page is left out: a picture stays below 150 KB
@@ -21,7 +20,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         pictures = {
             "setup-page": sample_pages.overview(Path(folder), tree=sample_pages.single()),
-            "test-sign-in": PAGES.rehearsal(sample_pages.rehearsal(), links=LINKS),
+            "test-sign-in": sample_pages.real_test_sign_in(Path(folder)),
         }
     IMAGES.mkdir(exist_ok=True)
     with running_chromium() as chromium, opened_page(chromium, WINDOW, Seen()) as page:

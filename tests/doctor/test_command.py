@@ -4,22 +4,23 @@ from __future__ import annotations
 
 import io
 import json
-import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote_plus
 
 import jsonschema
 import pytest
 import yaml
 from rich.console import Console
+from typer.testing import Result
 
 from broker.doctor import CHECKS, Finding, print_report, watching
 from tests.doctor.diagnosis import NOWHERE, diagnose, of, settings_on_loopback
+from tests.fakes.command import run
 from tests.fakes.hostile_server import DISCOVERY, TOKEN, honest_but, hostile_provider, says
 from tests.fakes.lies import Lies, with_
-from tests.fakes.processes import provider_site, served, without_broker_settings
+from tests.fakes.processes import provider_site, served
 from tests.fakes.provider import FakeProvider
 from tests.fakes.world import SHARED_SECRET
 
@@ -52,20 +53,12 @@ FORM = {
 }
 
 
-def run_check(folder: Path, settings: dict[str, Any], *options: str) -> subprocess.CompletedProcess[str]:
+def run_check(folder: Path, settings: dict[str, Any], *options: str) -> Result:
     (folder / "broker.yaml").write_text(yaml.safe_dump(settings, sort_keys=False), encoding="utf-8")
-    return subprocess.run(
-        [sys.executable, "-m", "broker", "check", *options],
-        cwd=folder,
-        env=without_broker_settings(PYTHONPATH=str(ROOT)),
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    return run("check", *options, folder=folder)
 
 
-def findings_of(ended: subprocess.CompletedProcess[str]) -> dict[str, Any]:
+def findings_of(ended: Result) -> dict[str, Any]:
     printed: dict[str, Any] = json.loads(ended.stdout)
     jsonschema.validate(printed, FORM)
     return printed
@@ -78,7 +71,7 @@ def test_all_good_ends_with_status_0(tmp_path: Path) -> None:
         settings = settings_on_loopback(provider, client_secret_expires="2099-01-01")
         settings["sites"]["main"]["endpoint"] = f"{provider.issuer}/sso"
         ended = run_check(tmp_path, settings, "--json")
-    assert (ended.returncode, ended.stderr) == (0, "")
+    assert (ended.exit_code, ended.stderr) == (0, "")
     printed = findings_of(ended)
     assert printed["ok"] is True
     assert {one["status"] for one in printed["findings"] if one["subject"] == "idp"} == {"ok"}
@@ -87,7 +80,7 @@ def test_all_good_ends_with_status_0(tmp_path: Path) -> None:
 def test_a_failed_check_ends_with_status_1_and_the_same_in_both_forms(tmp_path: Path) -> None:
     settings = settings_on_loopback(FakeProvider(NOWHERE, time.time, client_secret=CLIENT_SECRET))
     as_json, as_text = run_check(tmp_path, settings, "--json"), run_check(tmp_path, settings)
-    assert (as_json.returncode, as_text.returncode) == (1, 1)
+    assert (as_json.exit_code, as_text.exit_code) == (1, 1)
     printed = findings_of(as_json)
     assert printed["ok"] is False
     assert list(dict.fromkeys(one["subject"] for one in printed["findings"])) == ["settings", "idp", "main"]
@@ -104,7 +97,7 @@ def test_a_failed_check_ends_with_status_1_and_the_same_in_both_forms(tmp_path: 
 def test_unusable_settings_end_with_status_2_and_every_mistake(tmp_path: Path) -> None:
     settings = settings_on_loopback(FakeProvider(NOWHERE, time.time), email_domains=["gmail.com"], colour="red")
     as_json, as_text = run_check(tmp_path, settings, "--json"), run_check(tmp_path, settings)
-    assert (as_json.returncode, as_text.returncode) == (2, 2)
+    assert (as_json.exit_code, as_text.exit_code) == (2, 2)
     printed = findings_of(as_json)
     assert printed["ok"] is False
     assert {(one["subject"], one["check"], one["status"]) for one in printed["findings"]} == {
@@ -119,7 +112,7 @@ def test_unusable_settings_end_with_status_2_and_every_mistake(tmp_path: Path) -
 def test_offline_asks_nobody(tmp_path: Path) -> None:
     settings = settings_on_loopback(FakeProvider(NOWHERE, time.time))
     ended = run_check(tmp_path, settings, "--json", "--offline")
-    assert ended.returncode == 0
+    assert ended.exit_code == 0
     assert {one["check"] for one in findings_of(ended)["findings"]} == {
         "settings", "client_secret_expiry", "shared_secret",
     }  # fmt: skip
@@ -127,7 +120,7 @@ def test_offline_asks_nobody(tmp_path: Path) -> None:
 
 def test_a_file_that_is_not_there_is_status_2(tmp_path: Path) -> None:
     ended = run_check(tmp_path, {}, "--json", "--config", "elsewhere.yaml")
-    assert ended.returncode == 2
+    assert ended.exit_code == 2
     assert "elsewhere.yaml" in findings_of(ended)["findings"][0]["message"]
 
 
@@ -154,6 +147,17 @@ async def test_what_a_provider_says_is_made_harmless(tmp_path: Path, description
     print_report(findings, Console(file=shown, force_terminal=True, width=500))
     assert "\x07" not in shown.getvalue()
     assert ("[bold]" in description) == ("[bold]x[/bold]" in shown.getvalue())
+
+
+async def test_a_secret_is_not_shown_in_the_spelling_it_was_sent_in_either(tmp_path: Path) -> None:
+    secret = "first-half:% &second-half"
+    body = json.dumps({"error": "invalid_client", "error_description": f"got {quote_plus(secret)}"}).encode()
+    answer = says(401, {"Content-Type": "application/json"}, body)
+    async with hostile_provider({TOKEN: answer}) as server:
+        findings = await diagnose(tmp_path, settings_on_loopback(server.honest, client_secret=secret))
+    [found] = [one for one in findings if one.check == "client_authentication"]
+    assert "invalid_client: got" in found.message
+    assert "half" not in found.message
 
 
 def finding(subject: str, check: str, status: Any, remedy: str = "") -> Finding:
@@ -183,7 +187,7 @@ def test_the_text_is_plain_where_there_is_no_terminal() -> None:
         "  unknown endpoint",
         "          endpoint is unknown.",
         "",
-        "Something has to be corrected. 1 ok, 0 warning, 1 failed, 1 unknown.",
+        "Something has to be corrected. Begin with okta: tls. 1 ok, 0 warning, 1 failed, 1 unknown.",
     ]
 
 

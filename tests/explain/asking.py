@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
 from pathlib import Path
 from typing import Any
 
 import yaml
-from typer.testing import CliRunner, Result
+from typer.testing import Result
 
-from broker.cli import app
+from tests.fakes import command
 from tests.fakes.clock import Clock
 from tests.fakes.presets import TENANT
 from tests.fakes.provider import FakeProvider
@@ -26,9 +24,7 @@ Claims = dict[str, Any]
 
 def run(folder: Path, *arguments: str, stdin: str | bytes = "") -> Result:
     """Run `broker explain` in a folder with nobody's environment."""
-    inherited = dict.fromkeys(name for name in os.environ if name.startswith("BROKER_"))
-    with contextlib.chdir(folder):
-        return CliRunner().invoke(app, ["explain", *arguments], input=stdin, env=inherited, prog_name="broker")
+    return command.run("explain", *arguments, folder=folder, stdin=stdin)
 
 
 def write_settings(folder: Path, preset: str = "oidc", **keys: Any) -> None:

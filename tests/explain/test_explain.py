@@ -68,7 +68,7 @@ def test_a_person_admitted_is_shown_with_what_comm100_would_get(
                      ("email (ID token)", "not taken: email_verified: absent or odd"), id="any provider, unverified"),
         pytest.param("oidc", {}, {}, "email_missing", ("email (ID token)", "absent"), id="nothing at all"),
         pytest.param("okta", {}, {**VERIFIED, "email_verified": False}, "email_unverified",
-                     ("email (ID token)", "not taken: email_verified: False"), id="Okta denies the address"),
+                     ("email (ID token)", "not taken: email_verified: false"), id="Okta denies the address"),
         pytest.param("okta", {}, {"email": "ada@acme.exmaple"}, "email_domain_not_allowed",
                      ("email (ID token)", "refused: email_domain_not_allowed"), id="another domain"),
         pytest.param("okta", {}, {"email": ["a", 7, {}]}, "email_malformed",

@@ -8,7 +8,27 @@ import re
 import httpx
 
 from broker.setup_link import make_link
-from tests.fakes.world import BROKER, SECRET_KEY, Browser, World
+from tests.fakes.world import BROKER, SECRET_KEY, SHARED_SECRET, Browser, World
+
+EVERY_STEP = [
+    "Metadata of the provider",
+    "Back in the same browser",
+    "Answer: who sent it (iss)",
+    "Answer: the provider said yes",
+    "Code exchanged for tokens",
+    "ID token: signature",
+    "ID token: issuer (iss)",
+    "ID token: audience (aud)",
+    "ID token: times (exp, iat, nbf)",
+    "ID token: nonce",
+    "ID token: when the person signed in (auth_time)",
+    "ID token: access token (at_hash)",
+    "ID token: subject (sub)",
+    "userinfo",
+    "E-mail address",
+    "E-mail domain allowed",
+    "Group allowed",
+]
 
 
 def link_for(world: World, *, hours: int = 1, public_url: str = BROKER, key: str = SECRET_KEY) -> str:
@@ -42,3 +62,12 @@ def steps_of(page: httpx.Response) -> dict[str, str]:
     """Return the checks on the page at the end of a test sign-in: how each ended."""
     found = re.findall(r'<span class="tag (\w+)">.*?<strong>(.*?)</strong>', page.text, flags=re.DOTALL)
     return {html.unescape(name): status for status, name in found}
+
+
+def assert_no_token(world: World, *answers: httpx.Response) -> None:
+    """Check that nothing went to Comm100, and nothing could."""
+    assert not world.received
+    for answer in answers:
+        assert "jwt=" not in answer.text + str(answer.headers)
+        assert SHARED_SECRET not in answer.text
+        assert "eyJ" not in answer.text, "something that looks like a token"

@@ -231,6 +231,11 @@ async def metrics(service: Service) -> str:
         return (await client.get("http://127.0.0.1:9000/metrics")).text
 
 
+def signins_counted(exported: str) -> list[str]:
+    """Return the series of sign-ins that are above 0; what failures would count is exported from the start."""
+    return re.findall(r"^broker_signins_total\{.*\} (?!0\.0$).*$", exported, re.MULTILINE)
+
+
 def _fact(response: httpx.Response, name: str) -> str:
     found = re.search(rf"<dt>{name}</dt><dd><code>([^<]*)</code>", response.text)
     assert found, f"no error page: {response.status_code} {response.text[:200]}"

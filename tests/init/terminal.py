@@ -13,6 +13,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import httpx
+
 from tests.fakes.processes import without_broker_settings
 
 ROOT = Path(__file__).parents[2]
@@ -58,7 +60,8 @@ class Screen:
         self.type(f"{text}\n")
 
     def type(self, keys: str) -> None:
-        os.write(self._end, keys.encode())
+        """Send keys; a lone surrogate is the byte of another encoding."""
+        os.write(self._end, keys.encode(errors="surrogateescape"))
 
     def end(self) -> int:
         """Read to the end, and return the exit status."""
@@ -112,3 +115,11 @@ def serving(folder: Path, operations: str) -> Iterator[tuple[subprocess.Popen[by
         finally:
             process.kill()
             process.wait(SECONDS)
+
+
+def is_ready(operations: str) -> bool:
+    """Say whether the broker answers on its operations port that it is ready."""
+    try:
+        return httpx.get(f"http://{operations}/readyz", trust_env=False).status_code == 200
+    except httpx.TransportError:
+        return False

@@ -58,6 +58,7 @@ def asked(
         pytest.param("endpoint", "JWT SSO endpoint", "https://", "must be a complete URL", id="an address begun"),
         pytest.param("client_secret", "Client secret", "a\tb", "control character", id="a secret with a tab"),
         pytest.param("shared_secret", "Shared secret", "short", "is shorter than 32 bytes", id="a secret cut short"),
+        pytest.param("preset", "Provider", "", "Provider is needed.", id="no kind of provider"),
     ],
 )
 def test_what_the_settings_refuse_is_explained_with_an_example_and_asked_again(
@@ -65,7 +66,7 @@ def test_what_the_settings_refuse_is_explained_with_an_example_and_asked_again(
 ) -> None:
     settings, person = asked(tmp_path, given_but(key), [(question, wrong), (question, GIVEN[key])])
     assert said in person.words
-    assert "For example: " in person.words
+    assert ("Copy it once more." if "secret" in key else "For example: ") in person.words
     assert settings.public_url == GIVEN["public_url"]
 
 
@@ -88,16 +89,23 @@ def test_what_the_settings_refuse_is_explained_with_an_example_and_asked_again(
     ],
 )
 def test_what_was_probably_meant_is_offered(tmp_path: Path, key: str, question: str, pasted: str, meant: str) -> None:
-    answers: list[tuple[str, str | bool]] = [(question, pasted), (f"Take {meant} instead?", True)]
-    settings, _ = asked(tmp_path, given_but(key), answers)
+    settings, person = asked(tmp_path, given_but(key), [(question, pasted), (question, "")])
     provider, site = settings.identity_providers["oidc"], settings.sites["main"]
+    assert f"Probably {meant} is meant: press Enter to take it." in person.words
     assert meant in (settings.public_url, provider.issuer, *provider.email_domains, site.endpoint)
+
+
+def test_what_was_meant_otherwise_is_typed_in_place_of_the_offer(tmp_path: Path) -> None:
+    answers: list[tuple[str, str | bool]] = [("Public URL", "sso.acme"), ("Public URL", "https://sso.acme.example")]
+    settings, person = asked(tmp_path, given_but("public_url"), answers)
+    assert person.proposed["Public URL"] == "https://sso.acme"
+    assert settings.public_url == "https://sso.acme.example"
 
 
 def test_the_address_of_oktas_admin_console_is_offered_without_admin(tmp_path: Path) -> None:
     answers: list[tuple[str, str | bool]] = [
         ("Issuer", "acme-admin.okta.com/admin/dashboard"),
-        ("Take https://acme.okta.com instead?", True),
+        ("Issuer", ""),
     ]
     settings, _ = asked(tmp_path, given_but("issuer", preset="okta"), answers)
     assert settings.identity_providers["okta"].issuer == "https://acme.okta.com"
@@ -121,6 +129,7 @@ def test_white_space_around_a_secret_is_dropped(tmp_path: Path) -> None:
             "shared_secret", "Shared secret", "578d96c4-2552-4c1a-94f4-0a7d922d5f17", "decoded", id="a decoded secret"
         ),
         pytest.param("shared_secret", "Shared secret", SHARED_SECRET[:40], "end were missing", id="a cut secret"),
+        pytest.param("endpoint", "JWT SSO endpoint", "https://acme.comm100.com/", "a host alone", id="no endpoint"),
     ],
 )
 @pytest.mark.parametrize("keeps", [True, False])
@@ -146,6 +155,9 @@ def test_an_entra_tenant_is_looked_up_by_its_domain(tmp_path: Path) -> None:
         pages={
             f"{MICROSOFT}/acme.example/v2.0/.well-known/openid-configuration": found,
             f"{MICROSOFT}/{TENANT}/v2.0/.well-known/openid-configuration": found,
+            f"{MICROSOFT}/down.example/v2.0/.well-known/openid-configuration": lambda: httpx.Response(
+                503, stream=httpx.ByteStream(b"")
+            ),
             f"{MICROSOFT}/typo.example/v2.0/.well-known/openid-configuration": lambda: httpx.Response(
                 400, headers=unknown.headers, stream=httpx.ByteStream(unknown.content)
             ),
@@ -154,11 +166,13 @@ def test_an_entra_tenant_is_looked_up_by_its_domain(tmp_path: Path) -> None:
     given = given_but("issuer", "email_domains", preset="entra", client_id=APPLICATION)
     answers: list[tuple[str, str | bool]] = [
         ("Tenant ID", "typo.example"),
+        ("Tenant ID", "down.example"),
         ("Tenant ID", "Acme.example"),
         ("E-mail domains", ""),
     ]
     settings, person = asked(tmp_path, given, answers, look)
     assert "Microsoft knows no tenant with the domain typo.example." in person.words
+    assert "The tenant of down.example cannot be looked up now (status 503)." in person.words
     assert f"acme.example is the tenant {TENANT}." in person.words
     assert settings.identity_providers["entra"].tenant == TENANT
     assert settings.identity_providers["entra"].email_domains == ("acme.example",)
@@ -167,7 +181,7 @@ def test_an_entra_tenant_is_looked_up_by_its_domain(tmp_path: Path) -> None:
 def test_a_tenant_is_taken_out_of_an_issuer_that_was_pasted(tmp_path: Path) -> None:
     answers: list[tuple[str, str | bool]] = [
         ("Tenant ID", f"https://sts.windows.net/{TENANT.upper()}/"),
-        (f"Take {TENANT} instead?", True),
+        ("Tenant ID", ""),
         ("Keep it anyway?", True),  # client-1 is no id of Entra's
     ]
     settings, _ = asked(tmp_path, given_but("issuer", preset="entra"), answers)
@@ -191,9 +205,10 @@ def test_the_issuer_is_compared_with_the_providers_own_word(tmp_path: Path, past
             f"{own}/token": lambda: httpx.Response(404, stream=httpx.ByteStream(b"")),
         }
     )
-    answers: list[tuple[str, str | bool]] = [("Issuer", pasted), (f"Take {own} instead?", True)]
+    answers: list[tuple[str, str | bool]] = [("Issuer", pasted), ("Issuer", "")]
     settings, person = asked(tmp_path, given_but("issuer"), answers, look)
     assert "Only the slash differs" in person.words
+    assert "Whether the provider accepts both cannot be told now" in person.words  # its token endpoint is a 404
     assert settings.identity_providers["oidc"].issuer == own
 
 
@@ -215,6 +230,7 @@ def test_a_secret_the_provider_does_not_take_is_asked_for_again_with_the_client_
     ]
     settings, person = asked(tmp_path, given_but(client_secret="another-secret"), answers, looking(provider))
     assert "The token endpoint does not accept us" in person.words
+    assert person.words.count("The provider accepts both.") == 1
     assert "another-secret" not in person.words
     assert CLIENT_SECRET not in person.words
     secret = settings.identity_providers["oidc"].client_secret
@@ -272,6 +288,22 @@ def test_files_that_are_there_are_replaced_only_if_the_person_agrees(tmp_path: P
     assert [one.name for one in tmp_path.iterdir()] == ["broker.yaml"]
     settings, _ = asked(tmp_path, dict(GIVEN), [("Replace them at the end?", True)])
     assert settings.public_url == GIVEN["public_url"]
+
+
+def test_a_file_that_comes_while_the_person_answers_is_asked_about_before_anything_is_made(tmp_path: Path) -> None:
+    answered = document("https://idp.example")
+
+    def discovery() -> httpx.Response:
+        (tmp_path / "broker.yaml").write_text("a colleague's", encoding="utf-8")
+        return answered()
+
+    look = looking(pages={"https://idp.example/.well-known/openid-configuration": discovery})
+    given = {key: text for key, text in GIVEN.items() if key != "issuer"}
+    person = Somebody([("Issuer", "https://idp.example"), ("Replace them at the end?", "")])
+    with pytest.raises(NotWritten, match="Nothing was written"):
+        set_up(Request(tmp_path / "broker.yaml", given), person, look, warn=print)
+    assert (tmp_path / "broker.yaml").read_text(encoding="utf-8") == "a colleague's"
+    assert [one.name for one in tmp_path.iterdir()] == ["broker.yaml"]
 
 
 def test_the_end_names_both_addresses_for_comm100_and_the_next_commands(tmp_path: Path) -> None:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import re
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 
 from broker.init import NotWritten, Request, set_up
@@ -19,7 +20,7 @@ from broker.settings.findings import known_keys
 from broker.settings.model import Settings
 from broker.settings.provider import ProviderSettings
 from broker.settings.site import SiteSettings
-from tests.init.answering import CLIENT_SECRET, ENDPOINT, GIVEN, SHARED_SECRET, TENANT
+from tests.init.answering import CLIENT_SECRET, ENDPOINT, GIVEN, SHARED_SECRET, TENANT, document, looking
 
 FILES = ["broker.yaml", "secrets/broker-keys", "secrets/client-secret", "secrets/comm100-shared-secret"]
 SECRETS = {"broker-keys": "new " * 9, "comm100-shared-secret": "new", "client-secret": "new"}
@@ -85,6 +86,7 @@ def test_a_planted_link_is_replaced_and_not_followed(tmp_path: Path, name: str) 
         pytest.param(lambda folder: (folder / "secrets").touch(), "is no folder, or a link", id="a file"),
         pytest.param(lambda folder: os.mkfifo(folder / "secrets"), "is no folder, or a link", id="a pipe"),
         pytest.param(lambda folder: _open_folder(folder / "secrets"), "Others can write to", id="everybody's folder"),
+        pytest.param(lambda folder: folder.chmod(0o777), "Everybody can write to", id="in everybody's folder"),
         pytest.param(lambda folder: (folder / "broker.yaml").mkdir(), "is a folder", id="a folder for a file"),
         pytest.param(lambda folder: folder.rmdir(), "does not exist", id="nothing"),
     ],
@@ -100,6 +102,32 @@ def test_a_place_that_cannot_be_trusted_is_refused_before_anything_is_asked(
     with pytest.raises(NotWritten, match=said):
         set_up_in(folder)
     assert names(tmp_path) == before
+
+
+@pytest.mark.parametrize(
+    ("meanwhile", "said"),
+    [
+        pytest.param(lambda folder: (folder / "broker.yaml").write_text("theirs"), "are there already", id="a file"),
+        pytest.param(lambda folder: (folder / "secrets").symlink_to(folder.parent), "is no folder", id="a link"),
+        pytest.param(lambda folder: _open_folder(folder / "secrets"), "Others can write to", id="everybody's folder"),
+    ],
+)
+def test_what_comes_into_the_way_while_questions_are_answered_is_neither_replaced_nor_followed(
+    tmp_path: Path, meanwhile: Callable[[Path], object], said: str
+) -> None:
+    folder = tmp_path / "broker"
+    folder.mkdir()
+    answered = document("https://idp.example")
+
+    def discovery() -> httpx.Response:
+        meanwhile(folder)
+        return answered()
+
+    look = looking(pages={"https://idp.example/.well-known/openid-configuration": discovery})
+    with pytest.raises(NotWritten, match=said):
+        set_up(Request(folder / "broker.yaml", GIVEN), None, look, warn=print)
+    assert names(tmp_path) in ([], ["broker/broker.yaml"], ["broker/secrets"])
+    assert [one.name for one in folder.iterdir()] in (["broker.yaml"], ["secrets"])
 
 
 @pytest.mark.parametrize("with_folder", [False, True], ids=["without a folder of secrets", "over older files"])
@@ -205,3 +233,10 @@ def test_the_broker_listens_where_browsers_or_the_proxy_will_ask(
 def _open_folder(folder: Path) -> None:
     folder.mkdir()
     folder.chmod(0o777)
+
+
+def test_an_address_that_was_typed_with_a_slash_at_its_end_is_written_without(tmp_path: Path) -> None:
+    text = settings_text(answers_for("oidc", public_url="https://sso.acme.example/"))
+    assert loaded(tmp_path, text).public_url == "https://sso.acme.example"
+    assert "redirect URI https://sso.acme.example/callback/" in text
+    assert re.search(r"[^:]//", text) is None

@@ -12,10 +12,10 @@ import pytest
 
 from broker.init.options import take
 from broker.settings import load_settings
+from tests.fakes.command import run
 from tests.fakes.processes import provider_site, served, without_broker_settings
 from tests.fakes.provider import FakeProvider
 from tests.init.answering import CLIENT_SECRET, ENDPOINT, SHARED_SECRET, TENANT, looking
-from tests.test_cli import run
 
 OPTIONS = {
     "--public-url": "https://sso.acme.example",

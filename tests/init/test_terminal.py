@@ -11,7 +11,7 @@ import httpx
 from tests.fakes.processes import free_port, provider_site, served, wait_until
 from tests.fakes.provider import FakeProvider
 from tests.init.answering import CLIENT_SECRET, SHARED_SECRET
-from tests.init.terminal import serving, terminal
+from tests.init.terminal import is_ready, serving, terminal
 
 DECODED = "578d96c4-2552-4c1a-94f4-0a7d922d5f17"
 
@@ -23,12 +23,12 @@ def test_a_person_comes_from_nothing_to_a_broker_that_is_ready(tmp_path: Path) -
         provider.issuer = f"http://127.0.0.1:{port}"
         with terminal(tmp_path, "init") as screen:
             screen.answer("Public URL", public_url)
-            screen.answer("Provider [1]", "9")
-            screen.answer("Provider [1]", "4")
+            screen.answer("Provider", "9")
+            screen.answer("Provider", "4")
             screen.answer("Issuer", f"{provider.issuer}/")
-            screen.answer(f"Take {provider.issuer} instead? [Y/n]", "")
-            screen.answer("Short name [oidc]", "Acme EU")
-            screen.answer("Take acme_eu instead? [Y/n]", "")
+            screen.answer(f"Issuer [{provider.issuer}]", "")
+            screen.answer("Short name [oidc]", "Acmé EU")
+            screen.answer("Short name [acme_eu]", "")
             screen.wait_for(f"Redirect URI +{public_url}/callback/acme_eu")
             screen.answer("Client ID", provider.client_id)
             screen.answer("Client secret", "another-secret-8f3a")
@@ -38,11 +38,12 @@ def test_a_person_comes_from_nothing_to_a_broker_that_is_ready(tmp_path: Path) -
             screen.answer("E-mail domains", "acme.example")
             screen.answer("JWT SSO endpoint", f"{provider.issuer}/keys")
             screen.answer("Shared secret", DECODED)
-            screen.answer("Keep it anyway? [y/N]", "")
+            screen.answer("Keep it anyway? [y/N]", SHARED_SECRET[:8])
+            screen.answer("Please answer y for yes or n for no.\nKeep it anyway? [y/N]", "")
             screen.answer("Shared secret", SHARED_SECRET)
             assert screen.end() == 0
         with serving(tmp_path, f"127.0.0.1:{free_port()}") as (process, operations):
-            wait_until(lambda: _is_ready(operations), "the broker is ready")
+            wait_until(lambda: is_ready(operations), "the broker is ready")
             assert httpx.get(f"{public_url}/", trust_env=False).status_code == 200
             process.terminate()
             assert process.wait(30) == 0
@@ -59,15 +60,10 @@ def test_ctrl_c_midway_leaves_nothing(tmp_path: Path) -> None:
     options = ["--offline", "--public-url", "https://sso.acme.example", "--provider", "google", "--client-id", "x"]
     with terminal(tmp_path, "init", *options) as screen:
         screen.answer("Keep it anyway? [y/N]", "y")  # x is no client id of Google's
+        screen.answer("Client secret", "gehe\udcfcm")  # a ü of Latin-1
+        screen.wait_for("Client secret holds a character")
         screen.wait_for("^Client secret: ")
         screen.type("\x03")
         assert screen.end() == 2
     assert screen.text.endswith("Stopped. Nothing was written.\n")
     assert list(tmp_path.iterdir()) == []
-
-
-def _is_ready(operations: str) -> bool:
-    try:
-        return httpx.get(f"http://{operations}/readyz", trust_env=False).status_code == 200
-    except httpx.TransportError:
-        return False

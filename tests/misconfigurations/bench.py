@@ -1,16 +1,14 @@
 """A set-up that works, on real sockets or in memory, for a row to break; and what an admin is told first about it.
 
-On sockets (`Bench`) the settings are read and `broker check` runs; in memory (`SignIn`) a person signs in. Both say
-nothing (`None`) of a set-up that is right.
+On sockets (`Bench`) the settings are read and `broker check` runs; in memory (`SignIn`) an admin tests a sign-in from
+the setup page. Both say nothing (`None`) of a set-up that is right.
 """
 
 from __future__ import annotations
 
 import asyncio
-import io
-import json
-import logging
 import re
+import ssl
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -23,19 +21,19 @@ import httpx
 import yaml
 
 from broker.app import run_checks
+from broker.demo.comm100 import ENDPOINT_PATH
 from broker.doctor import unusable_settings
 from broker.doctor.site import OUR_MARK
 from broker.errors import SettingsError
 from broker.settings import load_settings
-from broker.telemetry import JsonLines
+from tests.fakes.admin import link_for, rehearse, text_of
 from tests.fakes.clock import Clock
 from tests.fakes.hostile_server import as_bytes
 from tests.fakes.provider import FakeProvider
-from tests.fakes.world import PAGE, SHARED_SECRET, World
+from tests.fakes.world import BROKER, PAGE, SHARED_SECRET, World
 from tests.misconfigurations.vendors import SECRET, make, section_of
 from tests.oidc.servers import Talk, new_authority, ok, serving
 
-ENDPOINT_PATH = "/AdminWebService/SSO/SSOJWTConsumer.aspx"
 _OWN_KEY = "k1-6f1d0c2b9a8e7f6d5c4b3a2918070605"
 
 
@@ -44,7 +42,7 @@ class Said:
     """What an admin reads first.
 
     Args:
-        where: `settings`, the name of a check, or `test sign-in`.
+        where: `settings`, the name of a check, `test sign-in` or `setup page`.
         text: what is wrong.
         remedy: what to do.
     """
@@ -147,16 +145,16 @@ async def bench(kind: str, folder: Path, *, tls: bool = False) -> AsyncIterator[
     async def front(_: bytes, writer: asyncio.StreamWriter) -> None:
         writer.write(made[0].front)
 
-    authority = new_authority()
-    authority.write(folder / "ca.pem")
+    authority = new_authority() if tls else None
+    if authority is not None:
+        authority.write(folder / "ca.pem")
     async with AsyncExitStack() as stack:
 
-        async def port(talk: Talk, *, secure: bool = False) -> str:
-            context = authority.context(folder, "127.0.0.1", days=300) if secure else None
+        async def port(talk: Talk, context: ssl.SSLContext | None = None) -> str:
             server = await stack.enter_async_context(serving(talk, tls=context))
-            return f"http{'s' if secure else ''}://127.0.0.1:{server.port}"
+            return f"http{'s' if context else ''}://127.0.0.1:{server.port}"
 
-        base = await port(provider, secure=tls)
+        base = await port(provider, authority.context(folder, "127.0.0.1", days=300) if authority else None)
         honest = make(kind, base, time.time)
         endpoint = f"{await port(comm100)}{ENDPOINT_PATH}"
         settings: dict[str, Any] = {
@@ -185,13 +183,11 @@ class SignIn:
         world: the broker, the provider and Comm100.
         page: where Comm100 wants the person to arrive.
         names: as in `Bench`.
-        trace: what was logged.
     """
 
     world: World
     page: str = PAGE
     names: Mapping[str, str] = field(default_factory=lambda: {"https://idp.example": "https://id.acme.example"})
-    trace: io.StringIO = field(default_factory=io.StringIO)
 
     @property
     def idp(self) -> dict[str, Any]:
@@ -200,21 +196,22 @@ class SignIn:
         return section
 
     async def ask(self) -> Said | None:
-        """Sign in."""
-        handler = logging.StreamHandler(self.trace)
-        handler.setFormatter(JsonLines())
-        log = logging.getLogger("broker")
-        log.addHandler(handler)
-        try:
-            async with self.world.broker() as service:
-                await self.world.browser(service).sign_in(redirect_url=self.page)
-        finally:
-            log.removeHandler(handler)
-        lines = [json.loads(line) for line in self.trace.getvalue().splitlines()]
-        if self.world.received:  # the token went out
+        """Test a sign-in from the setup page; then let Comm100 call, and look at what the setup page says of that."""
+        async with self.world.broker() as service:
+            browser = self.world.browser(service)
+            lines = text_of(await rehearse(browser)).splitlines()
+            if "Reason" in lines:
+                reason, expected, got = (_behind(name, lines) for name in ("Reason", "Expected", "Got"))
+                return Said(
+                    "test sign-in", f"{reason}: expected {expected}, got {got}", _behind("What to do next", lines)
+                )
+            assert any(line.startswith("Admitted as") for line in lines)
+            await browser.open(f"{BROKER}/login", redirect_url=self.page)
+            lines = text_of(await browser.open(f"{BROKER}/setup", link=link_for(self.world))).splitlines()
+        outcome, host = _behind("Outcome", lines), _behind("Host in redirect_url", lines)
+        if outcome == "accepted":
             return None
-        last = [line for line in lines if "remedy" in line][-1]
-        return Said("test sign-in", f"{last['code']}: expected {last['expected']}, got {last['got']}", last["remedy"])
+        return Said("setup page", f"{outcome}, with {host} in redirect_url", _behind("To do", lines))
 
 
 def sign_in(kind: str, folder: Path) -> SignIn:
@@ -243,6 +240,10 @@ def without_particulars(said: Said, folder: Path, names: Mapping[str, str]) -> S
         return re.sub(r"(cannot be resolved|an authority we do not know) \([^)]*\)", r"\1", text)
 
     return Said(said.where, leave_out(said.text), leave_out(said.remedy))
+
+
+def _behind(name: str, lines: list[str]) -> str:
+    return lines[lines.index(name) + 1]
 
 
 def _request(raw: bytes) -> httpx.Request:

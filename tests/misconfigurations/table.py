@@ -22,8 +22,9 @@ _OPENING = """\
 # What is said first
 
 One mistake at a time, made in a set-up that works: what an admin is told first, by the settings, by `broker check`
-or by a test sign-in, and whether that names the cause. Every row is a test, which also does what the remedy says and
-checks that nothing is left to say. Made by `python -m tests.misconfigurations.table`: do not edit.
+or by a test sign-in on the setup page, and whether that names the cause. Every row is a test, which also does what the
+remedy says and checks that nothing is left to say. Right is what names this very mistake, in what is said or in what is
+to do; nothing can name what only Comm100 knows. Made by `python -m tests.misconfigurations.table`: do not edit.
 """
 _COLUMNS = "| | mistake | told by | said first | to do | right |\n|---|---|---|---|---|---|\n"
 

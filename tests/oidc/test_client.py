@@ -252,7 +252,7 @@ async def test_a_refused_port_is_unreachable() -> None:
     async with loopback_client() as client:
         with pytest.raises(ProviderUnreachable) as failure:
             await client.send(post(server))
-    assert failure.value.expected == "a connection to 127.0.0.1/token"
+    assert failure.value.expected == f"a connection to 127.0.0.1:{server.port}/token"
     assert failure.value.got == "ConnectionRefusedError"
 
 

@@ -74,7 +74,7 @@ async def test_another_certificate_is_refused_before_anything_is_sent(
     async with serving(says(ok()), tls=authority.context(tmp_path, host, days=days)) as server:
         with pytest.raises(ProviderUnreachable) as failure:
             await ask(reach, f"https://localhost:{server.port}/token")
-    assert failure.value.expected == "a connection to localhost/token"
+    assert failure.value.expected == f"a connection to localhost:{server.port}/token"
     assert failure.value.got == "SSLCertVerificationError"
     assert (server.requests, server.connections) == ([], 2)
 

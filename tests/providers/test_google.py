@@ -83,8 +83,8 @@ def test_an_account_nobody_of_ours_manages_is_refused_whatever_its_address(
 @pytest.mark.parametrize(
     ("claims", "error", "last"),
     [
-        pytest.param({"email_verified": False}, EmailUnverified, "not taken: email_verified: False", id="unverified"),
-        pytest.param({"email_verified": "true"}, EmailUnverified, "not taken: email_verified: 'true'", id="a text"),
+        pytest.param({"email_verified": False}, EmailUnverified, "not taken: email_verified: false", id="unverified"),
+        pytest.param({"email_verified": "true"}, EmailUnverified, 'not taken: email_verified: "true"', id="a text"),
         pytest.param(
             {"email_verified": None}, EmailUnverified, "not taken: email_verified: absent or odd", id="nothing said"
         ),

@@ -103,7 +103,7 @@ def test_anything_but_true_or_silence_refuses(place: str, said: object) -> None:
         ),
         pytest.param(
             {"email": ADA, "email_verified": True}, {"email": ADA, "email_verified": False}, EmailUnverified,
-            [("email (userinfo)", "not taken: email_verified: False")], id="verified by one, denied by the other",
+            [("email (userinfo)", "not taken: email_verified: false")], id="verified by one, denied by the other",
         ),
     ],
 )  # fmt: skip

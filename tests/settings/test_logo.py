@@ -63,6 +63,7 @@ def test_a_picture_is_known_by_its_content(admin: Admin, content: bytes, media_t
         pytest.param(SVG.replace(b"2000/svg", b"1999/xhtml"), "no whole picture", id="other XML"),
         pytest.param(b"<svg/>", "no whole picture", id="an SVG for inside of HTML"),
         pytest.param(GROWING, "no whole picture", id="an SVG that grows"),
+        pytest.param(b'<?xml version="1.0" encoding="none"?>' + SVG, "no whole picture", id="an SVG in no encoding"),
         pytest.param(b"<html><body>404</body></html>", "no whole picture", id="a page"),
         pytest.param(b"GIF89a" + bytes(20), "no whole picture", id="a GIF"),
         pytest.param(PNG + bytes(MAX_BYTES), "more than 6000 bytes", id="too large"),

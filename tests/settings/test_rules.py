@@ -313,7 +313,7 @@ def test_an_id_is_lower_case_letters_and_digits(admin: Admin, identifier: Any) -
     (mistake,) = admin.refused(tree)
 
     assert mistake.path.startswith("identity_providers")
-    assert "has an id that is not" in mistake.problem or "must be text" in mistake.problem
+    assert "must consist of lower-case" in mistake.problem or "must be text" in mistake.problem
 
 
 def test_on_loopback_everything_may_be_on_loopback(admin: Admin) -> None:

@@ -278,8 +278,16 @@ def test_without_a_file_it_is_said_where_one_was_looked_for() -> None:
 
     first, *others = refusal.value.mistakes
     assert first.path == "settings file"
-    assert f"{Path.cwd()} has no broker.yaml, and neither --config nor BROKER_CONFIG is given" in first.problem
+    assert f"{Path.cwd()} has no broker.yaml, and neither --config nor BROKER_CONFIG names one" in first.problem
     assert [mistake.path for mistake in others] == ["secret_keys_file", "sites", "identity_providers"]
+
+
+def test_where_nothing_is_set_at_all_the_only_mistake_is_that() -> None:
+    with pytest.raises(SettingsError) as refusal:
+        load_settings(None, {"PATH": "/bin"})
+
+    [mistake] = refusal.value.mistakes
+    assert (mistake.path, mistake.example) == ("settings file", "broker init")
 
 
 def test_a_mistake_in_an_environment_that_gives_everything_is_told_without_asking_for_a_file(admin: Admin) -> None:

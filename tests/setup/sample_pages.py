@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,9 @@ from broker.providers import Considered
 from broker.rehearsal import Preview, Rehearsal, Step
 from broker.web.last_seen import LastSeen
 from broker.web.setup_pages import SetupLinks, SetupPages
-from tests.fakes.clock import START
+from tests.fakes.admin import rehearse
+from tests.fakes.clock import START, Clock
+from tests.fakes.world import World, section_for
 from tests.setup.scene import PROVIDERS, settings, setups
 
 TOKEN = "eyJleHAiOjE4MDAwMDM2MDB9.aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
@@ -20,6 +23,7 @@ URL = "https://sso.acme.example"
 LINKS = SetupLinks(
     overview=f"{URL}/setup?link={TOKEN}",
     checks=f"{URL}/setup/check?link={TOKEN}",
+    commands={id_: f"{URL}/setup/commands/{id_}?link={TOKEN}" for id_ in PROVIDERS},
     test={id_: f"{URL}/setup/test/{id_}?link={TOKEN}" for id_ in PROVIDERS},
 )
 PAGES = SetupPages()
@@ -36,6 +40,12 @@ def overview(folder: Path, *, seen: dict[str, LastSeen] | None = None, tree: dic
         expires=START + 2520,
         now=START,
     )
+
+
+def commands(folder: Path, provider: str = "entra") -> str:
+    """Return the page with the commands of one provider; by default of the one with most."""
+    providers, _ = setups(folder, settings())
+    return PAGES.commands(providers[provider], links=LINKS)
 
 
 def single() -> dict[str, Any]:
@@ -79,3 +89,16 @@ FINDINGS = [
     finding("okta", "client_authentication", "unknown", "Not tried: issuer failed."),
     finding("main", "endpoint", "warning", "Status 404.", "Compare endpoint."),
 ]
+
+
+def real_test_sign_in(folder: Path) -> str:
+    """Return the page at the end of a test sign-in that a broker really went, at a provider like Okta."""
+
+    async def go() -> str:
+        world = World(folder, Clock())
+        keys = {"preset": "okta", "label": "Acme Okta", "enabled": False}
+        world.settings["identity_providers"] = {"okta": section_for(world.provider, **keys)}
+        async with world.broker() as service:
+            return (await rehearse(world.browser(service), "okta")).text
+
+    return asyncio.run(go())

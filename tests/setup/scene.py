@@ -49,7 +49,6 @@ def setups(folder: Path, tree: dict[str, Any]) -> tuple[dict[str, ProviderSetup]
     providers = {
         id_: setup_of_provider(
             wire_provider(loaded, id_),
-            preset=section.preset,
             enabled=section.enabled,
             public_url=loaded.public_url,
             site_ids=sites_of(loaded, id_),

@@ -1,4 +1,4 @@
-"""Every text has a translation into every language, and each translation fits its text."""
+"""Every text has a translation into every language, each fits its text, and what is compiled is what is written."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ import unicodedata
 
 import pytest
 
-from tests.catalogues import TRANSLATED, WEB, open_catalogue, updated
+from broker.web.languages import open_translations
+from tests.catalogues import TRANSLATED, WEB, file_of, open_catalogue, updated
 
 SAME_IN_BOTH = {("es", "Error: %(title)s")}
 
@@ -22,15 +23,22 @@ def texts_of(language: str) -> list[tuple[str, str]]:
 
 
 def test_there_is_a_catalogue_per_language_and_no_other() -> None:
-    assert sorted(file.name for file in (WEB / "locale").iterdir()) == sorted(
-        f"{language.replace('-', '_')}.po" for language in TRANSLATED
+    assert sorted((WEB / "locale").iterdir()) == sorted(
+        file_of(language, ending) for language in TRANSLATED for ending in ("po", "mo")
     )
 
 
 @in_every_language
 def test_a_catalogue_has_the_texts_there_are_and_no_others(language: str) -> None:
-    file = WEB / "locale" / f"{language.replace('-', '_')}.po"
-    assert file.read_text(encoding="utf-8") == updated(language), "run: make texts"
+    assert file_of(language, "po").read_text(encoding="utf-8") == updated(language), "run: make texts"
+
+
+@in_every_language
+def test_the_compiled_catalogue_says_what_the_written_one_does(language: str) -> None:
+    translations = open_translations(language)
+    assert {text: translations.gettext(text) for text, _ in texts_of(language)} == dict(texts_of(language)), (
+        "run: make texts"
+    )
 
 
 @in_every_language

@@ -28,7 +28,7 @@ class Doctor:
 
 async def test_whoever_asks_during_a_run_gets_what_that_run_finds() -> None:
     doctor = Doctor()
-    checks = Checks(doctor)
+    checks = Checks(doctor, rest_seconds=0)
     first, second = asyncio.create_task(checks()), asyncio.create_task(checks())
     await asyncio.sleep(0)
     doctor.may_end.set()
@@ -36,6 +36,24 @@ async def test_whoever_asks_during_a_run_gets_what_that_run_finds() -> None:
     assert doctor.runs == 1
     await checks()
     assert doctor.runs == 2
+
+
+async def test_however_many_ask_a_provider_has_a_rest_between_two_runs() -> None:
+    doctor = Doctor()
+    doctor.may_end.set()
+    checks = Checks(doctor, rest_seconds=3600)
+    for _ in range(50):
+        assert await checks() == FINDINGS
+    assert doctor.runs == 1
+
+
+async def test_a_run_that_was_ended_is_not_begun_again_at_once() -> None:
+    doctor = Doctor()
+    checks = Checks(doctor, max_seconds=0.01, rest_seconds=3600)
+    for _ in range(3):
+        with pytest.raises(ProviderTimedOut):
+            await checks()
+    assert doctor.runs == 1
 
 
 async def test_the_first_who_asks_may_go_away() -> None:

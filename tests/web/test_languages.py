@@ -6,6 +6,8 @@ import base64
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from broker.web.languages import LANGUAGES, choose_language
 from tests.fakes.world import BROKER, World
@@ -49,6 +51,11 @@ PAGES = [
 @pytest.mark.parametrize(("accept_language", "language"), WANTED)
 def test_a_browser_gets_the_language_it_wants_most(accept_language: str, language: str) -> None:
     assert choose_language(accept_language) == language
+
+
+@given(st.text(max_size=40) | st.text("*,;=-q.01 \tdefrnzhHANS", max_size=40))
+def test_no_header_is_too_odd(accept_language: str) -> None:
+    assert choose_language(accept_language) in LANGUAGES
 
 
 @pytest.mark.parametrize(("path", "status"), PAGES)

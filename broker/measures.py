@@ -1,0 +1,123 @@
+"""What is measured of the service between sign-ins: calls to providers, what is kept of them, secrets' files.
+
+This file owns the names of these metrics and their units. It counts no sign-in and writes no log; how an answer is
+judged, and when a document is fetched, it does not know.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from functools import partial
+from importlib.metadata import version
+from itertools import product
+from typing import Any
+
+from prometheus_client import CollectorRegistry, Gauge, Histogram
+
+from broker.errors import ProviderFailing
+from broker.oidc.cached import Cached
+from broker.oidc.discovery import Discovery, Send
+from broker.oidc.messages import Answer, Asked, ProviderRequest, check_available
+
+_CALLS: tuple[Asked, ...] = ("metadata", "keys", "token", "userinfo")
+_BUCKETS = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)  # seconds; after the last a call is given up
+
+
+class Measures:
+    """The metrics of one service that are no counts of sign-ins.
+
+    Args:
+        registry: of the service.
+    """
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        build = Gauge("broker_build_info", "1, with the version that runs.", ["version"], registry=registry)
+        build.labels(version("comm100-sso-broker")).set(1)
+        self._started = Gauge(
+            "broker_started_timestamp_seconds", "When this process took up its work.", registry=registry
+        )
+        self._call_seconds = Histogram(
+            "broker_provider_call_seconds",
+            "How long calls to a provider took; failed: no answer came, or one that says to try later.",
+            ["provider", "call", "result"],
+            buckets=_BUCKETS,
+            registry=registry,
+        )
+        self._fetched = Gauge(
+            "broker_provider_fetched_timestamp_seconds",
+            "When the provider's metadata or keys were fetched last; 0 while there are none.",
+            ["provider", "document"],
+            registry=registry,
+        )
+        self._fresh_until = Gauge(
+            "broker_provider_fresh_until_timestamp_seconds",
+            "When they are to be fetched anew, 0 while there are none; old ones stay in use.",
+            ["provider", "document"],
+            registry=registry,
+        )
+        self._rejected = Gauge(
+            "broker_secret_file_rejected",
+            "1 while a secret's file holds what cannot be used, so that the previous secret stays in use.",
+            ["setting"],
+            registry=registry,
+        )
+
+    def note_start(self, now: float) -> None:
+        """Export when the service started.
+
+        Args:
+            now: seconds since the epoch.
+        """
+        self._started.set(now)
+
+    def timed(self, provider: str, send: Send) -> Send:
+        """Return the same way to send, with every call measured.
+
+        Args:
+            provider: id of the identity provider.
+            send: its client.
+        """
+        seconds = self._call_seconds
+        for call, result in product(_CALLS, ("answered", "failed")):
+            seconds.labels(provider, call, result)  # at 0 from the start: an increase from nothing is not seen
+
+        async def send_timed(request: ProviderRequest) -> Answer:
+            began, result = time.perf_counter(), "failed"
+            try:
+                answer = await send(request)
+                result = "answered" if _is_available(answer) else "failed"
+                return answer
+            finally:
+                seconds.labels(provider, request.asked, result).observe(time.perf_counter() - began)
+
+        return send_timed
+
+    def watch_provider(self, provider: str, discovery: Discovery) -> None:
+        """Export what is kept of a provider, as it is whenever metrics are read.
+
+        Args:
+            provider: id of the identity provider.
+            discovery: its metadata and keys.
+        """
+        documents: dict[str, Cached[Any]] = {"metadata": discovery.metadata, "keys": discovery.keys}
+        for name, document in documents.items():
+            self._fetched.labels(provider, name).set_function(partial(getattr, document, "fetched"))
+            self._fresh_until.labels(provider, name).set_function(partial(getattr, document, "fresh_until"))
+
+    def watch_secret(self, setting: str, is_rejected: Callable[[], bool]) -> None:
+        """Export whether a secret's file is rejected, as it is whenever metrics are read.
+
+        Args:
+            setting: the secret's path in the settings.
+            is_rejected: looks at the file.
+        """
+        self._rejected.labels(setting).set_function(lambda: float(is_rejected()))
+
+
+def _is_available(answer: Answer) -> bool:
+    try:
+        check_available(answer)
+    except ProviderFailing:
+        return False
+    return True

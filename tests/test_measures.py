@@ -1,0 +1,117 @@
+"""What Prometheus is told between sign-ins: calls to providers, what is kept of them, secrets' files, the start."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+
+import pytest
+from prometheus_client import CollectorRegistry
+from prometheus_client.parser import text_string_to_metric_families
+
+from broker.app import Service
+from broker.errors import BrokerError, ProviderUnreachable, SettingsError, every_error
+from broker.measures import Measures
+from broker.oidc.messages import Answer, ProviderRequest
+from broker.telemetry import Telemetry
+from tests.fakes.clock import START, Clock
+from tests.fakes.world import SECRET_KEY, World, metrics
+
+pytestmark = pytest.mark.anyio
+
+TOKEN_REQUEST = ProviderRequest("POST", "https://idp.example/token", 1000, asked="token")
+
+
+async def exported(service: Service) -> dict[tuple[str, ...], float]:
+    """Return every sample by its name and the values of its labels, in the order of their names."""
+    families = text_string_to_metric_families(await metrics(service))
+    samples = [sample for family in families for sample in family.samples]
+    return {(one.name, *(one.labels[name] for name in sorted(one.labels))): one.value for one in samples}
+
+
+def calls(samples: Mapping[tuple[str, ...], float]) -> dict[tuple[str, ...], float]:
+    """Return how many calls there were, by what for and how they ended."""
+    return {(key[1], key[3]): n for key, n in samples.items() if n and key[0] == "broker_provider_call_seconds_count"}
+
+
+async def test_the_calls_of_a_sign_in_are_measured_by_what_they_are_for(world: World) -> None:
+    async with world.broker() as service:
+        assert (await world.browser(service).sign_in()).status_code == 200
+        assert calls(await exported(service)) == {
+            ("metadata", "answered"): 1,
+            ("keys", "answered"): 1,
+            ("token", "answered"): 1,
+            ("userinfo", "answered"): 1,
+        }
+
+
+@pytest.mark.parametrize(
+    ("status", "result"),
+    [
+        pytest.param(200, "answered", id="an answer"),
+        pytest.param(400, "answered", id="a refusal is an answer"),
+        pytest.param(429, "failed", id="too many requests"),
+        pytest.param(503, "failed", id="a server error"),
+        pytest.param(None, "failed", id="no answer"),
+    ],
+)
+async def test_a_call_that_brought_nothing_to_judge_counts_as_failed(status: int | None, result: str) -> None:
+    async def send(_: ProviderRequest) -> Answer:
+        if status is None:
+            raise ProviderUnreachable
+        return Answer(status, "application/json", b"{}")
+
+    registry = CollectorRegistry()
+    timed = Measures(registry).timed("idp", send)
+    try:
+        await timed(TOKEN_REQUEST)
+    except ProviderUnreachable:
+        assert status is None
+    counted = {
+        one: registry.get_sample_value(
+            "broker_provider_call_seconds_count", {"provider": "idp", "call": "token", "result": one}
+        )
+        for one in ("answered", "failed")
+    }
+    assert counted == {"answered": 0, "failed": 0, result: 1}
+
+
+async def test_what_is_kept_of_a_provider_tells_its_age_and_when_it_gets_old(world: World, clock: Clock) -> None:
+    async with world.broker() as service:
+        assert (await world.browser(service).sign_in()).status_code == 200
+        clock.advance(60)
+        samples = await exported(service)
+        for document in ("metadata", "keys"):
+            assert samples["broker_provider_fetched_timestamp_seconds", document, "idp"] == START
+            assert samples["broker_provider_fresh_until_timestamp_seconds", document, "idp"] == START + 3600
+        assert samples[("broker_started_timestamp_seconds",)] == START
+
+
+async def test_a_provider_that_never_answered_shows_as_zero(world: World) -> None:
+    world.settings["identity_providers"]["idp"]["issuer"] = "https://nowhere.example"
+    async with world.broker() as service:
+        await asyncio.sleep(0)
+        samples = await exported(service)
+        for document in ("metadata", "keys"):
+            assert samples["broker_provider_fetched_timestamp_seconds", document, "idp"] == 0
+            assert samples["broker_provider_fresh_until_timestamp_seconds", document, "idp"] == 0
+
+
+async def test_a_secret_in_a_file_is_watched_and_one_given_as_text_is_not(world: World) -> None:
+    (world.folder / "keys").write_text(SECRET_KEY)
+    del world.settings["secret_keys"]
+    async with world.broker(secret_keys_file="keys") as service:
+        samples = await exported(service)
+        told = {key: value for key, value in samples.items() if key[0] == "broker_secret_file_rejected"}
+        assert told == {("broker_secret_file_rejected", "secret_keys"): 0}
+
+
+def test_a_failure_is_exported_before_it_happens_and_a_persons_refusal_is_not() -> None:
+    telemetry = Telemetry(log_email="hashed", secret_keys=lambda: [SECRET_KEY], weakenings=())
+    telemetry.expect("main", "idp")
+    families = text_string_to_metric_families(telemetry.metrics().decode())
+    samples = [one for family in families for one in family.samples if one.name == "broker_signins_total"]
+    reasons = {one.labels["reason"]: one.value for one in samples}
+    failures: list[type[BrokerError]] = [one for one in every_error() if one.status >= 500 and one is not SettingsError]
+    assert reasons == {"none": 0, **{one.code: 0 for one in failures}}
+    assert "access_denied" not in reasons
