@@ -14,6 +14,7 @@ from broker.cli import app
 from broker.doctor.finding import CHECKS, finding, ok
 from broker.errors import BrokerError, SettingsError, every_error
 from broker.providers import PRESETS
+from tests.chart import values_schema
 
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md")])
@@ -127,3 +128,7 @@ def test_every_file_a_document_names_in_the_code_exists() -> None:
     for document in DOCUMENTS:
         for named in re.findall(r"`((?:broker|tests)/[\w/.-]+\.\w+)`", document.read_text(encoding="utf-8")):
             assert (ROOT / named).exists(), f"{document.name}: {named}"
+
+
+def test_the_chart_knows_every_setting() -> None:
+    assert values_schema.FILE.read_text(encoding="utf-8") == values_schema.text(), "make chart-table"

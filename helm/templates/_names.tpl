@@ -35,7 +35,7 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 app.kubernetes.io/component: server
 {{- end -}}
 
-{{/* Labels of an object. Argument: a list of the root, and labels (text) that come before. */}}
+{{/* Labels of an object; never of a pod, for they change with every version. */}}
 {{- define "broker.labels" -}}
 {{ include "broker.instanceLabels" . }}
 app.kubernetes.io/version: {{ default .Chart.AppVersion .Values.image.tag | trunc 63 | quote }}

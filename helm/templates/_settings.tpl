@@ -77,7 +77,7 @@ Templates return text only, so lists and maps travel as YAML: `include ... | fro
 {{- default (include "broker.fullname" .) .Values.secretProviderClass.name -}}
 {{- end -}}
 
-{{/* The host name in public_url, without a port; `urlParse` fails on what is no URL. */}}
+{{/* The host name in public_url, without a port. */}}
 {{- define "broker.publicHost" -}}
 {{- regexReplaceAll "^[a-z]+://([^/:]+).*$" (default "" .Values.config.public_url) "${1}" -}}
 {{- end -}}

@@ -40,11 +40,18 @@ def complaints(one: Object, version: str) -> list[str]:
 
 def complaints_of_others(objects: Iterable[Object]) -> list[str]:
     """Return what the schemas of other projects say against their objects."""
-    theirs = [one for one in objects if _group(one) in OTHERS]
-    found: list[str] = (
-        json.loads(run("node", HERE / "crds.mjs", text=json.dumps(theirs), folder=HERE)) if theirs else []
-    )
-    return found
+    # Without what a server sets, so that one judgement does for every write of an object.
+    return list(_judged_by_others(json.dumps([_as_written(one) for one in objects if _group(one) in OTHERS])))
+
+
+@cache
+def _judged_by_others(objects: str) -> tuple[str, ...]:
+    return () if objects == "[]" else tuple(json.loads(run("node", HERE / "crds.mjs", text=objects, folder=HERE)))
+
+
+def _as_written(one: Object) -> Object:
+    metadata = {key: one["metadata"][key] for key in ("name", "labels", "annotations") if key in one["metadata"]}
+    return {key: part for key, part in one.items() if key != "status"} | {"metadata": metadata}
 
 
 def _group(one: Object) -> str:

@@ -12,7 +12,7 @@ import yaml
 from tests.chart.helm import Helm3, Helm4
 from tests.chart.test_renders import EVERYTHING
 from tests.chart.tools import CHART, EXAMPLES, HERE, ROOT, attempt, run, values_of
-from tests.chart.values_schema import FILE, text
+from tests.chart.values_schema import FILE
 
 # What checkov would have otherwise, and why it stays.
 SKIPPED = {
@@ -24,10 +24,6 @@ SKIPPED = {
     "CKV_K8S_9": "the pods of checks run once and end",
     "CKV2_K8S_6": "networkPolicy.enabled switches one on: which namespaces may come in is the cluster's",
 }
-
-
-def test_the_schema_of_values_is_what_the_settings_make_of_it() -> None:
-    assert FILE.read_text(encoding="utf-8") == text(), "python -m tests.chart.values_schema"
 
 
 def test_the_schema_is_one_of_draft_07() -> None:

@@ -15,22 +15,21 @@ def discovery(where: str, version: str) -> Object | None:
         where: the path asked for.
         version: of Kubernetes.
     """
-    if where == "/version":
-        major, _, minor = version.partition(".")
-        return {"major": major, "minor": minor, "gitVersion": f"v{version}.0"}
-    if where == "/api":
-        return {"kind": "APIVersions", "versions": ["v1"]}
-    if where == "/apis":
-        return {"kind": "APIGroupList", "apiVersion": "v1", "groups": [_group(api) for api in GROUPS]}
-    if where == "/openapi/v3":
-        roots = [_root(api) for api in ("v1", *GROUPS)]
-        return {"paths": {root: {"serverRelativeURL": f"/openapi/v3/{root}"} for root in roots}}
     if where.startswith("/openapi/v3/"):
         return _schemas(where.removeprefix("/openapi/v3/"))
-    for api in ("v1", *GROUPS):
-        if where == f"/{_root(api)}":
-            return _resources(api)
-    return None
+    return _plain(version).get(where)
+
+
+def _plain(version: str) -> dict[str, Object]:
+    major, _, minor = version.partition(".")
+    roots = {_root(api): api for api in ("v1", *GROUPS)}
+    return {
+        "/version": {"major": major, "minor": minor, "gitVersion": f"v{version}.0"},
+        "/api": {"kind": "APIVersions", "versions": ["v1"]},
+        "/apis": {"kind": "APIGroupList", "apiVersion": "v1", "groups": [_group(api) for api in GROUPS]},
+        "/openapi/v3": {"paths": {root: {"serverRelativeURL": f"/openapi/v3/{root}"} for root in roots}},
+        **{f"/{root}": _resources(api) for root, api in roots.items()},
+    }
 
 
 def _root(api: str) -> str:
