@@ -48,6 +48,7 @@ lock: .venv/.test
 	@$(COMPILE) --constraint requirements-test.lock --extra demo --group build --output-file requirements-demo.lock
 	@$(COMPILE) --constraint requirements-test.lock --output-file requirements.lock
 	@$(COMPILE:pyproject.toml=) --constraint requirements-test.lock --group build --output-file requirements-build.lock
+	@$(COMPILE:pyproject.toml=) --constraint requirements-test.lock --group image --output-file requirements-image.lock
 	@$(COMPILE:pyproject.toml=) --upgrade --group fuzz --output-file requirements-fuzz.lock
 	@cd $(REAL) && PATH="$(CURDIR)/$(BIN):$$PATH" npm update --package-lock-only --loglevel=error
 
