@@ -7,7 +7,7 @@ FROM ${BUILD_BASE} AS build
 WORKDIR /build
 COPY requirements.lock requirements-image.lock ./
 # The secret is optional: settings of a package index of one's own. It stays out of every layer.
-ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 PIP_NO_COMPILE=1
+ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 PIP_COMPILE=0 PYTHONDONTWRITEBYTECODE=1
 RUN --mount=type=secret,id=pip.conf,target=/etc/pip.conf \
     for part in broker:requirements.lock tools:requirements-image.lock; do \
         python3 -m venv --without-pip "/opt/${part%:*}" \
@@ -31,12 +31,12 @@ LABEL org.opencontainers.image.title="comm100-sso-broker" \
       org.opencontainers.image.version="0.1.0" \
       org.opencontainers.image.revision="${REVISION}" \
       org.opencontainers.image.base.name="${BASE}"
+ENV PATH=/opt/broker/bin:/usr/bin:/bin LANG=C.UTF-8 PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1
 COPY --from=build /opt/broker /opt/broker
-# Python's own library too: the base brings it as text only, and a read-only root would have it compiled anew at every start.
+# Python's own library too: the base brings it as text only, and with a read-only root it would be compiled anew at every start.
 USER 0:0
 RUN ["/opt/broker/bin/python3", "-m", "compileall", "-q", "--invalidation-mode", "unchecked-hash", "/usr/lib", "/opt/broker/lib"]
 USER 65532:65532
-ENV PATH=/opt/broker/bin:/usr/bin:/bin LANG=C.UTF-8 PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1
 WORKDIR /etc/broker
 EXPOSE 8000 9000
 STOPSIGNAL SIGTERM

@@ -7,7 +7,7 @@ REAL := tests/providers_real
 ARGS ?=
 SECONDS ?= 20
 
-.PHONY: demo test fuzz lint format texts lock clean prepare
+.PHONY: demo test test-image fuzz lint format texts lock clean prepare
 .DEFAULT_GOAL := demo
 
 # In the foreground of a terminal the demo gets a process group of its own, so that Ctrl-C ends the demo and does not break off make.
@@ -17,9 +17,14 @@ demo: .venv/.demo
 
 test: lint prepare $(REAL)/node_modules/.installed
 	@$(BIN)/coverage erase
-	@$(BIN)/coverage run -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile $(ARGS)
+	@$(BIN)/coverage run -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile --ignore=tests/image $(ARGS)
 	@$(BIN)/coverage combine --quiet
 	@$(BIN)/coverage report
+
+# Builds the image without a registry and runs it as a cluster does; needs root, or podman set up for one's own user.
+test-image: .venv/.test
+	@tests/image/prepare.sh
+	@$(BIN)/python -m pytest tests/image $(ARGS)
 
 # SECONDS for each parser; a crash leaves its input in tests/fuzz/corpus, where `make test` finds it from then on.
 fuzz: .venv/.fuzz
@@ -53,7 +58,7 @@ lock: .venv/.test
 	@cd $(REAL) && PATH="$(CURDIR)/$(BIN):$$PATH" npm update --package-lock-only --loglevel=error
 
 clean:
-	@rm -rf .venv .coverage .coverage.* .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache dist $(REAL)/node_modules
+	@rm -rf .venv .coverage .coverage.* .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache .image dist $(REAL)/node_modules
 
 # ---------------------------------------------------------------------------------------------------------- setting up
 
