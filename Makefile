@@ -21,7 +21,7 @@ test: lint prepare $(REAL)/node_modules/.installed
 	@$(BIN)/coverage combine --quiet
 	@$(BIN)/coverage report
 
-# Builds the image without a registry and runs it as a cluster does; needs root, or podman set up for one's own user.
+# Builds the image without a registry and runs it as a cluster does. Needs root: nobody else may bound a container's memory.
 test-image: .venv/.test
 	@tests/image/prepare.sh
 	@$(BIN)/python -m pytest tests/image $(ARGS)

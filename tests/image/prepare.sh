@@ -9,12 +9,13 @@ missing() {
     done
 }
 
-if [ -n "$(missing)" ] && grep -qs '^ID=debian' /etc/os-release; then
-    may=
-    [ "$(id -u)" = 0 ] || may="sudo -n"
-    { $may apt-get -qq update && $may env DEBIAN_FRONTEND=noninteractive apt-get -qq install --no-install-recommends mmdebstrap podman runc; } >/dev/null 2>&1 || true
-fi
-if [ -n "$(missing)" ]; then
-    echo "The image's tests build and run it with $(missing | paste -sd ' '), which apt-get could not install: install it (Debian: apt-get install mmdebstrap podman runc), then run make test-image again." >&2
+give_up() {
+    echo "$1" >&2
     exit 1
+}
+
+[ "$(id -u)" = 0 ] || give_up "The image's tests bound the memory of a container, which takes root: run make test-image as root."
+if [ -n "$(missing)" ] && grep -qs '^ID=debian' /etc/os-release; then
+    { apt-get -qq update && DEBIAN_FRONTEND=noninteractive apt-get -qq install --no-install-recommends mmdebstrap podman runc; } >/dev/null 2>&1 || true
 fi
+[ -z "$(missing)" ] || give_up "The image's tests need $(missing | paste -sd ' '), which apt-get could not install: install it (Debian: apt-get install mmdebstrap podman runc), then run make test-image again."
