@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import time
 from collections.abc import Iterator
@@ -207,6 +208,28 @@ def test_without_settings_it_says_so_and_ends_with_2(podman: Podman, image: str)
     done = run(podman, image)
     assert done.returncode == 2
     assert "/etc/broker has no broker.yaml" in done.stderr
+
+
+def test_init_writes_into_a_folder_that_is_lent_to_it(podman: Podman, image: str, tmp_path: Path) -> None:
+    for name, secret in (("client", "c" * 40), ("shared", SHARED_SECRET)):
+        (tmp_path / name).write_text(secret, encoding="utf-8")
+    os.chown(tmp_path, 65532, 65532)
+    answers = {
+        "public-url": "https://sso.acme.example",
+        "provider": "okta",
+        "issuer": "https://acme.okta.com",
+        "client-id": "0oa1b2c3d4",
+        "client-secret-file": "client",
+        "email-domain": "acme.example",
+        "endpoint": f"https://acme.comm100.com{ENDPOINT_PATH}",
+        "shared-secret-file": "shared",
+    }
+    given = [f"--{name}={value}" for name, value in answers.items()]
+    lent = (f"--volume={tmp_path}:/etc/broker",)
+    done = run(podman, image, "init", "--offline", *given, options=lent)
+    assert done.returncode == 0, done.stdout + done.stderr
+    checked = run(podman, image, "check", "--offline", options=lent)
+    assert checked.returncode == 0, checked.stdout + checked.stderr
 
 
 def test_a_hook_can_wait_though_there_is_no_shell(podman: Podman, image: str) -> None:
