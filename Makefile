@@ -5,10 +5,11 @@ SHELL := /bin/bash
 BIN := .venv/bin
 REAL := tests/providers_real
 CHART := tests/chart
+IMAGE := tests/image
 ARGS ?=
 SECONDS ?= 20
 
-.PHONY: demo test test-chart chart-table fuzz lint format texts lock clean prepare
+.PHONY: demo test test-chart test-image chart-table fuzz lint format texts lock clean prepare
 .DEFAULT_GOAL := demo
 
 # In the foreground of a terminal the demo gets a process group of its own, so that Ctrl-C ends the demo and does not break off make.
@@ -18,7 +19,7 @@ demo: .venv/.demo
 
 test: lint prepare $(REAL)/node_modules/.installed
 	@$(BIN)/coverage erase
-	@$(BIN)/coverage run -m pytest --ignore $(CHART) --numprocesses auto --maxprocesses 4 --dist loadfile $(ARGS)
+	@$(BIN)/coverage run -m pytest --ignore $(CHART) --ignore $(IMAGE) --numprocesses auto --maxprocesses 4 --dist loadfile $(ARGS)
 	@$(BIN)/coverage combine --quiet
 	@$(BIN)/coverage report
 
@@ -31,6 +32,11 @@ test-chart: .venv/.test .venv-chart/.installed $(CHART)/node_modules/.installed
 chart-table: .venv/.test $(CHART)/node_modules/.installed
 	@$(BIN)/python -m tests.chart.values_schema
 	@$(BIN)/node $(CHART)/node_modules/@bitnami/readme-generator-for-helm/bin/index.js --values helm/values.yaml --readme helm/README.md >/dev/null
+
+# Builds the image without a registry and runs it as a cluster does. Needs root: nobody else may bound a container's memory.
+test-image: .venv/.test
+	@$(IMAGE)/prepare.sh
+	@$(BIN)/python -m pytest $(IMAGE) $(ARGS)
 
 # SECONDS for each parser; a crash leaves its input in tests/fuzz/corpus, where `make test` finds it from then on.
 fuzz: .venv/.fuzz
@@ -59,13 +65,15 @@ lock: .venv/.test
 	@$(COMPILE) --constraint requirements-test.lock --extra demo --group build --output-file requirements-demo.lock
 	@$(COMPILE) --constraint requirements-test.lock --output-file requirements.lock
 	@$(COMPILE:pyproject.toml=) --constraint requirements-test.lock --group build --output-file requirements-build.lock
+	@$(COMPILE:pyproject.toml=) --constraint requirements-test.lock --group image --output-file requirements-image.lock
 	@$(COMPILE:pyproject.toml=) --upgrade --group fuzz --output-file requirements-fuzz.lock
 	@$(COMPILE:pyproject.toml=) --upgrade --group chart --output-file requirements-chart.lock
 	@for folder in $(REAL) $(CHART); do \
 	    (cd $$folder && PATH="$(CURDIR)/$(BIN):$$PATH" npm update --package-lock-only --loglevel=error) || exit 1; done
 
 clean:
-	@rm -rf .venv .venv-chart .coverage .coverage.* .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache dist $(REAL)/node_modules $(CHART)/node_modules
+	@rm -rf .venv .venv-chart .coverage .coverage.* .hypothesis .image .import_linter_cache .mypy_cache .pytest_cache .ruff_cache dist \
+	    $(REAL)/node_modules $(CHART)/node_modules
 
 # ---------------------------------------------------------------------------------------------------------- setting up
 

@@ -1,0 +1,42 @@
+"""What can be said of the Dockerfile without building it."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+from tests.image.building import ROOT
+
+DOCKERFILE = (ROOT / "Dockerfile").read_text(encoding="utf-8")
+
+
+def test_hadolint_has_nothing_to_say() -> None:
+    hadolint = Path(sys.executable).with_name("hadolint")
+    done = subprocess.run(
+        [hadolint, "--failure-threshold=style", "--no-color", ROOT / "Dockerfile"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_the_label_names_the_version_of_the_package() -> None:
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"]
+    assert re.findall(r'image\.version="([^"]+)"', DOCKERFILE) == [version]
+
+
+def test_the_list_is_made_and_the_package_built_with_the_versions_of_the_other_locks() -> None:
+    def versions(lock: str) -> dict[str, str]:
+        return dict(re.findall(r"^([a-z0-9-]+)==(\S+)", (ROOT / lock).read_text(encoding="utf-8"), re.MULTILINE))
+
+    image = versions("requirements-image.lock")
+    for lock in ("requirements.lock", "requirements-build.lock"):
+        other = versions(lock)
+        assert {name: image[name] for name in image.keys() & other.keys()} == {
+            name: other[name] for name in image.keys() & other.keys()
+        }
+    assert versions("requirements-build.lock").keys() <= image.keys()
