@@ -120,7 +120,9 @@ def test_reasons_and_results_asked_for_exist() -> None:
 
 
 def test_the_chart_narrows_the_rules_to_its_namespace(helm_3: Helm3) -> None:
-    values = values_of("okta") | {"prometheusRule": {"enabled": True, "runbooks": "https://git.acme.example/broker"}}
+    values = values_of("monitoring") | {
+        "prometheusRule": {"enabled": True, "runbooks": "https://git.acme.example/broker"}
+    }
     spec = the("PrometheusRule", objects_in(helm_3.render(values)))["spec"]
     rules = [rule for group in spec["groups"] for rule in group["rules"]]
     assert len(rules) == len(ALERTS) + len(RECORDED)
@@ -134,7 +136,7 @@ def test_the_chart_narrows_the_rules_to_its_namespace(helm_3: Helm3) -> None:
 
 
 def test_the_dashboard_is_one(helm_3: Helm3) -> None:
-    rendered = objects_in(helm_3.render(values_of("okta")))
+    rendered = objects_in(helm_3.render(values_of("monitoring")))
     found = the("ConfigMap", [one for one in rendered if one["metadata"]["name"].endswith("-dashboard")])
     (text,) = found["data"].values()
     dashboard = json.loads(text)

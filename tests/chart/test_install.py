@@ -122,7 +122,7 @@ def cluster(engine: Helm4 | None, version: str, tmp_path: Path) -> Iterator[Clus
 
 @pytest.mark.parametrize("version", [VERSIONS[0], VERSIONS[-1]])
 def test_a_release_lives_from_install_to_uninstall(cluster: Cluster) -> None:
-    values = values_of("okta")
+    values = values_of("monitoring")
     printed = cluster.helm("install", values)
     assert "https://sso.acme.example/callback/okta" in printed or cluster.engine
     installed = cluster.there()

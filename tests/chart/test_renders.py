@@ -77,7 +77,7 @@ def test_both_helms_render_the_same(helm_3: Helm3, helm_4: Helm4, example: str) 
 
 
 def test_a_render_depends_on_the_version_of_kubernetes_in_nothing(helm_3: Helm3) -> None:
-    renders = {helm_3.render(values_of("okta"), kubernetes=version) for version in VERSIONS}
+    renders = {helm_3.render(values_of("monitoring"), kubernetes=version) for version in VERSIONS}
     assert len(renders) == 1
 
 

@@ -15,7 +15,7 @@ from tests.chart.helm import NAMESPACE, Helm3
 from tests.chart.test_renders import EVERYTHING
 from tests.chart.tools import CHART, EXAMPLES, HERE, Object, objects_in, run, the, values_of
 
-RELEASED = sorted((HERE / "released").glob("*.yaml"))  # what each version made of examples/okta.yaml
+RELEASED = sorted((HERE / "released").glob("*.yaml"))  # what each version made of the example `monitoring`
 
 
 def kept(manifest: str) -> list[Object]:
@@ -45,7 +45,7 @@ def test_the_values_of_an_example_may_become_any_other_values(helm_3: Helm3, exa
 
 @pytest.mark.parametrize("before", [pytest.param(one, id=one.stem) for one in RELEASED])
 def test_an_upgrade_from_each_release_changes_no_immutable_field(helm_3: Helm3, before: Path) -> None:
-    old, new = kept(before.read_text(encoding="utf-8")), kept(helm_3.render(values_of("okta")))
+    old, new = kept(before.read_text(encoding="utf-8")), kept(helm_3.render(values_of("monitoring")))
     upgrade(old, new)
     assert names(old) <= names(new)  # what is renamed would be away for a while
 
@@ -60,10 +60,10 @@ def test_a_chart_of_a_later_version_replaces_no_pod(helm_3: Helm3, tmp_path: Pat
     shutil.copytree(CHART, later)
     chart = yaml.safe_load((later / "Chart.yaml").read_text(encoding="utf-8"))
     (later / "Chart.yaml").write_text(yaml.safe_dump({**chart, "version": "9.9.9"}), encoding="utf-8")
-    example = CHART / "examples/okta.yaml"
+    example = CHART / "examples/monitoring.yaml"
     command = ("template", "sso", later, "--namespace", NAMESPACE, "--kube-version", "1.33.0", "--values", example)
     after = kept(run("helm", *command))
-    before = kept(helm_3.render(values_of("okta")))
+    before = kept(helm_3.render(values_of("monitoring")))
     upgrade(before, after)
     assert the("Deployment", before)["spec"] == the("Deployment", after)["spec"]
     assert the("Deployment", after)["metadata"]["labels"]["helm.sh/chart"] == "comm100-sso-broker-9.9.9"
