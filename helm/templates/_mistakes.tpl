@@ -21,9 +21,11 @@ Each template gives its lines as text; `broker.refuseMistakes` ends the renderin
 {{ printf "\n%s %s; for example: %s\n" (index . 0) (index . 1) (index . 2) }}
 {{- end -}}
 
-{{/* "true" if a text was meant to be replaced. */}}
+{{/* "true" if a text was meant to be replaced. Narrow enough for at-your-service.de, for my-example.com, and for random secrets. */}}
 {{- define "broker.isPlaceholder" -}}
-{{- if regexMatch "(?i)(<.*>|change[-_ ]?me|replace[-_ ]?me|your[-_.]|\\btodo\\b|x{4,}|\\bexample\\.(com|net|org)\\b|\\bplaceholder\\b)" (toString .) }}true{{ end -}}
+{{- $yours := "(^|[/.@,_])your[-_. ]?(company|corp|org|organi[sz]ation|domain|host|name|tenant|okta|site|account|app|server|client|id)([-_./:]|$)" -}}
+{{- $words := "<.*>|(^|[^a-z])(change|replace)[-_ ]?me([^a-z]|$)|^todo\\b|^x{4,}$|x{8}|(^|[/.@,])example\\.(com|net|org)\\b|\\bplaceholder\\b" -}}
+{{- if regexMatch (printf "(?i)(%s|%s)" $words $yours) (toString .) }}true{{ end -}}
 {{- end -}}
 
 {{- define "broker.mistakesOfAddress" -}}
@@ -175,8 +177,14 @@ Each template gives its lines as text; `broker.refuseMistakes` ends the renderin
 {{ include "broker.mistake" (list "podDisruptionBudget.minAvailable" "is given beside maxUnavailable: keep one of the two" "podDisruptionBudget.maxUnavailable: 1") }}
 {{- else if and $budget.enabled $budget.minAvailable -}}
 {{- $kept := toString $budget.minAvailable -}}
-{{- if or (eq $kept "100%") (and (not (hasSuffix "%" $kept)) (ge (int $kept) $least)) -}}
+{{- if hasSuffix "%" $kept }}{{ $kept = div (add (mul $least (trimSuffix "%" $kept | int)) 99) 100 }}{{ end -}}
+{{- if ge (int $kept) $least -}}
 {{ include "broker.mistake" (list "podDisruptionBudget.minAvailable" (printf "leaves no pod to drain: there may be only %d" $least) "podDisruptionBudget.maxUnavailable: 1") }}
+{{- end -}}
+{{- end -}}
+{{- range $key := list "maxUnavailable" "minAvailable" -}}
+{{- if has (toString (get $budget $key)) (list "0" "0%") -}}
+{{ include "broker.mistake" (list (printf "podDisruptionBudget.%s" $key) "is 0: no node could be drained, or nothing would be kept" "podDisruptionBudget.maxUnavailable: 1") }}
 {{- end -}}
 {{- end -}}
 {{- $needed := add (int .Values.preStopSleepSeconds) 25 -}}

@@ -76,7 +76,8 @@ MISTAKES = [
     pytest.param("ingress/host", "login.acme.example", "ingress.host is not the host of", id="another host"),
     pytest.param("autoscaling", {"enabled": True, "minReplicas": 9}, "minReplicas is more than", id="min over max"),
     pytest.param("podDisruptionBudget", {"minAvailable": 2}, "minAvailable leaves no pod to drain", id="no drain"),
-    pytest.param("podDisruptionBudget", {"minAvailable": "100%"}, "leaves no pod to drain", id="no drain, in percent"),
+    pytest.param("podDisruptionBudget", {"minAvailable": "51%"}, "leaves no pod to drain", id="no drain, in percent"),
+    pytest.param("podDisruptionBudget", {"maxUnavailable": 0}, "maxUnavailable is 0", id="none may go"),
     pytest.param(
         "podDisruptionBudget", {"minAvailable": 1, "maxUnavailable": 1}, "beside maxUnavailable", id="both budgets"
     ),
@@ -94,6 +95,11 @@ def test_a_mistake_is_named_with_an_example(helm_3: Helm3, path: str, value: Any
     lines = [line for line in said.splitlines() if line.startswith("  - ")]
     assert any(words in line for line in lines), said
     assert all("; for example: " in line for line in lines)
+
+
+@pytest.mark.parametrize("domain", ["at-your-service.de", "your-it.de", "my-example.com", "exchange-media.de"])
+def test_a_real_domain_that_sounds_like_a_placeholder_is_taken(helm_3: Helm3, domain: str) -> None:
+    assert helm_3.render(changed(f"{PROVIDER}/email_domains", [domain]))
 
 
 def test_all_mistakes_are_named_at_once(helm: Renders) -> None:
@@ -118,6 +124,7 @@ def test_a_refusal_repeats_no_secret(helm: Renders) -> None:
 @pytest.mark.parametrize(
     ("path", "value", "words"),
     [
+        pytest.param("config", None, "config", id="nothing below config"),
         pytest.param("replicacount", 3, "replicacount", id="a key that does not exist"),
         pytest.param("config/sites/main/endpont", "x", "endpont", id="a misspelt setting of a site"),
         pytest.param(f"{PROVIDER}/isuer", "x", "isuer", id="a misspelt setting of a provider"),

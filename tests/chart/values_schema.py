@@ -44,8 +44,10 @@ def one_of(*texts: str) -> Schema:
 
 
 def closed(**properties: Schema) -> Schema:
-    """Return the schema of an object that has these keys and no other."""
-    return {"type": "object", "additionalProperties": False, "properties": properties}
+    """Return the schema of an object that has these keys and no other; none of its sections may be `null`."""
+    sections = [name for name, schema in properties.items() if schema.get("additionalProperties") is False]
+    whole: Schema = {"type": "object", "additionalProperties": False, "properties": properties}
+    return whole | ({"required": sections} if sections else {})
 
 
 def values_schema() -> Schema:
