@@ -51,6 +51,11 @@ def test_the_table_of_values_is_what_the_comments_make_of_it(tmp_path: Path) -> 
     assert readme.read_text(encoding="utf-8") == (CHART / "README.md").read_text(encoding="utf-8"), "make chart-table"
 
 
+def test_a_comment_in_brackets_does_not_spoil_the_table() -> None:
+    readme = (CHART / "README.md").read_text(encoding="utf-8")
+    assert [line for line in readme.splitlines() if line.startswith("| `") and "` | ]" in " ".join(line.split())] == []
+
+
 def test_version_and_image_are_the_projects() -> None:
     chart = yaml.safe_load((CHART / "Chart.yaml").read_text(encoding="utf-8"))
     project = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
@@ -83,7 +88,7 @@ def lint_rules(*switched_off: str, **rules: str) -> str:
 
 
 def test_checkov_finds_what_is_explained_and_nothing_else(helm_3: Helm3, tmp_path: Path) -> None:
-    for example in ("minimal", "okta"):
+    for example in ("minimal", "monitoring"):
         (tmp_path / f"{example}.yaml").write_text(helm_3.render(values_of(example)), encoding="utf-8")
     options = ("--framework", "kubernetes", "--skip-download", "--compact", "--quiet", "--output", "json")
     found = json.loads(attempt("checkov", "--directory", tmp_path, *options, folder=tmp_path).stdout)
@@ -97,6 +102,6 @@ def test_a_package_holds_no_examples(tmp_path: Path, helm_4: Helm4) -> None:
     assert "comm100-sso-broker/monitoring/alerts.yaml" in listed
     assert "examples" not in listed
     rendered = helm_4.ask(
-        action="render", chart=str(package), values=values_of("okta"), name="sso", namespace="identity"
+        action="render", chart=str(package), values=values_of("monitoring"), name="sso", namespace="identity"
     )
     assert any(name.endswith("prometheusrule.yaml") for name in rendered)

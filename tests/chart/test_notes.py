@@ -49,6 +49,7 @@ def test_the_subject_of_a_federated_credential_is_told(helm_4: Helm4) -> None:
         pytest.param("config/shared_email_domains", True, "shared_email_domains", id="shared domains"),
         pytest.param("config/log_email", "plain", "log_email: plain", id="addresses in the log"),
         pytest.param(f"{PROVIDER}/trust_unverified_email", True, "trust_unverified_email at acme", id="unverified"),
+        pytest.param(f"{PROVIDER}/groups_claim", "groups", "groups_claim at acme without", id="groups"),
         pytest.param(f"{PROVIDER}/allow_private_network", True, "allow_private_network at acme", id="private network"),
     ],
 )

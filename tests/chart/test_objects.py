@@ -23,7 +23,7 @@ def pod_of(objects: list[Object]) -> Object:
 
 
 def test_a_service_leads_to_the_pods_that_serve_and_to_no_others(helm_3: Helm3) -> None:
-    objects = rendered(helm_3, "okta")
+    objects = rendered(helm_3, "monitoring")
     labels = the("Deployment", objects)["spec"]["template"]["metadata"]["labels"]
     checking = [
         the("Pod", objects)["metadata"]["labels"],
@@ -36,7 +36,7 @@ def test_a_service_leads_to_the_pods_that_serve_and_to_no_others(helm_3: Helm3) 
 
 
 def test_health_and_metrics_are_never_where_browsers_are(helm_3: Helm3) -> None:
-    objects = rendered(helm_3, "okta")
+    objects = rendered(helm_3, "monitoring")
     services = {one["metadata"]["name"]: one for one in objects if one["kind"] == "Service"}
     public, operations = (services[name] for name in sorted(services))
     assert [port["targetPort"] for port in public["spec"]["ports"]] == ["http"]
@@ -125,6 +125,16 @@ def test_the_network_policy_lets_through_what_is_needed_and_no_metadata_service(
         assert policy["podSelector"]["matchLabels"].items() <= labels.items()
 
 
+def test_nginx_does_not_write_codes_and_setup_links_to_its_log(helm_3: Helm3) -> None:
+    annotations = the("Ingress", rendered(helm_3, "okta"))["metadata"]["annotations"]
+    assert annotations["nginx.ingress.kubernetes.io/enable-access-log"] == "false"
+
+
+def test_labels_of_every_object_are_on_every_object(helm_3: Helm3) -> None:
+    objects = rendered(helm_3, "monitoring", commonLabels={"team": "identity"})
+    assert [one["kind"] for one in objects if one["metadata"]["labels"].get("team") != "identity"] == []
+
+
 def test_a_route_leads_from_the_gateway_to_the_service(helm_3: Helm3) -> None:
     objects = rendered(helm_3, "gateway-api")
     route = the("HTTPRoute", objects)["spec"]
@@ -148,7 +158,7 @@ def test_a_route_leads_from_the_gateway_to_the_service(helm_3: Helm3) -> None:
     ],
 )
 def test_every_pod_runs_the_image_asked_for(helm_3: Helm3, image: dict[str, str], name: str) -> None:
-    for _, pod in pod_specs(rendered(helm_3, "okta", image=image)):
+    for _, pod in pod_specs(rendered(helm_3, "monitoring", image=image)):
         assert [container["image"] for container in pod["containers"]] == [name]
 
 
@@ -181,6 +191,11 @@ def test_an_own_authority_reaches_every_pod_and_the_settings(
         assert where.items() <= volume[kind].items()
         assert "/etc/broker-ca" in [one["mountPath"] for one in pod["containers"][0]["volumeMounts"]]
     assert "trusted_ca_file: /etc/broker-ca/ca.crt" in yaml.safe_dump_all(objects)
+
+
+def test_every_mount_is_a_whole_volume_for_a_part_of_one_is_never_renewed(helm_3: Helm3) -> None:
+    for _, pod in pod_specs(rendered(helm_3, "entra-workload-identity", trustedCa={"configMap": "acme-ca"})):
+        assert [mount for mount in pod["containers"][0]["volumeMounts"] if "subPath" in mount] == []
 
 
 def test_files_of_the_csi_driver_stand_in_for_a_secret(helm_3: Helm3) -> None:
