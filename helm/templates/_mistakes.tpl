@@ -5,7 +5,7 @@ Each template gives its lines as text; `broker.refuseMistakes` ends the renderin
 
 {{- define "broker.refuseMistakes" -}}
 {{- $found := list -}}
-{{- range list "broker.mistakesOfAddress" "broker.mistakesOfSites" "broker.mistakesOfProviders" "broker.mistakesOfSecrets" "broker.mistakesOfRoutes" "broker.mistakesOfReplicas" "broker.mistakesOfTheRest" -}}
+{{- range list "broker.mistakesOfAddress" "broker.mistakesOfSites" "broker.mistakesOfProviders" "broker.mistakesOfSecrets" "broker.mistakesOfRoutes" "broker.mistakesOfReplicas" "broker.mistakesOfNames" "broker.mistakesOfTheRest" -}}
 {{- range splitList "\n" (include . $) -}}
 {{- with trim . }}{{ $found = append $found (printf "  - %s" .) }}{{ end -}}
 {{- end -}}
@@ -46,8 +46,10 @@ Each template gives its lines as text; `broker.refuseMistakes` ends the renderin
 {{- if and .Values.outboundProxy .Values.config.outbound_proxy -}}
 {{ include "broker.mistake" (list "config.outbound_proxy" "is given beside outboundProxy: keep one of the two" "outboundProxy: http://proxy.acme.example:3128") }}
 {{- end -}}
-{{- if and .Values.outboundProxy (not (regexMatch "^https?://[^@/]+:[0-9]+/?$" .Values.outboundProxy)) -}}
-{{ include "broker.mistake" (list "outboundProxy" "must be scheme, host and port, without a user name" "outboundProxy: http://proxy.acme.example:3128") }}
+{{- range $key, $proxy := dict "outboundProxy" .Values.outboundProxy "config.outbound_proxy" .Values.config.outbound_proxy -}}
+{{- if and $proxy (not (regexMatch "^https?://[^@/]+:[0-9]+/?$" $proxy)) -}}
+{{ include "broker.mistake" (list $key "must be scheme, host and port, without a user name" "outboundProxy: http://proxy.acme.example:3128") }}
+{{- end -}}
 {{- end -}}
 {{- end -}}
 
@@ -151,6 +153,11 @@ Each template gives its lines as text; `broker.refuseMistakes` ends the renderin
 {{- end -}}
 {{- end -}}
 {{- end -}}
+{{- range $values.extraEnv -}}
+{{- if and (kindIs "map" .) .value (regexMatch "^BROKER_(.*__)?(SECRET_KEYS|SHARED_SECRET|CLIENT_SECRET|PRIVATE_KEY|FEDERATED_TOKEN)$" (toString .name)) -}}
+{{ include "broker.mistake" (list (printf "extraEnv, %s," .name) "is a secret, which everybody who may see a pod would read" "a key of existingSecret, or valueFrom.secretKeyRef") }}
+{{- end -}}
+{{- end -}}
 {{- if and $values.externalSecret.enabled (not $values.externalSecret.secretStoreRef) -}}
 {{ include "broker.mistake" (list "externalSecret.secretStoreRef" "is missing" "externalSecret.secretStoreRef: {kind: ClusterSecretStore, name: vault}") }}
 {{- end -}}
@@ -193,7 +200,24 @@ Each template gives its lines as text; `broker.refuseMistakes` ends the renderin
 {{- end -}}
 {{- end -}}
 
+{{/* Names and labels that Kubernetes refuses when half of the release is there, or takes, and then nothing finds its pods. */}}
+{{- define "broker.mistakesOfNames" -}}
+{{- if not (regexMatch "^[a-z]([a-z0-9-]*[a-z0-9])?$" (include "broker.fullname" .)) -}}
+{{ include "broker.mistake" (list "fullnameOverride" "is needed, or another one: a Service's name is lower-case letters, digits and hyphens, and begins with a letter" "fullnameOverride: comm100-sso") }}
+{{- end -}}
+{{- $selecting := list "app.kubernetes.io/name" "app.kubernetes.io/instance" "app.kubernetes.io/component" -}}
+{{- $own := concat $selecting (list "app.kubernetes.io/version" "app.kubernetes.io/managed-by" "helm.sh/chart") -}}
+{{- range $key, $labels := dict "commonLabels" $own "podLabels" $selecting -}}
+{{- range $labels -}}
+{{- if hasKey (get $.Values $key | default dict) . -}}
+{{ include "broker.mistake" (list (printf "%s.%s" $key .) "is a label of the chart's own, by which objects find each other" (printf "%s: {team: identity}" $key)) }}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
 {{- define "broker.mistakesOfTheRest" -}}
+
 {{- $ca := .Values.trustedCa -}}
 {{- if gt (len (compact (list $ca.configMap $ca.secret $ca.pem))) 1 -}}
 {{ include "broker.mistake" (list "trustedCa" "has several sources: keep one of configMap, secret and pem" "trustedCa.configMap: acme-ca") }}
@@ -203,6 +227,9 @@ Each template gives its lines as text; `broker.refuseMistakes` ends the renderin
 {{- end -}}
 {{- if and $ca.pem (not (contains "-----BEGIN CERTIFICATE-----" $ca.pem)) -}}
 {{ include "broker.mistake" (list "trustedCa.pem" "holds no certificate in PEM form" "helm upgrade ... --set-file trustedCa.pem=acme-ca.pem") }}
+{{- end -}}
+{{- if contains "PRIVATE KEY" $ca.pem -}}
+{{ include "broker.mistake" (list "trustedCa.pem" "holds a private key, and would be written to a ConfigMap" "helm upgrade ... --set-file trustedCa.pem=acme-ca.pem, with certificates alone") }}
 {{- end -}}
 {{- if and .Values.serviceMonitor.enabled .Values.podMonitor.enabled -}}
 {{ include "broker.mistake" (list "podMonitor.enabled" "is on beside serviceMonitor: everything would be counted twice" "podMonitor.enabled: false") }}

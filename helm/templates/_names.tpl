@@ -25,8 +25,8 @@
 
 {{/* What all pods of a release have in common; selectors are immutable, so nothing here may depend on a version. */}}
 {{- define "broker.instanceLabels" -}}
-app.kubernetes.io/name: {{ include "broker.name" . }}
-app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/name: {{ include "broker.name" . | quote }}
+app.kubernetes.io/instance: {{ .Release.Name | quote }}
 {{- end -}}
 
 {{/* The pods that serve, and no test or check pod. */}}
@@ -38,7 +38,7 @@ app.kubernetes.io/component: server
 {{/* Labels of an object; never of a pod, for they change with every version. */}}
 {{- define "broker.labels" -}}
 {{ include "broker.instanceLabels" . }}
-app.kubernetes.io/version: {{ default .Chart.AppVersion .Values.image.tag | trunc 63 | quote }}
+app.kubernetes.io/version: {{ default .Chart.AppVersion .Values.image.tag | trunc 63 | trimAll "-_." | quote }}
 app.kubernetes.io/managed-by: {{ .Release.Service }}
 helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | trunc 63 }}
 {{- with .Values.commonLabels }}
@@ -63,7 +63,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | 
 imagePullSecrets:
 {{- range . }}
   {{- if kindIs "string" . }}
-  - name: {{ . }}
+  - name: {{ . | quote }}
   {{- else }}
   - {{ toYaml . | nindent 4 | trim }}
   {{- end }}

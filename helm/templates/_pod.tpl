@@ -2,14 +2,14 @@
 
 {{/* Fields of the pod that are the same for all. */}}
 {{- define "broker.podCommon" -}}
-serviceAccountName: {{ include "broker.serviceAccountName" . }}
+serviceAccountName: {{ include "broker.serviceAccountName" . | quote }}
 automountServiceAccountToken: false
 enableServiceLinks: false
 securityContext:
   {{- toYaml .Values.podSecurityContext | nindent 2 }}
 {{- include "broker.imagePullSecrets" . }}
 {{- with .Values.priorityClassName }}
-priorityClassName: {{ . }}
+priorityClassName: {{ . | quote }}
 {{- end }}
 {{- with .Values.nodeSelector }}
 nodeSelector:
@@ -78,32 +78,32 @@ volumeMounts:
     driver: secrets-store.csi.k8s.io
     readOnly: true
     volumeAttributes:
-      secretProviderClass: {{ include "broker.secretProviderClassName" . }}
+      secretProviderClass: {{ include "broker.secretProviderClassName" . | quote }}
 {{- else if $keys }}
 - name: secrets
   secret:
-    secretName: {{ include "broker.secretName" . }}
+    secretName: {{ include "broker.secretName" . | quote }}
     defaultMode: 288 # 0440
     items:
       {{- range $keys }}
-      - key: {{ . }}
-        path: {{ . }}
+      - key: {{ . | quote }}
+        path: {{ . | quote }}
       {{- end }}
 {{- end }}
 {{- if include "broker.hasTrustedCa" . }}
 - name: trusted-ca
   {{- if .Values.trustedCa.secret }}
   secret:
-    secretName: {{ .Values.trustedCa.secret }}
+    secretName: {{ .Values.trustedCa.secret | quote }}
     defaultMode: 292 # 0444
   {{- else }}
   configMap:
-    name: {{ default (printf "%s-ca" (include "broker.fullname" .)) .Values.trustedCa.configMap }}
+    name: {{ default (printf "%s-ca" (include "broker.fullname" .)) .Values.trustedCa.configMap | quote }}
     defaultMode: 292 # 0444
   {{- end }}
     items:
-      - key: {{ .Values.trustedCa.key }}
-        path: {{ .Values.trustedCa.key }}
+      - key: {{ .Values.trustedCa.key | quote }}
+        path: {{ .Values.trustedCa.key | quote }}
 {{- end }}
 {{- if include "broker.needsFederatedToken" . }}
 - name: federated-token
@@ -111,7 +111,7 @@ volumeMounts:
     defaultMode: 288 # 0440
     sources:
       - serviceAccountToken:
-          audience: {{ .Values.federatedToken.audience }}
+          audience: {{ .Values.federatedToken.audience | quote }}
           expirationSeconds: {{ int64 .Values.federatedToken.expirationSeconds }}
           path: azure-identity-token
 {{- end }}

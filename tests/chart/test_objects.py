@@ -108,21 +108,19 @@ def test_the_autoscaler_has_the_replicas_for_itself(helm_3: Helm3) -> None:
     assert (scaler["minReplicas"], scaler["behavior"].keys()) == (2, {"scaleUp", "scaleDown"})
 
 
-def test_the_network_policy_lets_through_what_is_needed_and_no_metadata_service(helm_3: Helm3) -> None:
-    objects = rendered(helm_3, "google")
-    policy = the("NetworkPolicy", objects)["spec"]
-    public, metrics = policy["ingress"]
-    assert (public["ports"][0]["port"], metrics["ports"][0]["port"]) == (8000, 9000)
-    assert "ingress-nginx" in str(public["from"])
-    assert "monitoring" in str(metrics["from"])
-    names, calls = policy["egress"]
-    assert {(one["port"], one["protocol"]) for one in names["ports"]} == {(53, "UDP"), (53, "TCP")}
-    assert [one["port"] for one in calls["ports"]] == [443, 3128]  # the proxy's, of outboundProxy
-    assert "169.254.0.0/16" in calls["to"][0]["ipBlock"]["except"]
-    for kind in ("Deployment", "Pod"):
-        one = the(kind, objects)
-        labels = (one if kind == "Pod" else one["spec"]["template"])["metadata"]["labels"]
-        assert policy["podSelector"]["matchLabels"].items() <= labels.items()
+def test_the_ingress_ends_tls_for_the_host_of_the_settings(helm_3: Helm3) -> None:
+    spec = the("Ingress", rendered(helm_3))["spec"]
+    assert spec["tls"] == [{"hosts": ["sso.acme.example"], "secretName": "sso-comm100-sso-broker-tls"}]
+    assert [rule["host"] for rule in spec["rules"]] == ["sso.acme.example"]
+
+
+def test_a_pod_monitor_finds_the_pods_that_serve(helm_3: Helm3) -> None:
+    objects = rendered(helm_3, "entra")
+    monitor = the("PodMonitor", objects)["spec"]
+    assert monitor["selector"] == the("Deployment", objects)["spec"]["selector"]
+    assert {one["port"] for one in monitor["podMetricsEndpoints"]} <= {
+        port["name"] for port in pod_of(objects)["containers"][0]["ports"]
+    }
 
 
 def test_nginx_does_not_write_codes_and_setup_links_to_its_log(helm_3: Helm3) -> None:
@@ -215,6 +213,7 @@ def test_an_external_secret_has_every_key_the_pods_mount(helm_3: Helm3) -> None:
     secret = pod_of(objects)["volumes"][1]["secret"]
     assert external["target"]["name"] == secret["secretName"]
     assert [one["secretKey"] for one in external["data"]] == [one["key"] for one in secret["items"]]
+    assert [one["remoteRef"]["property"] for one in external["data"]] == [one["key"] for one in secret["items"]]
 
 
 def test_containers_and_objects_of_ones_own_are_added(helm_3: Helm3) -> None:

@@ -67,6 +67,15 @@ MISTAKES = [
         f"{PROVIDER}/email_domains", ["example.com"], "email_domains names a placeholder", id="placeholder domain"
     ),
     pytest.param(f"{PROVIDER}/client_secret", "s" * 40, "acme.client_secret is a secret", id="client secret inline"),
+    pytest.param(f"{PROVIDER}/private_key", "k" * 40, "acme.private_key is a secret", id="private key inline"),
+    pytest.param(f"{PROVIDER}/federated_token", "t" * 40, "acme.federated_token is a secret", id="token inline"),
+    pytest.param(
+        "extraEnv",
+        [{"name": "BROKER_SITES__MAIN__SHARED_SECRET", "value": "s" * 40}],
+        "is a secret",
+        id="in a variable",
+    ),
+    pytest.param("config/outbound_proxy", "http://me:mine@proxy:3128", "without a user name", id="proxy's password"),
     pytest.param(
         "existingSecret", UNSET, "existingSecret is missing: a Secret with the keys secret_keys,", id="no secrets"
     ),
@@ -85,6 +94,15 @@ MISTAKES = [
     pytest.param("outboundProxy", "proxy.acme.example", "outboundProxy must be scheme, host and port", id="proxy"),
     pytest.param("trustedCa", {"secret": "a", "configMap": "b"}, "trustedCa has several sources", id="two authorities"),
     pytest.param("trustedCa", {"pem": "MIIB"}, "trustedCa.pem holds no certificate", id="no PEM"),
+    pytest.param(
+        "trustedCa", {"pem": "-----BEGIN CERTIFICATE-----\n-----BEGIN PRIVATE KEY-----"}, "a private key", id="a key"
+    ),
+    pytest.param(
+        "fullnameOverride", "1sso", "fullnameOverride is needed, or another one", id="name with a digit first"
+    ),
+    pytest.param("fullnameOverride", "my.sso", "fullnameOverride is needed, or another one", id="name with a dot"),
+    pytest.param("commonLabels", {"helm.sh/chart": "x"}, "commonLabels.helm.sh/chart is a label", id="chart's label"),
+    pytest.param("podLabels", {"app.kubernetes.io/name": "x"}, "podLabels.app.kubernetes.io/name is", id="selected by"),
     pytest.param("networkPolicy", {"enabled": True, "publicFrom": []}, "publicFrom is empty", id="open policy"),
 ]
 
@@ -134,6 +152,9 @@ def test_a_refusal_repeats_no_secret(helm: Renders) -> None:
         pytest.param("replicaCount", "two", "replicaCount", id="a text for a number"),
         pytest.param("replicaCount", 0, "replicaCount", id="no replica"),
         pytest.param("image", {"digest": "sha256:abc"}, "image", id="half a digest"),
+        pytest.param("image", {"tag": "1.0@sha256:abc"}, "image", id="a digest in the tag"),
+        pytest.param("trustedCa", {"key": "../ca.crt"}, "trustedCa", id="a path for a key"),
+        pytest.param("nameOverride", "no spaces here", "nameOverride", id="no label"),
         pytest.param("service", {"port": 70000}, "service", id="no port"),
         pytest.param("ingress/host", "https://sso.acme.example", "ingress", id="an address for a host"),
     ],

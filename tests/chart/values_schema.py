@@ -86,7 +86,9 @@ def _broker() -> Schema:
         "secrets": LABELS,
         "outboundProxy": TEXT,
         "listenHost": TEXT | {"pattern": r"^([0-9.]+|\[[0-9a-f:]+\])$"},
-        "trustedCa": closed(configMap=TEXT, secret=TEXT, pem=TEXT, key=TEXT | {"pattern": "^[A-Za-z0-9._-]+$"}),
+        "trustedCa": closed(
+            configMap=TEXT, secret=TEXT, pem=TEXT, key=TEXT | {"pattern": "^[A-Za-z0-9_-][A-Za-z0-9._-]*$"}
+        ),
         "federatedToken": closed(audience=TEXT | {"minLength": 1}, expirationSeconds=number(600)),
         "externalSecret": closed(
             enabled=SWITCH,
@@ -155,7 +157,7 @@ def _pods() -> Schema:
         "image": closed(
             registry=TEXT,
             repository=TEXT | {"minLength": 1},
-            tag=TEXT,
+            tag=TEXT | {"pattern": "^([A-Za-z0-9_][A-Za-z0-9._-]{0,127})?$"},
             digest=TEXT | {"pattern": "^(sha256:[0-9a-f]{64})?$"},
             pullPolicy=one_of("Always", "IfNotPresent", "Never"),
             pullSecrets={"type": "array", "items": {"type": ["string", "object"]}},
@@ -184,7 +186,7 @@ def _monitoring() -> Schema:
 
 def _further() -> Schema:
     return {
-        "nameOverride": TEXT,
+        "nameOverride": TEXT | {"pattern": "^([A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?)?$"},
         "fullnameOverride": TEXT,
         **dict.fromkeys(("commonLabels", "deploymentAnnotations", "podAnnotations", "podLabels"), LABELS),
         "dnsConfig": OBJECT,
