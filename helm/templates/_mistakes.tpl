@@ -111,7 +111,7 @@ Each template gives its lines as text; `broker.refuseMistakes` ends the renderin
 {{- end -}}
 
 {{- define "broker.mistakesOfId" -}}
-{{- if not (regexMatch "^[a-z0-9]+(_[a-z0-9]+)*$" (splitList "." . | last)) -}}
+{{- if not (regexMatch "^[a-z0-9]+(_[a-z0-9]+)*$" (regexReplaceAll "^config[.][a-z_]+[.]" . "")) -}}
 {{ include "broker.mistake" (list . "has an id that is not lower-case letters and digits, joined by single underscores" "okta, acme_eu") }}
 {{- end -}}
 {{- end -}}

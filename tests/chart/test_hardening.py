@@ -1,4 +1,4 @@
-"""What somebody inside the cluster, or an odd value, would find: rights, readable secrets, open networks, wrong types."""
+"""What somebody in the cluster, or an odd value, would find: rights, readable secrets, open networks, wrong kinds."""
 
 from __future__ import annotations
 

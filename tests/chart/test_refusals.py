@@ -56,6 +56,7 @@ MISTAKES = [
     pytest.param("config/sites/main/shared_secret", "s" * 40, "main.shared_secret is a secret", id="shared inline"),
     pytest.param("config/sites/main/identity_providers", ["okta"], "names a provider that", id="unknown provider"),
     pytest.param("config/sites/the-main", {"endpoint": "https://a.comm100.com/x"}, "sites.the-main has an id", id="id"),
+    pytest.param("config/sites/a.b", {"endpoint": "https://a.comm100.com/x"}, "sites.a.b has an id", id="dotted id"),
     pytest.param("config/identity_providers", UNSET, "config.identity_providers is missing", id="no providers"),
     pytest.param(f"{PROVIDER}/issuer", UNSET, "acme.issuer is missing", id="no issuer"),
     pytest.param(f"{PROVIDER}/issuer", "https://your-tenant.okta.com", "acme.issuer must be", id="placeholder issuer"),

@@ -24,6 +24,13 @@ def test_hadolint_has_nothing_to_say() -> None:
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
+def test_what_comes_from_an_index_is_the_lock_to_the_byte() -> None:
+    installing = re.findall(r"pip [^\n]* (?:install|wheel) ([^\n]*)", DOCKERFILE)
+    assert installing
+    for options in installing:
+        assert "--no-index" in options or {"--require-hashes", "--only-binary"} <= set(options.split())
+
+
 def test_the_label_names_the_version_of_the_package() -> None:
     version = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"]
     assert re.findall(r'image\.version="([^"]+)"', DOCKERFILE) == [version]
