@@ -75,6 +75,7 @@ def test_replicas_are_spread_over_nodes_and_zones(helm_3: Helm3) -> None:
     assert [one["topologyKey"] for one in constraints] == ["kubernetes.io/hostname", "topology.kubernetes.io/zone"]
     for one in constraints:
         assert one["labelSelector"] == the("Deployment", objects)["spec"]["selector"]
+        assert one["whenUnsatisfiable"] == "ScheduleAnyway"  # a small cluster gets two replicas, too
 
 
 @pytest.mark.parametrize(
@@ -97,6 +98,10 @@ def test_draining_a_node_is_neither_blocked_nor_unbounded(
         assert found == []
     else:
         assert budget.items() <= found[0].items()
+        assert found[0]["selector"]["matchLabels"]["app.kubernetes.io/component"] == "server", (
+            "no pod of a check counts"
+        )
+        assert found[0]["unhealthyPodEvictionPolicy"] == "AlwaysAllow"
         assert not {"minAvailable", "maxUnavailable"} <= found[0].keys()
 
 
@@ -112,6 +117,7 @@ def test_the_ingress_ends_tls_for_the_host_of_the_settings(helm_3: Helm3) -> Non
     spec = the("Ingress", rendered(helm_3))["spec"]
     assert spec["tls"] == [{"hosts": ["sso.acme.example"], "secretName": "sso-comm100-sso-broker-tls"}]
     assert [rule["host"] for rule in spec["rules"]] == ["sso.acme.example"]
+    assert [path["path"] for rule in spec["rules"] for path in rule["http"]["paths"]] == ["/"]
 
 
 def test_a_pod_monitor_finds_the_pods_that_serve(helm_3: Helm3) -> None:
@@ -139,6 +145,7 @@ def test_a_route_leads_from_the_gateway_to_the_service(helm_3: Helm3) -> None:
     assert route["hostnames"] == ["sso.acme.example"]
     (backend,) = route["rules"][0]["backendRefs"]
     assert backend == {"name": the("Service", objects)["metadata"]["name"], "port": 80}
+    assert route["rules"][0]["matches"] == [{"path": {"type": "PathPrefix", "value": "/"}}]
     assert not [one for one in objects if one["kind"] == "Ingress"]
 
 

@@ -81,6 +81,9 @@ MISTAKES = [
         "existingSecret", UNSET, "existingSecret is missing: a Secret with the keys secret_keys,", id="no secrets"
     ),
     pytest.param("secrets", {"secret_keys": "k" * 40}, "existingSecret, secrets are given together", id="two sources"),
+    pytest.param("secrets", {"secret_keys": "k" * 40}, "has no key sites.main.shared_secret", id="a secret missing"),
+    pytest.param("secrets", {"secret_keys": "<key>"}, "key secret_keys, is a placeholder", id="placeholder secret"),
+    pytest.param("secrets", {"secretkeys": "k" * 40}, "has the key secretkeys, which", id="a secret too many"),
     pytest.param("externalSecret", {"enabled": True}, "externalSecret.secretStoreRef is missing", id="no store"),
     pytest.param("secretProviderClass", {"enabled": True}, "secretProviderClass needs a name", id="no parameters"),
     pytest.param("ingress/host", "login.acme.example", "ingress.host is not the host of", id="another host"),
@@ -114,6 +117,28 @@ def test_a_mistake_is_named_with_an_example(helm_3: Helm3, path: str, value: Any
     lines = [line for line in said.splitlines() if line.startswith("  - ")]
     assert any(words in line for line in lines), said
     assert all("; for example: " in line for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("setting", "value", "others", "words"),
+    [
+        pytest.param(
+            "trusted_ca_file", "/ca.pem", {"trustedCa": {"secret": "ca"}}, "beside trustedCa", id="authorities"
+        ),
+        pytest.param(
+            "outbound_proxy", "http://a:1", {"outboundProxy": "http://b:1"}, "beside outboundProxy", id="proxies"
+        ),
+        pytest.param(
+            "log_email",
+            "none",
+            {"serviceMonitor": {"enabled": True}, "podMonitor": {"enabled": True}},
+            "beside serviceMonitor",
+            id="monitors",
+        ),
+    ],
+)
+def test_two_of_a_kind_are_refused(helm_3: Helm3, setting: str, value: str, others: dict[str, Any], words: str) -> None:
+    assert words in refusal(helm_3, {**changed(f"config/{setting}", value), **others})
 
 
 @pytest.mark.parametrize("domain", ["at-your-service.de", "your-it.de", "my-example.com", "exchange-media.de"])

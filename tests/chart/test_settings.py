@@ -138,6 +138,7 @@ def test_workload_identity_gives_a_token_to_the_pods_and_to_nobody_else(helm_3: 
     [
         pytest.param({"config": {"log_email": "none"}}, True, id="a setting"),
         pytest.param({"outboundProxy": "http://proxy.acme.example:3128"}, True, id="the proxy"),
+        pytest.param({"trustedCa": {"pem": "-----BEGIN CERTIFICATE-----\nMIIC"}}, True, id="an authority"),
         pytest.param({"commonLabels": {"team": "identity"}}, False, id="a label of objects"),
         pytest.param({"ingress": {"className": "nginx"}}, False, id="the ingress"),
         pytest.param({"replicaCount": 5}, False, id="replicas"),
@@ -147,7 +148,7 @@ def test_workload_identity_gives_a_token_to_the_pods_and_to_nobody_else(helm_3: 
 def test_pods_are_replaced_when_what_they_read_at_the_start_changes(
     helm_3: Helm3, change: dict[str, Any], restarts: bool
 ) -> None:
-    values = values_of("minimal")
+    values = {**values_of("minimal"), "trustedCa": {"pem": "-----BEGIN CERTIFICATE-----\nMIIB"}}
     before = the("Deployment", objects_in(helm_3.render(values)))["spec"]["template"]
     for key, part in change.items():
         values[key] = {**values.get(key, {}), **part} if isinstance(part, dict) else part
