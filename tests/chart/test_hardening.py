@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from tests.chart.helm import Helm3
 from tests.chart.kubernetes import complaints
 from tests.chart.test_objects import pod_of, rendered
@@ -96,8 +98,9 @@ def test_texts_that_look_like_something_else_stay_texts(helm_3: Helm3) -> None:
     assert pod_of(objects)["volumes"][1]["secret"]["secretName"] == "1234"
 
 
-def test_no_name_is_too_long(helm_3: Helm3) -> None:
+def test_no_name_or_label_is_too_long_or_cut_at_a_hyphen(helm_3: Helm3) -> None:
     values = {**values_of("minimal"), **EVERYTHING, "fullnameOverride": "a" + 79 * "b", "nameOverride": 70 * "c"}
+    values["image"] = {"tag": 62 * "1" + "-rc1"}
     for one in objects_in(helm_3.render(values)):
-        labels = one["metadata"].get("labels", {}).values()
-        assert max(map(len, [one["metadata"]["name"], *labels])) <= 63
+        for text in (one["metadata"]["name"], *one["metadata"].get("labels", {}).values()):
+            assert re.fullmatch(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?", text)
