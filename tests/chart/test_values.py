@@ -120,6 +120,7 @@ def test_what_is_for_all_pods_reaches_those_of_checks(helm_3: Helm3) -> None:
         "readinessProbe",
     }
     for _, pod in checking:
+        assert pod["restartPolicy"] == "Never"
         assert without(pod, of_one_kind) == without(serving, of_one_kind)
         assert pod["volumes"][1:] == serving["volumes"][1:]
         assert without(pod["containers"][0], of_one_container) == without(serving["containers"][0], of_one_container)
