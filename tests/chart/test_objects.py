@@ -41,6 +41,7 @@ def test_health_and_metrics_are_never_where_browsers_are(helm_3: Helm3) -> None:
     public, operations = (services[name] for name in sorted(services))
     assert [port["targetPort"] for port in public["spec"]["ports"]] == ["http"]
     assert [port["targetPort"] for port in operations["spec"]["ports"]] == ["operations"]
+    assert (operations["spec"]["type"], operations["spec"]["clusterIP"]) == ("ClusterIP", "None")
     monitor = the("ServiceMonitor", objects)["spec"]
     assert monitor["selector"]["matchLabels"].items() <= operations["metadata"]["labels"].items()
     assert not monitor["selector"]["matchLabels"].items() <= public["metadata"]["labels"].items()
@@ -75,6 +76,7 @@ def test_replicas_are_spread_over_nodes_and_zones(helm_3: Helm3) -> None:
     assert [one["topologyKey"] for one in constraints] == ["kubernetes.io/hostname", "topology.kubernetes.io/zone"]
     for one in constraints:
         assert one["labelSelector"] == the("Deployment", objects)["spec"]["selector"]
+        assert one["matchLabelKeys"] == ["pod-template-hash"]  # else old pods would push new ones off the free node
         assert one["whenUnsatisfiable"] == "ScheduleAnyway"  # a small cluster gets two replicas, too
 
 
@@ -218,7 +220,7 @@ def test_an_external_secret_has_every_key_the_pods_mount(helm_3: Helm3) -> None:
     objects = rendered(helm_3, "external-secrets")
     external = the("ExternalSecret", objects)["spec"]
     secret = pod_of(objects)["volumes"][1]["secret"]
-    assert external["target"]["name"] == secret["secretName"]
+    assert external["target"] == {"name": secret["secretName"], "creationPolicy": "Owner"}
     assert [one["secretKey"] for one in external["data"]] == [one["key"] for one in secret["items"]]
     assert [one["remoteRef"]["property"] for one in external["data"]] == [one["key"] for one in secret["items"]]
 
