@@ -27,7 +27,8 @@ from broker.errors import Unexpected
 from broker.settings import load_settings
 from broker.telemetry import JsonLines
 from tests.fakes.clock import Clock
-from tests.fakes.processes import free_port, provider_site, served
+from tests.fakes.ports import free_port
+from tests.fakes.processes import provider_site, served
 from tests.fakes.provider import FakeProvider
 from tests.fakes.world import PAGE, World, settings_for
 

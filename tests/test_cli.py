@@ -19,7 +19,8 @@ from broker.settings import settings_schema
 from broker.setup_link import MAX_HOURS, check_link
 from tests.fakes.clock import Clock
 from tests.fakes.command import run
-from tests.fakes.processes import free_port, without_broker_settings
+from tests.fakes.ports import free_port
+from tests.fakes.processes import without_broker_settings
 from tests.fakes.provider import FakeProvider
 from tests.fakes.world import SHARED_SECRET, settings_for
 

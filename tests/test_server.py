@@ -17,7 +17,8 @@ import jwt
 import pytest
 
 from tests.fakes.log_record import LogRecord
-from tests.fakes.processes import BrokerProcess, Gate, free_port, provider_site, running_broker, served, wait_until
+from tests.fakes.ports import free_port
+from tests.fakes.processes import BrokerProcess, Gate, provider_site, running_broker, served, wait_until
 from tests.fakes.provider import FakeProvider
 from tests.fakes.world import SHARED_SECRET, settings_for
 

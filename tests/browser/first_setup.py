@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from broker.demo.comm100 import ENDPOINT_PATH, SIGN_IN_PATH, Agent, Received, create_comm100
-from tests.fakes.processes import free_port, served, wait_until, without_broker_settings
+from tests.fakes.ports import free_port
+from tests.fakes.processes import served, wait_until, without_broker_settings
 from tests.init.terminal import ROOT, SECONDS, is_ready, serving
 from tests.providers_real.programs import oidc_provider
 

@@ -29,8 +29,8 @@ from tests.fakes.hostile_server import (
     says,
 )
 from tests.fakes.lies import Lies, with_, without
+from tests.fakes.ports import free_port
 from tests.fakes.presets import TENANT
-from tests.fakes.processes import free_port
 from tests.fakes.provider import FakeProvider
 
 AUTHORIZE = "/authorize"

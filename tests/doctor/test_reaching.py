@@ -16,7 +16,7 @@ from broker.doctor.connection import look_up
 from broker.oidc.client import Reach
 from tests.doctor.diagnosis import NOWHERE, assert_first, diagnose, of, settings_on_loopback, the
 from tests.fakes.hostile_server import DISCOVERY, KEYS, TOKEN, hostile_provider, late
-from tests.fakes.processes import free_port
+from tests.fakes.ports import free_port
 from tests.fakes.provider import FakeProvider
 from tests.oidc.servers import Authority, new_authority, ok, says, serving
 

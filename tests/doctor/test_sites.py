@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from tests.doctor.diagnosis import NOWHERE, diagnose, of, settings_on_loopback, the
-from tests.fakes.processes import free_port, running_broker
+from tests.fakes.ports import free_port
+from tests.fakes.processes import running_broker
 from tests.fakes.provider import FakeProvider
 from tests.fakes.world import SHARED_SECRET
 from tests.oidc.servers import hangs_up, new_authority, ok, says, serving

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from broker.demo.comm100 import ENDPOINT_PATH, SIGN_IN_PATH, Agent, Received, create_comm100
-from tests.fakes.processes import BrokerProcess, free_port, running_broker, served
+from tests.fakes.ports import free_port
+from tests.fakes.processes import BrokerProcess, running_broker, served
 from tests.providers_real.programs import HERE, NODE, STOP_SECONDS
 
 SHARED_SECRETS = {

@@ -9,7 +9,6 @@ import asyncio
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -25,18 +24,11 @@ import uvicorn
 import yaml
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from tests.fakes.ports import free_port
 from tests.fakes.provider import FakeProvider
 
 SECONDS_TO_START = 30.0
 SECONDS_TO_STOP = 30.0
-
-
-def free_port() -> int:
-    """Return a port nobody listens on at this moment."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def wait_until(come_true: Callable[[], bool], what: str, *, seconds: float = SECONDS_TO_START) -> None:

@@ -17,6 +17,7 @@ from httpx_aiohttp import AiohttpTransport
 
 from tests.fakes import processes
 from tests.fakes.log_record import LogRecord, secrets_in
+from tests.fakes.ports import free_port
 from tests.fakes.provider import FakeProvider
 from tests.fakes.world import SECRET_KEY, SHARED_SECRET, section_for
 
@@ -62,7 +63,7 @@ async def running_broker(
     folder: Path, providers: Mapping[str, FakeProvider], record: LogRecord
 ) -> AsyncIterator[RunningBroker]:
     """Run `broker serve` from alive to stopped, and leave its log and all secrets of these people to the record."""
-    port = processes.free_port()
+    port = free_port()
     program = processes.running_broker(folder, _settings(providers, port), port)
     # In a thread, both: the providers answer from this one, and the broker asks them as soon as it starts.
     broker = await asyncio.to_thread(program.__enter__)

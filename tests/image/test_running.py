@@ -18,7 +18,8 @@ import yaml
 
 from broker.demo.comm100 import ENDPOINT_PATH, Agent, Received, create_comm100
 from tests.fakes.log_record import LogRecord
-from tests.fakes.processes import BrokerProcess, free_port, provider_site, served, wait_until
+from tests.fakes.ports import free_port
+from tests.fakes.processes import BrokerProcess, provider_site, served, wait_until
 from tests.fakes.provider import FakeProvider
 from tests.fakes.world import SECRET_KEY, SHARED_SECRET, settings_for
 from tests.image.building import Podman

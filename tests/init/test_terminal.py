@@ -8,7 +8,8 @@ from pathlib import Path
 
 import httpx
 
-from tests.fakes.processes import free_port, provider_site, served, wait_until
+from tests.fakes.ports import free_port
+from tests.fakes.processes import provider_site, served, wait_until
 from tests.fakes.provider import FakeProvider
 from tests.init.answering import CLIENT_SECRET, SHARED_SECRET
 from tests.init.terminal import is_ready, serving, terminal

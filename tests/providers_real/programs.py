@@ -5,7 +5,6 @@ Refuses to know what is signed in to, and by whom: the tests say so.
 
 import json
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -21,14 +20,6 @@ HERE = Path(__file__).parent
 NODE = Path(nodejs.ROOT_DIR, "bin", "node")
 START_SECONDS = 30.0
 STOP_SECONDS = 15.0
-
-
-def free_port() -> int:
-    """A loopback port nobody listens on at the moment."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def secret_file(path: Path, secret: str) -> str:

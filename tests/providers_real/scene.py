@@ -19,6 +19,7 @@ import httpx
 import jwt
 
 from broker.errors import BrokerError
+from tests.fakes.ports import free_port
 from tests.providers_real import person, programs
 from tests.providers_real.vendors import Vendor
 
@@ -89,7 +90,7 @@ def started(
         client: more of the registration at the provider.
         settings: more of the broker's settings, at the top.
     """
-    provider_port, public_port, operations_port, comm100_port = (programs.free_port() for _ in range(4))
+    provider_port, public_port, operations_port, comm100_port = (free_port() for _ in range(4))
     vendor = make_vendor(f"http://127.0.0.1:{provider_port}")
     public_url = f"http://127.0.0.1:{public_port}"
     registration = {

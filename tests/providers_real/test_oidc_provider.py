@@ -14,6 +14,7 @@ import httpx
 import jwt
 import pytest
 
+from tests.fakes.ports import free_port
 from tests.providers_real import person, programs
 
 SHARED_SECRET = "ZmFrZS1zaGFyZWQtc2VjcmV0LW9mLWNvbW0xMDAtc2l0ZQ=="  # looks like base64, and must not be decoded
@@ -61,7 +62,7 @@ class World:
 @contextmanager
 def started(directory: Path, row: Row) -> Iterator[World]:
     """Run the provider and the broker registered with each other as `row` says."""
-    public_port, operations_port, comm100_port = (programs.free_port() for _ in range(3))
+    public_port, operations_port, comm100_port = (free_port() for _ in range(3))
     public_url = f"http://127.0.0.1:{public_port}"
     client: dict[str, object] = {
         "client_id": "comm100-broker",
