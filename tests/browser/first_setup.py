@@ -76,7 +76,7 @@ class FirstSetup:
             *("init", "--public-url", self.public_url, "--provider", "oidc", "--id", "acme", "--issuer", self.issuer),
             *("--client-id", CLIENT_ID, "--client-secret-file", "../client-secret"),
             *("--client-secret-expires", "2099-01-01", "--email-domain", "acme.example"),
-            *("--endpoint", self.endpoint, "--shared-secret-file", "../shared-secret"),
+            *("--endpoint", self.endpoint, "--shared-secret-file", "../comm100-secret"),
         )
 
     def add_next_provider(self) -> None:
@@ -133,7 +133,7 @@ def neighbours(folder: Path) -> Iterator[FirstSetup]:
         "claims_in_id_token": False,
     }
     (folder / "client-secret").write_text(CLIENT_SECRET, encoding="utf-8")
-    (folder / "shared-secret").write_text(SHARED_SECRET, encoding="utf-8")
+    (folder / "comm100-secret").write_text(SHARED_SECRET, encoding="utf-8")
     settings = folder / "broker"
     settings.mkdir()
     with (

@@ -44,7 +44,7 @@ def own_record(tmp_path: Path) -> LogRecord:
 def test_a_secret_in_a_message_is_found(own_record: LogRecord, level: int, secret: str, written: str) -> None:
     own_record.add_secrets([secret])
     with own_record.listening():
-        logging.getLogger("some.library").log(level, "it happened: %s", written)
+        logging.getLogger("some.package").log(level, "it happened: %s", written)
     (leak,) = own_record.leaks()
     assert "it happened" in leak
 
