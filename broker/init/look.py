@@ -23,7 +23,8 @@ from broker.init.judging import Judged, Objection, Untold
 from broker.oidc.cached import Clock
 from broker.oidc.client import Clients, open_client
 from broker.oidc.messages import Answer, read_json_object
-from broker.oidc.metadata import build_discovery_request
+from broker.oidc.metadata import ProviderMetadata, build_discovery_request
+from broker.providers import Provider
 from broker.settings.tenant import issuer_by_domain, tenant_named_in
 
 T = TypeVar("T")
@@ -79,9 +80,7 @@ class NetworkLook:
                 said = f"{trouble.verdict.message} {trouble.verdict.remedy}"
                 return Judged(answers, Objection("doubtful", said))
             try:
-                judge_discovery(patient.provider, answer)
-                check_issuer(patient.provider, answer)
-                check_metadata(patient.provider, answer)
+                _judge(patient.provider, answer)
             except Trouble as trouble:
                 problem = f"{trouble.verdict.message} {trouble.verdict.remedy}"
                 return Judged(answers, Objection("wrong", problem, _named_issuer(answers, answer)))
@@ -109,9 +108,7 @@ class NetworkLook:
             provider, reach = patient.provider, patient.reach
             try:
                 answer = await _in_time(_discovery(patient))
-                judge_discovery(provider, answer)
-                check_issuer(provider, answer)
-                metadata, _ = check_metadata(provider, answer)
+                metadata = _judge(provider, answer)
                 announced = announced_methods(read_json_object(answer.body))
                 _, verdict = await _in_time(check_client_authentication(provider, reach, metadata, announced))
             except Trouble:
@@ -124,6 +121,14 @@ class NetworkLook:
 def _discovery(patient: ProviderPatient) -> Awaitable[Answer]:
     request = build_discovery_request(patient.provider.registration.issuer)
     return fetch(patient.provider, patient.reach, request)
+
+
+def _judge(provider: Provider, answer: Answer) -> ProviderMetadata:
+    """Return what a discovery document says, if it is one, of the right issuer, and has what a sign-in needs."""
+    judge_discovery(provider, answer)
+    check_issuer(provider, answer)
+    metadata, _ = check_metadata(provider, answer)
+    return metadata
 
 
 async def _in_time(asked: Awaitable[T]) -> T:
