@@ -13,6 +13,7 @@ from broker.errors.root import MIN_SECRET_CHARACTERS
 
 LEFT_OUT = "[left out]"
 MAX_DEPTH = 5  # of lists and objects inside each other; no page shows more
+TELLING = 64  # characters of a secret that are looked for: to look for a whole token takes half a second
 
 
 def without_secrets(value: Any, secrets: Sequence[str]) -> Any:
@@ -52,6 +53,10 @@ def _value(value: object, hidden: re.Pattern[str], depth: int) -> object:
 
 
 def _any_of(secrets: Sequence[str]) -> re.Pattern[str]:
-    """Match any of them: the longest first, for one may be a part of another. An address loses its case on the way."""
+    """Match any of them: the longest first, for one may be a part of another. An address loses its case on the way.
+
+    Of a long one, its beginning and whatever follows up to the next space.
+    """
     worth = sorted({one for one in secrets if len(one) >= MIN_SECRET_CHARACTERS}, key=len, reverse=True)
-    return re.compile("|".join(map(re.escape, worth)) or "(?!)", re.IGNORECASE)
+    patterns = [re.escape(one[:TELLING]) + (r"\S*" if len(one) > TELLING else "") for one in worth]
+    return re.compile("|".join(patterns) or "(?!)", re.IGNORECASE)
