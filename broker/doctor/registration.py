@@ -14,7 +14,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 from broker.doctor.documents import announces, fetch
 from broker.doctor.finding import Trouble, Verdict, failed, ok, plain, sentence, unknown, warning
-from broker.errors import BrokerError, ClientRejected, CodeRejected, TokenRequestRefused
+from broker.errors import BrokerError, ClientRejected, CodeRejected, ProviderRefused, TokenRequestRefused
 from broker.oidc.authorization import build_authorization_url
 from broker.oidc.client import Reach
 from broker.oidc.messages import DOCUMENT_LIMIT, Answer, ProviderRequest, provider_text
@@ -181,7 +181,9 @@ def _judge_return(provider: Provider, location: str) -> Verdict:
     ours = provider.registration.redirect_uri
     if not error or error in _WANTS_A_PERSON:
         return ok(f"The provider comes back to {ours}.")
-    said = _hide_secret(provider, provider_text(error, answer.get("error_description")))
+    refusal = ProviderRefused(expected="a code", got=provider_text(error, answer.get("error_description")))
+    refusal.leave_out([secret()] if (secret := provider.registration.client_secret) else [])
+    said = str(refusal.got)
     scopes = f"Compare scopes with {provider.preset.menus.scopes}." if error == "invalid_scope" else ""
     remedy = provider.preset.remedy(said) or scopes or "Allow the authorization code flow and our scopes there."
     message = f"{ours} is registered, but the provider refuses the request: {sentence(said)}"
@@ -215,9 +217,3 @@ def _judge_page(provider: Provider, answer: Answer) -> tuple[bool | None, Verdic
         f"Most often the redirect URI: {registration.redirect_uri} has to stand at {menus.redirect_uri}. "
         f"Compare client_id, too, with {menus.client_id}.",
     )
-
-
-def _hide_secret(provider: Provider, said: str) -> str:
-    """A provider may repeat what it was sent."""
-    secret = provider.registration.client_secret
-    return said.replace(secret(), "[left out]") if secret is not None else said
