@@ -19,6 +19,7 @@ from tests.chart import values_schema
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md")])
 MODULES = sorted((ROOT / "broker").rglob("*.py"))
+TESTS = sorted((ROOT / "tests").rglob("test_*.py"))
 ERRORS = list(every_error())
 MAX_LINES = 350
 VAGUE = {"utils", "helpers", "common", "manager", "service", "handler", "data", "info"}
@@ -128,6 +129,14 @@ def test_every_file_a_document_names_in_the_code_exists() -> None:
     for document in DOCUMENTS:
         for named in re.findall(r"`((?:broker|tests)/[\w/.-]+\.\w+)`", document.read_text(encoding="utf-8")):
             assert (ROOT / named).exists(), f"{document.name}: {named}"
+
+
+def test_no_test_looks_for_letters_that_chance_may_bring() -> None:
+    """A trace id is random and hexadecimal: "ada" is in one of a hundred."""
+    lucky = re.compile(r"assert b?[\"'][0-9a-f]{1,7}[\"'] not in")
+    assert [
+        (tests.name, lucky.findall(text)) for tests in TESTS if lucky.search(text := tests.read_text(encoding="utf-8"))
+    ] == []
 
 
 def test_the_chart_knows_every_setting() -> None:

@@ -132,8 +132,8 @@ def test_an_address_that_is_no_text_is_refused(value: object) -> None:
 
 def test_a_refusal_does_not_repeat_the_address() -> None:
     with pytest.raises(EmailMalformed) as refusal:
-        check_email("ada@eve@acme.example")
-    assert "ada" not in f"{refusal.value} {refusal.value.expected} {refusal.value.got}"
+        check_email("someone@eve@acme.example")
+    assert "someone" not in f"{refusal.value} {refusal.value.expected} {refusal.value.got}"
 
 
 ALLOWED = frozenset(string.ascii_lowercase + string.digits + "!#$%&'*+/=?^_`{|}~-.@")

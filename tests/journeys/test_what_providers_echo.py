@@ -214,7 +214,7 @@ async def test_an_address_in_the_path_of_a_redirect_url_shows_its_domain_alone(
         await world.browser(service).open(f"{BROKER}/login", redirect_url=f"{COMM100}{path}")
     (line,) = begun(log)
     assert line["redirect_url_path"] == shown
-    assert "ada" not in json.dumps(line)
+    assert not any("ada" in str(value) for name, value in line.items() if name != "trace_id")
 
 
 NAMES = [
