@@ -121,7 +121,7 @@ async def test_5000_sign_ins_begun_ask_the_provider_nothing_and_leave_nothing_be
                 before = weight()
             status, headers = await get(service.public, f"/login?redirect_url={quote(f'{PAGE}&n={number}', safe='')}")
             assert (status, headers["location"].partition("?")[0]) == (303, "https://idp.example/authorize")
-        assert weight() - before < 40_000, "bytes, after 800 more"
+        assert weight() - before < 10_000, "bytes, after 800 more"
         assert world.provider.requests == asked == [DISCOVERY, KEYS]
 
 
@@ -133,9 +133,9 @@ async def test_2000_requests_of_a_stranger_leave_nothing_behind(world: World) ->
         series = (await body_of(service.operations, "/metrics")).decode().count("broker_signins_total{")
         before = 0
         for number in range(500):
-            if number == 250:
+            if number == 100:
                 tracemalloc.start()
-            if number == 300:
+            if number == 300:  # by then whatever is full (urllib keeps 128 addresses) has been replaced once
                 before = weight()
             for target, expected in (
                 (f"/login/site{number}", 404),
@@ -144,7 +144,7 @@ async def test_2000_requests_of_a_stranger_leave_nothing_behind(world: World) ->
                 (f"/callback/idp{number}?code=x", 404),
             ):
                 assert (await get(service.public, target, cookie=f"signin_AAAAAAAA{number:03}=x"))[0] == expected
-        assert weight() - before < 40_000, "bytes, after 800 more"
+        assert weight() - before < 10_000, "bytes, after 800 more"
         metrics = (await body_of(service.operations, "/metrics")).decode()
         assert metrics.count("broker_signins_total{") < series + 6, "no label holds what a stranger wrote"
         assert world.provider.requests == [DISCOVERY, KEYS]
