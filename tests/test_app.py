@@ -12,6 +12,7 @@ import time
 import tracemalloc
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import pairwise
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -98,6 +99,11 @@ def weight() -> int:
     return tracemalloc.get_traced_memory()[0]
 
 
+def least_growth(weights: list[int]) -> int:
+    """Return by how much every one of the rounds grew: the test run's own threads hold more now and then, too."""
+    return min(after - before for before, after in pairwise(weights))
+
+
 @pytest.fixture
 def weighing() -> Iterator[None]:
     """Stop counting in the end; the log is off meanwhile, for the test run keeps all of it."""
@@ -113,15 +119,15 @@ async def test_5000_sign_ins_begun_ask_the_provider_nothing_and_leave_nothing_be
     async with world.broker() as service:
         await warm(service)
         asked = list(world.provider.requests)
-        before = 0
+        weights = []
         for number in range(5000):
             if number == 4000:
                 tracemalloc.start()  # not earlier, for it is slow
-            if number == 4200:  # by then whatever is full has been replaced once
-                before = weight()
+            if number >= 4200 and number % 200 == 0:  # by then whatever is full has been replaced once
+                weights.append(weight())
             status, headers = await get(service.public, f"/login?redirect_url={quote(f'{PAGE}&n={number}', safe='')}")
             assert (status, headers["location"].partition("?")[0]) == (303, "https://idp.example/authorize")
-        assert weight() - before < 10_000, "bytes, after 800 more"
+        assert least_growth([*weights, weight()]) < 4_000, "bytes, by 200 more"
         assert world.provider.requests == asked == [DISCOVERY, KEYS]
 
 
@@ -131,12 +137,12 @@ async def test_2000_requests_of_a_stranger_leave_nothing_behind(world: World) ->
     async with world.broker() as service:
         await warm(service)
         series = (await body_of(service.operations, "/metrics")).decode().count("broker_signins_total{")
-        before = 0
+        weights = []
         for number in range(500):
             if number == 100:
                 tracemalloc.start()
-            if number == 300:  # by then whatever is full (urllib keeps 128 addresses) has been replaced once
-                before = weight()
+            if number >= 300 and number % 50 == 0:  # urllib, too, keeps no more than 128 addresses
+                weights.append(weight())
             for target, expected in (
                 (f"/login/site{number}", 404),
                 (f"/login?redirect_url=https%3A%2F%2Fhost{number}.evil.example%2F", 400),
@@ -144,7 +150,7 @@ async def test_2000_requests_of_a_stranger_leave_nothing_behind(world: World) ->
                 (f"/callback/idp{number}?code=x", 404),
             ):
                 assert (await get(service.public, target, cookie=f"signin_AAAAAAAA{number:03}=x"))[0] == expected
-        assert weight() - before < 10_000, "bytes, after 800 more"
+        assert least_growth([*weights, weight()]) < 4_000, "bytes, by 200 more"
         metrics = (await body_of(service.operations, "/metrics")).decode()
         assert metrics.count("broker_signins_total{") < series + 6, "no label holds what a stranger wrote"
         assert world.provider.requests == [DISCOVERY, KEYS]
