@@ -11,7 +11,7 @@ import logging
 import resource
 import signal
 import socket
-from asyncio import TimerHandle, Transport
+from asyncio import TimerHandle, Transport, sslproto
 from contextlib import nullcontext
 from functools import cache
 from typing import Any
@@ -27,6 +27,7 @@ from broker.web.headers import build_security_headers
 MAX_HEAD_BYTES = 96 * 1024  # of request line and headers; what `web` refuses with a page is smaller
 HEAD_SECONDS = 10.0  # for a request to arrive in full: a head, for no address takes a body
 MAX_PIPELINED = 32  # requests waiting on one connection behind the one being answered; browsers send none
+TLS_BUFFER_BYTES = 16 * 1024  # of each connection to a provider; of asyncio's own size, 1,000 took 350 MB
 IDLE_SECONDS = 75  # a connection is kept without a request; longer than common proxies keep theirs
 STOP_SECONDS = 20  # for requests in flight to finish; longer than a sign-in's deadline
 MAX_OPEN_FILES = 65_536  # asked of the system, where it gives less without being asked
@@ -118,6 +119,8 @@ def serve(settings: Settings) -> None:
     Raises:
         OSError: a port cannot be bound.
     """
+    # No interface sets it: docs/decisions/0015-memory-of-connections.md
+    sslproto.SSLProtocol.max_size = TLS_BUFFER_BYTES
     asyncio.run(_serve(settings))
 
 

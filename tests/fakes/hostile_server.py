@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import ssl
 import struct
 import time
 import zlib
@@ -83,8 +84,10 @@ class HostileProvider:
 
 
 @asynccontextmanager
-async def hostile_provider(tricks: Mapping[str, Trick] | None = None) -> AsyncIterator[HostileProvider]:
-    """Run a provider on a free loopback port; `tricks` by path."""
+async def hostile_provider(
+    tricks: Mapping[str, Trick] | None = None, *, tls: ssl.SSLContext | None = None
+) -> AsyncIterator[HostileProvider]:
+    """Run a provider on a free loopback port; `tricks` by path; with `tls` it is at https."""
     talks: set[asyncio.Task[None]] = set()
     hostile: HostileProvider
 
@@ -100,8 +103,8 @@ async def hostile_provider(tricks: Mapping[str, Trick] | None = None) -> AsyncIt
             writer.transport.abort()
         talks.discard(task)
 
-    server = await asyncio.start_server(converse, "127.0.0.1", 0, backlog=1000)
-    issuer = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    server = await asyncio.start_server(converse, "127.0.0.1", 0, backlog=1000, ssl=tls)
+    issuer = f"{'https' if tls else 'http'}://127.0.0.1:{server.sockets[0].getsockname()[1]}"
     hostile = HostileProvider(FakeProvider(issuer, time.time, algorithm="ES256"), tricks or {})
     try:
         yield hostile

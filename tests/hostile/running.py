@@ -60,11 +60,14 @@ class RunningBroker:
 
 @asynccontextmanager
 async def running_broker(
-    folder: Path, providers: Mapping[str, FakeProvider], record: LogRecord
+    folder: Path, providers: Mapping[str, FakeProvider], record: LogRecord, **more: Any
 ) -> AsyncIterator[RunningBroker]:
-    """Run `broker serve` from alive to stopped, and leave its log and all secrets of these people to the record."""
+    """Run `broker serve` from alive to stopped, and leave its log and all secrets of these people to the record.
+
+    `more` are further settings.
+    """
     port = free_port()
-    program = processes.running_broker(folder, _settings(providers, port), port)
+    program = processes.running_broker(folder, {**_settings(providers, port), **more}, port)
     # In a thread, both: the providers answer from this one, and the broker asks them as soon as it starts.
     broker = await asyncio.to_thread(program.__enter__)
     try:
@@ -152,7 +155,7 @@ async def meeting_people(broker: RunningBroker, record: LogRecord) -> AsyncItera
     """Open the pool of connections that all browsers share."""
     # aiohttp's pool, for httpx's own looks through all of its connections at every request.
     session = aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(limit=0), cookie_jar=aiohttp.DummyCookieJar(), trust_env=False
+        connector=aiohttp.TCPConnector(limit=0, ssl=False), cookie_jar=aiohttp.DummyCookieJar(), trust_env=False
     )
     async with session:
         yield People(broker, record, AiohttpTransport(client=session, verify=False, trust_env=False))

@@ -15,10 +15,20 @@ from tests.fakes import hostile_server as bad
 from tests.fakes.lies import Document, Lies, status
 from tests.fakes.log_record import LogRecord
 from tests.fakes.world import assert_refused
-from tests.hostile.running import MEGABYTE, People, RunningBroker, assert_signed_in, meeting_people, running_broker
+from tests.hostile.running import (
+    MEGABYTE,
+    People,
+    RunningBroker,
+    Visitor,
+    assert_signed_in,
+    meeting_people,
+    running_broker,
+)
+from tests.oidc.servers import new_authority
 
 PAUSE = 1.2  # seconds after which keys that could not be had are asked for again
 PROVIDER_SECONDS = 0.3
+CROWD = 300
 
 
 @asynccontextmanager
@@ -83,6 +93,29 @@ async def test_100_people_at_once_all_sign_in_at_a_provider_that_takes_its_time(
     async with a_broker_with_people(tmp_path, log_record, slow) as (_, people, _provider):
         for arrival in await asyncio.gather(*(people.sign_in("idp") for _ in range(100))):
             assert_signed_in(arrival)
+
+
+@pytest.mark.requirement("S-57")
+async def test_300_calls_to_a_provider_at_once_take_little_memory(tmp_path: Path, log_record: LogRecord) -> None:
+    """Over TLS, as real providers are: a buffer per connection of asyncio's own size would need 100 MB."""
+    authority = new_authority()
+    slow = {bad.TOKEN: bad.late(PROVIDER_SECONDS * 5)}
+    async with bad.hostile_provider(slow, tls=authority.context(tmp_path, "127.0.0.1")) as provider:
+        ca_file = str(authority.write(tmp_path / "ca.pem"))
+        async with (
+            running_broker(tmp_path, {"idp": provider.honest}, log_record, trusted_ca_file=ca_file) as broker,
+            meeting_people(broker, log_record) as people,
+        ):
+            assert_signed_in(await people.sign_in("idp"))
+            browsers = [people.browser("idp") for _ in range(CROWD)]
+            back = [(await browser.to_callback()).headers["location"] for browser in browsers]
+            broker.forget_peak()
+            before = broker.memory()
+            ends = await asyncio.gather(*map(Visitor.open, browsers, back))
+            growth = broker.peak_memory() - before
+        for end in ends:
+            assert_signed_in(end)
+        assert growth < 50 * MEGABYTE
 
 
 @pytest.mark.requirement("S-57")
