@@ -41,7 +41,7 @@ def test_an_address_of_another_domain_is_refused(email: str) -> None:
     with pytest.raises(EmailDomainNotAllowed) as refusal:
         admit(person(email), Policy(DOMAINS), groups=None)
     assert refusal.value.expected == sorted(DOMAINS)
-    assert "ada@" not in str(refusal.value.got)
+    assert refusal.value.got == email.partition("@")[2]
 
 
 @pytest.mark.requirement("S-20")
