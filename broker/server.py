@@ -52,6 +52,7 @@ class BoundedProtocol(HttpToolsProtocol):
     seconds = HEAD_SECONDS
     _head_bytes = 0
     _in_head = True
+    _is_deaf = False
     _timer: TimerHandle | None = None
 
     def connection_made(self, transport: Transport) -> None:  # type: ignore[override]
@@ -68,7 +69,9 @@ class BoundedProtocol(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Count what arrives before the head is complete."""
+        """Count what arrives before the head is complete; drop what arrives after the last request."""
+        if self._is_deaf:
+            return
         if self._in_head:
             self._head_bytes += len(data)
             if self._timer is None:
@@ -89,6 +92,11 @@ class BoundedProtocol(HttpToolsProtocol):
         if len(self.pipeline) >= MAX_PIPELINED:  # uvicorn's queue has no bound, and reads on after every answer
             raise ValueError("too many requests at once")  # to the parser, which ends with send_400_response
         super().on_headers_complete()
+        if self.parser.should_upgrade():
+            # The parser ends such a message behind its head, whatever its framing says: a body would be read as the
+            # next request. We ignore Upgrade (RFC 9110, section 7.8), answer, and read nothing more.
+            self._is_deaf, self.cycle.keep_alive = True, False
+            self._stop_timer()
 
     def on_message_complete(self) -> None:
         """Stop the clock, and be ready for the next request on this connection."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
 import threading
 import time
@@ -122,3 +123,31 @@ def test_what_is_no_request_gets_the_same_headers_as_any_other(hasty_port: int) 
     assert b"content-security-policy: default-src 'none'" in received
     assert b"server:" not in received
     assert b"script" not in received
+
+
+@pytest.mark.parametrize("waits", [False, True], ids=["in one piece", "body later"])
+@pytest.mark.parametrize("framing", [b"Content-Length: 38", b"Transfer-Encoding: chunked"], ids=["length", "chunks"])
+@pytest.mark.parametrize("protocol", [b"websocket", b"h2c", b"TLS/1.0", b"anything"])
+@pytest.mark.parametrize("method", [b"GET", b"POST"])
+def test_an_upgrade_is_ignored_and_its_body_is_never_read_as_a_request(
+    method: bytes, protocol: bytes, framing: bytes, waits: bool, hasty_port: int
+) -> None:
+    head = method + b" / HTTP/1.1\r\nHost: a.example\r\nConnection: Upgrade\r\nUpgrade: " + protocol + b"\r\n" + framing
+    smuggled = b"GET /smuggled HTTP/1.1\r\nHost: b.example\r\n\r\n"
+    with socket.create_connection(("127.0.0.1", hasty_port), timeout=30) as connection:
+        connection.sendall(head + b"\r\n\r\n" + (b"" if waits else b"\r\n" * 8 + smuggled))
+        if waits:
+            time.sleep(0.05)
+            with contextlib.suppress(ConnectionError):
+                connection.sendall(smuggled)
+        received = all_of(connection)
+    assert received.count(b"HTTP/1.1 ") == 1
+    assert b" 404 " not in received
+    assert b"\r\nconnection: close\r\n" in received.lower()
+
+
+def test_a_request_in_front_of_an_upgrade_is_answered_and_none_behind_it(hasty_port: int) -> None:
+    upgrade = b"GET / HTTP/1.1\r\nHost: a.example\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n"
+    with socket.create_connection(("127.0.0.1", hasty_port), timeout=30) as connection:
+        connection.sendall(HEAD + b"\r\n" + upgrade + HEAD + b"\r\n")
+        assert all_of(connection).count(b"HTTP/1.1 200 OK") == 2
