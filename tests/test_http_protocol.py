@@ -16,7 +16,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 
-from broker.server import MAX_HEAD_BYTES, BoundedProtocol
+from broker.http_protocol import MAX_HEAD_BYTES, BoundedProtocol
 from tests.fakes.processes import served
 
 
