@@ -6,7 +6,6 @@ It owns their grammar, their defaults and their descriptions. It reads no file b
 from __future__ import annotations
 
 import re
-import ssl
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
@@ -26,6 +25,7 @@ from pydantic import (
 
 from broker.settings import addresses
 from broker.settings.addresses import Listen, Network
+from broker.settings.certificates import check_authorities
 from broker.settings.logo import Logo, read_logo
 from broker.settings.provider import ProviderSettings
 from broker.settings.section import (
@@ -57,9 +57,9 @@ def _ca_file(text: Any, info: ValidationInfo) -> Path:
         raise Unusable("must be a path, as text")
     file = surroundings(info).folder / text
     try:
-        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cafile=file)
-    except ssl.SSLError:
-        raise Unusable("names a file without certificates in PEM form") from None
+        check_authorities(file)
+    except Unusable:
+        raise  # a ValueError, too
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else "no usable path"
         raise Unusable(f"names a file that cannot be read ({reason}){looked_for_in(info, text)}") from None

@@ -1,5 +1,6 @@
 """What is refused, setting by setting, and why."""
 
+import ssl
 from collections.abc import Mapping
 from datetime import date
 from ipaddress import ip_network
@@ -12,6 +13,7 @@ import pytest
 from broker.settings import Listen
 from broker.settings.public_mail import is_public_mail
 from tests.settings.admin import Admin
+from tests.settings.pem import certificate_of, pem_of, rsa_key
 
 OKTA = "identity_providers__okta__"
 MAIN = "sites__main__"
@@ -366,3 +368,42 @@ def test_public_mail_is_known(domain: str) -> None:
 @pytest.mark.parametrize("domain", ["acme.example", "acme.co.uk", "yahoo.acme.com", "gmx.acme.example", "mygmail.com"])
 def test_an_organisations_own_mail_is_not_public(domain: str) -> None:
     assert not is_public_mail(domain)
+
+
+ONE, ANOTHER = (certificate_of(rsa_key()) for _ in range(2))
+AUTHORITIES = {
+    "one broken among good ones": (ONE + ANOTHER.replace("MII", "!!!", 1), "certificate number 2 of 2 cannot be read"),
+    "one cut short": (ONE + ANOTHER[:300], "certificate number 2 of 2 cannot be read"),
+    "one cut short before a good one": (ONE[:300] + "\n" + ANOTHER, "certificate number 1 of 2 cannot be read"),
+    "no certificate within the armour": (ONE.splitlines()[0] + "\nAAAA\n", "certificate number 1 of 1 cannot be read"),
+    "a private key beside it": (pem_of(rsa_key()), "with a private key in it"),
+    "binary": (ssl.PEM_cert_to_DER_cert(ONE), "this one is binary (DER)"),
+    "text": ("hello", "without certificates in PEM form"),
+    "nothing": ("", "without certificates in PEM form"),
+}
+
+
+@pytest.mark.parametrize(("content", "words"), AUTHORITIES.values(), ids=AUTHORITIES)
+def test_a_file_of_authorities_that_cannot_be_used_is_told_by_its_fault(
+    admin: Admin, content: str | bytes, words: str
+) -> None:
+    (admin.folder / "ca.pem").write_bytes(content if isinstance(content, bytes) else content.encode())
+
+    (mistake,) = admin.refused(admin.settings(trusted_ca_file="ca.pem"))
+
+    assert mistake.path == "trusted_ca_file"
+    assert words in mistake.problem
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        pytest.param(ONE + ANOTHER, id="two"),
+        pytest.param(ONE.replace("\n", "\r\n"), id="of Windows"),
+        pytest.param("\ufeff" + ONE, id="a byte order mark"),
+        pytest.param("# Acme\n" + ONE + "Bag Attributes\n" + ANOTHER, id="words in between"),
+    ],
+)
+def test_a_file_of_authorities_may_hold_words_besides(admin: Admin, content: str) -> None:
+    (admin.folder / "ca.pem").write_text(content, encoding="utf-8", newline="")
+    assert admin.load(admin.settings(trusted_ca_file="ca.pem")).trusted_ca_file == admin.folder / "ca.pem"
