@@ -139,7 +139,7 @@ def why_not_http(message: str) -> str:
 
 
 def _words_of_openssl(error: ssl.SSLError) -> str:
-    reason = error.reason or ""
+    reason = getattr(error, "reason", None) or ""  # OpenSSL's own errors alone have one
     words = reason.replace("_", " ").lower() or "broken off in the handshake"
     return f"{words} ({hint})" if (hint := _TLS_HINTS.get(reason)) else words
 
