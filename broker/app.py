@@ -32,7 +32,7 @@ from broker.web.pages import Pages
 from broker.web.routes import public_site
 from broker.web.setup_pages import SetupPages
 from broker.web.site import Setup, Web
-from broker.wiring import reach_of, sites_of, wire_provider, wire_site
+from broker.wiring import reach_of, reach_of_browsers, sites_of, wire_provider, wire_site
 
 WARMTH_SECONDS = 30.0  # between looks at what is missing or old
 
@@ -174,8 +174,7 @@ async def run_checks(
         http: opens an HTTP client.
         clock: seconds since the epoch.
     """
-    # Browsers go to Comm100 and to public_url, the broker does not: a private address is nothing to refuse there.
-    elsewhere = Reach(settings.trusted_ca_file, settings.outbound_proxy, private_networks=True)
+    elsewhere = reach_of_browsers(settings)
     reaches = {id_: reach_of(settings, provider) for id_, provider in settings.identity_providers.items()}
     async with AsyncExitStack() as stack:
         send = {

@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from functools import partial
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from itertools import product
 from typing import Any
 
@@ -33,7 +33,7 @@ class Measures:
 
     def __init__(self, registry: CollectorRegistry) -> None:
         build = Gauge("broker_build_info", "1, with the version that runs.", ["version"], registry=registry)
-        build.labels(version("comm100-sso-broker")).set(1)
+        build.labels(_version()).set(1)
         self._started = Gauge(
             "broker_started_timestamp_seconds", "When this process took up its work.", registry=registry
         )
@@ -113,6 +113,14 @@ class Measures:
             is_rejected: looks at the file.
         """
         self._rejected.labels(setting).set_function(lambda: float(is_rejected()))
+
+
+def _version() -> str:
+    """Return the version installed; a checkout that is run as it is has none."""
+    try:
+        return version("comm100-sso-broker")
+    except PackageNotFoundError:
+        return "unknown"
 
 
 def _is_available(answer: Answer) -> bool:

@@ -19,7 +19,7 @@ from broker.oidc.messages import Answer, ProviderRequest
 from broker.oidc.registration import Registration
 from broker.policy import Policy
 from broker.providers import PRESETS, ClaimRules, Provider
-from broker.settings import ProviderSettings, Settings, SiteSettings
+from broker.settings import NO_PROXY, ProviderSettings, Settings, SiteSettings
 
 
 def reach_of(settings: Settings, provider: ProviderSettings) -> Reach:
@@ -31,9 +31,24 @@ def reach_of(settings: Settings, provider: ProviderSettings) -> Reach:
     """
     return Reach(
         trusted_ca_file=settings.trusted_ca_file,
-        outbound_proxy=settings.outbound_proxy,
+        outbound_proxy=_proxy_of(settings, provider),
         private_networks=provider.allow_private_network or settings.on_loopback,
     )
+
+
+def reach_of_browsers(settings: Settings) -> Reach:
+    """Return what requests to Comm100 and to ourselves may reach: browsers go there, so a private address is fine.
+
+    Args:
+        settings: checked.
+    """
+    proxy = settings.outbound_proxy
+    return Reach(settings.trusted_ca_file, proxy.reveal if proxy else None, private_networks=True)
+
+
+def _proxy_of(settings: Settings, provider: ProviderSettings) -> Callable[[], str] | None:
+    proxy = provider.outbound_proxy or settings.outbound_proxy
+    return None if proxy is None or proxy.reveal() == NO_PROXY else proxy.reveal
 
 
 async def send_nothing(request: ProviderRequest) -> Answer:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from importlib.metadata import PackageNotFoundError
 
 import pytest
 from prometheus_client import CollectorRegistry
@@ -115,3 +116,15 @@ def test_a_failure_is_exported_before_it_happens_and_a_persons_refusal_is_not() 
     failures: list[type[BrokerError]] = [one for one in every_error() if one.status >= 500 and one is not SettingsError]
     assert reasons == {"none": 0, **{one.code: 0 for one in failures}}
     assert "access_denied" not in reasons
+
+
+def test_a_checkout_that_is_not_installed_runs_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`python -m broker serve` needs no package's version."""
+
+    def none_installed(name: str) -> str:
+        raise PackageNotFoundError(name)
+
+    monkeypatch.setattr("broker.measures.version", none_installed)
+    registry = CollectorRegistry()
+    Measures(registry)
+    assert registry.get_sample_value("broker_build_info", {"version": "unknown"}) == 1

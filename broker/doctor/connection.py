@@ -1,6 +1,6 @@
 """The way to a host, step by step: its name, its addresses, the handshake.
 
-A sign-in's client says only that it got no answer; here it is found out why. It owns bare connections, made with the
+A sign-in meets the first trouble; here each step is a check. It owns bare connections, made with the
 same trust and the same reach as that client's, and judges certificates. It sends nothing but a proxy's CONNECT.
 """
 
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
+import re
 import socket
 import ssl
 import threading
@@ -17,15 +17,15 @@ from dataclasses import dataclass
 from urllib.parse import SplitResult, urlsplit
 
 from broker.doctor.finding import Trouble, Verdict, failed, ok, unknown, warning
-from broker.oidc.client import Reach, is_public_address, tls_context
+from broker.errors import OutboundProxyFailed
+from broker.oidc.addresses import is_public_address
+from broker.oidc.client import Reach
+from broker.oidc.failures import fault_of, why_failed
+from broker.oidc.tls import tls_context
+from broker.oidc.transport import proxy_authorization, status_line
 
 CERTIFICATE_WARNING_DAYS = 14
 _ADDRESS_SECONDS = 2.0  # for one of several addresses
-
-# What OpenSSL says of a certificate: X509_V_ERR_... in its x509_vfy.h.
-_UNKNOWN_AUTHORITY = {2, 18, 19, 20, 21, 27}
-_NOT_YET_VALID, _EXPIRED = 9, 10
-_ANOTHER_NAME = {62, 64}
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,17 +84,8 @@ async def shake_hands(way: Way, reach: Reach) -> tuple[None, Verdict]:
     """
     try:
         writer = await _connect(way, reach)
-    except ssl.SSLCertVerificationError as error:
-        raise Trouble(_why_mistrusted(error, way.host)) from None
-    except ssl.SSLError as error:
-        raise Trouble(
-            failed(
-                f"{way.host} does not speak TLS on port {way.port} ({error.reason or 'broken off'}).",
-                "Compare host and port. A firewall that opens TLS connections can be the cause, too.",
-            )
-        ) from None
-    except (OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError) as error:
-        raise Trouble(_why_unconnected(error, way, reach)) from None
+    except OSError as error:
+        raise Trouble(_why_unconnected(error, way)) from None
     try:
         certificate = writer.get_extra_info("peercert")
     finally:
@@ -146,7 +137,7 @@ async def _addresses(host: str) -> tuple[str, ...]:
     except OSError as error:
         raise Trouble(
             failed(
-                f"The name {host} cannot be resolved ({error.strerror or 'no address'}).",
+                f"The name {host} cannot be resolved ({why_failed(error, host)}).",
                 f"Compare its spelling. If it is right, ask this machine's name server: nslookup {host} shows it.",
             )
         ) from None
@@ -155,7 +146,7 @@ async def _addresses(host: str) -> tuple[str, ...]:
 async def _connect(way: Way, reach: Reach) -> asyncio.StreamWriter:
     context = tls_context(reach.trusted_ca_file) if way.parts.scheme == "https" else None
     if reach.outbound_proxy is not None:
-        return await _connect_through(reach.outbound_proxy, way, context, reach)
+        return await _connect_through(reach.outbound_proxy(), way, context, reach)
     last: OSError = OSError("no address")
     for address in way.addresses[:4]:
         try:
@@ -175,16 +166,14 @@ async def _connect(way: Way, reach: Reach) -> asyncio.StreamWriter:
 async def _connect_through(proxy: str, way: Way, context: ssl.SSLContext | None, reach: Reach) -> asyncio.StreamWriter:
     parts = urlsplit(proxy)
     outer = tls_context(reach.trusted_ca_file) if parts.scheme == "https" else None
-    reader, writer = await asyncio.open_connection(parts.hostname, parts.port, ssl=outer)
+    try:
+        reader, writer = await asyncio.open_connection(parts.hostname, parts.port, ssl=outer)
+    except OSError as error:
+        raise Trouble(_fault_of_the_proxy(way, why_failed(error, parts.hostname or "").partition(" (")[0])) from None
     if context is None:
         return writer  # plain http: the proxy is asked for the document, not for a connection
     try:
-        host = f"[{way.host}]" if ":" in way.host else way.host
-        writer.write(f"CONNECT {host}:{way.port} HTTP/1.1\r\nHost: {host}:{way.port}\r\n\r\n".encode())
-        status = (await reader.readuntil(b"\r\n\r\n")).split(b" ", 2)[1:2]
-        if status != [b"200"]:
-            said = status[0].decode("ascii", "replace")[:3] if status else "nothing"
-            raise ConnectionRefusedError(0, f"outbound_proxy answers {said}")
+        await _ask_for_a_tunnel(reader, writer, parts, way)
         await writer.start_tls(context, server_hostname=way.host)
     except BaseException:
         writer.close()
@@ -192,43 +181,42 @@ async def _connect_through(proxy: str, way: Way, context: ssl.SSLContext | None,
     return writer
 
 
-def _why_unconnected(error: Exception, way: Way, reach: Reach) -> Verdict:
-    number = error.errno if isinstance(error, OSError) else None
-    reason = os.strerror(number) if number and number > 0 else str(error) or "broken off"
-    if reach.outbound_proxy is not None:
+async def _ask_for_a_tunnel(
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, proxy: SplitResult, way: Way
+) -> None:
+    host = f"[{way.host}]" if ":" in way.host else way.host
+    head = [f"CONNECT {host}:{way.port} HTTP/1.1", f"Host: {host}:{way.port}"]
+    head += [f"{name}: {value}" for name, value in proxy_authorization(proxy).items()]
+    try:
+        writer.write("\r\n".join([*head, "", ""]).encode())
+        said = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
+    except (OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
+        raise Trouble(_fault_of_the_proxy(way, "connection closed before an answer came")) from None
+    answered = re.match(r"HTTP/1\.[01] (?P<status>[0-9]{3})(?P<phrase>[^\r\n]*)", said)
+    if answered is None:
+        raise Trouble(_fault_of_the_proxy(way, f"not HTTP: begins with {said[:20]!r}"))
+    if answered["status"] != "200":
+        raise Trouble(_fault_of_the_proxy(way, status_line(int(answered["status"]), answered["phrase"])))
+
+
+def _fault_of_the_proxy(way: Way, words: str) -> Verdict:
+    message = f"{way.host} cannot be reached through outbound_proxy ({words})."
+    return failed(message, OutboundProxyFailed.remedy)
+
+
+def _why_unconnected(error: OSError, way: Way) -> Verdict:
+    words = why_failed(error, way.host)
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return failed(f"Not trusted: {words}.", fault_of(error).remedy)
+    if isinstance(error, ssl.SSLError):
         return failed(
-            f"{way.host} cannot be reached through outbound_proxy ({reason}).",
-            "Check outbound_proxy, and that the proxy allows connections to this host.",
+            f"No TLS on port {way.port} of {way.host} ({words}).",
+            "Compare host and port. A firewall that opens TLS connections can be the cause, too.",
         )
-    if isinstance(error, TimeoutError):
-        reason = "no answer"
     return failed(
-        f"No connection to {way.host}, port {way.port} ({reason}).",
+        f"No connection to {way.host}, port {way.port} ({words.partition(' (')[0]}).",
         "Open the firewall for this host and port, or set outbound_proxy if there is one. Compare the port.",
     )
-
-
-def _why_mistrusted(error: ssl.SSLCertVerificationError, host: str) -> Verdict:
-    code = error.verify_code
-    if code in _UNKNOWN_AUTHORITY:
-        return failed(
-            f"The certificate of {host} is of an authority we do not know ({error.verify_message}).",
-            "Put the certificate of your own authority, or of the firewall that opens TLS connections, into "
-            "trusted_ca_file. If the authority is a public one, the server leaves out its intermediate certificate.",
-        )
-    if code in _ANOTHER_NAME:
-        return failed(
-            f"The certificate of {host} is for another name.",
-            "Compare the host's spelling; if it is right, the server shows the wrong certificate.",
-        )
-    if code == _EXPIRED:
-        return failed(
-            f"The certificate of {host} has expired.",
-            "Have it renewed there. Compare the clock of this machine first.",
-        )
-    if code == _NOT_YET_VALID:
-        return failed(f"The certificate of {host} is not valid yet.", "Compare the clock of this machine.")
-    return failed(f"The certificate of {host} is refused ({error.verify_message}).", "Have it corrected there.")
 
 
 def _judge_days_left(certificate: object, host: str) -> Verdict:

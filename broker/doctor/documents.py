@@ -15,6 +15,7 @@ from broker.errors import (
     BrokerError,
     MetadataInvalid,
     MetadataIssuer,
+    OutboundProxyFailed,
     ProviderAddressRefused,
     ProviderUnavailable,
 )
@@ -41,6 +42,8 @@ async def fetch(provider: Provider, reach: Reach, request: ProviderRequest) -> A
     """
     try:
         return await provider.send(request)
+    except OutboundProxyFailed as error:
+        raise Trouble(failed(f"No way through outbound_proxy: {plain(error.got)}.", error.remedy)) from None
     except (ProviderUnavailable, ProviderAddressRefused) as error:
         reason = await explain(request.url, reach)
         raise Trouble(reason or failed(f"No answer: {plain(error.got)}.", error.remedy)) from None

@@ -33,6 +33,7 @@ from broker.errors.answers import (
     CodeRejected,
     InteractionRequired,
     ProviderAddressRefused,
+    ProviderCertificate,
     ProviderError,
     ProviderFailing,
     ProviderRefused,
@@ -88,7 +89,7 @@ from broker.errors.mistrust import (
     UserinfoInvalid,
     UserinfoSubject,
 )
-from broker.errors.ours import BrokerTrouble, Mistake, Overloaded, SettingsError, Unexpected
+from broker.errors.ours import BrokerTrouble, Mistake, OutboundProxyFailed, Overloaded, SettingsError, Unexpected
 from broker.errors.root import BrokerError, every_error
 
 __all__ = [
@@ -133,10 +134,12 @@ __all__ = [
     "NoSuchPage",
     "NotANavigation",
     "NotAdmitted",
+    "OutboundProxyFailed",
     "Overloaded",
     "ParameterRepeated",
     "ParametersContradict",
     "ProviderAddressRefused",
+    "ProviderCertificate",
     "ProviderError",
     "ProviderFailing",
     "ProviderMistrusted",

@@ -61,7 +61,16 @@ class ProviderUnreachable(
     code="provider_unreachable",
     remedy="Check DNS, the firewall between the broker and the provider, and the provider's status page.",
 ):
-    """No connection, a dropped connection, or TLS failed."""
+    """No connection, a dropped connection, or a TLS handshake that failed, but for the certificate."""
+
+
+class ProviderCertificate(
+    ProviderUnavailable,
+    code="provider_certificate",
+    person="Your organisation's sign-in service cannot be reached from here.",
+    remedy="Have the provider's certificate corrected, or its authority put into trusted_ca_file.",
+):
+    """The provider's certificate is not trusted; the error at hand has the remedy of its cause."""
 
 
 class ProviderTimedOut(

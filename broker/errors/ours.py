@@ -50,6 +50,15 @@ class Overloaded(
     """More sign-ins in flight, or requests to the provider, than there are places."""
 
 
+class OutboundProxyFailed(
+    BrokerTrouble,
+    code="outbound_proxy_failed",
+    remedy="Check outbound_proxy: its address, its user name and password, and that the proxy allows and reaches this "
+    "host. A provider that needs no proxy has outbound_proxy: none.",
+):
+    """The proxy of the settings cannot be reached, or does not connect us (RFC 9110, section 9.3.6)."""
+
+
 class Unexpected(
     BrokerTrouble,
     code="unexpected",

@@ -1,6 +1,6 @@
 """The only place that asks an identity provider anything; the doctor's bare handshakes aside, it opens every socket.
 
-This file owns TLS, time, size and reach of outbound requests: no redirect is followed, no proxy or CA is taken from
+This file owns time, size and reach of outbound requests: no redirect is followed, no proxy or CA is taken from
 the environment, no cookie is kept, no compressed answer is read, no private address is reached unasked. It judges no
 answer.
 """
@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import ipaddress
 import re
 import socket
 import ssl
@@ -23,26 +22,31 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import aiohttp
-import certifi
 import httpx
 from httpx_aiohttp import AiohttpTransport
 
 from broker.errors import (
     AnswerTooLarge,
     AnswerUnexpected,
+    BrokerError,
     Overloaded,
     ProviderAddressRefused,
+    ProviderCertificate,
     ProviderTimedOut,
     ProviderUnreachable,
 )
+from broker.oidc.addresses import is_public_address, is_public_or_name
+from broker.oidc.failures import MAX_QUOTED, fault_of, why_failed, why_not_http
 from broker.oidc.messages import Answer, ProviderRequest
+from broker.oidc.tls import tls_context
+from broker.oidc.transport import CONNECT_SECONDS, PROGRESS, Progress, ProxiedTransport, os_error, tracing
 
-CONNECT_SECONDS = 3.0
 CALL_SECONDS = 5.0  # one call in all: connecting, waiting, reading
 ACQUIRE_SECONDS = 5.0  # waiting for a free connection
 MAX_CONNECTIONS = 1000  # at once, to one provider
 RETRY_AFTER_SECONDS = 5  # what a person is told when no connection became free
 KEEP_ALIVE_SECONDS = 50.0
+_NO_ENCODING = {"", "identity", "utf-8", "utf8"}  # a character set is none; some servers write theirs there
 
 HttpClient = httpx.AsyncClient
 Clients = Callable[["Reach"], AbstractAsyncContextManager[HttpClient]]
@@ -54,18 +58,20 @@ class Reach:
 
     Args:
         trusted_ca_file: further certificate authorities, PEM.
-        outbound_proxy: the proxy all requests take; then names are resolved there, and only literals are checked here.
+        outbound_proxy: tells the URL of the proxy all requests take, which may hold a password and may change. Names
+            are then resolved there, and only literals are checked here.
         private_networks: private addresses may be reached (`allow_private_network`, or development on loopback).
     """
 
     trusted_ca_file: Path | None = None
-    outbound_proxy: str | None = None
+    outbound_proxy: Callable[[], str] | None = None
     private_networks: bool = False
 
 
 class _AddressRefused(OSError):
-    def __init__(self) -> None:
+    def __init__(self, address: str) -> None:
         super().__init__(errno.EPERM, "the address is not on the public network")
+        self.address = address
 
 
 @asynccontextmanager
@@ -82,17 +88,17 @@ async def open_client(reach: Reach) -> AsyncIterator[httpx.AsyncClient]:
     # No limit here: each provider has its own, and must not wait for the connections of another.
     connector = aiohttp.TCPConnector(ssl=context, limit=0, keepalive_timeout=KEEP_ALIVE_SECONDS, socket_factory=guard)
     session = aiohttp.ClientSession(
-        connector=connector, cookie_jar=aiohttp.DummyCookieJar(), auto_decompress=False, trust_env=False
+        connector=connector,
+        cookie_jar=aiohttp.DummyCookieJar(),
+        auto_decompress=False,
+        trust_env=False,
+        trace_configs=[tracing()],
     )
     # aiohttp sends a GET anew when a kept connection drops behind it, and offers no public way to say no.
     session._retry_connection = False  # noqa: SLF001
     async with session:
-        transport = AiohttpTransport(
-            verify=context,
-            trust_env=False,
-            client=session,
-            proxy=httpx.Proxy(reach.outbound_proxy) if reach.outbound_proxy else None,
-        )
+        direct = AiohttpTransport(verify=context, trust_env=False, client=session)
+        transport = ProxiedTransport(context, session, reach.outbound_proxy) if reach.outbound_proxy else direct
         async with httpx.AsyncClient(
             transport=transport,
             trust_env=False,
@@ -140,10 +146,11 @@ class ProviderClient:
             request: from one of the `build_` functions.
 
         Raises:
-            ProviderUnreachable, ProviderTimedOut, ProviderAddressRefused, Overloaded: no answer came.
+            ProviderUnreachable, ProviderCertificate, ProviderTimedOut, ProviderAddressRefused: no answer came.
+            OutboundProxyFailed, Overloaded: no answer came, and it is our side's doing.
             AnswerTooLarge: the answer exceeds the request's limit, or is compressed.
         """
-        if not self._private_networks and not _is_public_or_name(urlsplit(request.url).hostname or ""):
+        if not self._private_networks and not is_public_or_name(urlsplit(request.url).hostname or ""):
             raise ProviderAddressRefused(expected="a public address", got=urlsplit(request.url).hostname)
         try:
             async with asyncio.timeout(self._acquire_seconds):
@@ -151,63 +158,96 @@ class ProviderClient:
         except TimeoutError:
             raise Overloaded(
                 expected=f"at most {self._max_connections} requests at once",
-                got="more",
+                got=f"all of them under way for {self._acquire_seconds:g} s",
                 retry_after=RETRY_AFTER_SECONDS,
             ) from None
+        progress = Progress()
         try:
             async with asyncio.timeout(self._call_seconds):
                 try:
-                    return await self._send_once(request)
+                    return await self._send_once(request, progress)
                 except _NeverSent:
-                    return await self._send_once(request)
+                    return await self._send_once(request, progress)
         except TimeoutError:
-            raise ProviderTimedOut(expected=f"an answer within {self._call_seconds:g} s", got=_place(request)) from None
-        except _NeverSent as failure:
-            raise ProviderUnreachable(expected=f"a connection to {_place(request)}", got=str(failure)) from failure
+            raise ProviderTimedOut(
+                expected=f"an answer of {_place(request)}", got=progress.late(self._call_seconds)
+            ) from None
+        except _NeverSent as never:
+            raise never.failure from never.__cause__
         finally:
             self._places.release()
 
-    async def _send_once(self, request: ProviderRequest) -> Answer:
+    async def _send_once(self, request: ProviderRequest, progress: Progress) -> Answer:
+        under_way = PROGRESS.set(progress)
         try:
             outgoing = self._client.build_request(
                 request.method, request.url, headers=dict(request.headers), content=request.body
             )
             response = await self._client.send(outgoing, stream=True)
             try:
-                return await _read(response, request.limit)
+                progress.phase = "reading"
+                return await _read(response, request.limit, progress)
             finally:
                 await response.aclose()
-        except httpx.TransportError as error:
-            raise _translated(error, request) from error
         except (httpx.HTTPError, httpx.InvalidURL, aiohttp.ClientError, ValueError) as error:
-            # aiohttp's own: an answer that is no HTTP, which the transport passes on as it is.
-            raise AnswerUnexpected(expected="an HTTP answer", got=type(error).__name__) from error
+            raise _translated(error, request, progress) from error
+        finally:
+            PROGRESS.reset(under_way)
 
 
 class _NeverSent(Exception):
-    """The connection could not be made, so the provider saw nothing."""
+    """The connection could not be made, so the provider saw nothing.
+
+    Args:
+        failure: what to say if it cannot be made a second time either.
+    """
+
+    def __init__(self, failure: BrokerError) -> None:
+        super().__init__()
+        self.failure = failure
 
 
-def _translated(error: httpx.TransportError, request: ProviderRequest) -> Exception:
-    cause = error.__cause__
-    if isinstance(cause, aiohttp.ClientConnectorError):
-        reason = getattr(cause, "os_error", cause)  # a certificate error has none
-        if isinstance(reason, _AddressRefused):
-            return ProviderAddressRefused(expected="a public address", got=_place(request))
-        return _NeverSent(type(reason).__name__)
-    if isinstance(cause, aiohttp.ServerTimeoutError):
-        return ProviderTimedOut(expected="an answer in time", got=_place(request))
-    return ProviderUnreachable(expected=f"an answer of {_place(request)}", got=type(cause or error).__name__)
+def _translated(error: Exception, request: ProviderRequest, progress: Progress) -> Exception:
+    """Return the error of ours for one of the library's, which may have wrapped its own."""
+    cause = error if isinstance(error, aiohttp.ClientError) else error.__cause__ or error
+    place = _place(request)
+    match cause:
+        case aiohttp.InvalidURL() | aiohttp.NonHttpUrlClientError():
+            return ProviderUnreachable(expected="an address that can be asked", got=place)
+        case aiohttp.ClientConnectorError():
+            return _unconnected(cause, place)
+        case aiohttp.ServerTimeoutError():
+            return ProviderTimedOut(expected=f"an answer of {place}", got=progress.late(CONNECT_SECONDS))
+        case aiohttp.ClientResponseError():
+            return AnswerUnexpected(expected=f"an HTTP answer of {place}", got=why_not_http(cause.message))
+        case _ if isinstance(error, httpx.TransportError):
+            return ProviderUnreachable(expected=f"an answer of {place}", got=progress.broken(cause))
+    return AnswerUnexpected(expected="an address that can be asked", got=place)
 
 
-async def _read(response: httpx.Response, limit: int) -> Answer:
-    if response.headers.get("content-encoding", "identity").strip().lower() not in ("", "identity"):
-        raise AnswerTooLarge(expected="an answer without content encoding", got="a compressed one")
+def _unconnected(cause: aiohttp.ClientConnectorError, place: str) -> Exception:
+    host, reason = cause.host, os_error(cause)
+    if isinstance(reason, _AddressRefused):
+        return ProviderAddressRefused(expected="a public address", got=f"{reason.address}: {place}")
+    if isinstance(reason, ssl.SSLCertVerificationError):
+        distrust = ProviderCertificate(expected=f"a trusted certificate at {place}", got=why_failed(reason, host))
+        distrust.remedy = fault_of(reason).remedy
+        return _NeverSent(distrust)
+    return _NeverSent(ProviderUnreachable(expected=f"a connection to {place}", got=why_failed(reason, host)))
+
+
+async def _read(response: httpx.Response, limit: int, progress: Progress) -> Answer:
+    encoding = response.headers.get("content-encoding", "")
+    if not {coding.strip().lower() for coding in encoding.split(",")} <= _NO_ENCODING:
+        raise AnswerTooLarge(
+            expected="an answer without content encoding", got=f"Content-Encoding: {encoding[:MAX_QUOTED]}"
+        )
     body = bytearray()
     async for chunk in response.aiter_raw():
         body += chunk
+        progress.size = len(body)
         if len(body) > limit:
-            raise AnswerTooLarge(expected=f"at most {limit} bytes", got="more")
+            raise AnswerTooLarge(expected=f"at most {limit} bytes", got=f"{len(body)} bytes so far")
     cache_control = response.headers.get("cache-control", "")
     return Answer(
         status=response.status_code,
@@ -235,22 +275,11 @@ def _moment(date: str, *, age: str) -> float | None:
 
 def _place(request: ProviderRequest) -> str:
     """The host, its port if one is named, and the path, for the log: never the query."""
-    parts = urlsplit(request.url)
+    try:
+        parts = urlsplit(request.url)
+    except ValueError:
+        return "an address that cannot be read"
     return f"{parts.netloc.rpartition('@')[2]}{parts.path}"
-
-
-def tls_context(trusted_ca_file: Path | None) -> ssl.SSLContext:
-    """Return whom we trust: the authorities of the web, from a file of ours, and the admin's.
-
-    OpenSSL's default obeys the environment. Made once for a process: it reads a hundred certificates.
-
-    Args:
-        trusted_ca_file: further certificate authorities, PEM.
-    """
-    context = ssl.create_default_context(cafile=certifi.where())
-    if trusted_ca_file is not None:
-        context.load_verify_locations(trusted_ca_file)
-    return context
 
 
 def _public_socket(address: tuple[object, ...]) -> socket.socket:
@@ -260,35 +289,5 @@ def _public_socket(address: tuple[object, ...]) -> socket.socket:
     """
     family, kind, protocol, _, sockaddr = address
     if not isinstance(sockaddr, tuple) or not is_public_address(str(sockaddr[0])):
-        raise _AddressRefused
+        raise _AddressRefused(str(sockaddr[0]) if isinstance(sockaddr, tuple) else str(family))
     return socket.socket(family=family, type=kind, proto=protocol)  # type: ignore[arg-type]
-
-
-def _is_public_or_name(host: str) -> bool:
-    try:
-        ipaddress.ip_address(host)
-    except ValueError:
-        return True
-    return is_public_address(host)
-
-
-# IPv4-compatible (RFC 4291, section 2.5.5.1) and local NAT64 (RFC 8215): only the local network knows where they lead.
-_NEVER_PUBLIC = (ipaddress.ip_network("::/96"), ipaddress.ip_network("64:ff9b:1::/48"))
-
-
-def is_public_address(text: str) -> bool:
-    """Whether an IP address is on the public network, looking into the IPv6 forms that carry an IPv4 address.
-
-    Args:
-        text: the address, with or without a zone.
-    """
-    address = ipaddress.ip_address(text.partition("%")[0])
-    if isinstance(address, ipaddress.IPv6Address):
-        if any(address in network for network in _NEVER_PUBLIC):
-            return False
-        inner = address.ipv4_mapped or address.sixtofour or (address.teredo and address.teredo[1])
-        if inner is None and address in ipaddress.ip_network("64:ff9b::/96"):
-            inner = ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
-        if inner:
-            return is_public_address(str(inner))
-    return address.is_global and not address.is_multicast

@@ -12,9 +12,11 @@ from broker.settings.provider import ProviderSettings
 from broker.settings.report import describe, list_mistakes, secret_files, weakenings
 from broker.settings.schema import settings_schema
 from broker.settings.secret import PrivateKey, Secret, SecretKeys
+from broker.settings.section import NO_PROXY
 from broker.settings.site import SiteSettings
 
 __all__ = [
+    "NO_PROXY",
     "PRESETS",
     "Listen",
     "Preset",

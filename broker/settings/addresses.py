@@ -9,7 +9,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from dataclasses import dataclass
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import SplitResult, unquote, urlsplit
 
 from broker.settings.unusable import Unusable
 
@@ -20,6 +20,7 @@ _HOST_NAME = re.compile(rf"{_LABEL}(?:\.{_LABEL})*")
 # Browsers read a last label like these as the end of an IPv4 address (WHATWG URL, "ends in a number").
 _NUMBER = re.compile(r"[0-9]+|0x[0-9a-f]*")
 _URL_CHARACTERS = re.compile(r"[!#-;=?-\[\]_a-z~]+", re.IGNORECASE)  # printable ASCII without " < > \ ^ ` { | }
+_ENCODED = re.compile(r"(?:[A-Za-z0-9._~!$&'()*+,;=-]|%[0-9A-Fa-f]{2})+")  # RFC 3986, section 3.2.1, without a colon
 _MAILBOX = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@(?P<host>[A-Za-z0-9.-]+)")
 
 
@@ -148,6 +149,32 @@ def url(text: str, *, plain_host: bool = False, query: bool = False, loopback: b
         problems.append("must not be on loopback, unless public_url is")
     _refuse(problems)
     return parts
+
+
+def proxy(text: str) -> str:
+    """Take the URL of a proxy: scheme, host and port, and perhaps a user name and a password, percent-encoded.
+
+    Raises:
+        Unusable: it is none, or names something else besides.
+    """
+    scheme, _, rest = text.partition("://")
+    before, at, place = rest.rpartition("@")
+    parts = url(f"{scheme}://{place}" if at else text)
+    if parts.path not in {"", "/"} or parts.port is None:
+        raise Unusable("must be scheme, host and port, after the user name and password if there are any")
+    user, _, password = before.partition(":")
+    if at and not (_ENCODED.fullmatch(user) and _ENCODED.fullmatch(f"{password}x") and _is_sendable(user, password)):
+        raise Unusable(
+            "must have a user name, without a colon, and a password in which signs other than letters, digits and "
+            "- . _ ~ are percent-encoded: %40 for @"
+        )
+    return text
+
+
+def _is_sendable(user: str, password: str) -> bool:
+    """Say whether Basic authentication can carry them (RFC 7617, section 2)."""
+    name, secret = unquote(user, errors="replace"), unquote(password, errors="replace")
+    return ":" not in name and (name + secret).isprintable() and "\ufffd" not in name + secret
 
 
 def _complete(text: str) -> SplitResult:

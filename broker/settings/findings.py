@@ -142,8 +142,10 @@ def _section(location: Location) -> tuple[type[Section], Location]:
 
 def _line(section: type[Section], key: str, *, quoted: bool = False) -> str:
     name = key.removesuffix("_file") if key not in section.model_fields else key
+    if name in section.shown_plainly and key != name:
+        return f"{key}: /run/secrets/{name}"
     examples = section.model_fields[name].examples if name in section.model_fields else None
-    if name in section.secret_keys_of_section:
+    if name in section.secret_keys_of_section and name not in section.shown_plainly:
         key, quoted = f"{name}_file", False
     if not examples:
         return key

@@ -6,7 +6,6 @@ It owns their grammar, their defaults and their descriptions. It reads no file b
 from __future__ import annotations
 
 import re
-import ssl
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
@@ -26,9 +25,19 @@ from pydantic import (
 
 from broker.settings import addresses
 from broker.settings.addresses import Listen, Network
+from broker.settings.certificates import check_authorities
 from broker.settings.logo import Logo, read_logo
 from broker.settings.provider import ProviderSettings
-from broker.settings.section import FROZEN, IDENTIFIER, OwnKeys, Section, Text, looked_for_in, surroundings
+from broker.settings.section import (
+    FROZEN,
+    IDENTIFIER,
+    OutboundProxy,
+    OwnKeys,
+    Section,
+    Text,
+    looked_for_in,
+    surroundings,
+)
 from broker.settings.site import SiteSettings
 from broker.settings.unusable import Unusable
 
@@ -43,21 +52,14 @@ def _network(text: Any) -> Network:
     return addresses.network(text)
 
 
-def _proxy(text: str) -> str:
-    parts = addresses.url(text)
-    if parts.path not in {"", "/"} or parts.port is None:
-        raise Unusable("must be scheme, host and port alone")
-    return text
-
-
 def _ca_file(text: Any, info: ValidationInfo) -> Path:
     if not isinstance(text, str) or not text:
         raise Unusable("must be a path, as text")
     file = surroundings(info).folder / text
     try:
-        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cafile=file)
-    except ssl.SSLError:
-        raise Unusable("names a file without certificates in PEM form") from None
+        check_authorities(file)
+    except Unusable:
+        raise  # a ValueError, too
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else "no usable path"
         raise Unusable(f"names a file that cannot be read ({reason}){looked_for_in(info, text)}") from None
@@ -125,7 +127,7 @@ def _labelled(identifier: str, section: Any) -> Any:
 class Settings(Section):
     """Everything an admin can set; made by `load_settings` only."""
 
-    secret_keys_of_section: ClassVar[tuple[str, ...]] = ("secret_keys",)
+    secret_keys_of_section: ClassVar[tuple[str, ...]] = ("secret_keys", "outbound_proxy")
 
     public_url: Annotated[StrictStr, AfterValidator(addresses.origin)] = Field(
         description="Where browsers reach the broker: scheme and host. Every URL the broker builds starts with it.",
@@ -156,9 +158,9 @@ class Settings(Section):
     trusted_ca_file: Annotated[Path, BeforeValidator(_ca_file)] | None = Field(
         None, description="Further CA certificates (PEM) for outbound TLS.", examples=["/etc/ssl/acme-ca.pem"]
     )
-    outbound_proxy: Annotated[StrictStr, AfterValidator(_proxy)] | None = Field(
-        None,
-        description="The proxy for outbound calls; proxy environment variables are ignored.",
+    outbound_proxy: OutboundProxy = Field(
+        description="The proxy for outbound calls, with a user name and password if it wants them; proxy environment "
+        "variables are ignored.",
         examples=["http://proxy.acme.example:3128"],
     )
     shared_email_domains: StrictBool = Field(

@@ -33,7 +33,7 @@ from broker.settings.credential import (
 from broker.settings.issuer import no_other_address
 from broker.settings.presets import PRESETS
 from broker.settings.public_mail import is_public_mail
-from broker.settings.section import FROZEN, Given, Section, Text, Texts, each_once, surroundings
+from broker.settings.section import FROZEN, Given, OwnProxy, Section, Text, Texts, each_once, surroundings
 from broker.settings.tenant import check_issuer, issuer_of, metadata_issuer_of, tenant_id
 from broker.settings.unusable import Unusable
 
@@ -113,7 +113,12 @@ def _has_tenants(info: ValidationInfo) -> bool:
 class ProviderSettings(Section):
     """One identity provider."""
 
-    secret_keys_of_section: ClassVar[tuple[str, ...]] = ("client_secret", "private_key", "federated_token")
+    secret_keys_of_section: ClassVar[tuple[str, ...]] = (
+        "client_secret",
+        "private_key",
+        "federated_token",
+        "outbound_proxy",
+    )
 
     preset: Annotated[StrictStr, AfterValidator(_preset)] = Field(
         "oidc", description="The kind of provider; oidc is any OpenID Connect provider.", examples=["okta"]
@@ -212,6 +217,10 @@ class ProviderSettings(Section):
         le=31_536_000,
         description="Seconds: the person must have signed in at the provider within them.",
         examples=[28800],
+    )
+    outbound_proxy: OwnProxy = Field(
+        description="The proxy for calls to this provider; none: it is reached without one.",
+        examples=["http://proxy.acme.example:3128"],
     )
     allow_private_network: StrictBool = Field(
         False, description="true: the provider may be on a private address.", examples=[False]

@@ -44,6 +44,7 @@ def _wrapped(text: str) -> list[str]:
 def secret_files(settings: Settings) -> Mapping[str, Callable[[], bool]]:
     """Return for each secret that is in a file, by its path in the settings, what tells if the file is rejected now."""
     secrets: dict[str, Secret | SecretKeys | PrivateKey | None] = {"secret_keys": settings.secret_keys}
+    secrets["outbound_proxy"] = settings.outbound_proxy
     secrets |= {f"sites.{id_}.shared_secret": site.shared_secret for id_, site in settings.sites.items()}
     for id_, provider in settings.identity_providers.items():
         for key in provider.secret_keys_of_section:

@@ -33,7 +33,8 @@ def settings_schema() -> dict[str, Any]:
         (sections["ProviderSettings"], ProviderSettings),
     ):
         _give_secrets_two_keys(part, section)
-    schema |= _one_of(*_pair("secret_keys"))
+    schema |= _one_of(*_pair("secret_keys")) | _not_both("outbound_proxy")
+    sections["ProviderSettings"] |= _not_both("outbound_proxy")
     sections["SiteSettings"] |= _one_of(*_pair("shared_secret"))
     _let_the_preset_fill_in(sections["ProviderSettings"])
     for key in ("sites", "identity_providers"):
@@ -50,9 +51,12 @@ def _give_secrets_two_keys(schema: dict[str, Any], section: type[Section]) -> No
             properties[name] = value
             continue
         described = section.model_fields[name]
-        file = {"type": "string", "minLength": 1, "examples": described.examples}
+        plainly = name in section.shown_plainly
+        examples = [f"/run/secrets/{name}"] if plainly else described.examples
+        file = {"type": "string", "minLength": 1, "examples": examples}
         properties[f"{name}_file"] = {**file, "description": f"The file that holds: {described.description}"}
-        properties[name] = {key: part for key, part in value.items() if key != "examples"} | {"writeOnly": True}
+        properties[name] = {key: part for key, part in value.items() if key != "examples" or plainly}
+        properties[name] |= {} if plainly else {"writeOnly": True}
     schema["properties"] = properties
     schema["required"] = [name for name in schema.get("required", []) if name not in secrets]
 
@@ -90,9 +94,9 @@ def _is_method(method: str) -> dict[str, Any]:
 
 def _credential_of(method: str) -> dict[str, Any]:
     needed = CREDENTIALS[method]
-    others = [key for key in ProviderSettings.secret_keys_of_section if key != needed]
+    others = [key for key in CREDENTIALS.values() if key not in (None, needed)]
     foreign = [key for key, credential in SAID_OF.items() if credential != needed]
-    refused = _none_of(*(name for key in others for name in _pair(key)), *foreign)
+    refused = _none_of(*(name for key in dict.fromkeys(others) for name in _pair(str(key))), *foreign)
     return refused | (_one_of(*_pair(needed)) if needed else {})
 
 
@@ -102,6 +106,11 @@ def _pair(secret: str) -> tuple[str, str]:
 
 def _one_of(*keys: str) -> dict[str, Any]:
     return {"oneOf": [{"required": [key]} for key in keys]}
+
+
+def _not_both(secret: str) -> dict[str, Any]:
+    given = {"type": "string"}  # null counts as not given
+    return {"not": {"properties": dict.fromkeys(_pair(secret), given), "required": list(_pair(secret))}}
 
 
 def _none_of(*keys: str) -> dict[str, Any]:

@@ -23,7 +23,7 @@ from pydantic import (
     model_validator,
 )
 
-from broker.settings import strength
+from broker.settings import addresses, strength
 from broker.settings.secret import Secret, SecretKeys, WatchedFile
 from broker.settings.unusable import CannotBeRead, Unusable
 
@@ -68,6 +68,8 @@ class Section(BaseModel):
     )
 
     secret_keys_of_section: ClassVar[tuple[str, ...]] = ()
+    shown_plainly: ClassVar[frozenset[str]] = frozenset({"outbound_proxy"})
+    """Those of them that are mostly no secret, so that examples show them as text."""
 
     @model_validator(mode="before")
     @classmethod
@@ -156,9 +158,22 @@ def _keys(given: Any, info: ValidationInfo) -> SecretKeys | None:
 HIDDEN = PlainSerializer(lambda secret: None if secret is None else "(hidden)", return_type=str | None)
 
 TEXT = WithJsonSchema({"type": "string", "minLength": 1})
+_TEXT_OR_NULL = WithJsonSchema({"anyOf": [{"type": "string", "minLength": 1}, {"type": "null"}]})
 _LINES = WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}, "minItems": 1}]})
 
+NO_PROXY = "none"
+
+
+def _own_proxy(given: Any, info: ValidationInfo) -> Secret | None:
+    if isinstance(given, Given) and given.file is None and given.text == NO_PROXY:
+        return Secret(lambda: NO_PROXY)  # as text alone: a file that changes must not take the address check away
+    value = secret_reader(addresses.proxy, required=False)(given, info)
+    return None if value is None else Secret(value)
+
+
 SharedSecret = Annotated[Secret, secret_text(strength.shared_secret, required=True), HIDDEN, TEXT]
+OutboundProxy = Annotated[Secret | None, secret_text(addresses.proxy, required=False), HIDDEN, _TEXT_OR_NULL]
+OwnProxy = Annotated[Secret | None, BeforeValidator(_own_proxy), HIDDEN, _TEXT_OR_NULL]
 OwnKeys = Annotated[SecretKeys, BeforeValidator(_keys), HIDDEN, _LINES]
 
 

@@ -46,10 +46,21 @@ Each template gives its lines as text; `broker.refuseMistakes` ends the renderin
 {{- if and .Values.outboundProxy .Values.config.outbound_proxy -}}
 {{ include "broker.mistake" (list "config.outbound_proxy" "is given beside outboundProxy: keep one of the two" "outboundProxy: http://proxy.acme.example:3128") }}
 {{- end -}}
-{{- range $key, $proxy := dict "outboundProxy" .Values.outboundProxy "config.outbound_proxy" .Values.config.outbound_proxy -}}
-{{- if and $proxy (not (regexMatch "^https?://[^@/]+:[0-9]+/?$" $proxy)) -}}
-{{ include "broker.mistake" (list $key "must be scheme, host and port, without a user name" "outboundProxy: http://proxy.acme.example:3128") }}
+{{- if and .Values.outboundProxy .Values.config.outbound_proxy_file -}}
+{{ include "broker.mistake" (list "config.outbound_proxy_file" "is given beside outboundProxy: keep one of the two" "outboundProxy: http://proxy.acme.example:3128") }}
 {{- end -}}
+{{- range $key, $proxy := dict "outboundProxy" .Values.outboundProxy "config.outbound_proxy" .Values.config.outbound_proxy -}}
+{{ include "broker.mistakesOfProxy" (list $key $proxy "outbound_proxy") }}
+{{- end -}}
+{{- end -}}
+
+{{/* Argument: a list of where, the proxy, and the path that names it in the Secret. It would be written to a ConfigMap. */}}
+{{- define "broker.mistakesOfProxy" -}}
+{{- $proxy := index . 1 -}}
+{{- if and $proxy (contains "@" $proxy) -}}
+{{ include "broker.mistake" (list (index . 0) "must be scheme, host and port, without a user name: an address with a password is a secret" (printf "a key %s of existingSecret, and outbound_proxy_file: %s/%s in its place" (index . 2) "/run/secrets/broker" (index . 2))) }}
+{{- else if and $proxy (not (regexMatch "^https?://[^@/]+:[0-9]+/?$" $proxy)) -}}
+{{ include "broker.mistake" (list (index . 0) "must be scheme, host and port" "outboundProxy: http://proxy.acme.example:3128") }}
 {{- end -}}
 {{- end -}}
 
@@ -104,6 +115,9 @@ Each template gives its lines as text; `broker.refuseMistakes` ends the renderin
 {{- else if include "broker.isPlaceholder" (join "," $provider.email_domains) -}}
 {{ include "broker.mistake" (list (printf "%s.email_domains" $where) "names a placeholder" (printf "%s.email_domains: [acme.example]" $where)) }}
 {{- end -}}
+{{- if ne "none" (default "" $provider.outbound_proxy) -}}
+{{ include "broker.mistakesOfProxy" (list (printf "%s.outbound_proxy" $where) $provider.outbound_proxy (printf "identity_providers.%s.outbound_proxy" $id)) }}
+{{- end -}}
 {{- range list "client_secret" "private_key" "federated_token" -}}
 {{- if get $provider . }}{{ include "broker.inlineSecret" (list $where .) }}{{ end -}}
 {{- end -}}
@@ -154,7 +168,7 @@ Each template gives its lines as text; `broker.refuseMistakes` ends the renderin
 {{- end -}}
 {{- end -}}
 {{- range $values.extraEnv -}}
-{{- if and (kindIs "map" .) .value (regexMatch "^BROKER_(.*__)?(SECRET_KEYS|SHARED_SECRET|CLIENT_SECRET|PRIVATE_KEY|FEDERATED_TOKEN)$" (toString .name)) -}}
+{{- if and (kindIs "map" .) .value (or (regexMatch "^BROKER_(.*__)?(SECRET_KEYS|SHARED_SECRET|CLIENT_SECRET|PRIVATE_KEY|FEDERATED_TOKEN)$" (toString .name)) (and (regexMatch "^BROKER_(.*__)?OUTBOUND_PROXY$" (toString .name)) (contains "@" (toString .value)))) -}}
 {{ include "broker.mistake" (list (printf "extraEnv, %s," .name) "is a secret, which everybody who may see a pod would read" "a key of existingSecret, or valueFrom.secretKeyRef") }}
 {{- end -}}
 {{- end -}}

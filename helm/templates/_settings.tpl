@@ -16,7 +16,7 @@ Templates return text only, so lists and maps travel as YAML: `include ... | fro
 {{- get $credentials (default $usual .client_authentication) -}}
 {{- end -}}
 
-{{/* The paths of the secrets the settings need and do not place themselves: {keys: [...]}. */}}
+{{/* The paths of the secrets the settings need and do not place themselves, and of proxies they place in the Secret: {keys: [...]}. */}}
 {{- define "broker.secretKeys" -}}
 {{- $keys := list -}}
 {{- if not .Values.config.secret_keys_file }}{{ $keys = append $keys "secret_keys" }}{{ end -}}
@@ -29,7 +29,11 @@ Templates return text only, so lists and maps travel as YAML: `include ... | fro
 {{- $keys = append $keys (printf "identity_providers.%s.%s" $id $credential) -}}
 {{- end -}}
 {{- end -}}
-{{- dict "keys" $keys | toYaml -}}
+{{- range prepend (values (default dict .Values.config.identity_providers)) .Values.config -}}
+{{- $file := default "" .outbound_proxy_file -}}
+{{- if hasPrefix (printf "%s/" (include "broker.secretsFolder" $)) $file }}{{ $keys = append $keys (base $file) }}{{ end -}}
+{{- end -}}
+{{- dict "keys" (uniq $keys) | toYaml -}}
 {{- end -}}
 
 {{/* Whether a provider proves itself with the pod's own token, and the chart has to put it there: "true" or nothing. */}}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import re
 
 from tests.chart.helm import Helm3
@@ -45,6 +46,15 @@ def test_who_is_not_named_in_the_network_policy_is_not_reached(helm_3: Helm3) ->
 def test_the_port_of_a_proxy_in_the_settings_is_open_too_and_none_twice(helm_3: Helm3) -> None:
     for proxy, ports in (("http://proxy:3128", [443, 3128]), ("http://proxy:443/", [443])):
         config = {**values_of("minimal")["config"], "outbound_proxy": proxy}
+        policy = the("NetworkPolicy", rendered(helm_3, config=config, networkPolicy={"enabled": True}))["spec"]
+        assert [one["port"] for one in policy["egress"][1]["ports"]] == ports
+
+
+def test_the_port_of_a_providers_own_proxy_is_open_too(helm_3: Helm3) -> None:
+    config = copy.deepcopy(values_of("minimal")["config"]) | {"outbound_proxy": "http://proxy:3128"}
+    (provider,) = config["identity_providers"].values()
+    for proxy, ports in (("http://other:8080", [443, 3128, 8080]), ("none", [443, 3128])):
+        provider["outbound_proxy"] = proxy
         policy = the("NetworkPolicy", rendered(helm_3, config=config, networkPolicy={"enabled": True}))["spec"]
         assert [one["port"] for one in policy["egress"][1]["ports"]] == ports
 

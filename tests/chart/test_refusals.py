@@ -77,6 +77,26 @@ MISTAKES = [
         id="in a variable",
     ),
     pytest.param("config/outbound_proxy", "http://me:mine@proxy:3128", "without a user name", id="proxy's password"),
+    pytest.param("outboundProxy", "http://me:mine@proxy:3128", "without a user name", id="outboundProxy's password"),
+    pytest.param(
+        f"{PROVIDER}/outbound_proxy",
+        "http://me:mine@proxy:3128",
+        "outbound_proxy_file: /run/secrets/broker/identity_providers.acme.outbound_proxy",
+        id="password of a provider's proxy",
+    ),
+    pytest.param(f"{PROVIDER}/outbound_proxy", "proxy", "acme.outbound_proxy must be scheme, host", id="its proxy"),
+    pytest.param(
+        "extraEnv",
+        [{"name": "BROKER_OUTBOUND_PROXY", "value": "http://me:mine@proxy:3128"}],
+        "BROKER_OUTBOUND_PROXY, is a secret",
+        id="proxy's password in a variable",
+    ),
+    pytest.param(
+        "extraEnv",
+        [{"name": "BROKER_IDENTITY_PROVIDERS__ACME__OUTBOUND_PROXY", "value": "http://me:mine@proxy:3128"}],
+        "ACME__OUTBOUND_PROXY, is a secret",
+        id="password of a provider's proxy in a variable",
+    ),
     pytest.param(
         "existingSecret", UNSET, "existingSecret is missing: a Secret with the keys secret_keys,", id="no secrets"
     ),

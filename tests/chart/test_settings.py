@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import copy
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,8 @@ def _names_in(volume: Object) -> list[str]:
 
 
 def _content(name: str, number: int) -> str:
+    if name.endswith("outbound_proxy"):
+        return f"http://me:p%40w{number}@proxy.acme.example:3128"
     if name.endswith("private_key"):
         return pem_of(rsa_key()) + certificate_of(rsa_key())
     if name == "ca.crt":
@@ -73,6 +76,27 @@ def test_the_broker_takes_the_settings_of_an_example(helm: Renders, tmp_path: Pa
     assert str(settings.operations_listen) == "0.0.0.0:9000"
     if example == "several-sites":
         assert settings.identity_providers["partner"].max_age == 31_536_000  # no 3.1536e+07
+
+
+def test_proxies_with_passwords_are_keys_of_the_secret(helm_3: Helm3, tmp_path: Path) -> None:
+    values = values_of("minimal")
+    config = values["config"] = copy.deepcopy(values["config"])
+    ((id_, provider),) = config["identity_providers"].items()
+    key = f"identity_providers.{id_}.outbound_proxy"
+    config["outbound_proxy_file"] = "/run/secrets/broker/outbound_proxy"
+    provider["outbound_proxy_file"] = f"/run/secrets/broker/{key}"
+    objects = objects_in(helm_3.render(values))
+
+    pod = the("Deployment", objects)["spec"]["template"]["spec"]
+    (volume,) = (one for one in pod["volumes"] if one["name"] == "secrets")
+    assert {"outbound_proxy", key} <= {item["key"] for item in volume["secret"]["items"]}
+    written = the("ConfigMap", [one for one in objects if "broker.yaml" in one.get("data", {})])["data"]["broker.yaml"]
+    settings = taken(written, pod, tmp_path)
+    own, top = settings.identity_providers[id_].outbound_proxy, settings.outbound_proxy
+    assert own
+    assert top
+    assert own.reveal() != top.reveal()
+    assert own.reveal().startswith("http://me:p%40w")
 
 
 @EACH_EXAMPLE

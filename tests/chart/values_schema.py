@@ -19,7 +19,18 @@ FILE = CHART / "values.schema.json"
 Schema = dict[str, Any]
 
 # What draft-07 spells otherwise, or what would end the rendering before the chart's own list of mistakes.
-_LEFT_OUT = {"$schema", "required", "oneOf", "allOf", "default", "examples", "title", "writeOnly", "minProperties"}
+_LEFT_OUT = {
+    "$schema",
+    "required",
+    "not",
+    "oneOf",
+    "allOf",
+    "default",
+    "examples",
+    "title",
+    "writeOnly",
+    "minProperties",
+}
 
 TEXT: Schema = {"type": "string"}
 SWITCH: Schema = {"type": "boolean"}

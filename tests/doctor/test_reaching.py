@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import ssl
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -18,6 +16,7 @@ from tests.doctor.diagnosis import NOWHERE, assert_first, diagnose, of, settings
 from tests.fakes.hostile_server import DISCOVERY, KEYS, TOKEN, hostile_provider, late
 from tests.fakes.ports import free_port
 from tests.fakes.provider import FakeProvider
+from tests.oidc.connect_proxy import basic, connect_proxy
 from tests.oidc.servers import Authority, new_authority, ok, says, serving
 
 NOT_TRIED = {
@@ -41,11 +40,11 @@ async def speaking_tls(folder: Path, authority: Authority, *hosts: str, days: in
 @pytest.mark.parametrize(
     ("trusted", "host", "days", "check", "message", "remedy"),
     [
-        pytest.param(False, "127.0.0.1", 300, "tls", "an authority we do not know", "trusted_ca_file",
+        pytest.param(False, "127.0.0.1", 300, "tls", "unknown authority", "trusted_ca_file",
                      id="an authority nobody told us of"),
-        pytest.param(True, "id.acme.example", 300, "tls", "is for another name", "Compare the host's spelling",
+        pytest.param(True, "id.acme.example", 300, "tls", "wrong host", "Compare the host's spelling",
                      id="a certificate of another host"),
-        pytest.param(True, "127.0.0.1", -1, "tls", "has expired", "renewed", id="an expired certificate"),
+        pytest.param(True, "127.0.0.1", -1, "tls", "expired", "renewed", id="an expired certificate"),
         pytest.param(True, "127.0.0.1", 300, "issuer", "the document says: nothing", "Compare issuer",
                      id="an authority of our own, trusted: the next trouble is found"),
     ],
@@ -79,7 +78,7 @@ async def test_a_certificate_that_expires_soon_is_a_warning(tmp_path: Path, days
 async def test_a_server_without_tls_is_named_as_that(tmp_path: Path) -> None:
     async with serving(says(ok(status="400 Bad Request")), reads=False) as server:
         findings = await diagnose(tmp_path, settings_for_issuer(f"https://127.0.0.1:{server.port}"))
-    assert_first(findings, "tls", "failed", "does not speak TLS on port", "Compare host and port")
+    assert_first(findings, "tls", "failed", "the port does not speak TLS", "Compare host and port")
 
 
 @pytest.mark.parametrize(
@@ -114,57 +113,62 @@ async def test_a_proxy_resolves_the_name_and_may_refuse(tmp_path: Path) -> None:
         settings = {**settings_for_issuer(NOWHERE), "outbound_proxy": f"http://127.0.0.1:{proxy.port}"}
         findings = await diagnose(tmp_path, settings)
     assert the(findings, "dns").status == "unknown"
-    assert_first(findings, "tls", "failed", "outbound_proxy answers 403", "Check outbound_proxy")
+    assert_first(findings, "tls", "failed", "(403 Forbidden)", "Check outbound_proxy")
     assert all(request.startswith(b"CONNECT ") or b"127.0.0.1:8000" in request for request in proxy.requests)
 
 
 async def test_behind_a_proxy_the_certificate_is_judged_as_well(tmp_path: Path) -> None:
     authority = new_authority()
-    async with speaking_tls(tmp_path, authority, "127.0.0.1", days=300) as port, tunnelling() as proxy:
+    async with speaking_tls(tmp_path, authority, "127.0.0.1", days=300) as port, connect_proxy() as proxy:
         settings = settings_for_issuer(f"https://127.0.0.1:{port}")
-        settings["outbound_proxy"] = f"http://127.0.0.1:{proxy}"
+        settings["outbound_proxy"] = f"http://127.0.0.1:{proxy.port}"
         unknown = await diagnose(tmp_path, settings)
         settings["trusted_ca_file"] = str(authority.write(tmp_path / "ca.pem"))
         trusted = await diagnose(tmp_path, settings)
-    assert_first(unknown, "tls", "failed", "an authority we do not know", "trusted_ca_file")
+    assert_first(unknown, "tls", "failed", "unknown authority", "trusted_ca_file")
     assert_first(trusted, "issuer", "failed", "the document says: nothing")
 
 
-@asynccontextmanager
-async def tunnelling() -> AsyncIterator[int]:
-    """Run a proxy that connects as it is asked to; yield its port."""
-    tasks: set[asyncio.Task[None]] = set()
+@pytest.mark.parametrize(
+    ("written", "message"),
+    [
+        pytest.param("me:p%40w", "the document says: nothing", id="the right password"),
+        pytest.param("me:pw", "(407 Proxy Authentication Required)", id="another password"),
+    ],
+)
+async def test_the_doctor_shows_the_proxy_the_same_credentials(tmp_path: Path, written: str, message: str) -> None:
+    authority = new_authority()
+    async with (
+        speaking_tls(tmp_path, authority, "127.0.0.1", days=300) as port,
+        connect_proxy(wants=basic("me", "p@w")) as proxy,
+    ):
+        settings = settings_for_issuer(f"https://127.0.0.1:{port}")
+        settings["outbound_proxy"] = f"http://{written}@127.0.0.1:{proxy.port}"
+        settings["trusted_ca_file"] = str(authority.write(tmp_path / "ca.pem"))
+        findings = await diagnose(tmp_path, settings)
+    assert message in of(findings)[0].message
+    assert "p@w" not in str(findings)
+    assert written not in str(findings)
 
-    async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            while data := await reader.read(65536):
-                writer.write(data)
-                await writer.drain()
-        except (OSError, ssl.SSLError, asyncio.CancelledError):
-            pass
-        finally:
-            writer.close()
 
-    async def converse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            method, where, _ = (await reader.readuntil(b"\r\n\r\n")).decode().split(" ", 2)
-            host, _, port = where.rpartition(":")
-            assert method == "CONNECT"
-            there = await asyncio.open_connection(host, int(port))
-        except (OSError, asyncio.IncompleteReadError, AssertionError):
-            writer.close()
-            return
-        writer.write(b"HTTP/1.1 200 OK\r\n\r\n")
-        tasks.update({asyncio.create_task(pump(reader, there[1])), asyncio.create_task(pump(there[0], writer))})
-
-    server = await asyncio.start_server(converse, "127.0.0.1", 0)
-    try:
-        yield server.sockets[0].getsockname()[1]
-    finally:
-        server.close()
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+async def test_one_provider_is_asked_by_the_proxy_and_another_without(tmp_path: Path) -> None:
+    authority = new_authority()
+    (tmp_path / "eu").mkdir()
+    async with (
+        speaking_tls(tmp_path, authority, "127.0.0.1", days=300) as port,
+        speaking_tls(tmp_path / "eu", authority, "127.0.0.1", days=300) as direct,
+        connect_proxy() as proxy,
+    ):
+        settings = settings_for_issuer(f"https://127.0.0.1:{port}")
+        eu = settings_for_issuer(f"https://127.0.0.1:{direct}", email_domains=["eu.example"], outbound_proxy="none")
+        settings["identity_providers"]["eu"] = eu["identity_providers"]["idp"]
+        settings["outbound_proxy"] = f"http://127.0.0.1:{proxy.port}"
+        settings["trusted_ca_file"] = str(authority.write(tmp_path / "ca.pem"))
+        findings = await diagnose(tmp_path, settings)
+    assert the(findings, "tls").status == the(findings, "tls", "eu").status == "ok"
+    assert (the(findings, "dns").status, the(findings, "dns", "eu").status) == ("unknown", "ok")
+    assert f"127.0.0.1:{port}" in proxy.asked_for
+    assert f"127.0.0.1:{direct}" not in proxy.asked_for
 
 
 async def test_silence_is_waited_for_five_seconds_and_by_nobody_else(tmp_path: Path) -> None:

@@ -237,7 +237,7 @@ def without_particulars(said: Said, folder: Path, names: Mapping[str, str]) -> S
             text = text.replace(address, name)
         text = re.sub(r"\b127\.0\.0\.1, port \d+", "id.acme.example, port 8443", text)
         text = text.replace("127.0.0.1", "id.acme.example")
-        return re.sub(r"(cannot be resolved|an authority we do not know) \([^)]*\)", r"\1", text)
+        return re.sub(r"(cannot be resolved) \([^)]*\)|(unknown authority): [^.]*", r"\1\2", text)
 
     return Said(said.where, leave_out(said.text), leave_out(said.remedy))
 

@@ -84,7 +84,7 @@ REACHING = [
         put(production=True, idp={"issuer": "https://10.255.255.1:9"}, bench={"offline": False}),
         put(idp={"allow_private_network": True}, bench={"offline": True}),  # nobody is at home there
         leaves="An insecure option is on: allow_private_network"),
-    Row("a private certificate authority that nobody named", "of an authority we do not know", "trusted_ca_file",
+    Row("a private certificate authority that nobody named", "unknown authority", "trusted_ca_file",
         put(), put(top={"trusted_ca_file": "ca.pem"}), tls=True),
     Row("a proxy that is down", "cannot be reached through outbound_proxy", "Check outbound_proxy",
         put(top={"outbound_proxy": "http://127.0.0.1:1"}), put(top={"outbound_proxy": None})),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -134,8 +135,9 @@ async def test_the_limit_is_exact(chunked: bool) -> None:
         return HEAD + b"Transfer-Encoding: chunked\r\n\r\n%x\r\n%b\r\n0\r\n\r\n" % (size, body) if chunked else ok(body)
 
     assert len((await ask(says(answer(LIMIT)))).body) == LIMIT
-    with pytest.raises(AnswerTooLarge):
+    with pytest.raises(AnswerTooLarge) as refusal:
         await ask(says(answer(LIMIT + 1)))
+    assert (refusal.value.expected, refusal.value.got) == ("at most 1000 bytes", "1001 bytes so far")
 
 
 @pytest.mark.requirement("S-42")
@@ -153,37 +155,58 @@ async def test_the_limit_is_exact(chunked: bool) -> None:
 )
 async def test_a_compressed_answer_is_refused_unread(encoding: str, body: bytes) -> None:
     """S-42: it was declined."""
-    with pytest.raises(AnswerTooLarge):
+    with pytest.raises(AnswerTooLarge) as refusal:
         await ask(says(ok(body, f"Content-Encoding: {encoding}")), limit=RESPONSE_LIMIT)
+    assert refusal.value.got == f"Content-Encoding: {encoding}"
 
 
-async def test_identity_is_no_encoding() -> None:
-    assert (await ask(says(ok(b"{}", "Content-Encoding: identity")))).body == b"{}"
+@pytest.mark.parametrize("encoding", ["identity", "", "utf-8", "UTF8", "identity, utf-8"])
+async def test_identity_is_no_encoding_and_neither_is_a_character_set(encoding: str) -> None:
+    assert (await ask(says(ok(b"{}", f"Content-Encoding: {encoding}")))).body == b"{}"
 
 
 @pytest.mark.parametrize(
-    ("pieces", "expected"),
+    ("pieces", "expected", "got"),
     [
-        pytest.param([b""], ProviderUnreachable, id="nothing at all"),
-        pytest.param([b"SSH-2.0-OpenSSH_9.9\r\n"], AnswerUnexpected, id="SSH"),
-        pytest.param([b"220 mail.example ESMTP\r\n"], AnswerUnexpected, id="SMTP"),
-        pytest.param([b"\x15\x03\x01\x00\x02\x02\x46"], AnswerUnexpected, id="a TLS alert"),
-        pytest.param([b"<html>hello</html>\r\n\r\n"], AnswerUnexpected, id="HTTP/0.9"),
-        pytest.param([b"HTTP/1.1 abc OK\r\n\r\n"], AnswerUnexpected, id="a status that is no number"),
-        pytest.param([b"HTTP/1.1 20000 OK\r\n\r\n"], AnswerUnexpected, id="a status of five digits"),
-        pytest.param([HEAD + b"X: " + b"y" * 100_000 + b"\r\n\r\n"], AnswerUnexpected, id="a header far too long"),
-        pytest.param([HEAD + b"no colon\r\n\r\n"], AnswerUnexpected, id="a header without a colon"),
-        pytest.param([HEAD + b"Content-Length: -5\r\n\r\n{}"], AnswerUnexpected, id="a negative length"),
-        pytest.param([HEAD + b"Content-Length: 2, 3\r\n\r\n{}"], AnswerUnexpected, id="two lengths"),
-        pytest.param([HEAD + b"Content-Length: 50\r\n\r\n{}"], ProviderUnreachable, id="a length never reached"),
-        pytest.param([HEAD + b"Transfer-Encoding: chunked\r\n\r\nzz\r\n"], BrokerError, id="chunks that are none"),
-        pytest.param([HEAD + b"Transfer-Encoding: chunked\r\n\r\n5\r\n{}"], ProviderUnreachable, id="half a chunk"),
-        pytest.param([HEAD[:20]], BrokerError, id="half a head"),
+        pytest.param([b""], ProviderUnreachable, "connection closed before an answer came", id="nothing at all"),
+        pytest.param([b"SSH-2.0-Open\r\n"], AnswerUnexpected, "not HTTP: begins with SSH-2.0-Open", id="SSH"),
+        pytest.param([b"220 a ESMTP\r\n"], AnswerUnexpected, "not HTTP: begins with 220 a ESMTP", id="SMTP"),
+        pytest.param([b"\x15\x03\x01\0\2\2\x46"], AnswerUnexpected, "TLS at an address with http", id="a TLS alert"),
+        pytest.param([b"<html>hello</html>\r\n\r\n"], AnswerUnexpected, "begins with <html>", id="HTTP/0.9"),
+        pytest.param([b"HTTP/1.1 abc OK\r\n\r\n"], AnswerUnexpected, "code: HTTP/1.1 abc OK", id="no number"),
+        pytest.param([b"HTTP/1.1 20000 OK\r\n\r\n"], AnswerUnexpected, "HTTP/1.1 20000 OK", id="five digits"),
+        pytest.param([HEAD + b"X: " + b"y" * 100_000 + b"\r\n\r\n"], AnswerUnexpected,
+                     "invalid HTTP: Got more than 8190 bytes when reading", id="a header far too long"),
+        pytest.param([HEAD + b"A: b\r\n" * 3000 + b"\r\n"], AnswerUnexpected,
+                     "invalid HTTP: Too many headers received", id="too many headers"),
+        pytest.param([HEAD + b"s3cret\r\n\r\n"], AnswerUnexpected, "invalid HTTP: Invalid header token", id="no colon"),
+        pytest.param([HEAD + b"Content-Length: -5\r\n\r\n{}"], AnswerUnexpected,
+                     "invalid HTTP: Invalid character in Content-Length", id="a negative length"),
+        pytest.param([HEAD + b"Content-Length: 2, 3\r\n\r\n{}"], AnswerUnexpected,
+                     "invalid HTTP: Invalid character in Content-Length", id="two lengths"),
+        pytest.param([HEAD + b"Content-Length: 50\r\n\r\n{}"], ProviderUnreachable,
+                     "answer broken off after 2 bytes: Not enough data to satisfy content length header "
+                     "(received 2 of 50 bytes)", id="a length never reached"),
+        pytest.param([HEAD + b"Transfer-Encoding: chunked\r\n\r\nzzs3cret\r\n"], AnswerUnexpected,
+                     "invalid HTTP: Invalid character in chunk size", id="chunks that are none"),
+        pytest.param([HEAD + b"Transfer-Encoding: chunked\r\n\r\n5\r\n{}"], ProviderUnreachable,
+                     "answer broken off after 2 bytes: Not enough data to satisfy transfer length header",
+                     id="half a chunk"),
+        pytest.param([HEAD[:20]], ProviderUnreachable, "connection closed before an answer came", id="half a head"),
+        pytest.param([HEAD + b"Content-Length: 2\r\n\r\n{}{'access_token': 's3cret'}"], AnswerUnexpected,
+                     "not HTTP: begins with JSON", id="a length too small"),
+        pytest.param([HEAD + b"Content-Length: 2\r\n\r\nabs3cret.s3cret'}"], AnswerUnexpected,
+                     "not HTTP: begins with other text", id="a length too small, in the middle of a token"),
     ],
-)
-async def test_what_is_no_http_is_refused(pieces: list[bytes], expected: type[BrokerError]) -> None:
-    with pytest.raises(expected):
+)  # fmt: skip
+async def test_what_is_no_http_is_refused_and_said_without_a_piece_of_a_body(
+    pieces: list[bytes], expected: type[BrokerError], got: str
+) -> None:
+    with pytest.raises(expected) as refusal:
         await ask(says(*pieces, close=True))
+    assert str(refusal.value.got).endswith(got) or got in str(refusal.value.got)
+    assert "s3cret" not in f"{refusal.value.expected} {refusal.value.got}"
+    assert "Error" not in str(refusal.value.got)
 
 
 async def test_an_answer_that_comes_before_the_request_is_not_taken_for_the_next_one() -> None:
@@ -253,13 +276,15 @@ async def test_a_refused_port_is_unreachable() -> None:
         with pytest.raises(ProviderUnreachable) as failure:
             await client.send(post(server))
     assert failure.value.expected == f"a connection to 127.0.0.1:{server.port}/token"
-    assert failure.value.got == "ConnectionRefusedError"
+    assert failure.value.got == f"Connection refused (127.0.0.1 port {server.port})"
 
 
 async def test_a_name_that_does_not_resolve_is_unreachable() -> None:
     async with loopback_client() as client:
-        with pytest.raises(ProviderUnreachable):
+        with pytest.raises(ProviderUnreachable) as failure:
             await client.send(ProviderRequest("GET", "https://no-such-host.invalid/keys", LIMIT))
+    assert str(failure.value.got).endswith(": no-such-host.invalid")
+    assert re.match("Name or service not known|Temporary failure in name resolution", str(failure.value.got))
 
 
 @pytest.mark.parametrize(

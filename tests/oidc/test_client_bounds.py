@@ -52,23 +52,27 @@ async def under_way(client: ProviderClient, server: Server, count: int) -> Async
 
 @pytest.mark.requirement("S-42")
 @pytest.mark.parametrize(
-    "talk",
+    ("talk", "got"),
     [
-        pytest.param(silent, id="silent"),
-        pytest.param(drips(HEAD + b"X: ", b"y"), id="a header without end"),
-        pytest.param(drips(HEAD, b"X: y\r\n"), id="headers without end"),
-        pytest.param(drips(b"", b"HTTP/1.1 100 Continue\r\n\r\n"), id="continuing without end"),
-        pytest.param(drips(HEAD + b"\r\n", b" "), id="a body without end"),
-        pytest.param(drips(HEAD + b"Transfer-Encoding: chunked\r\n\r\n", b"1\r\n \r\n"), id="chunks without end"),
+        pytest.param(silent, "no answer within 0.3 s", id="silent"),
+        pytest.param(drips(HEAD + b"X: ", b"y"), "no answer within 0.3 s", id="a header without end"),
+        pytest.param(drips(HEAD, b"X: y\r\n"), "no answer within 0.3 s", id="headers without end"),
+        pytest.param(drips(b"", b"HTTP/1.1 100 C\r\n\r\n"), "no answer within 0.3 s", id="continuing without end"),
+        pytest.param(drips(HEAD + b"\r\n", b" "), "not complete within 0.3 s, ", id="a body without end"),
+        pytest.param(
+            drips(HEAD + b"Transfer-Encoding: chunked\r\n\r\n", b"1\r\n \r\n"),
+            "not complete within 0.3 s, ",
+            id="chunks without end",
+        ),
     ],
 )
-async def test_every_way_of_being_slow_ends_with_the_time_for_one_call(talk: Talk) -> None:
+async def test_every_way_of_being_slow_ends_with_the_time_for_one_call(talk: Talk, got: str) -> None:
     async with serving(talk) as server, open_client(Reach(private_networks=True)) as http, asyncio.timeout(HANGING):
         client = ProviderClient(http, private_networks=True, call_seconds=SHORT)
         with pytest.raises(ProviderTimedOut) as failure:
             await client.send(get(server))
-    assert failure.value.expected == "an answer within 0.3 s"
-    assert failure.value.got == f"127.0.0.1:{server.port}/keys"
+    assert failure.value.expected == f"an answer of 127.0.0.1:{server.port}/keys"
+    assert got in str(failure.value.got)
 
 
 @pytest.mark.requirement("S-42")
@@ -84,7 +88,7 @@ async def test_a_call_has_5_seconds_unless_it_is_given_more() -> None:
             asyncio.gather(usual.send(get(server)), patient.send(get(server)), return_exceptions=True), HANGING
         )
     assert isinstance(too_late, ProviderTimedOut)
-    assert too_late.expected == "an answer within 5 s"
+    assert too_late.got == "no answer within 5 s"
     assert isinstance(in_time, Answer)
     assert in_time.status == 200
 

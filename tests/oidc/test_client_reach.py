@@ -19,10 +19,12 @@ from broker.errors import (
     AnswerUnexpected,
     BrokerError,
     ProviderAddressRefused,
+    ProviderCertificate,
     ProviderUnavailable,
     ProviderUnreachable,
 )
-from broker.oidc.client import ProviderClient, Reach, is_public_address, open_client
+from broker.oidc.addresses import is_public_address
+from broker.oidc.client import ProviderClient, Reach, open_client
 from broker.oidc.messages import Answer, ProviderRequest
 from tests.oidc.servers import Authority, new_authority, ok, says, serving
 
@@ -58,31 +60,51 @@ async def test_a_certificate_of_the_trusted_file_is_taken(
 
 @pytest.mark.requirement("S-41")
 @pytest.mark.parametrize(
-    ("host", "days", "trusted"),
+    ("host", "days", "trusted", "cause"),
     [
-        pytest.param("localhost", 1, False, id="of an authority nobody named"),
-        pytest.param("idp.example", 1, True, id="of another host"),
-        pytest.param("127.0.0.1", 1, True, id="of the address, asked by name"),
-        pytest.param("localhost", -1, True, id="expired yesterday"),
+        pytest.param("localhost", 1, False, "unknown authority", id="of an authority nobody named"),
+        pytest.param("idp.example", 1, True, "wrong host", id="of another host"),
+        pytest.param("127.0.0.1", 1, True, "wrong host", id="of the address, asked by name"),
+        pytest.param("localhost", -1, True, "expired", id="expired yesterday"),
     ],
 )
 async def test_another_certificate_is_refused_before_anything_is_sent(
-    trusting: Reach, authority: Authority, tmp_path: Path, host: str, days: int, trusted: bool
+    trusting: Reach, authority: Authority, tmp_path: Path, host: str, days: int, trusted: bool, cause: str
 ) -> None:
     """The request was never sent, so it is tried once more, and no more often."""
     reach = trusting if trusted else Reach(private_networks=True)
     async with serving(says(ok()), tls=authority.context(tmp_path, host, days=days)) as server:
-        with pytest.raises(ProviderUnreachable) as failure:
+        with pytest.raises(ProviderCertificate) as failure:
             await ask(reach, f"https://localhost:{server.port}/token")
-    assert failure.value.expected == f"a connection to localhost:{server.port}/token"
-    assert failure.value.got == "SSLCertVerificationError"
+    assert failure.value.expected == f"a trusted certificate at localhost:{server.port}/token"
+    assert str(failure.value.got).startswith(f"certificate of localhost: {cause}: ")
+    assert failure.value.remedy != ProviderCertificate.remedy, "each cause has its own"
     assert (server.requests, server.connections) == ([], 2)
 
 
 async def test_a_server_that_speaks_no_tls_is_unreachable(trusting: Reach) -> None:
     async with serving(says(ok()), reads=False) as server:
-        with pytest.raises(ProviderUnreachable):
+        with pytest.raises(ProviderUnreachable) as failure:
             await ask(trusting, f"https://localhost:{server.port}/")
+    assert failure.value.got == "TLS with localhost: wrong version number (the port does not speak TLS)"
+
+
+@pytest.mark.parametrize(
+    ("alert", "words"),
+    [
+        pytest.param(40, "sslv3 alert handshake failure", id="no cipher in common"),
+        pytest.param(
+            70, "tlsv1 alert protocol version (the server does not accept TLS 1.2 and 1.3)", id="an old server"
+        ),
+        pytest.param(80, "tlsv1 alert internal error", id="its own trouble"),
+        pytest.param(112, "tlsv1 unrecognized name", id="a name it does not know"),
+    ],
+)
+async def test_a_handshake_the_server_ends_is_said_in_openssls_words(trusting: Reach, alert: int, words: str) -> None:
+    async with serving(says(b"\x15\x03\x01\x00\x02\x02" + bytes([alert])), reads=False) as server:
+        with pytest.raises(ProviderUnreachable) as failure:
+            await ask(trusting, f"https://localhost:{server.port}/")
+    assert failure.value.got == f"TLS with localhost: {words}"
 
 
 @pytest.mark.requirement("S-41")
@@ -244,36 +266,5 @@ async def test_certificates_of_the_environment_are_ignored(authority: Authority,
             REQUESTS_CA_BUNDLE=path,
             CURL_CA_BUNDLE=path,
         )
-    assert said == "provider_unreachable"
+    assert said == "provider_certificate"
     assert server.requests == []
-
-
-async def test_the_proxy_of_the_settings_is_asked_for_everything() -> None:
-    async with serving(says(ok(b'{"by": "proxy"}'))) as proxy:
-        reach = Reach(outbound_proxy=f"http://127.0.0.1:{proxy.port}")
-        assert (await ask(reach, "http://idp.invalid/token?a=b", "GET")).body == b'{"by": "proxy"}'
-    assert proxy.requests[0].startswith(b"GET http://idp.invalid/token?a=b HTTP/1.1\r\n")
-
-
-async def test_the_proxy_is_asked_for_a_tunnel_and_sees_no_request() -> None:
-    async with serving(says(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n")) as proxy:
-        with pytest.raises(BrokerError) as failure:
-            await ask(Reach(outbound_proxy=f"http://127.0.0.1:{proxy.port}"), "https://idp.invalid/token?code=c1")
-    assert failure.value.code == "provider_unreachable"
-    assert proxy.requests[0].startswith(b"CONNECT idp.invalid:443 HTTP/1.1\r\n")
-    assert b"code" not in b"".join(proxy.requests)
-
-
-@pytest.mark.requirement("S-41")
-async def test_behind_a_proxy_a_private_literal_is_still_refused() -> None:
-    async with serving(says(ok())) as proxy:
-        with pytest.raises(ProviderAddressRefused):
-            await ask(Reach(outbound_proxy=f"http://127.0.0.1:{proxy.port}"), "https://169.254.169.254/latest")
-    assert proxy.connections == 0
-
-
-async def test_a_proxy_that_does_not_answer_is_unreachable() -> None:
-    async with serving(says(ok())) as proxy:
-        pass
-    with pytest.raises(ProviderUnreachable):
-        await ask(Reach(outbound_proxy=f"http://127.0.0.1:{proxy.port}"), "https://idp.invalid/token")

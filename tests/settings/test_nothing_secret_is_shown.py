@@ -17,7 +17,7 @@ from tests.settings.admin import RIGHT
 
 PATHS = [
     "public_url", "secret_keys", "secret_keys_file", "listen", "operations_listen", "trusted_proxies",
-    "trusted_ca_file", "outbound_proxy", "log_email", "support_email", "site_name", "logo_file",
+    "trusted_ca_file", "outbound_proxy", "outbound_proxy_file", "log_email", "support_email", "site_name", "logo_file",
     "sites", "sites.main", "sites.main.endpoint",
     "sites.main.shared_secret", "sites.main.delivery", "sites.main.redirect_hosts", "sites.main.token_lifetime",
     "sites.main.claims", "sites.main.identity_providers", "sites.main.start_url", "identity_providers",
@@ -28,6 +28,7 @@ PATHS = [
     "identity_providers.okta.authorization_parameters", "identity_providers.okta.max_age", "unknown.key",
     "identity_providers.okta.tenant", "identity_providers.okta.tenants", "identity_providers.okta.private_key",
     "identity_providers.okta.private_key_file", "identity_providers.okta.private_key_id",
+    "identity_providers.okta.outbound_proxy", "identity_providers.okta.outbound_proxy_file",
     "identity_providers.okta.private_key_algorithm", "identity_providers.okta.federated_token",
 ]  # fmt: skip
 LINES = ["shared_secret: {}", "shared_secret:{}", "{}", "- {}", "a: &{} b", "a: !{} b"]

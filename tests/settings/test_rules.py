@@ -1,5 +1,6 @@
 """What is refused, setting by setting, and why."""
 
+import ssl
 from collections.abc import Mapping
 from datetime import date
 from ipaddress import ip_network
@@ -12,6 +13,7 @@ import pytest
 from broker.settings import Listen
 from broker.settings.public_mail import is_public_mail
 from tests.settings.admin import Admin
+from tests.settings.pem import certificate_of, pem_of, rsa_key
 
 OKTA = "identity_providers__okta__"
 MAIN = "sites__main__"
@@ -61,7 +63,22 @@ def row(path: str, value: Any, then: object, id: str) -> Any:  # noqa: A002
         row("trusted_ca_file", 1, "must be a path", "number"),
         row("outbound_proxy", "proxy.acme.example:3128", "complete URL", "no scheme"),
         row("outbound_proxy", "http://proxy.acme.example", "scheme, host and port", "no port"),
-        row("outbound_proxy", "http://me:pw@proxy.acme.example:1", "user name or password", "password"),
+        row("outbound_proxy", "http://proxy.acme.example:1/x", "scheme, host and port", "path"),
+        row("outbound_proxy", "http://proxy.acme.example:1?x", "neither query nor fragment", "query"),
+        row("outbound_proxy", "socks5://proxy.acme.example:1", "complete URL", "SOCKS"),
+        row("outbound_proxy", "none", "complete URL", "none, which belongs to a provider"),
+        row("outbound_proxy", "http://me:p@w@proxy.acme.example:1", "percent-encoded", "a second @"),
+        row("outbound_proxy", "http://me:p/w@proxy.acme.example:1", "percent-encoded", "a slash in the password"),
+        row("outbound_proxy", "http://me:p%w@proxy.acme.example:1", "percent-encoded", "a percent sign"),
+        row("outbound_proxy", "http://:pw@proxy.acme.example:1", "must have a user name", "no user name"),
+        row("outbound_proxy", "http://@proxy.acme.example:1", "must have a user name", "nothing before the @"),
+        row("outbound_proxy", "http://m%3Ae:pw@proxy.acme.example:1", "without a colon", "a colon in the user name"),
+        row("outbound_proxy", "http://me:p%0Aw@proxy.acme.example:1", "percent-encoded", "a line break"),
+        row("outbound_proxy", "http://me:p%FFw@proxy.acme.example:1", "percent-encoded", "no UTF-8"),
+        row("outbound_proxy", 3128, "must be text", "number"),
+        row(OKTA + "outbound_proxy", "proxy:3128", "complete URL", "no scheme, at a provider"),
+        row(OKTA + "outbound_proxy", "None", "complete URL", "none in upper case"),
+        row(OKTA + "outbound_proxy_file", "missing", "cannot be read", "missing, at a provider"),
         row("shared_email_domains", "yes", "true or false", "text"),
         row("log_email", "full", "must be one of: hashed, plain or none", "unknown"),
         row("support_email", "IT desk", "one plain e-mail address", "no address"),
@@ -241,7 +258,6 @@ def test_all_that_is_wrong_with_an_address_is_said_at_once(
         row("listen", "[::]:8000", Listen("::", 8000), "IPv6"),
         row("trusted_proxies", ["10.0.0.0/8", "fd00::/8"], (ip_network("10.0.0.0/8"), ip_network("fd00::/8")), "two"),
         row("trusted_ca_file", certifi.where(), Path(certifi.where()), "bundle"),
-        row("outbound_proxy", "http://proxy.acme.example:3128", "http://proxy.acme.example:3128", "address"),
         row("support_email", "it-desk@acme.example", "it-desk@acme.example", "address"),
         row("site_name", "Acme & Söhne: Anmeldung", "Acme & Söhne: Anmeldung", "any signs"),
         row(OKTA + "client_secret_expires", "2027-03-31", date(2027, 3, 31), "text"),
@@ -352,3 +368,42 @@ def test_public_mail_is_known(domain: str) -> None:
 @pytest.mark.parametrize("domain", ["acme.example", "acme.co.uk", "yahoo.acme.com", "gmx.acme.example", "mygmail.com"])
 def test_an_organisations_own_mail_is_not_public(domain: str) -> None:
     assert not is_public_mail(domain)
+
+
+ONE, ANOTHER = (certificate_of(rsa_key()) for _ in range(2))
+AUTHORITIES = {
+    "one broken among good ones": (ONE + ANOTHER.replace("MII", "!!!", 1), "certificate number 2 of 2 cannot be read"),
+    "one cut short": (ONE + ANOTHER[:300], "certificate number 2 of 2 cannot be read"),
+    "one cut short before a good one": (ONE[:300] + "\n" + ANOTHER, "certificate number 1 of 2 cannot be read"),
+    "no certificate within the armour": (ONE.splitlines()[0] + "\nAAAA\n", "certificate number 1 of 1 cannot be read"),
+    "a private key beside it": (pem_of(rsa_key()), "with a private key in it"),
+    "binary": (ssl.PEM_cert_to_DER_cert(ONE), "this one is binary (DER)"),
+    "text": ("hello", "without certificates in PEM form"),
+    "nothing": ("", "without certificates in PEM form"),
+}
+
+
+@pytest.mark.parametrize(("content", "words"), AUTHORITIES.values(), ids=AUTHORITIES)
+def test_a_file_of_authorities_that_cannot_be_used_is_told_by_its_fault(
+    admin: Admin, content: str | bytes, words: str
+) -> None:
+    (admin.folder / "ca.pem").write_bytes(content if isinstance(content, bytes) else content.encode())
+
+    (mistake,) = admin.refused(admin.settings(trusted_ca_file="ca.pem"))
+
+    assert mistake.path == "trusted_ca_file"
+    assert words in mistake.problem
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        pytest.param(ONE + ANOTHER, id="two"),
+        pytest.param(ONE.replace("\n", "\r\n"), id="of Windows"),
+        pytest.param("\ufeff" + ONE, id="a byte order mark"),
+        pytest.param("# Acme\n" + ONE + "Bag Attributes\n" + ANOTHER, id="words in between"),
+    ],
+)
+def test_a_file_of_authorities_may_hold_words_besides(admin: Admin, content: str) -> None:
+    (admin.folder / "ca.pem").write_text(content, encoding="utf-8", newline="")
+    assert admin.load(admin.settings(trusted_ca_file="ca.pem")).trusted_ca_file == admin.folder / "ca.pem"

@@ -81,6 +81,15 @@ def test_schema_and_broker_take_the_documents_smallest_file(admin: Admin) -> Non
             "$.identity_providers.okta",
             id="secret of a public client",
         ),
+        pytest.param({"outbound_proxy": "http://a:1", "outbound_proxy_file": "keys"}, "$", id="proxy given both ways"),
+        pytest.param(
+            {
+                "identity_providers__okta__outbound_proxy": "none",
+                "identity_providers__okta__outbound_proxy_file": "keys",
+            },
+            "$.identity_providers.okta",
+            id="provider's proxy given both ways",
+        ),
         pytest.param({"sites__main__token_lifetime": 301}, "$.sites.main.token_lifetime", id="token lifetime"),
     ],
 )
@@ -119,6 +128,14 @@ def test_the_schema_refuses_what_the_broker_refuses(admin: Admin, changes: dict[
         ),
         pytest.param({"preset": "google", "client_secret_file": "keys"}, id="google"),
         pytest.param({"issuer": "https://a.example", "client_authentication": "none"}, id="public client"),
+        pytest.param(
+            {
+                "issuer": "https://a.example",
+                "client_secret_file": "keys",
+                "outbound_proxy": "none",
+            },
+            id="no proxy",
+        ),
     ],
 )
 def test_the_schema_takes_what_the_broker_takes(admin: Admin, keys: dict[str, Any]) -> None:

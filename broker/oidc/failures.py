@@ -1,0 +1,156 @@
+"""Why no answer came, in words: names, connections, handshakes, certificates, answers that are not HTTP.
+
+The sign-in and the doctor share these words. Of an answer only the first bytes are quoted, and only if it is not HTTP.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+import ssl
+from dataclasses import dataclass
+
+MAX_QUOTED = 60  # characters of the other side's
+MAX_GREETING = 24  # likewise, of an answer that is not HTTP
+_GREETING = re.compile(r"SSH-|[0-9]{3}[ -]|<|\+OK|\* OK|\\x")
+
+_CLOCK = "Compare the clock of this machine first."
+_FIREWALL = "A firewall or proxy that opens TLS connections shows certificates of its own authority."
+_AUTHORITY = (
+    "Put the certificate of the authority into trusted_ca_file: your own, or that of a firewall or proxy that opens "
+    "TLS connections. If the authority is a public one, the server leaves out its intermediate certificate."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class CertificateFault:
+    """What is wrong with a certificate.
+
+    Args:
+        cause: in a word or two.
+        remedy: for the admin.
+    """
+
+    cause: str
+    remedy: str
+
+
+_EXPIRED = CertificateFault(
+    "expired",
+    f"Have the certificate, or that of its authority, renewed at the provider. {_CLOCK} {_FIREWALL}",
+)
+_NOT_YET_VALID = CertificateFault("not yet valid", f"{_CLOCK} If it is right, the provider has to correct its own.")
+_SELF_SIGNED = CertificateFault("self-signed", _AUTHORITY)
+_UNKNOWN_AUTHORITY = CertificateFault("unknown authority", _AUTHORITY)
+_WRONG_HOST = CertificateFault(
+    "wrong host",
+    "Compare the host's spelling. If it is right, the server shows the certificate of another host: have it corrected "
+    f"there. {_FIREWALL}",
+)
+_TOO_WEAK = CertificateFault(
+    "too weak",
+    "Have the certificate made anew with a longer key and SHA-256: OpenSSL does not accept this one. If it is of your "
+    "own authority or of a firewall that opens TLS connections, renew that authority and trusted_ca_file.",
+)
+_INVALID_AUTHORITY = CertificateFault(
+    "invalid authority",
+    "The certificate of the authority in between may not sign others: have it made anew with CA:TRUE and keyCertSign, "
+    "and put the new one into trusted_ca_file if it is your own. " + _FIREWALL,
+)
+_REFUSED = CertificateFault("refused", f"Have the certificate corrected at the provider. {_FIREWALL}")
+
+# What OpenSSL says of a certificate: X509_V_ERR_... in its x509_vfy.h.
+_FAULTS = {
+    9: _NOT_YET_VALID,
+    10: _EXPIRED,
+    18: _SELF_SIGNED,
+    **dict.fromkeys((2, 19, 20, 21, 27, 28), _UNKNOWN_AUTHORITY),
+    **dict.fromkeys((62, 63, 64), _WRONG_HOST),
+    **dict.fromkeys((66, 67, 68), _TOO_WEAK),
+    **dict.fromkeys((24, 25, 32, 79, *range(80, 95)), _INVALID_AUTHORITY),
+}
+
+_TLS_HINTS = {
+    "WRONG_VERSION_NUMBER": "the port does not speak TLS",
+    "PACKET_LENGTH_TOO_LONG": "the port does not speak TLS",
+    "RECORD_LAYER_FAILURE": "the port does not speak TLS",
+    "HTTP_REQUEST": "the port does not speak TLS",
+    "UNEXPECTED_EOF_WHILE_READING": "connection closed",
+    "TLSV13_ALERT_CERTIFICATE_REQUIRED": "the server wants a client certificate",
+    "UNSUPPORTED_PROTOCOL": "the server offers nothing above TLS 1.1",
+    "TLSV1_ALERT_PROTOCOL_VERSION": "the server does not accept TLS 1.2 and 1.3",
+}
+
+
+def fault_of(error: ssl.SSLCertVerificationError) -> CertificateFault:
+    """Return what is wrong with a certificate that OpenSSL refused."""
+    return _FAULTS.get(error.verify_code, _REFUSED)
+
+
+def why_refused(error: ssl.SSLCertVerificationError, host: str) -> str:
+    """Say what is wrong with a host's certificate: our word and OpenSSL's."""
+    message = error.verify_message.rstrip(".")
+    return f"certificate of {host}: {fault_of(error).cause}: {message[: 2 * MAX_QUOTED]}"
+
+
+def why_failed(error: BaseException, host: str) -> str:
+    """Say why a connection to a host failed, or broke.
+
+    Args:
+        error: of the operating system or of OpenSSL.
+        host: whom it was to.
+    """
+    match error:
+        case ssl.SSLCertVerificationError():
+            return why_refused(error, host)
+        case ssl.SSLError():
+            return f"TLS with {host}: {_words_of_openssl(error)}"
+        case socket.gaierror():
+            return f"{error.strerror or 'no address'}: {host}"
+        case TimeoutError() if not error.errno:
+            return "no answer"
+        case OSError():
+            return _words_of_the_system(error)
+    return "connection closed"
+
+
+def why_not_http(message: str) -> str:
+    """Say why an answer is not HTTP.
+
+    Args:
+        message: the parser's. It quotes the line it stumbled over, which may be a part of a token: a server whose
+            Content-Length is too small makes the parser read the rest of a body as the next answer. So only status
+            lines and the greetings of other protocols are kept.
+    """
+    lines = [line.strip() for line in message.splitlines() if line.strip()]
+    words = [re.sub(r":?\s*b['\"].*|:$", "", line) for line in lines if not line.startswith("^")]
+    said = ": ".join(word for word in words if word)[:MAX_QUOTED] or "unreadable"
+    quoted = next((line[2:-1] for line in lines if line.startswith(("b'", 'b"'))), "")
+    if not lines or lines[0] != "Bad status line:":
+        return f"invalid HTTP: {said}"
+    if quoted.startswith(("\\x15\\x03", "\\x16\\x03")):
+        return "TLS at an address with http"
+    if quoted.startswith("HTTP/"):
+        return f"invalid HTTP: {said}: {quoted[:MAX_GREETING]}"
+    if _GREETING.match(quoted):
+        return f"not HTTP: begins with {quoted[:MAX_GREETING]}"
+    return "not HTTP: " + ("begins with JSON" if quoted[:1] in ("{", "[") else "begins with other text")
+
+
+def _words_of_openssl(error: ssl.SSLError) -> str:
+    reason = getattr(error, "reason", None) or ""  # OpenSSL's own errors alone have one
+    words = reason.replace("_", " ").lower() or "broken off in the handshake"
+    return f"{words} ({hint})" if (hint := _TLS_HINTS.get(reason)) else words
+
+
+def _words_of_the_system(error: OSError) -> str:
+    if error.errno and error.errno > 0:
+        words = os.strerror(error.errno)
+    elif isinstance(error, ConnectionError):
+        words = "connection closed"
+    else:
+        words = error.strerror or "connection failed"
+    # asyncio writes the address as Python does: Connect call failed ('192.0.2.1', 443)
+    tried = re.findall(r"\('([0-9A-Fa-f.:%\w]+)', (\d+)", error.strerror or str(error))
+    return f"{words} ({', '.join(f'{address} port {port}' for address, port in tried[:4])})" if tried else words
