@@ -69,7 +69,7 @@ def check_email(unverified_email: object) -> str:
         raise EmailMalformed(expected="ASCII", got="other characters")
     mailbox = _MAILBOX.fullmatch(unverified_email.lower())
     if mailbox is None or len(mailbox["local"]) > MAX_LOCAL_PART_CHARACTERS:
-        raise EmailMalformed(expected="local-part@domain", got="another form")
+        raise EmailMalformed(expected="a local part and a domain around one @", got="another form")
     return mailbox[0]
 
 

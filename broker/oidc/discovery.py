@@ -5,6 +5,7 @@ This file owns their refreshing. Each is fetched once for everybody; both surviv
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Awaitable, Callable
 
 from broker.oidc.cached import Cached, Clock
@@ -17,6 +18,8 @@ METADATA_LIFETIME = 3600.0  # seconds
 RETRY_MISSING_SECONDS = 1.0  # between attempts while there is no document
 RETRY_STALE_SECONDS = 60.0  # between attempts while there is an old one
 REFETCH_SECONDS = 60.0  # between refetches because of a token's unknown key
+
+_log = logging.getLogger("broker")
 
 Send = Callable[[ProviderRequest], Awaitable[Answer]]
 
@@ -33,6 +36,7 @@ class Discovery:
     def __init__(self, registration: Registration, send: Send, clock: Clock) -> None:
         self._registration = registration
         self._send = send
+        self._ignored: tuple[str, ...] = ()
         self.metadata: Cached[ProviderMetadata] = Cached(
             self._fetch_metadata,
             clock,
@@ -58,13 +62,18 @@ class Discovery:
         await self.keys.get()
 
     async def _fetch_metadata(self) -> tuple[ProviderMetadata, float]:
-        answer = await self._send(build_discovery_request(self._registration.issuer))
+        request = build_discovery_request(self._registration.issuer, self._registration.metadata_url)
+        answer = await self._send(request)
         metadata = check_discovery(
             answer,
             expected_issuer=self._registration.metadata_issuer,
             allow_loopback=self._registration.allow_loopback,
             own_parameters=PROTOCOL_PARAMETERS | self._registration.authorization_parameters.keys(),
         )
+        if metadata.ignored != self._ignored:
+            self._ignored = metadata.ignored
+            facts = {"issuer": metadata.issuer, "ignored": metadata.ignored}
+            _log.warning("members of the discovery document are ignored", extra={"facts": facts})
         return metadata, METADATA_LIFETIME
 
     async def _fetch_keys(self) -> tuple[KeySet, float]:

@@ -97,6 +97,15 @@ def read_json_object(body: bytes | str) -> JsonObject:
     return document
 
 
+def is_failing(answer: Answer) -> bool:
+    """Whether the provider cannot answer now: a 5xx, or a 429 (RFC 6585, section 4).
+
+    Args:
+        answer: to any request.
+    """
+    return answer.status == 429 or answer.status >= 500
+
+
 def check_available(answer: Answer) -> None:
     """Tell a provider that cannot answer now from one that did.
 
@@ -104,9 +113,9 @@ def check_available(answer: Answer) -> None:
         answer: to any request.
 
     Raises:
-        ProviderFailing: a 5xx, or a 429 (RFC 6585, section 4).
+        ProviderFailing: it cannot.
     """
-    if answer.status == 429 or answer.status >= 500:
+    if is_failing(answer):
         raise ProviderFailing(expected=200, got=answer.status, retry_after=answer.retry_after)
 
 

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qsl
 
-from broker.errors import AnswerUnreadable
-from broker.oidc.messages import KIBIBYTE, Answer, place, provider_text, read_json_object
+from broker.errors import AnswerUnreadable, BrokerError, ProviderFailing
+from broker.oidc.messages import KIBIBYTE, Answer, is_failing, place, provider_text, read_json_object
 
 MAX_PAGE_BYTES = 8 * KIBIBYTE  # of a page, looked at for its words
 MAX_PAGE_CHARACTERS = 120  # of its words, shown
@@ -100,6 +100,22 @@ def describe_refusal(answer: Answer, said: Said | None = None) -> str:
     words = (said or read_refusal(answer)).words
     to = f" to {place(answer.location)}" if answer.location is not None and 300 <= answer.status < 400 else ""
     return f"{answer.status}{to}: {words}" if words else f"{answer.status}{to}"
+
+
+def check_success(answer: Answer, refused: type[BrokerError]) -> None:
+    """Accept a 200 alone; a redirect is not followed, for it could lead anywhere.
+
+    Args:
+        answer: to a GET.
+        refused: raised for any other status that is no failure of the provider.
+
+    Raises:
+        ProviderFailing: a 5xx or 429.
+    """
+    if is_failing(answer):
+        raise ProviderFailing(expected=200, got=describe_refusal(answer), retry_after=answer.retry_after)
+    if answer.status != 200:
+        raise refused(expected=200, got=describe_refusal(answer))
 
 
 def _read_body(answer: Answer) -> Said:

@@ -24,6 +24,7 @@ from broker.oidc.messages import (
     Answer,
     JsonObject,
     ProviderRequest,
+    is_failing,
     provider_text,
     read_json_object,
     text_member,
@@ -162,7 +163,7 @@ def _read_tokens(answer: Answer) -> JsonObject:
 
 def _judge(answer: Answer, said: Said) -> BrokerError:
     status, described = answer.status, describe_refusal(answer, said)
-    if status == 429 or status >= 500:
+    if is_failing(answer):
         return ProviderFailing(expected=200, got=described, retry_after=answer.retry_after)
     if status != 200 and not 400 <= status < 500:
         return AnswerUnexpected(expected=200, got=described)

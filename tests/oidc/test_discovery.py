@@ -213,3 +213,17 @@ async def test_no_key_at_all_fails_for_its_own_reason(discovery: Discovery, wire
     wire.answers[METADATA.jwks_uri] = answer({"keys": []})
     with pytest.raises(KeysInvalid):
         await discovery.keep_warm()
+
+
+async def test_members_that_are_ignored_are_logged_once(
+    discovery: Discovery, wire: Wire, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    wire.answers[METADATA_URL] = answer({**DOCUMENT, "end_session_endpoint": "", "userinfo_endpoint": "http://x"})
+    for _ in range(3):
+        assert (await discovery.metadata.get()).userinfo_endpoint is None
+        clock.advance(METADATA_LIFETIME)
+    (record,) = [record for record in caplog.records if record.name == "broker"]
+    assert vars(record)["facts"] == {
+        "issuer": ISSUER,
+        "ignored": ("userinfo_endpoint: http://x", "end_session_endpoint: an empty string"),
+    }
