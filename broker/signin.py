@@ -209,6 +209,7 @@ async def verify(
         access_token=tokens.access_token,
         max_age=provider.registration.max_age,
         now=clock(),
+        trusted_audiences=provider.registration.trusted_audiences,
     )
     userinfo = await _ask_userinfo(provider, metadata, tokens, id_token)
     progress.vouched = vouched = Vouched(id_token, userinfo)

@@ -100,7 +100,7 @@ class TokenRequestRefused(
 class KeysInvalid(
     ProviderMistrusted,
     code="keys_invalid",
-    remedy="The provider's jwks_uri holds no usable public signing key.",
+    remedy="The provider has to publish a public signing key: RSA of 2048 bits or more, or EC.",
 ):
     """No usable key in the provider's JWK Set (RFC 7517, section 5)."""
 
@@ -116,7 +116,7 @@ class IdTokenMalformed(
 class IdTokenAlgorithm(
     ProviderMistrusted,
     code="id_token_algorithm",
-    remedy="Set signing_algorithms to what the provider is known to sign with, or change it there. None is never one.",
+    remedy="Change the client's ID token algorithm at the provider to RS256. Unsigned ID tokens are never accepted.",
 ):
     """`alg` is not one of the configured algorithms (RFC 8725, section 3.1)."""
 

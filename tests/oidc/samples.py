@@ -8,7 +8,7 @@ from __future__ import annotations
 import base64
 import functools
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -98,7 +98,9 @@ def claims(**changes: object) -> dict[str, object]:
     return {name: value for name, value in {**honest, **changes}.items() if value is not ...}
 
 
-def check(*, algorithm: str = "RS256", max_age: int | None = None, **changes: object) -> VerifiedIdToken:
+def check(
+    *, algorithm: str = "RS256", max_age: int | None = None, trusted: Collection[str] = (), **changes: object
+) -> VerifiedIdToken:
     """Have honest claims with these changes checked, as if their signature were verified."""
     return check_claims(
         SignedClaims(algorithm, None, claims(**changes)),
@@ -108,6 +110,7 @@ def check(*, algorithm: str = "RS256", max_age: int | None = None, **changes: ob
         access_token=ACCESS_TOKEN,
         max_age=max_age,
         now=START,
+        trusted_audiences=frozenset(trusted),
     )
 
 

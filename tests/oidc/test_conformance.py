@@ -154,11 +154,21 @@ async def test_a_right_at_hash_is_taken(world: World) -> None:
 
 
 async def test_kid_absent_multiple_jwks(world: World) -> None:
+    """The suite allows to refuse, or to try each: four at most are tried."""
     world.provider.keys.append(new_key("RS256", "key-2"))
     world.provider.lies = Lies(header=without("kid"))
     async with world.broker() as service:
+        assert str((await world.browser(service).sign_in(redirect_url=PAGE)).url) == PAGE
+        world.provider.lies = Lies(header=without("kid"), jwks=lambda jwks: {"keys": jwks["keys"] * 3})
+    async with world.broker() as service:
         assert_refused(await world.browser(service).sign_in(redirect_url=PAGE), IdTokenKeyUnknown)
-    assert world.provider.count("/userinfo") == 0
+    assert world.provider.count("/userinfo") == 1
+
+
+async def test_keys_without_kid_serve_tokens_with_one(world: World) -> None:
+    world.provider.lies = Lies(jwks=lambda jwks: {"keys": [without("kid")(key) for key in jwks["keys"]]})
+    async with world.broker() as service:
+        assert str((await world.browser(service).sign_in(redirect_url=PAGE)).url) == PAGE
 
 
 @pytest.mark.parametrize("algorithm", ["ES256", "EdDSA", "PS256", "RS512"])
