@@ -26,9 +26,10 @@ from broker.errors import (
 from broker.identity import Identity
 from broker.oidc.authorization import build_authorization_url, check_callback
 from broker.oidc.cached import Clock
-from broker.oidc.id_token import SignedClaims, VerifiedIdToken, check_claims, verify_signature
+from broker.oidc.id_token import VerifiedIdToken, check_claims
 from broker.oidc.messages import JsonObject
 from broker.oidc.metadata import ProviderMetadata
+from broker.oidc.signature import SignedClaims, verify_signature
 from broker.oidc.tokens import TokenResponse, build_token_request, check_token_response
 from broker.oidc.userinfo import build_userinfo_request, check_userinfo
 from broker.providers import Provider, Vouched, admit_person, wants_userinfo

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 from broker.errors import BrokerError, EmailContradicts, EmailMalformed, EmailMissing, EmailUnverified
 from broker.identity import check_email
-from broker.oidc.id_token import SignedClaims
 from broker.oidc.registration import Registration
+from broker.oidc.signature import SignedClaims
 from broker.providers.record import ClaimRules, Claims, Considered, EmailDecision, Menus, Preset, Vouched
 
 

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from broker.errors import EmailContradicts, EmailMalformed, EmailMissing, EmailUnverified, HostedDomainNotAllowed
-from broker.oidc.id_token import SignedClaims, VerifiedIdToken
+from broker.oidc.id_token import VerifiedIdToken
+from broker.oidc.signature import SignedClaims
 from broker.providers import PRESETS, ClaimRules, EmailDecision, Vouched, decide_identity
 from tests.oidc.samples import registration
 
