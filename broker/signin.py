@@ -37,6 +37,8 @@ from broker.remembrance import Remembrance
 from broker.replica import Broker
 from broker.transaction import BoundTransaction, OpenedState, SealedTransaction, bind, seal
 
+MAX_REFETCHES = 2  # of the keys, for one sign-in
+
 
 @dataclass(frozen=True, slots=True)
 class Departure:
@@ -254,16 +256,24 @@ def _remember(provider: Provider, verified: Verified) -> Remembrance | None:
 
 
 async def _verify_with_newest_keys(provider: Provider, unverified_id_token: str) -> SignedClaims:
-    """Verify with the keys at hand; if they do not fit, once more with newer ones (OpenID Connect Core, 10.1.1)."""
-    algorithms = provider.registration.signing_algorithms
-    keys = await provider.discovery.keys.get()
-    try:
-        return verify_signature(unverified_id_token, keys, algorithms=algorithms)
-    except (IdTokenKeyUnknown, IdTokenSignature):
-        newer_keys = await provider.discovery.keys.refetch()
-        if newer_keys is keys:
-            raise
-    return verify_signature(unverified_id_token, newer_keys, algorithms=algorithms)
+    """Verify with the keys at hand; if they do not fit, with newer ones (OpenID Connect Core, 10.1.1).
+
+    A provider's key document may lag behind its signer, so newer keys are asked for twice, about a second apart.
+    """
+    algorithms, kept = provider.registration.signing_algorithms, provider.discovery.keys
+    keys, refetches = await kept.get(), 0
+    while True:
+        try:
+            signed = verify_signature(unverified_id_token, keys, algorithms=algorithms)
+        except (IdTokenKeyUnknown, IdTokenSignature):
+            newer_keys = await kept.refetch(keys) if refetches < MAX_REFETCHES else None
+            if newer_keys is None:
+                raise
+            keys, refetches = newer_keys, refetches + 1
+            continue
+        if refetches:
+            kept.refetch_helped()
+        return signed
 
 
 async def _ask_userinfo(

