@@ -103,6 +103,8 @@ def _registration(settings: Settings, identifier: str, provider: ProviderSetting
         },
         max_age=provider.max_age,
         allow_loopback=settings.on_loopback,
+        metadata_url=provider.metadata_url,
+        trusted_audiences=frozenset(provider.trusted_audiences or ()),
     )
 
 

@@ -48,7 +48,8 @@ class MetadataInvalid(
 class MetadataIssuer(
     ProviderMistrusted,
     code="metadata_issuer",
-    remedy="Set issuer to exactly what the provider's discovery document says, slash by slash.",
+    remedy="Set issuer to exactly what the provider's discovery document says, slash by slash. If the document is not "
+    "below that address, set metadata_url to the document's.",
 ):
     """The discovery document names another issuer (OpenID Connect Discovery, section 4.3)."""
 
