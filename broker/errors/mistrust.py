@@ -101,7 +101,7 @@ class TokenRequestRefused(
 class KeysInvalid(
     ProviderMistrusted,
     code="keys_invalid",
-    remedy="The provider has to publish a public signing key: RSA of 2048 bits or more, or EC.",
+    remedy="The provider has to publish a signing key at its jwks_uri: RSA of 2048 bits or more, or EC.",
 ):
     """No usable key in the provider's JWK Set (RFC 7517, section 5)."""
 

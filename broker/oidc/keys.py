@@ -15,7 +15,7 @@ from joserfc.jwk import ECKey, Key, OKPKey, RSAKey
 
 from broker import base64url
 from broker.errors import KeysInvalid
-from broker.oidc.messages import DOCUMENT_LIMIT, Answer, ProviderRequest, provider_text, read_json_object, shape
+from broker.oidc.messages import DOCUMENT_LIMIT, Answer, ProviderRequest, read_json_object, shape, short_text
 from broker.oidc.metadata import check_document_status
 from broker.oidc.registration import SIGNATURE_ALGORITHMS
 
@@ -26,7 +26,7 @@ MAX_CANDIDATES = 4  # keys tried for one token: several under one kid are odd, m
 MAX_KEYS = 100  # of one JWK Set; of the rest only the ids are read
 MAX_IDS = 1000  # of keys that are not used, kept to say why
 MAX_NAMED = 5  # of keys, in one line of the log
-MAX_ID_CHARACTERS = 60  # of an id, in the log
+MAX_ID_CHARACTERS = 100  # of an id, in the log
 
 DEFAULT_LIFETIME = 3600.0  # seconds, where the provider says nothing
 MIN_LIFETIME, MAX_LIFETIME = 300.0, 86400.0  # seconds, whatever the provider says
@@ -101,7 +101,7 @@ class KeySet:
             algorithm: the header's algorithm.
         """
         too_many = len(self._without_id(kid, algorithm))
-        whose = "a token without kid" if kid is None else f"kid {kid[:MAX_ID_CHARACTERS]}"
+        whose = "a token without kid" if kid is None else f"kid {_shown_id(kid)}"
         if kid is not None and (named := [key for key in self.keys if key.kid == kid]):
             return f"{whose}: a key for {named[0].purpose}", "The provider publishes the key for another algorithm."
         if kid is not None and kid in self.passed_over:
@@ -117,7 +117,7 @@ class KeySet:
                 f"{whose}; published: keys for {purposes}",
                 "The provider publishes no key for the token's algorithm.",
             )
-        ids = [key.kid[:MAX_ID_CHARACTERS] for key in self.keys if key.kid is not None]
+        ids = [_shown_id(key.kid) for key in self.keys if key.kid is not None]
         return f"{whose}; published: {', '.join(ids[:MAX_NAMED]) or 'no kid'}", None
 
     def _without_id(self, kid: str | None, algorithm: str) -> tuple[VerificationKey, ...]:
@@ -168,10 +168,10 @@ def check_keys(answer: Answer) -> tuple[KeySet, float]:
 
 def _why_none(published: int, passed_over: Mapping[str, str]) -> str:
     if not published:
-        return "no keys"
-    reasons = [f"{name[:MAX_ID_CHARACTERS]}: {reason}" for name, reason in passed_over.items()][:MAX_NAMED]
+        return "0 keys"
+    reasons = [f"{_shown_id(name)}: {reason}" for name, reason in passed_over.items()][:MAX_NAMED]
     more = "; ..." if len(passed_over) > MAX_NAMED else ""
-    return f"{published} {'key' if published == 1 else 'keys'}, none usable: {'; '.join(reasons)}{more}"
+    return f"{published} keys, none usable: {'; '.join(reasons)}{more}"
 
 
 def _id_of(jwk: object) -> str | None:
@@ -217,7 +217,12 @@ def _other_purpose(jwk: Mapping[str, Any]) -> str | None:
 
 
 def _shown(value: object) -> str:
-    return provider_text(value[:MAX_ID_CHARACTERS], None) if isinstance(value, str) and value else shape(value)
+    return short_text(value) if isinstance(value, str) else shape(value)
+
+
+def _shown_id(kid: str) -> str:
+    """Show an id whole, for it is looked for in the provider's document, or not at all."""
+    return kid if len(kid) <= MAX_ID_CHARACTERS else f"of {len(kid)} characters"
 
 
 def _key_object(key_type: str, public: dict[str, Any]) -> Key | str:

@@ -20,7 +20,7 @@ DOCUMENT_LIMIT = 512 * KIBIBYTE  # bytes of a discovery document or JWK Set
 RESPONSE_LIMIT = 256 * KIBIBYTE  # bytes of a token or userinfo response
 MAX_NAME_CHARACTERS = 60  # of a member's name in a log
 MAX_WORDS_CHARACTERS = 500  # of a provider's error, and of its description
-MAX_PLACE_CHARACTERS = 500
+MAX_PLACE_CHARACTERS = 4000
 
 JsonObject = dict[str, Any]
 Asked = Literal["metadata", "keys", "token", "userinfo", "other"]
@@ -167,7 +167,7 @@ def _object(pairs: list[tuple[str, Any]]) -> JsonObject:
     if len(result) != len(pairs):
         seen: set[str] = set()
         twice = next(name for name, _ in pairs if name in seen or seen.add(name))  # type: ignore[func-returns-value]
-        raise _NotAllowed(f"member `{provider_text(twice[:MAX_NAME_CHARACTERS], None)}` twice")
+        raise _NotAllowed(f"member `{short_text(twice)}` twice")
     return result
 
 
@@ -199,7 +199,7 @@ def provider_text(error: object, description: object) -> str:
         error: the `error` member or parameter.
         description: `error_description`, of whatever type.
     """
-    said = ": ".join(part[:MAX_WORDS_CHARACTERS] for part in (error, description) if isinstance(part, str) and part)
+    said = ": ".join(whole_words(part) for part in (error, description) if isinstance(part, str) and part)
     return _OPAQUE.sub(
         lambda word: (
             word[0] if _PLAIN_WORDS.fullmatch(word[0]) or _GUID.fullmatch(word[0].rstrip(".")) else "[left out]"
@@ -208,14 +208,37 @@ def provider_text(error: object, description: object) -> str:
     )
 
 
+def whole_words(text: str, limit: int = MAX_WORDS_CHARACTERS) -> str:
+    """Cut a text between two words: half of a credential would no longer be known by its value.
+
+    Args:
+        text: a provider's words.
+        limit: characters.
+    """
+    return text if len(text) <= limit else f"{text[: limit + 1].rpartition(' ')[0]} ..."
+
+
+def short_text(text: str) -> str:
+    """Return a name or a value of the protocol for the log, or its length if it is too long for one.
+
+    Args:
+        text: unverified.
+    """
+    if len(text) > MAX_NAME_CHARACTERS:
+        return f"a text of {len(text)} characters"
+    return provider_text(text, None) if text else "an empty string"
+
+
 def place(url: str) -> str:
     """Return an address as a log may hold it: the host, its port if one is named, and the path, never the query.
 
     Args:
         url: absolute, or a path alone; it may be unverified.
     """
+    if len(url) > MAX_PLACE_CHARACTERS:
+        return f"an address of {len(url)} characters"
     try:
-        parts = urlsplit(url[:MAX_PLACE_CHARACTERS])
+        parts = urlsplit(url)
     except ValueError:
         return "no address"
     path = "/".join(provider_text(segment, None) for segment in parts.path.split("/"))

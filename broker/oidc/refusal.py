@@ -14,9 +14,9 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 from broker.errors import AnswerUnreadable, BrokerError, ProviderFailing
-from broker.oidc.messages import KIBIBYTE, Answer, is_failing, place, provider_text, read_json_object
+from broker.oidc.messages import KIBIBYTE, Answer, is_failing, place, provider_text, read_json_object, whole_words
 
-MAX_PAGE_BYTES = 8 * KIBIBYTE  # of a page, looked at for its words
+MAX_PAGE_BYTES = 4 * KIBIBYTE  # of a page, looked at for its words
 MAX_PAGE_CHARACTERS = 120  # of its words, shown
 MAX_HEADER_CHARACTERS = 1000  # of WWW-Authenticate
 
@@ -24,9 +24,9 @@ _CODES = ("error", "errorCode", "error_code", "code")
 _INNER_CODES = ("code", "error", "errorCode", "type", "status")
 _DESCRIPTIONS = ("error_description", "errorSummary", "errorDescription", "error_message", "message", "detail", "title")
 
-_PARAMETER = re.compile(r"([A-Za-z_]{1,40})\s*=\s*(?:\"([^\"]{0,500})\"|([^\s,\"]{1,500}))")
+_PARAMETER = re.compile(r"\b([A-Za-z_]{1,40})\s{0,5}=\s{0,5}(?:\"([^\"]*)\"|([^\s,\"]+))")
 _NOT_SHOWN = re.compile(r"<(script|style)\b.*?</\1\s*>|<!--.*?-->|<[^<>]*>", re.IGNORECASE | re.DOTALL)
-_TITLE = re.compile(r"<title[^<>]*>([^<]{1,500})", re.IGNORECASE)
+_TITLE = re.compile(r"<title[^<>]*>([^<]+)", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +123,8 @@ def _read_body(answer: Answer) -> Said:
         said = read_refusal_members(read_json_object(answer.body))
     except AnswerUnreadable:
         text = answer.body[:MAX_PAGE_BYTES].decode("utf-8", "replace").lstrip("\ufeff").strip()
+        if len(answer.body) > MAX_PAGE_BYTES:
+            text = text.rpartition(" ")[0]  # half of a credential would no longer be known by its value
         form = read_refusal_form(text)
         return form if form.code or answer.status < 400 else Said("", _words_of_page(text))
     return Said(said.code, said.words, in_json=True)
@@ -132,10 +134,13 @@ def _read_header(value: str | None) -> Said:
     """Read RFC 6750, section 3: `Bearer error="invalid_token", error_description="..."`; a bare scheme has no words."""
     if not value:
         return _NOTHING
-    header = value[:MAX_HEADER_CHARACTERS]
-    members = {name.lower(): quoted or token for name, quoted, token in _PARAMETER.findall(header)}
+    if len(value) > MAX_HEADER_CHARACTERS:
+        return Said("", f"WWW-Authenticate: {len(value)} characters")
+    members = {name.lower(): quoted or token for name, quoted, token in _PARAMETER.findall(value)}
     said = read_refusal_members({name: members.get(name) for name in ("error", "error_description")})
-    return said if said.words else Said("", f"WWW-Authenticate: {provider_text(header[:MAX_PAGE_CHARACTERS], None)}")
+    if said.words:
+        return said
+    return Said("", f"WWW-Authenticate: {provider_text(whole_words(value, MAX_PAGE_CHARACTERS), None)}")
 
 
 def _said(code: str, document: Mapping[str, Any]) -> Said:
@@ -146,7 +151,7 @@ def _said(code: str, document: Mapping[str, Any]) -> Said:
 def _words_of_page(text: str) -> str:
     title = _TITLE.search(text)
     words = html.unescape(title[1] if title else _NOT_SHOWN.sub(" ", text))
-    return provider_text(" ".join(words.split())[:MAX_PAGE_CHARACTERS], None)
+    return provider_text(whole_words(" ".join(words.split()), MAX_PAGE_CHARACTERS), None)
 
 
 def _text(value: object) -> str:

@@ -15,11 +15,10 @@ from joserfc.jwk import Key
 from broker import base64url
 from broker.errors import AnswerUnreadable, IdTokenAlgorithm, IdTokenKeyUnknown, IdTokenMalformed, IdTokenSignature
 from broker.oidc.keys import KeySet
-from broker.oidc.messages import JsonObject, provider_text, read_json_object, shape
+from broker.oidc.messages import JsonObject, read_json_object, shape, short_text
 from broker.oidc.registration import SIGNATURE_ALGORITHMS
 
 MAX_HEADER_BYTES = 16 * 1024
-MAX_SHOWN_CHARACTERS = 60  # of a header member, in the log
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +105,7 @@ def _check_algorithm(algorithm: object, accepted: Collection[str]) -> str:
             "signed with the client secret."
         )
     elif algorithm in SIGNATURE_ALGORITHMS:
-        refusal.remedy = f"If the provider is known to sign with it, set signing_algorithms: [{algorithm}]."
+        refusal.remedy = f"Set signing_algorithms: [{algorithm}], if the provider is known to sign with it."
     raise refusal
 
 
@@ -142,4 +141,4 @@ def _read_object(content: bytes, name: str) -> JsonObject:
 
 
 def _shown(value: object) -> str:
-    return provider_text(value[:MAX_SHOWN_CHARACTERS], None) if isinstance(value, str) and value else shape(value)
+    return short_text(value) if isinstance(value, str) else shape(value)

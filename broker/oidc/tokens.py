@@ -19,14 +19,13 @@ from broker.errors import (
     TokenResponseInvalid,
 )
 from broker.oidc.messages import (
-    MAX_NAME_CHARACTERS,
     RESPONSE_LIMIT,
     Answer,
     JsonObject,
     ProviderRequest,
     is_failing,
-    provider_text,
     read_json_object,
+    short_text,
     text_member,
 )
 from broker.oidc.metadata import ProviderMetadata
@@ -116,7 +115,7 @@ def check_token_response(answer: Answer) -> TokenResponse:
     # token_type and access_token: RFC 6749, section 5.1; id_token: OpenID Connect Core, section 3.1.3.3.
     token_type = text_member(document, "token_type", TokenResponseInvalid)
     if token_type.lower() != "bearer":
-        got = f"token_type: {provider_text(token_type[:MAX_NAME_CHARACTERS], None)}"
+        got = f"token_type: {short_text(token_type)}"
         raise TokenResponseInvalid(expected="token_type: Bearer", got=got)
     access_token = text_member(document, "access_token", TokenResponseInvalid)
     # It goes into a header as it is (RFC 6750, section 2.1): nothing that could end or split one.

@@ -219,7 +219,7 @@ def test_an_algorithm_that_was_not_configured_is_refused(alg: object) -> None:
     [
         pytest.param("HS256", "at the provider to RS256. HS256 is never accepted", id="HS256"),
         pytest.param("HS512", "at the provider to RS256. HS512 is never accepted", id="HS512"),
-        pytest.param("RS512", "set signing_algorithms: [RS512]", id="one the settings know"),
+        pytest.param("RS512", "Set signing_algorithms: [RS512]", id="one the settings know"),
         pytest.param("RSA-SHA256", "at the provider to RS256", id="no name of an algorithm"),
         pytest.param("none", "at the provider to RS256", id="none"),
         pytest.param(None, "at the provider to RS256", id="null"),

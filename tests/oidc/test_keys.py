@@ -286,7 +286,7 @@ def test_why_no_key_fits_is_said_and_an_old_key_set_blamed_only_where_it_may_be(
 def test_why_the_only_key_cannot_be_used_is_said(jwk: object, why: str) -> None:
     with pytest.raises(KeysInvalid) as refusal:
         key_set(jwk)
-    assert refusal.value.got == f"1 key, none usable: {why}"
+    assert refusal.value.got == f"1 keys, none usable: {why}"
 
 
 def test_no_more_than_five_reasons_are_given() -> None:

@@ -11,7 +11,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from broker.errors import AnswerUnreadable, UserinfoInvalid
-from broker.oidc.messages import RESPONSE_LIMIT, place, provider_text, read_json_object, shape, text_member
+from broker.oidc.messages import (
+    RESPONSE_LIMIT,
+    place,
+    provider_text,
+    read_json_object,
+    shape,
+    short_text,
+    text_member,
+    whole_words,
+)
 
 
 @pytest.mark.requirement("S-42")
@@ -203,3 +212,14 @@ def test_a_providers_words_go_to_the_log_without_what_could_be_a_secret(
 )
 def test_an_address_is_shown_without_its_query(url: str, shown: str) -> None:
     assert place(url) == shown
+
+
+@pytest.mark.requirement("S-54")
+def test_words_are_cut_between_two_of_them() -> None:
+    """Half of a credential would no longer be left out by its value."""
+    assert whole_words("the secret pa:ss:word is wrong", 18) == "the secret ..."
+    assert whole_words("the secret", 10) == "the secret"
+    assert whole_words("x" * 30, 10) == " ..."
+    assert provider_text("e", "word " * 200 + "pa:ss").endswith("word ...")
+    assert short_text("a:b" * 21) == "a text of 63 characters"
+    assert short_text("") == "an empty string"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import time
 from urllib.parse import parse_qs, unquote_plus
 
 import pytest
@@ -402,3 +403,30 @@ def test_a_secret_echoed_by_the_provider_does_not_reach_our_log() -> None:
     with pytest.raises(CodeRejected) as refusal:
         check_token_response(answer({"error": "invalid_grant", "error_description": echo}, 400))
     assert refusal.value.got == "invalid_grant: the code [left out] is unknown"
+
+
+@pytest.mark.parametrize(
+    "page",
+    [
+        pytest.param(b"<script" * 30_000, id="tags that never end"),
+        pytest.param(b"<!--" * 60_000, id="comments that never end"),
+        pytest.param(b"<" * 200_000, id="brackets"),
+        pytest.param(b"error=" + b"a&" * 100_000, id="a form of many members"),
+        pytest.param(b"{" * 200_000, id="braces"),
+    ],
+)
+def test_a_page_is_read_for_its_words_in_no_time(page: bytes) -> None:
+    started = time.process_time()
+    with pytest.raises(BrokerError):
+        check_token_response(answer(page, 401))
+    assert time.process_time() - started < 1  # milliseconds
+
+
+@pytest.mark.requirement("S-54")
+def test_a_long_header_or_page_shows_no_half_of_a_word() -> None:
+    with pytest.raises(ClientRejected) as refusal:
+        check_token_response(answer(b"", 401, www_authenticate=f'Bearer realm="{"a:" * 600}"'))
+    assert refusal.value.got == "401: WWW-Authenticate: 1215 characters"
+    with pytest.raises(ClientRejected) as refusal:
+        check_token_response(answer(b"<p>" * 1360 + b"wrong pa:ss:word:word:word", 401))
+    assert refusal.value.got == "401: wrong"
