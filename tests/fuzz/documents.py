@@ -130,7 +130,7 @@ def judge_userinfo(answer: Answer) -> Identity | None:
         _known(error)
         return None
     assert answer.status == 200
-    assert claims["email_verified"] is True
+    assert claims["email_verified"] is True or claims["email_verified"] == "true"
     assert identity.email == judge_email(claims["email"])
     assert identity.email.endswith(f"@{DOMAIN}")
     assert identity.name == judge_name(identity.name) != ""
