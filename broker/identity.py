@@ -61,7 +61,7 @@ def check_email(unverified_email: object) -> str:
         EmailMalformed: for anything else.
     """
     if not isinstance(unverified_email, str):
-        raise EmailMalformed(expected="a string", got=type(unverified_email).__name__)
+        raise EmailMalformed(expected="a text", got="another type")
     if len(unverified_email) > MAX_EMAIL_CHARACTERS:
         raise EmailMalformed(expected=f"at most {MAX_EMAIL_CHARACTERS} characters", got=len(unverified_email))
     # isascii comes first: str.lower() turns the Kelvin sign into a plain k.

@@ -130,8 +130,10 @@ def _check_audience(claims: Mapping[str, Any], client_id: str, trusted: Collecti
     """
     audience = claims.get("aud")
     audiences = [audience] if isinstance(audience, str) else audience
-    got = audience if isinstance(audience, str | list) else f"aud: {shape(audience)}"
-    if not isinstance(audiences, list) or client_id not in audiences:
+    if not isinstance(audiences, list):
+        raise IdTokenAudience(expected=client_id, got=f"aud: {shape(audience)}")
+    got = audience if isinstance(audience, str) else [one if isinstance(one, str) else shape(one) for one in audiences]
+    if client_id not in audiences:
         raise IdTokenAudience(expected=client_id, got=got)
     others = [one for one in audiences if one != client_id]
     if not all(isinstance(one, str) and one in trusted for one in others):

@@ -117,14 +117,18 @@ async def test_metadata_from_elsewhere_still_has_to_name_the_issuer(world: World
 
 
 @pytest.mark.parametrize(
-    "answer",
+    ("answer", "got"),
     [
-        pytest.param(status(401, **{"WWW-Authenticate": "Basic"}), id="401 alone"),
-        pytest.param(says(b'{"error": "invalid_client"}'), id="200 with an error"),
+        pytest.param(status(401, **{"WWW-Authenticate": "Basic"}), "401: WWW-Authenticate: Basic", id="401 alone"),
+        pytest.param(says(b'{"error": "invalid_client"}'), "invalid_client", id="200 with an error"),
     ],
 )
-async def test_a_rejected_credential_rings_the_alert_in_every_form(world: World, answer: AlterAnswer) -> None:
-    world.provider.lies = Lies(answers={"/token": answer})
+async def test_a_rejected_credential_rings_the_alert_in_every_form(
+    world: World, caplog: pytest.LogCaptureFixture, answer: AlterAnswer, got: str
+) -> None:
+    world.provider.lies = Lies(answers={"/token": lambda response: answer(httpx.Response(response.status_code))})
     async with world.broker() as service:
         assert_refused(await world.browser(service).sign_in(redirect_url=PAGE), ClientRejected)
         assert 'reason="client_rejected",result="failed",site="main"} 1.0' in await metrics(service)
+    (line,) = [vars(record)["facts"] for record in caplog.records if record.getMessage() == "sign-in"]
+    assert (line["code"], line["got"]) == ("client_rejected", got)
