@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import math
 import re
+from codecs import BOM_UTF8
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, NoReturn
@@ -86,7 +87,7 @@ def read_json_object(body: bytes | str) -> JsonObject:
         AnswerUnreadable: for anything else (RFC 8259, sections 4 and 8.1; RFC 7519, section 4 on a member twice).
     """
     try:
-        text = body if isinstance(body, str) else body.decode("utf-8-sig")
+        text = body if isinstance(body, str) else body.removeprefix(BOM_UTF8).decode("utf-8")
         document = json.loads(text, object_pairs_hook=_object, parse_constant=_no_constant, parse_float=_finite)
     except (ValueError, RecursionError) as error:
         raise AnswerUnreadable(expected="a JSON object", got=_why_unreadable(error, body)) from None
