@@ -17,7 +17,7 @@ from starlette.types import ASGIApp
 from broker import doctor, telemetry
 from broker.errors import BrokerError, Unexpected
 from broker.measures import Measures
-from broker.oidc.cached import Clock
+from broker.oidc.cached import Clock, Sleep
 from broker.oidc.client import Clients, HttpClient, ProviderClient, Reach, open_client
 from broker.oidc.discovery import Send
 from broker.providers import Provider
@@ -67,7 +67,7 @@ class Service:
 
 @asynccontextmanager
 async def create_app(
-    settings: Settings, *, http: Clients = open_client, clock: Clock = time.time
+    settings: Settings, *, http: Clients = open_client, clock: Clock = time.time, sleep: Sleep = asyncio.sleep
 ) -> AsyncIterator[Service]:
     """Wire the service, and keep its HTTP clients open for as long as it runs.
 
@@ -77,6 +77,7 @@ async def create_app(
         settings: checked.
         http: opens an HTTP client; a test gives its own.
         clock: seconds since the epoch; a test gives its own.
+        sleep: waits a moment before keys are asked for once more; a test gives its own.
     """
     async with AsyncExitStack() as stack:
         reaches = {reach_of(settings, provider) for provider in settings.identity_providers.values()}
@@ -87,7 +88,11 @@ async def create_app(
         measures = Measures(signals.registry)
         everyone = {
             id_: wire_provider(
-                settings, id_, send=measures.timed(id_, _sender(settings, provider, clients)), clock=clock
+                settings,
+                id_,
+                send=measures.timed(id_, _sender(settings, provider, clients)),
+                clock=clock,
+                sleep=sleep,
             )
             for id_, provider in settings.identity_providers.items()
         }

@@ -61,7 +61,7 @@ def check_email(unverified_email: object) -> str:
         EmailMalformed: for anything else.
     """
     if not isinstance(unverified_email, str):
-        raise EmailMalformed(expected="a string", got=type(unverified_email).__name__)
+        raise EmailMalformed(expected="a text", got="another type")
     if len(unverified_email) > MAX_EMAIL_CHARACTERS:
         raise EmailMalformed(expected=f"at most {MAX_EMAIL_CHARACTERS} characters", got=len(unverified_email))
     # isascii comes first: str.lower() turns the Kelvin sign into a plain k.
@@ -69,7 +69,7 @@ def check_email(unverified_email: object) -> str:
         raise EmailMalformed(expected="ASCII", got="other characters")
     mailbox = _MAILBOX.fullmatch(unverified_email.lower())
     if mailbox is None or len(mailbox["local"]) > MAX_LOCAL_PART_CHARACTERS:
-        raise EmailMalformed(expected="local-part@domain", got="another form")
+        raise EmailMalformed(expected="a local part and a domain around one @", got="another form")
     return mailbox[0]
 
 

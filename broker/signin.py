@@ -26,15 +26,18 @@ from broker.errors import (
 from broker.identity import Identity
 from broker.oidc.authorization import build_authorization_url, check_callback
 from broker.oidc.cached import Clock
-from broker.oidc.id_token import SignedClaims, VerifiedIdToken, check_claims, verify_signature
+from broker.oidc.id_token import VerifiedIdToken, check_claims
 from broker.oidc.messages import JsonObject
 from broker.oidc.metadata import ProviderMetadata
+from broker.oidc.signature import SignedClaims, verify_signature
 from broker.oidc.tokens import TokenResponse, build_token_request, check_token_response
 from broker.oidc.userinfo import build_userinfo_request, check_userinfo
 from broker.providers import Provider, Vouched, admit_person, wants_userinfo
 from broker.remembrance import Remembrance
 from broker.replica import Broker
 from broker.transaction import BoundTransaction, OpenedState, SealedTransaction, bind, seal
+
+MAX_REFETCHES = 2  # of the keys, for one sign-in
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,6 +212,7 @@ async def verify(
         access_token=tokens.access_token,
         max_age=provider.registration.max_age,
         now=clock(),
+        trusted_audiences=provider.registration.trusted_audiences,
     )
     userinfo = await _ask_userinfo(provider, metadata, tokens, id_token)
     progress.vouched = vouched = Vouched(id_token, userinfo)
@@ -252,16 +256,24 @@ def _remember(provider: Provider, verified: Verified) -> Remembrance | None:
 
 
 async def _verify_with_newest_keys(provider: Provider, unverified_id_token: str) -> SignedClaims:
-    """Verify with the keys at hand; if they do not fit, once more with newer ones (OpenID Connect Core, 10.1.1)."""
-    algorithms = provider.registration.signing_algorithms
-    keys = await provider.discovery.keys.get()
-    try:
-        return verify_signature(unverified_id_token, keys, algorithms=algorithms)
-    except (IdTokenKeyUnknown, IdTokenSignature):
-        newer_keys = await provider.discovery.keys.refetch()
-        if newer_keys is keys:
-            raise
-    return verify_signature(unverified_id_token, newer_keys, algorithms=algorithms)
+    """Verify with the keys at hand; if they do not fit, with newer ones (OpenID Connect Core, 10.1.1).
+
+    A provider's key document may lag behind its signer, so newer keys are asked for twice, about a second apart.
+    """
+    algorithms, kept = provider.registration.signing_algorithms, provider.discovery.keys
+    keys, refetches = await kept.get(), 0
+    while True:
+        try:
+            signed = verify_signature(unverified_id_token, keys, algorithms=algorithms)
+        except (IdTokenKeyUnknown, IdTokenSignature):
+            newer_keys = await kept.refetch(keys) if refetches < MAX_REFETCHES else None
+            if newer_keys is None:
+                raise
+            keys, refetches = newer_keys, refetches + 1
+            continue
+        if refetches:
+            kept.refetch_helped()
+        return signed
 
 
 async def _ask_userinfo(

@@ -5,13 +5,14 @@ It reads settings and opens nothing: what sends requests is an argument.
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable
 from urllib.parse import urlsplit
 
 from broker.comm100 import Site
 from broker.errors import ProviderUnreachable
-from broker.oidc.cached import Clock
+from broker.oidc.cached import Clock, Sleep
 from broker.oidc.client import Reach
 from broker.oidc.client_assertion import build_client_assertion
 from broker.oidc.discovery import Discovery, Send
@@ -61,7 +62,12 @@ async def send_nothing(request: ProviderRequest) -> Answer:
 
 
 def wire_provider(
-    settings: Settings, identifier: str, *, send: Send = send_nothing, clock: Clock = time.time
+    settings: Settings,
+    identifier: str,
+    *,
+    send: Send = send_nothing,
+    clock: Clock = time.time,
+    sleep: Sleep = asyncio.sleep,
 ) -> Provider:
     """Return one identity provider, switched on or not.
 
@@ -70,6 +76,7 @@ def wire_provider(
         identifier: of one of their providers.
         send: its client.
         clock: seconds since the epoch.
+        sleep: waits a moment before keys are asked for once more.
     """
     provider = settings.identity_providers[identifier]
     registration = _registration(settings, identifier, provider, clock)
@@ -88,7 +95,7 @@ def wire_provider(
         ),
         userinfo=provider.userinfo,
         groups_claim=provider.groups_claim,
-        discovery=Discovery(registration, send, clock),
+        discovery=Discovery(registration, send, clock, sleep),
         send=send,
     )
 
@@ -111,6 +118,8 @@ def _registration(settings: Settings, identifier: str, provider: ProviderSetting
         },
         max_age=provider.max_age,
         allow_loopback=settings.on_loopback,
+        metadata_url=provider.metadata_url,
+        trusted_audiences=frozenset(provider.trusted_audiences or ()),
     )
 
 

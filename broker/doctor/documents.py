@@ -61,7 +61,9 @@ async def fetch_discovery(provider: Provider, reach: Reach) -> tuple[Answer, Ver
     Raises:
         Trouble: it is not.
     """
-    answer = await fetch(provider, reach, build_discovery_request(provider.registration.issuer))
+    answer = await fetch(
+        provider, reach, build_discovery_request(provider.registration.issuer, provider.registration.metadata_url)
+    )
     return answer, judge_discovery(provider, answer)
 
 
@@ -75,7 +77,7 @@ def judge_discovery(provider: Provider, answer: Answer) -> Verdict:
     Raises:
         Trouble: it is none.
     """
-    request = build_discovery_request(provider.registration.issuer)
+    request = build_discovery_request(provider.registration.issuer, provider.registration.metadata_url)
     try:
         check_document_status(answer)
         read_json_object(answer.body)

@@ -76,7 +76,7 @@ async def _ask_documents(
 ) -> tuple[ProviderMetadata, list[str]]:
     """Return the metadata, and the ways of client authentication announced in it."""
     provider, reach = patient.provider, patient.reach
-    way = await checks.ask("dns", look_up(provider.registration.issuer, reach))
+    way = await checks.ask("dns", look_up(provider.registration.metadata_url or provider.registration.issuer, reach))
     await checks.ask("tls", shake_hands(way, reach))
     document = await checks.ask("discovery", fetch_discovery(provider, reach))
     checks.note("clock", compare_clocks(document, clock))

@@ -35,9 +35,10 @@ class EmailUnverified(
     NotAdmitted,
     code="email_unverified",
     person="Your organisation's sign-in service does not confirm the e-mail address of your account.",
-    remedy="The provider must send email_verified: true. trust_unverified_email is for directories only IT can edit.",
+    remedy="The provider must send email_verified: true beside the address. If the ID token does and userinfo says "
+    "otherwise, set userinfo: when_needed. trust_unverified_email is for directories that only IT can edit.",
 ):
-    """`email_verified` is not JSON `true` where that is demanded."""
+    """`email_verified` is not true where that is demanded."""
 
 
 class EmailDomainNotAllowed(

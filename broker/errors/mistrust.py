@@ -48,7 +48,8 @@ class MetadataInvalid(
 class MetadataIssuer(
     ProviderMistrusted,
     code="metadata_issuer",
-    remedy="Set issuer to exactly what the provider's discovery document says, slash by slash.",
+    remedy="Set issuer to exactly what the provider's discovery document says, slash by slash. If the document is not "
+    "below that address, set metadata_url to the document's.",
 ):
     """The discovery document names another issuer (OpenID Connect Discovery, section 4.3)."""
 
@@ -100,7 +101,7 @@ class TokenRequestRefused(
 class KeysInvalid(
     ProviderMistrusted,
     code="keys_invalid",
-    remedy="The provider's jwks_uri holds no usable public signing key.",
+    remedy="The provider has to publish a signing key at its jwks_uri: RSA of 2048 bits or more, or EC.",
 ):
     """No usable key in the provider's JWK Set (RFC 7517, section 5)."""
 
@@ -116,7 +117,7 @@ class IdTokenMalformed(
 class IdTokenAlgorithm(
     ProviderMistrusted,
     code="id_token_algorithm",
-    remedy="Set signing_algorithms to what the provider is known to sign with, or change it there. None is never one.",
+    remedy="Change the client's ID token algorithm at the provider to RS256. Unsigned ID tokens are never accepted.",
 ):
     """`alg` is not one of the configured algorithms (RFC 8725, section 3.1)."""
 

@@ -13,8 +13,9 @@ from broker.comm100 import Claim, Site, build_claims
 from broker.errors import BrokerError, EmailDomainNotAllowed, GroupNotAllowed, GroupsOverage
 from broker.explain.input import UnverifiedClaims
 from broker.identity import Identity
-from broker.oidc.id_token import SignedClaims, VerifiedIdToken, check_issuer, check_subject
+from broker.oidc.id_token import VerifiedIdToken, check_issuer, check_subject
 from broker.oidc.messages import JsonObject
+from broker.oidc.signature import SignedClaims
 from broker.oidc.userinfo import check_same_subject
 from broker.providers import Considered, Provider, Vouched, admit_person, wants_userinfo
 

@@ -13,8 +13,13 @@ from typing import Generic, TypeVar
 from broker.errors import BrokerError, ProviderUnreachable
 
 PATIENCE_SECONDS = 1.0  # waiting for a newer document while there is an old one
+FIRST_WAIT_SECONDS = 1.0  # after a refetch that did not help; then twice as long each time
+LONGEST_WAIT_SECONDS = 60.0
+QUIET_SECONDS = 2 * LONGEST_WAIT_SECONDS  # without a refetch, after which the waits begin anew
+MAX_RESETS = 5  # of the waits by refetches that helped; one more comes each LONGEST_WAIT_SECONDS
 
 Clock = Callable[[], float]  # seconds since the epoch
+Sleep = Callable[[float], Awaitable[None]]
 Document = TypeVar("Document")
 
 
@@ -26,7 +31,7 @@ class Cached(Generic[Document]):
         clock: seconds since the epoch.
         retry_missing: seconds between attempts while there is no document.
         retry_stale: seconds between attempts while there is an old one.
-        refetch_interval: seconds between refetches asked for before the document is old.
+        sleep: waits for a refetch's turn.
     """
 
     def __init__(
@@ -36,18 +41,22 @@ class Cached(Generic[Document]):
         *,
         retry_missing: float,
         retry_stale: float,
-        refetch_interval: float,
+        sleep: Sleep = asyncio.sleep,
     ) -> None:
         self._fetch = fetch
         self._clock = clock
         self._retry_missing = retry_missing
         self._retry_stale = retry_stale
-        self._refetch_interval = refetch_interval
+        self._sleep = sleep
         self._document: Document | None = None
         self._fetched: float | None = None
         self._lifetime = 0.0
         self._last_attempt: float | None = None
         self._last_refetch: float | None = None
+        self._refetches = 0
+        self._wait = 0.0
+        self._resets = float(MAX_RESETS)
+        self._last_reset: float | None = None
         self._failure: BrokerError | None = None
         self._flight: asyncio.Task[None] | None = None
 
@@ -87,21 +96,57 @@ class Cached(Generic[Document]):
             raise self._why_missing()
         return self._document
 
-    async def refetch(self) -> Document:
-        """Return a document newer than the one that did not do, unless one was asked for a short while ago.
+    async def refetch(self, outdated: Document) -> Document | None:
+        """Return the document after an attempt to get a newer one; None if it is no time for another attempt yet.
+
+        The first attempt is made at once. One that did not help is followed by the next after 1, 2, 4 ... 60 seconds;
+        who comes a second before its turn waits for it.
+
+        Args:
+            outdated: the document that did not do; if there is a newer one already, nothing is fetched.
 
         Raises:
             BrokerError: there is none at all.
         """
         if self._document is None:
             return await self.get()
-        now = self._clock()
-        if self._flight is None and _within(now, self._last_refetch, self._refetch_interval):
+        if self._document is not outdated:
             return self._document
+        if self._flight is None and (wait := self._seconds_to_wait()) > 0:
+            if wait > PATIENCE_SECONDS:
+                return None
+            attempts = self._refetches
+            await self._sleep(wait)
+            if attempts != self._refetches and self._flight is None:
+                return self._document  # another who waited asked, and has had the answer
         if self._flight is None:
-            self._last_refetch = now
+            self._refetches += 1
+            self._last_refetch = self._clock()
+            self._wait = min(2 * self._wait or FIRST_WAIT_SECONDS, LONGEST_WAIT_SECONDS)
         await self._attempt(0)
         return self._document
+
+    def refetch_helped(self) -> None:
+        """Let the next refetch be made at once: the last one brought what was wanted.
+
+        A provider whose answers alternate would make each refetch help: after a few of them there is a wait again.
+        """
+        if self._wait == 0:
+            return
+        now = self._clock()
+        since = 0.0 if self._last_reset is None else max(now - self._last_reset, 0.0)
+        self._resets, self._last_reset = min(self._resets + since / LONGEST_WAIT_SECONDS, MAX_RESETS), now
+        self._wait = 0.0 if self._resets >= 1 else FIRST_WAIT_SECONDS
+        self._resets -= 1 if self._wait == 0 else 0
+
+    def _seconds_to_wait(self) -> float:
+        if self._last_refetch is None:
+            return 0.0
+        passed = self._clock() - self._last_refetch
+        if not 0 <= passed < QUIET_SECONDS:  # or the clock was set back
+            self._wait = 0.0
+            return 0.0
+        return max(self._wait - passed, 0.0)
 
     async def _attempt(self, interval: float, *, patience: float | None = None) -> None:
         if self._flight is None:

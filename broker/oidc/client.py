@@ -257,6 +257,7 @@ async def _read(response: httpx.Response, limit: int, progress: Progress) -> Ans
         retry_after=_seconds(re.fullmatch(r"\s*(\d{1,5})\s*", response.headers.get("retry-after", ""))),
         date=_moment(response.headers.get("date", ""), age=response.headers.get("age", "")),
         location=response.headers.get("location"),
+        www_authenticate=response.headers.get("www-authenticate"),
     )
 
 

@@ -7,7 +7,7 @@ never from a key or a token.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from joserfc.errors import JoseError
@@ -15,14 +15,18 @@ from joserfc.jwk import ECKey, Key, OKPKey, RSAKey
 
 from broker import base64url
 from broker.errors import KeysInvalid
-from broker.oidc.messages import DOCUMENT_LIMIT, Answer, ProviderRequest, read_json_object, shape
+from broker.oidc.messages import DOCUMENT_LIMIT, Answer, ProviderRequest, read_json_object, shape, short_text
 from broker.oidc.metadata import check_document_status
+from broker.oidc.registration import SIGNATURE_ALGORITHMS
 
 MIN_RSA_BITS = 2048  # RFC 7518, section 3.3
 MAX_RSA_BITS = 8192  # beyond, one verification is a denial of service
 MAX_EXPONENT_BITS = 32  # likewise; in practice it is 65537
 MAX_CANDIDATES = 4  # keys tried for one token: several under one kid are odd, many are an attack
-MAX_KEYS = 100  # of one JWK Set; the rest is not looked at
+MAX_KEYS = 100  # of one JWK Set; of the rest only the ids are read
+MAX_IDS = 1000  # of keys that are not used, kept to say why
+MAX_NAMED = 5  # of keys, in one line of the log
+MAX_ID_CHARACTERS = 100  # of an id, in the log
 
 DEFAULT_LIFETIME = 3600.0  # seconds, where the provider says nothing
 MIN_LIFETIME, MAX_LIFETIME = 300.0, 86400.0  # seconds, whatever the provider says
@@ -50,6 +54,11 @@ class VerificationKey:
     issuer: str | None
     key: Key
 
+    @property
+    def purpose(self) -> str:
+        """What it verifies, for people: its own `alg`, its curve, or its type."""
+        return self.algorithm or self.curve or "RSA"
+
     def fits(self, algorithm: str) -> bool:
         """Whether the key can verify this algorithm: the type, the curve, and its own `alg`."""
         return self.curve == _CURVES.get(algorithm) and self.algorithm in (None, algorithm)
@@ -57,23 +66,63 @@ class VerificationKey:
 
 @dataclass(frozen=True, slots=True)
 class KeySet:
-    """The usable keys of one provider, in the order published, which means nothing."""
+    """The usable keys of one provider, in the order published, which means nothing.
+
+    Args:
+        keys: those that may verify a signature.
+        passed_over: why another key is not among them, by its id.
+    """
 
     keys: tuple[VerificationKey, ...]
+    passed_over: Mapping[str, str] = field(default_factory=dict)
 
     def candidates(self, *, kid: str | None, algorithm: str) -> tuple[VerificationKey, ...]:
-        """Return the keys that may have signed a token with this header.
+        """Return the keys that may have signed a token with this header; none if there are too many to try.
 
-        A token without `kid` is for a set with one fitting key alone (OpenID Connect Core, section 10.1).
+        A key's id is optional (RFC 7517, section 4.5), and so is the header's (RFC 7515, section 4.1.4). OpenID
+        Connect Core, section 10.1 wants it only where a set has several keys; a provider that leaves it out is served
+        by trying a few.
 
         Args:
             kid: the header's key id, if it has one.
             algorithm: the header's algorithm, already among the configured ones.
         """
-        fitting = tuple(key for key in self.keys if key.fits(algorithm))
+        named = tuple(key for key in self.keys if key.kid == kid and kid is not None)
+        if named:
+            return tuple(key for key in named if key.fits(algorithm))[:MAX_CANDIDATES]
+        unnamed = self._without_id(kid, algorithm)
+        return unnamed if len(unnamed) <= MAX_CANDIDATES else ()
+
+    def explain_none(self, *, kid: str | None, algorithm: str) -> tuple[str, str | None]:
+        """Return why there is no candidate, and what to do about it; None if newer keys are all that can help.
+
+        Args:
+            kid: the header's key id, if it has one.
+            algorithm: the header's algorithm.
+        """
+        too_many = len(self._without_id(kid, algorithm))
+        whose = "a token without kid" if kid is None else f"kid {_shown_id(kid)}"
+        if kid is not None and (named := [key for key in self.keys if key.kid == kid]):
+            return f"{whose}: a key for {named[0].purpose}", "The provider publishes the key for another algorithm."
+        if kid is not None and kid in self.passed_over:
+            remedy = "The key the token names cannot be used. The provider has to publish a usable one."
+            return f"{whose}: {self.passed_over[kid]}", remedy
+        if too_many:
+            which = "keys" if kid is None else "keys without kid"
+            remedy = f"Let the provider name its keys (kid), in the keys and in the token, or publish {MAX_CANDIDATES}."
+            return f"{whose}: {too_many} {which} fit {algorithm}, and {MAX_CANDIDATES} are tried at most", remedy
         if kid is None:
-            return fitting if len(fitting) == 1 else ()
-        return tuple(key for key in fitting if key.kid == kid)[:MAX_CANDIDATES]
+            purposes = ", ".join(sorted({key.purpose for key in self.keys})[:MAX_NAMED])
+            return (
+                f"{whose}; published: keys for {purposes}",
+                "The provider publishes no key for the token's algorithm.",
+            )
+        ids = [_shown_id(key.kid) for key in self.keys if key.kid is not None]
+        return f"{whose}; published: {', '.join(ids[:MAX_NAMED]) or 'no kid'}", None
+
+    def _without_id(self, kid: str | None, algorithm: str) -> tuple[VerificationKey, ...]:
+        """Of a token without an id any key may be meant; of one with an id none that has another."""
+        return tuple(key for key in self.keys if key.fits(algorithm) and (kid is None or key.kid is None))
 
 
 def build_keys_request(jwks_uri: str) -> ProviderRequest:
@@ -102,26 +151,52 @@ def check_keys(answer: Answer) -> tuple[KeySet, float]:
     published = read_json_object(answer.body).get("keys")
     if not isinstance(published, list):
         raise KeysInvalid(expected="keys: an array", got=f"keys: {shape(published)}")
-    keys = tuple(key for jwk in published[:MAX_KEYS] if (key := _verification_key(jwk)) is not None)
+    keys: list[VerificationKey] = []
+    passed_over: dict[str, str] = {}
+    for number, jwk in enumerate(published[:MAX_IDS], start=1):
+        late = number > MAX_KEYS
+        key = f"key number {number}; {MAX_KEYS} are looked at" if late else _verification_key(jwk)
+        if isinstance(key, VerificationKey):
+            keys.append(key)
+        else:
+            passed_over.setdefault(_id_of(jwk) or f"number {number}", key)
     if not keys:
-        raise KeysInvalid(expected="a public signing key", got=f"{len(published)} keys, none usable")
+        raise KeysInvalid(expected="a public signing key", got=_why_none(len(published), passed_over))
     lifetime = DEFAULT_LIFETIME if answer.max_age is None else float(answer.max_age)
-    return KeySet(keys), min(max(lifetime, MIN_LIFETIME), MAX_LIFETIME)
+    return KeySet(tuple(keys), passed_over), min(max(lifetime, MIN_LIFETIME), MAX_LIFETIME)
 
 
-def _verification_key(jwk: object) -> VerificationKey | None:
-    if not isinstance(jwk, dict) or not _is_for_signatures(jwk):
-        return None
-    members = _PUBLIC_MEMBERS.get(str(jwk.get("kty")), ())
+def _why_none(published: int, passed_over: Mapping[str, str]) -> str:
+    if not published:
+        return "0 keys"
+    reasons = [f"{_shown_id(name)}: {reason}" for name, reason in passed_over.items()][:MAX_NAMED]
+    more = "; ..." if len(passed_over) > MAX_NAMED else ""
+    return f"{published} keys, none usable: {'; '.join(reasons)}{more}"
+
+
+def _id_of(jwk: object) -> str | None:
+    kid = jwk.get("kid") if isinstance(jwk, dict) else None
+    return kid if isinstance(kid, str) and kid else None
+
+
+def _verification_key(jwk: object) -> VerificationKey | str:
+    """Return the key, or why it cannot be used."""
+    if not isinstance(jwk, dict):
+        return shape(jwk)
+    if (other := _other_purpose(jwk)) is not None:
+        return other
+    key_type, algorithm, issuer = jwk.get("kty"), jwk.get("alg"), jwk.get("issuer")
+    members = _PUBLIC_MEMBERS.get(key_type, ()) if isinstance(key_type, str) else ()
+    if not members:
+        return f"kty: {_shown(key_type)}"
     public = {member: jwk.get(member) for member in members}
-    if not members or not all(isinstance(value, str) for value in public.values()):
-        return None
-    key = _key_object(str(jwk["kty"]), {"kty": jwk["kty"], **public})
-    if key is None:
-        return None
-    kid, algorithm, issuer = jwk.get("kid"), jwk.get("alg"), jwk.get("issuer")
+    if odd := [name for name, value in public.items() if not isinstance(value, str)]:
+        return f"{odd[0]}: {shape(public[odd[0]])}"
+    key = _key_object(str(key_type), {"kty": key_type, **public})
+    if isinstance(key, str):
+        return key
     return VerificationKey(
-        kid=kid if isinstance(kid, str) else None,
+        kid=_id_of(jwk),
         algorithm=algorithm if isinstance(algorithm, str) else None,
         curve=str(jwk["crv"]) if "crv" in public else None,
         issuer=issuer if isinstance(issuer, str) else None,
@@ -129,25 +204,41 @@ def _verification_key(jwk: object) -> VerificationKey | None:
     )
 
 
-def _is_for_signatures(jwk: Mapping[str, Any]) -> bool:
-    """By `use` and `key_ops` (RFC 7517, sections 4.2 and 4.3)."""
-    operations = jwk.get("key_ops")
-    return jwk.get("use") in (None, "sig") and (
-        operations is None or (isinstance(operations, list) and "verify" in operations)
-    )
+def _other_purpose(jwk: Mapping[str, Any]) -> str | None:
+    """Say what it is for, if not for signatures: by `use`, `key_ops` and `alg` (RFC 7517, sections 4.2 to 4.4)."""
+    use, operations, algorithm = jwk.get("use"), jwk.get("key_ops"), jwk.get("alg")
+    if use not in (None, "sig"):
+        return f"use: {_shown(use)}"
+    if operations is not None and not (isinstance(operations, list) and "verify" in operations):
+        return "key_ops without verify"
+    if isinstance(algorithm, str) and algorithm not in SIGNATURE_ALGORITHMS:
+        return f"alg: {_shown(algorithm)}"
+    return None
 
 
-def _key_object(key_type: str, public: dict[str, Any]) -> Key | None:
+def _shown(value: object) -> str:
+    return short_text(value) if isinstance(value, str) else shape(value)
+
+
+def _shown_id(kid: str) -> str:
+    """Show an id whole, for it is looked for in the provider's document, or not at all."""
+    return kid if len(kid) <= MAX_ID_CHARACTERS else f"of {len(kid)} characters"
+
+
+def _key_object(key_type: str, public: dict[str, Any]) -> Key | str:
+    """Return the key, or why it is none."""
     try:
         if key_type == "RSA":  # measured first: the library only warns of a short one, and would build a long one
-            fits = MIN_RSA_BITS <= _bits(public["n"]) <= MAX_RSA_BITS and _bits(public["e"]) <= MAX_EXPONENT_BITS
-            return RSAKey.import_key(public) if fits else None
+            bits, exponent = _bits(public["n"]), _bits(public["e"])
+            if not MIN_RSA_BITS <= bits <= MAX_RSA_BITS:
+                return f"RSA {bits} bits"
+            return RSAKey.import_key(public) if exponent <= MAX_EXPONENT_BITS else f"an exponent of {exponent} bits"
         if public["crv"] not in _CURVES.values():
-            return None
+            return f"crv: {_shown(public['crv'])}"
         elliptic = ECKey.import_key(public) if key_type == "EC" else OKPKey.import_key(public)
         _ = elliptic.public_key  # a point off the curve shows here, not at the first sign-in
     except (JoseError, ValueError, TypeError, KeyError):
-        return None
+        return f"no valid {key_type} key"
     return elliptic
 
 

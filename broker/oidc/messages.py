@@ -8,15 +8,20 @@ from __future__ import annotations
 import json
 import math
 import re
+from codecs import BOM_UTF8
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, NoReturn
+from urllib.parse import urlsplit
 
 from broker.errors import AnswerUnreadable, BrokerError, ProviderFailing
 
 KIBIBYTE = 1024
 DOCUMENT_LIMIT = 512 * KIBIBYTE  # bytes of a discovery document or JWK Set
 RESPONSE_LIMIT = 256 * KIBIBYTE  # bytes of a token or userinfo response
+MAX_NAME_CHARACTERS = 60  # of a member's name in a log
+MAX_WORDS_CHARACTERS = 500  # of a provider's error, and of its description
+MAX_PLACE_CHARACTERS = 4000
 
 JsonObject = dict[str, Any]
 Asked = Literal["metadata", "keys", "token", "userinfo", "other"]
@@ -57,6 +62,7 @@ class Answer:
         retry_after: seconds to wait by its Retry-After, if it says so.
         date: when it was made by the other side's clock, in seconds since the epoch, if it says so.
         location: where it sends a browser; nobody here follows it, and it may hold what is not for a log.
+        www_authenticate: the WWW-Authenticate header, which may say why a credential is refused (RFC 6750, 3).
     """
 
     status: int
@@ -66,10 +72,13 @@ class Answer:
     retry_after: int | None = None
     date: float | None = None
     location: str | None = field(default=None, repr=False)
+    www_authenticate: str | None = field(default=None, repr=False)
 
 
 def read_json_object(body: bytes | str) -> JsonObject:
     """Return the JSON object in `body`: UTF-8, no member twice, no NaN, nested no deeper than Python reads.
+
+    A byte order mark before it is ignored, as RFC 8259, section 8.1 allows.
 
     Args:
         body: what the provider sent.
@@ -78,13 +87,24 @@ def read_json_object(body: bytes | str) -> JsonObject:
         AnswerUnreadable: for anything else (RFC 8259, sections 4 and 8.1; RFC 7519, section 4 on a member twice).
     """
     try:
-        text = body if isinstance(body, str) else body.decode("utf-8")
+        text = body if isinstance(body, str) else body.removeprefix(BOM_UTF8).decode("utf-8")
         document = json.loads(text, object_pairs_hook=_object, parse_constant=_no_constant, parse_float=_finite)
     except (ValueError, RecursionError) as error:
-        raise AnswerUnreadable(expected="a JSON object", got=type(error).__name__) from None
+        raise AnswerUnreadable(expected="a JSON object", got=_why_unreadable(error, body)) from None
     if not isinstance(document, dict):
-        raise AnswerUnreadable(expected="a JSON object", got=f"JSON of type {type(document).__name__}")
+        raise AnswerUnreadable(
+            expected="a JSON object", got=f"JSON, but {shape(document) if document is not None else 'null'}"
+        )
     return document
+
+
+def is_failing(answer: Answer) -> bool:
+    """Whether the provider cannot answer now: a 5xx, or a 429 (RFC 6585, section 4).
+
+    Args:
+        answer: to any request.
+    """
+    return answer.status == 429 or answer.status >= 500
 
 
 def check_available(answer: Answer) -> None:
@@ -94,9 +114,9 @@ def check_available(answer: Answer) -> None:
         answer: to any request.
 
     Raises:
-        ProviderFailing: a 5xx, or a 429 (RFC 6585, section 4).
+        ProviderFailing: it cannot.
     """
-    if answer.status == 429 or answer.status >= 500:
+    if is_failing(answer):
         raise ProviderFailing(expected=200, got=answer.status, retry_after=answer.retry_after)
 
 
@@ -115,43 +135,112 @@ def text_member(document: Mapping[str, Any], member: str, error: type[BrokerErro
 
 
 def shape(value: object) -> str:
-    """Say what a value is without saying the value."""
-    return "nothing" if value is None else "an empty string" if value == "" else type(value).__name__
+    """Name what a value is, as JSON names it, without the value itself."""
+    if value is None or isinstance(value, bool):
+        return {None: "nothing", True: "true", False: "false"}[value]
+    if value == "":
+        return "an empty string"
+    kinds = ((str, "a text"), (int | float, "a number"), (list | tuple, "an array"), (dict, "an object"))
+    return next((name for kind, name in kinds if isinstance(value, kind)), "something else")
+
+
+class _NotAllowed(ValueError):
+    """JSON that Python would read and we do not; the message says why."""
+
+
+def _why_unreadable(error: Exception, body: bytes | str) -> str:
+    if isinstance(error, _NotAllowed):
+        return str(error)
+    if isinstance(error, RecursionError):
+        return "JSON nested too deep"
+    if isinstance(error, UnicodeDecodeError):
+        return f"not UTF-8: byte 0x{error.object[error.start]:02x} at position {error.start}"
+    if not body.strip():
+        return "an empty body"
+    if isinstance(error, json.JSONDecodeError):
+        page = "a page of HTML or XML; " if error.doc.lstrip().startswith("<") else ""
+        return f"{page}not JSON: {error.msg} at position {error.pos}"
+    return "a number of too many digits"  # Python's limit is the only other ValueError
 
 
 def _object(pairs: list[tuple[str, Any]]) -> JsonObject:
     result = dict(pairs)
     if len(result) != len(pairs):
-        raise ValueError("a member twice")
+        seen: set[str] = set()
+        twice = next(name for name, _ in pairs if name in seen or seen.add(name))  # type: ignore[func-returns-value]
+        raise _NotAllowed(f"member `{short_text(twice)}` twice")
     return result
 
 
-def _no_constant(_: str) -> NoReturn:
-    raise ValueError("not a JSON number")
+def _no_constant(constant: str) -> NoReturn:
+    raise _NotAllowed(f"not JSON: the number {constant}")
 
 
 def _finite(digits: str) -> float:
     number = float(digits)
     if not math.isfinite(number):
-        raise ValueError("a number beyond bounds")
+        raise _NotAllowed("a number beyond bounds")
     return number
 
 
 _OPAQUE = re.compile(r"[A-Za-z0-9_.~+/=-]{20,}")
 _GUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
-_ERROR_CODE = re.compile(r"[a-z]{1,16}(_[a-z]{1,16}){1,4}")
+# Names of protocol members and values: `token_endpoint_auth_method`, `application/x-www-form-urlencoded`.
+_PLAIN_WORDS = re.compile(r"[./]*[a-z]{1,16}(?:[_./=-]{1,2}[a-z]{1,16}){1,12}[./=]*")
 
 
 def provider_text(error: object, description: object) -> str:
     """Return what a provider said in its own words, fit for our log.
 
-    A provider may echo the code or our credentials: long opaque words are left out, but for an error code of plain
-    words (`temporarily_unavailable`), and for the GUIDs by which Microsoft's support finds a request.
+    A provider may echo the code or our credentials: long opaque words are left out. Plain lower-case words joined by
+    underscores or hyphens stay, for they name members of the protocol, and so do the GUIDs by which Microsoft's
+    support finds a request. Credentials we know are left out by their value, whatever they look like.
 
     Args:
         error: the `error` member or parameter.
         description: `error_description`, of whatever type.
     """
-    said = ": ".join(part for part in (error, description) if isinstance(part, str) and part)
-    code = error if isinstance(error, str) and _ERROR_CODE.fullmatch(error) else None
-    return _OPAQUE.sub(lambda word: word[0] if word[0] == code or _GUID.fullmatch(word[0]) else "[left out]", said)
+    said = ": ".join(whole_words(part) for part in (error, description) if isinstance(part, str) and part)
+    return _OPAQUE.sub(
+        lambda word: (
+            word[0] if _PLAIN_WORDS.fullmatch(word[0]) or _GUID.fullmatch(word[0].rstrip(".")) else "[left out]"
+        ),
+        said,
+    )
+
+
+def whole_words(text: str, limit: int = MAX_WORDS_CHARACTERS) -> str:
+    """Cut a text between two words: half of a credential would no longer be known by its value.
+
+    Args:
+        text: a provider's words.
+        limit: characters.
+    """
+    return text if len(text) <= limit else f"{text[: limit + 1].rpartition(' ')[0]} ..."
+
+
+def short_text(text: str) -> str:
+    """Return a name or a value of the protocol for the log, or its length if it is too long for one.
+
+    Args:
+        text: unverified.
+    """
+    if len(text) > MAX_NAME_CHARACTERS:
+        return f"a text of {len(text)} characters"
+    return provider_text(text, None) if text else "an empty string"
+
+
+def place(url: str) -> str:
+    """Return an address as a log may hold it: the host, its port if one is named, and the path, never the query.
+
+    Args:
+        url: absolute, or a path alone; it may be unverified.
+    """
+    if len(url) > MAX_PLACE_CHARACTERS:
+        return f"an address of {len(url)} characters"
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return "no address"
+    path = "/".join(provider_text(segment, None) for segment in parts.path.split("/"))
+    return f"{parts.netloc.rpartition('@')[2]}{path}" or "no address"

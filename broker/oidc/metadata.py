@@ -17,14 +17,16 @@ from broker.oidc.messages import (
     DOCUMENT_LIMIT,
     Answer,
     ProviderRequest,
-    check_available,
+    provider_text,
     read_json_object,
     shape,
     text_member,
 )
-from broker.oidc.registration import PROTOCOL_PARAMETERS
+from broker.oidc.refusal import check_success
+from broker.oidc.registration import PROTOCOL_PARAMETERS, SIGNATURE_ALGORITHMS
 
 MAX_URL_CHARACTERS = 2048
+MAX_SHOWN_CHARACTERS = 100
 _URL_CHARACTERS = re.compile(r"[!-~]+")
 
 
@@ -40,6 +42,7 @@ class ProviderMetadata:
         userinfo_endpoint: where further claims are, if anywhere.
         end_session_endpoint: where the browser goes to sign out, if anywhere.
         announces_iss: the callback will carry `iss` (RFC 9207, section 3).
+        ignored: optional members that cannot be used and count as absent, each with the reason; for the log.
     """
 
     issuer: str
@@ -49,15 +52,17 @@ class ProviderMetadata:
     userinfo_endpoint: str | None
     end_session_endpoint: str | None
     announces_iss: bool
+    ignored: tuple[str, ...] = ()
 
 
-def build_discovery_request(issuer: str) -> ProviderRequest:
+def build_discovery_request(issuer: str, metadata_url: str | None = None) -> ProviderRequest:
     """Return the request for an issuer's metadata.
 
     Args:
         issuer: the issuer identifier; a terminating slash is removed (OpenID Connect Discovery, section 4.1).
+        metadata_url: where the admin says the metadata is, if it is not below the issuer.
     """
-    url = f"{issuer.removesuffix('/')}/.well-known/openid-configuration"
+    url = metadata_url or f"{issuer.removesuffix('/')}/.well-known/openid-configuration"
     return ProviderRequest("GET", url, DOCUMENT_LIMIT, {"Accept": "application/json"}, asked="metadata")
 
 
@@ -76,7 +81,7 @@ def check_discovery(
         ProviderFailing: for a 5xx or 429.
         AnswerUnexpected: for any other status than 200.
         MetadataIssuer: another issuer, or none (OpenID Connect Discovery, section 4.3).
-        MetadataInvalid: a member missing or of the wrong type (section 3).
+        MetadataInvalid: a member we need is missing or unusable (section 3).
     """
     check_document_status(answer)
     document = read_json_object(answer.body)
@@ -87,8 +92,15 @@ def check_discovery(
     def required(member: str) -> str:
         return _check_endpoint(text_member(document, member, MetadataInvalid), member, allow_loopback)
 
+    ignored: list[str] = []
+
     def optional(member: str) -> str | None:
-        return required(member) if document.get(member) is not None else None
+        # What a sign-in can do without must not end it (section 3 calls these recommended or optional).
+        try:
+            return required(member) if document.get(member) is not None else None
+        except MetadataInvalid as unusable:
+            ignored.append(str(unusable.got))
+            return None
 
     return ProviderMetadata(
         issuer=expected_issuer,
@@ -97,8 +109,22 @@ def check_discovery(
         jwks_uri=required("jwks_uri"),
         userinfo_endpoint=optional("userinfo_endpoint"),
         end_session_endpoint=optional("end_session_endpoint"),
-        announces_iss=_flag(document, "authorization_response_iss_parameter_supported"),
+        announces_iss=_flag(document, "authorization_response_iss_parameter_supported", ignored),
+        ignored=tuple(ignored),
     )
+
+
+def only_unusable_algorithms(document: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the ID token algorithms a provider announces if the broker can accept none of them; else nothing.
+
+    HS256 and its siblings are keyed with the client secret, which every holder of it could sign with.
+
+    Args:
+        document: the discovery document, as it was read.
+    """
+    announced = document.get("id_token_signing_alg_values_supported")
+    names = [one for one in announced if isinstance(one, str)] if isinstance(announced, list) else []
+    return () if SIGNATURE_ALGORITHMS.intersection(names) else tuple(names)
 
 
 def check_document_status(answer: Answer) -> None:
@@ -111,9 +137,7 @@ def check_document_status(answer: Answer) -> None:
         ProviderFailing: for a 5xx or 429.
         AnswerUnexpected: for any other status.
     """
-    check_available(answer)
-    if answer.status != 200:
-        raise AnswerUnexpected(expected=200, got=answer.status)
+    check_success(answer, AnswerUnexpected)
 
 
 def is_loopback_host(host: str) -> bool:
@@ -123,18 +147,24 @@ def is_loopback_host(host: str) -> bool:
 
 def _check_endpoint(url: str, member: str, allow_loopback: bool) -> str:
     if len(url) > MAX_URL_CHARACTERS or not _URL_CHARACTERS.fullmatch(url) or "\\" in url:
-        raise MetadataInvalid(expected=f"{member}: a URL of printable ASCII", got=f"{member}: another text")
+        raise MetadataInvalid(expected=f"{member}: a URL of printable ASCII", got=f"{member}: {_shown(url)}")
     try:
         parts = urlsplit(url)
         host, _ = parts.hostname or "", parts.port
     except ValueError:
-        raise MetadataInvalid(expected=f"{member}: a URL", got=f"{member}: no URL") from None
+        raise MetadataInvalid(expected=f"{member}: a URL", got=f"{member}: {_shown(url)}") from None
     plain_ok = allow_loopback and parts.scheme == "http" and is_loopback_host(host)
     if not host or (parts.scheme != "https" and not plain_ok):
-        raise MetadataInvalid(expected=f"{member}: an https URL", got=f"{member}: {parts.scheme}://{host}")
+        raise MetadataInvalid(expected=f"{member}: an https URL", got=f"{member}: {_shown(url)}")
     if "@" in parts.netloc or "#" in url:
-        raise MetadataInvalid(expected=f"{member}: no credentials, no fragment", got=f"{member}: one of them")
+        raise MetadataInvalid(expected=f"{member}: no credentials, no fragment", got=f"{member}: {_shown(url)}")
     return url
+
+
+def _shown(url: str) -> str:
+    """Return an unusable address for the log, without a query and without credentials."""
+    bare = re.sub(r"//[^/]*@", "//", url[:MAX_SHOWN_CHARACTERS].partition("?")[0])
+    return ascii(provider_text(bare, None))[1:-1]
 
 
 def _check_own_query(authorization_endpoint: str, own_parameters: Collection[str]) -> str:
@@ -145,8 +175,9 @@ def _check_own_query(authorization_endpoint: str, own_parameters: Collection[str
     return authorization_endpoint
 
 
-def _flag(document: Mapping[str, Any], member: str) -> bool:
+def _flag(document: Mapping[str, Any], member: str, ignored: list[str]) -> bool:
+    """RFC 9207, section 3: the default is false."""
     value = document.get(member)
     if value is not None and not isinstance(value, bool):
-        raise MetadataInvalid(expected=f"{member}: true or false", got=f"{member}: {shape(value)}")
+        ignored.append(f"{member}: {shape(value)}")
     return value is True

@@ -48,6 +48,8 @@ class Registration:
         authorization_parameters: further parameters of the authorization request.
         max_age: seconds since the person last gave credentials, where the admin demands it.
         allow_loopback: development: plain http and loopback addresses are accepted.
+        metadata_url: where the metadata is, if not below the issuer.
+        trusted_audiences: believed in `aud` beside our client id (OpenID Connect Core, section 3.1.3.7, 3).
     """
 
     issuer: str
@@ -62,3 +64,5 @@ class Registration:
     authorization_parameters: Mapping[str, str]
     max_age: int | None
     allow_loopback: bool
+    metadata_url: str | None = None
+    trusted_audiences: frozenset[str] = frozenset()

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
-from typing import NoReturn
 from urllib.parse import quote_plus, urlencode
 
 from authlib.oauth2.auth import ClientAuth
@@ -11,6 +11,7 @@ from authlib.oauth2.auth import ClientAuth
 from broker.errors import (
     AnswerUnexpected,
     AnswerUnreadable,
+    BrokerError,
     ClientRejected,
     CodeRejected,
     ProviderFailing,
@@ -22,15 +23,35 @@ from broker.oidc.messages import (
     Answer,
     JsonObject,
     ProviderRequest,
-    check_available,
-    provider_text,
+    is_failing,
     read_json_object,
+    short_text,
     text_member,
 )
 from broker.oidc.metadata import ProviderMetadata
+from broker.oidc.refusal import Said, describe_refusal, names_any, read_refusal, read_refusal_members
 from broker.oidc.registration import Registration
 
 CLIENT_ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
+
+# Codes without case and separators.
+_ABOUT_THE_CODE = {"invalidgrant", "invalidcode", "invalidauthorizationcode", "badverificationcode"}
+_ABOUT_THE_CREDENTIAL = {
+    "invalidclient", "invalidclientid", "invalidclientsecret", "invalidclientcredential", "invalidclientcredentials",
+    "invalidclientassertion", "incorrectclientcredentials", "unknownclient", "clientnotfound", "clientauthfailed",
+}  # fmt: skip
+# https://learn.microsoft.com/en-us/entra/identity-platform/reference-error-codes: the application is unknown or
+# disabled, or its secret, certificate, assertion or federated credential is missing, wrong or expired.
+_ENTRA_CREDENTIAL = re.compile(
+    r"AADSTS(700016|7000112|7000114|70001|7000215|7000216|7000218|7000222|700023|700024|700027|700030|700211|700212|"
+    r"700213|70021|50012)(?!\d)"
+)
+_NAMES_CREDENTIAL = re.compile(
+    r"(invalid|incorrect|wrong|bad|unknown|expired|missing)\s(or\s\w+\s)?client\s(or\b|secret|credential|id\b|assertion|"
+    r"authentication)|client\s(secret|credentials?|assertion|authentication)\s(is|was|has|failed|invalid|expired|not)|"
+    r"client\s(is\s)?(not found|unknown|disabled)",
+    re.IGNORECASE,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,38 +105,93 @@ def check_token_response(answer: Answer) -> TokenResponse:
 
     Raises:
         ProviderFailing: for a 5xx or 429.
-        CodeRejected, ClientRejected, TokenRequestRefused: an error of RFC 6749, section 5.2.
+        CodeRejected, ClientRejected, TokenRequestRefused: a refusal, as `judge_token_refusal` has it.
         TokenResponseInvalid: a member missing or of the wrong type.
         AnswerUnexpected, AnswerUnreadable: no answer of a token endpoint.
     """
-    check_available(answer)
-    if 400 <= answer.status < 500:
-        _raise_error(answer)
     if answer.status != 200:
-        raise AnswerUnexpected(expected=200, got=answer.status)
-    document = read_json_object(answer.body)
+        raise _judge(answer, read_refusal(answer))
+    document = _read_tokens(answer)
     # token_type and access_token: RFC 6749, section 5.1; id_token: OpenID Connect Core, section 3.1.3.3.
-    if text_member(document, "token_type", TokenResponseInvalid).lower() != "bearer":
-        raise TokenResponseInvalid(expected="token_type: Bearer", got="another")
+    token_type = text_member(document, "token_type", TokenResponseInvalid)
+    if token_type.lower() != "bearer":
+        got = f"token_type: {short_text(token_type)}"
+        raise TokenResponseInvalid(expected="token_type: Bearer", got=got)
     access_token = text_member(document, "access_token", TokenResponseInvalid)
     # It goes into a header as it is (RFC 6750, section 2.1): nothing that could end or split one.
     if not access_token.isascii() or not access_token.isprintable() or " " in access_token:
-        raise TokenResponseInvalid(expected="access_token: printable ASCII", got="other characters")
+        raise TokenResponseInvalid(expected="access_token: printable ASCII", got="access_token: other characters")
     return TokenResponse(access_token, text_member(document, "id_token", TokenResponseInvalid))
 
 
-def _raise_error(answer: Answer) -> NoReturn:
+def judge_token_refusal(answer: Answer) -> BrokerError | None:
+    """Return what a refusal of the token endpoint means, in whatever form it comes; None if it is no refusal.
+
+    This is the one judgement of a sign-in and of the doctor: `check_token_response` raises what it returns. By RFC
+    6749, section 5.2, `invalid_client` is a 400 or 401 and the rest are 400; providers differ in the status, the body
+    and the error. A credential is rejected if the error says so, if the status is 401 (whatever the error, but for
+    one about the code), or if `unauthorized_client` comes with 403 or with words about a credential.
+
+    Args:
+        answer: what the token endpoint said.
+    """
     try:
-        document: JsonObject = read_json_object(answer.body)
+        check_token_response(answer)
+    except (ClientRejected, CodeRejected, TokenRequestRefused, ProviderFailing) as refusal:
+        return refusal
+    except BrokerError as other:
+        return None if answer.status == 200 else other
+    return None
+
+
+def _read_tokens(answer: Answer) -> JsonObject:
+    """Read a 200, which some providers use for an error, too."""
+    try:
+        document = read_json_object(answer.body)
     except AnswerUnreadable:
-        raise AnswerUnexpected(expected="an OAuth error", got=f"status {answer.status} without JSON") from None
-    error = document.get("error")
-    said = provider_text(error, document.get("error_description"))
-    # RFC 6749, section 5.2. A 401 without an error is what some providers say instead of invalid_client.
-    if error == "invalid_grant":
-        raise CodeRejected(expected="tokens", got=said)
-    if error == "invalid_client" or (answer.status == 401 and not isinstance(error, str)):
-        raise ClientRejected(expected="tokens", got=said)
-    if error in ("temporarily_unavailable", "server_error"):
-        raise ProviderFailing(expected="tokens", got=said, retry_after=answer.retry_after)
-    raise TokenRequestRefused(expected="tokens", got=said)
+        said = read_refusal(answer)
+        if said.code:
+            raise _judge(answer, said) from None
+        raise
+    if document.get("error") or ("access_token" not in document and "id_token" not in document):
+        said = read_refusal_members(document)
+        if said.code or document.get("error"):
+            raise _judge(answer, said)
+    return document
+
+
+def _judge(answer: Answer, said: Said) -> BrokerError:
+    status, described = answer.status, describe_refusal(answer, said)
+    if is_failing(answer):
+        return ProviderFailing(expected=200, got=described, retry_after=answer.retry_after)
+    if status != 200 and not 400 <= status < 500:
+        return AnswerUnexpected(expected=200, got=described)
+    return _judge_error(answer, said, said.words if said.code else described)
+
+
+def _judge_error(answer: Answer, said: Said, got: str) -> BrokerError:
+    code = _normalised(said.code)
+    if code in _ABOUT_THE_CODE:
+        return CodeRejected(expected="tokens", got=got)
+    if _rejects_credential(answer.status, code, said.words):
+        return ClientRejected(expected="tokens", got=got)
+    if code in ("temporarilyunavailable", "servererror"):
+        return ProviderFailing(expected="tokens", got=got, retry_after=answer.retry_after)
+    if said.code or said.in_json:
+        return TokenRequestRefused(expected="tokens", got=got)
+    return AnswerUnexpected(expected="an OAuth error", got=got)
+
+
+def _rejects_credential(status: int, code: str, words: str) -> bool:
+    if status == 401 or code in _ABOUT_THE_CREDENTIAL or _ENTRA_CREDENTIAL.search(words):
+        return True
+    if code == "unauthorizedclient":
+        # A 400 is mostly a grant type that is not allowed (RFC 6749, section 5.2). Keycloak and Glewlwyd say it of a
+        # wrong secret, with 401, 403, or a 400 that names the credential.
+        return status == 403 or _NAMES_CREDENTIAL.search(words) is not None
+    return not code and names_any(words, ("invalid_client",))
+
+
+def _normalised(code: str) -> str:
+    """Return a code without case and separators: `InvalidClient` is `invalid_client`."""
+    return re.sub(r"[\s_-]", "", code).lower()

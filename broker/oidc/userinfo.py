@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from broker.errors import AnswerUnreadable, UserinfoInvalid, UserinfoSubject
-from broker.oidc.messages import RESPONSE_LIMIT, Answer, JsonObject, ProviderRequest, check_available, read_json_object
+from broker.oidc.messages import RESPONSE_LIMIT, Answer, JsonObject, ProviderRequest, read_json_object, shape
+from broker.oidc.refusal import check_success
 
 
 def build_userinfo_request(userinfo_endpoint: str, access_token: str) -> ProviderRequest:
@@ -32,9 +33,9 @@ def check_userinfo(answer: Answer, *, expected_subject: str) -> JsonObject:
         UserinfoInvalid: refused, or no JSON object; a JWT is not asked for and not taken.
         UserinfoSubject: another person, or nobody.
     """
-    check_available(answer)
-    if answer.status != 200 or answer.media_type != "application/json":
-        raise UserinfoInvalid(expected="200 application/json", got=f"{answer.status} {answer.media_type}")
+    check_success(answer, UserinfoInvalid)
+    if answer.media_type != "application/json":  # section 5.3.2; a JWT has a type of its own
+        raise UserinfoInvalid(expected="application/json", got=answer.media_type or "no media type")
     try:
         claims = read_json_object(answer.body)
     except AnswerUnreadable as error:
@@ -53,5 +54,11 @@ def check_same_subject(claims: Mapping[str, Any], *, expected_subject: str) -> N
     Raises:
         UserinfoSubject: another person, or nobody.
     """
-    if claims.get("sub") != expected_subject:
-        raise UserinfoSubject(expected="the sub of the ID token", got="another" if claims.get("sub") else "none")
+    subject = claims.get("sub")
+    if subject == expected_subject:
+        return
+    if isinstance(subject, str) and subject:
+        raise UserinfoSubject(expected="the sub of the ID token", got="sub: another text")
+    refusal = UserinfoSubject(expected="the sub of the ID token", got=f"sub: {shape(subject)}")
+    refusal.remedy = "Userinfo must have sub as a text, the same as the ID token. Correct the provider's claim mapping."
+    raise refusal

@@ -23,8 +23,8 @@ from broker.errors import (
     TenantNotAllowed,
 )
 from broker.identity import check_email
-from broker.oidc.id_token import SignedClaims
 from broker.oidc.registration import Registration
+from broker.oidc.signature import SignedClaims
 from broker.providers.oidc import find_offers
 from broker.providers.record import ClaimRules, Claims, Considered, EmailDecision, Menus, Preset, Vouched
 

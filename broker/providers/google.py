@@ -12,8 +12,8 @@ from collections.abc import Mapping
 from urllib.parse import unquote
 
 from broker.errors import HostedDomainNotAllowed
-from broker.oidc.id_token import SignedClaims
 from broker.oidc.registration import Registration
+from broker.oidc.signature import SignedClaims
 from broker.providers.oidc import decide_by_email_verified
 from broker.providers.record import ClaimRules, Considered, EmailDecision, Menus, Preset, Vouched
 

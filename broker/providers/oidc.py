@@ -1,7 +1,8 @@
 """The preset for any provider that behaves: the standard claims, and no benefit of the doubt.
 
-An address counts when `email_verified` is JSON true in the same document (OpenID Connect Core, section 5.1), or when
-the admin said, loudly, that it need not. Okta's decision differs in what silence about it means.
+An address counts when `email_verified` is true in the same document, or when the admin said, loudly, that it need not.
+OpenID Connect Core, section 5.1 has it as a JSON boolean; Amazon Cognito writes the text "true", which counts, too.
+Okta's decision differs in what silence about it means.
 """
 
 from __future__ import annotations
@@ -11,8 +12,9 @@ from dataclasses import dataclass
 
 from broker.errors import BrokerError, EmailContradicts, EmailMalformed, EmailMissing, EmailUnverified
 from broker.identity import check_email
-from broker.oidc.id_token import SignedClaims
+from broker.oidc.messages import shape
 from broker.oidc.registration import Registration
+from broker.oidc.signature import SignedClaims
 from broker.providers.record import ClaimRules, Claims, Considered, EmailDecision, Menus, Preset, Vouched
 
 
@@ -44,10 +46,13 @@ def decide_email(vouched: Vouched, rules: ClaimRules) -> EmailDecision:
 def decide_by_email_verified(vouched: Vouched, rules: ClaimRules, *, silence_counts: bool) -> EmailDecision:
     """Decide about the address a document names, by what the same document says about it.
 
+    A document that says false refuses, whatever the other says and whether or not it has the address. What is neither
+    true nor false never outweighs a true in the signed ID token; nor does userinfo's true outweigh it there.
+
     Args:
         vouched: what the provider vouches for.
         rules: what the admin set about its claims.
-        silence_counts: an absent `email_verified` is accepted; anything but JSON true is not.
+        silence_counts: an absent `email_verified` is accepted.
     """
     claim = rules.email_claim
     offers, considered = find_offers(vouched, claim)
@@ -55,16 +60,18 @@ def decide_by_email_verified(vouched: Vouched, rules: ClaimRules, *, silence_cou
         return EmailDecision(None, "", offers, considered)
     if rules.trust_unverified_email:
         return taken(offers[0], considered, "taken: trust_unverified_email is on")
-    # A document without the address may still say no.
-    said = [claims["email_verified"] for _, claims in vouched.documents() if "email_verified" in claims]
+    said = [word for _, claims in vouched.documents() if (word := claims.get("email_verified")) is not None]
     if silence_counts and not said:
         return taken(offers[0], considered, "taken: email_verified is absent, which this preset accepts")
-    for offer in offers:
-        if _vouches_for(offer.claims, offer.email) and all(verified is True for verified in said):
-            return taken(offer, considered, "taken: email_verified is true")
-    doubtful = next((one for one in offers if one.claims.get("email_verified", True) is not True), offers[0])
-    word = next((one for one in said if one is not True), doubtful.claims.get("email_verified"))
-    got = f"email_verified: {json.dumps(word)}" if isinstance(word, bool | str) else "email_verified: absent or odd"
+    # A document without the address may still say no.
+    if not any(word in (False, "false") for word in said if isinstance(word, bool | str)):
+        for offer in offers:
+            signed = offer.claims is vouched.id_token.claims
+            if _vouches_for(offer.claims, offer.email) and (signed or all(_says_true(word) for word in said)):
+                return taken(offer, considered, "taken: email_verified is true")
+    doubtful = next((one for one in offers if not _says_true(one.claims.get("email_verified"))), offers[0])
+    word = next((one for one in said if not _says_true(one)), doubtful.claims.get("email_verified"))
+    got = f"email_verified: {json.dumps(word) if isinstance(word, bool | str) else shape(word)}"
     refusal = EmailUnverified(expected="email_verified: true", got=got)
     return EmailDecision(None, "", refusal, (*considered, Considered(doubtful.source, f"not taken: {got}")))
 
@@ -110,11 +117,16 @@ def _vouches_for(claims: Claims, email: str) -> bool:
     """`email_verified` speaks of the claim `email` alone, whatever claim the admin chose."""
     verified_email = claims.get("email")
     return (
-        claims.get("email_verified") is True
+        _says_true(claims.get("email_verified"))
         and isinstance(verified_email, str)
         and verified_email.isascii()
         and verified_email.lower() == email
     )
+
+
+def _says_true(word: object) -> bool:
+    """Read JSON true and the very text `true`; no other spelling, and no number."""
+    return word is True or (isinstance(word, str) and word == "true")
 
 
 def expect_configured_issuer(registration: Registration, _signed: SignedClaims, _rules: ClaimRules) -> str:

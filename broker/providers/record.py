@@ -8,8 +8,9 @@ from typing import Any, Literal
 
 from broker.errors import BrokerError
 from broker.oidc.discovery import Discovery, Send
-from broker.oidc.id_token import SignedClaims, VerifiedIdToken
+from broker.oidc.id_token import VerifiedIdToken
 from broker.oidc.registration import Registration
+from broker.oidc.signature import SignedClaims
 from broker.policy import Policy
 
 Userinfo = Literal["always", "when_needed", "never"]

@@ -140,6 +140,11 @@ class ProviderSettings(Section):
         description="The provider's issuer, exactly as its discovery document says; entra and google know theirs.",
         examples=["https://id.acme.example"],
     )
+    metadata_url: StrictStr | None = Field(
+        None,
+        description="Where the discovery document is, if not below the issuer; its issuer must still equal issuer.",
+        examples=["https://idcs-1a2b.identity.oraclecloud.com/.well-known/openid-configuration"],
+    )
     client_id: Text = Field(description="The client id the provider gave us.", examples=["0oa1b2c3"])
     client_authentication: Literal[
         "client_secret_basic", "client_secret_post", "private_key_jwt", "federated_credential", "none"
@@ -184,6 +189,11 @@ class ProviderSettings(Section):
     )
     signing_algorithms: Annotated[tuple[Algorithm, ...], AfterValidator(each_once)] = Field(
         description="Algorithms accepted for ID tokens.", examples=[["RS256"]]
+    )
+    trusted_audiences: Texts | None = Field(
+        None,
+        description="Further audiences an ID token may name beside our client id; azp must then be our client id.",
+        examples=[["my-project-id"]],
     )
     userinfo: Literal["always", "when_needed", "never"] = Field(
         description="When the userinfo endpoint is asked: always where there is one, only if the ID token lacks e-mail "
@@ -266,6 +276,23 @@ class ProviderSettings(Section):
         if _has_tenants(info) and "tenant" in info.data and "tenants" in info.data:
             check_issuer(text, tenant=info.data["tenant"])
         return text
+
+    @field_validator("metadata_url")
+    @classmethod
+    def _check_metadata_url(cls, text: str, info: ValidationInfo) -> str:
+        addresses.url(text, query=True, loopback=surroundings(info).on_loopback)
+        if "#" in text:
+            raise Unusable("must have no fragment")
+        if info.data.get("tenants"):
+            raise Unusable("must not be given beside tenants: their discovery document is Microsoft's")
+        return text
+
+    @field_validator("trusted_audiences")
+    @classmethod
+    def _check_audiences(cls, audiences: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
+        if info.data.get("client_id") in audiences:
+            raise Unusable("names client_id, which is believed anyway: name further audiences only")
+        return audiences
 
     @field_validator("client_secret", "private_key", "federated_token", mode="before")
     @classmethod

@@ -19,6 +19,7 @@ from broker.errors import (
     TransactionExpired,
     TransactionSpent,
 )
+from broker.oidc.messages import provider_text
 from broker.providers import Provider
 from broker.remembrance import COOKIE_NAME, LIFETIME, seal_remembrance
 from broker.signin import Arrival, complete
@@ -83,7 +84,9 @@ def _open_state(web: Web, request: Request, attempt: Attempt) -> OpenedState:
     """Open the state before anything else is judged; every sign-in named here has had its one answer."""
     states = request.query_params.getlist("state")
     if not states:
-        raise StateMissing(expected="state", got="nothing")
+        # Some providers leave the state out of an error; whoever sent it, the words tell the admin more than nothing.
+        error, description = request.query_params.get("error"), request.query_params.get("error_description")
+        raise StateMissing(expected="state", got=provider_text(error, description) or "nothing")
     opened: list[OpenedState] = []
     for state in states[:MAX_STATES]:
         with suppress(StateInvalid):

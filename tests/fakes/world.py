@@ -111,7 +111,9 @@ class World:
         """Run the broker with these settings; keys given replace top-level ones, `clock` the one everybody else has."""
         path = self.folder / "broker.yaml"
         path.write_text(yaml.safe_dump({**copy.deepcopy(self.settings), **changes}, sort_keys=False))
-        async with create_app(load_settings(path, {}), http=self._outbound, clock=clock or self.clock) as service:
+        clock = clock or self.clock
+        settings = load_settings(path, {})
+        async with create_app(settings, http=self._outbound, clock=clock, sleep=clock.sleep) as service:
             yield service
 
     @asynccontextmanager

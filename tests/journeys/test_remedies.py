@@ -72,7 +72,7 @@ async def test_a_refusal_at_the_callback_tells_the_admin_what_to_do(
     [
         pytest.param(("invalid_client", "AADSTS7000215: x"), ClientRejected, "secret is wrong", id="7000215"),
         pytest.param(("invalid_client", "AADSTS7000222: x"), ClientRejected, "secret expired", id="7000222"),
-        pytest.param(("unauthorized_client", "AADSTS700016: x"), TokenRequestRefused, "no application", id="700016"),
+        pytest.param(("unauthorized_client", "AADSTS700016: x"), ClientRejected, "no application", id="700016"),
         pytest.param(("invalid_grant", "AADSTS501481: x"), CodeRejected, "PKCE", id="501481"),
         pytest.param(("invalid_grant", "AADSTS54005: x"), CodeRejected, "used twice", id="54005"),
         pytest.param(("invalid_grant", "AADSTS70008: x"), CodeRejected, "expired", id="70008"),

@@ -8,17 +8,18 @@ from __future__ import annotations
 import base64
 import functools
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from typing import Any
 
 from joserfc import jws
 
-from broker.oidc.id_token import SignedClaims, VerifiedIdToken, check_claims
+from broker.oidc.id_token import VerifiedIdToken, check_claims
 from broker.oidc.keys import KeySet, check_keys
 from broker.oidc.messages import Answer
 from broker.oidc.metadata import ProviderMetadata
 from broker.oidc.registration import Registration
+from broker.oidc.signature import SignedClaims
 from tests.fakes.clock import START
 from tests.fakes.provider import SigningKey, new_key
 
@@ -98,7 +99,9 @@ def claims(**changes: object) -> dict[str, object]:
     return {name: value for name, value in {**honest, **changes}.items() if value is not ...}
 
 
-def check(*, algorithm: str = "RS256", max_age: int | None = None, **changes: object) -> VerifiedIdToken:
+def check(
+    *, algorithm: str = "RS256", max_age: int | None = None, trusted: Collection[str] = (), **changes: object
+) -> VerifiedIdToken:
     """Have honest claims with these changes checked, as if their signature were verified."""
     return check_claims(
         SignedClaims(algorithm, None, claims(**changes)),
@@ -108,6 +111,7 @@ def check(*, algorithm: str = "RS256", max_age: int | None = None, **changes: ob
         access_token=ACCESS_TOKEN,
         max_age=max_age,
         now=START,
+        trusted_audiences=frozenset(trusted),
     )
 
 

@@ -8,8 +8,8 @@ import time
 import pytest
 
 from broker.errors import BrokerError, KeysInvalid, ProviderFailing, ProviderUnreachable
-from broker.oidc.cached import PATIENCE_SECONDS, Cached
-from tests.fakes.clock import Clock
+from broker.oidc.cached import FIRST_WAIT_SECONDS, MAX_RESETS, PATIENCE_SECONDS, QUIET_SECONDS, Cached
+from tests.fakes.clock import START, Clock
 
 LIFETIME = 100.0
 
@@ -44,7 +44,12 @@ def source() -> Source:
 
 @pytest.fixture
 def cached(source: Source, clock: Clock) -> Cached[str]:
-    return Cached(source, clock, retry_missing=1, retry_stale=60, refetch_interval=60)
+    return Cached(source, clock, retry_missing=1, retry_stale=60, sleep=clock.sleep)
+
+
+def latest(cached: Cached[str]) -> str:
+    """Return the very document kept now: one is told from another by identity."""
+    return cached.peek() or "nothing"
 
 
 async def settle() -> None:
@@ -161,24 +166,81 @@ async def test_a_failed_renewal_keeps_the_last_good_document(
     assert cached.failure is None
 
 
+async def refetches_at(cached: Cached[str], clock: Clock, seconds: float) -> list[float]:
+    """Ask for a newer document all the time, none of which helps; return when one was asked for."""
+    began, asked = clock.now, []
+    kept = await cached.get()
+    while clock.now - began < seconds:
+        newer = await cached.refetch(kept)
+        if newer is not None and newer is not kept:
+            asked.append(clock.now - began)
+            kept = newer
+        clock.advance(1 / 8)
+    return asked
+
+
 @pytest.mark.requirement("S-43")
-async def test_a_refetch_gives_a_newer_document_at_most_once_a_minute(
+async def test_refetches_that_do_not_help_come_less_and_less_often(
     cached: Cached[str], source: Source, clock: Clock
 ) -> None:
-    """S-43: the first fetch is not a refetch."""
-    assert await cached.get() == "document 1"
-    assert await cached.refetch() == "document 2"
-    clock.advance(59)
-    assert await cached.refetch() == "document 2"
-    clock.advance(1)
-    assert await cached.refetch() == "document 3"
-    assert source.fetches == 3
+    """S-43: the first fetch is not a refetch; who comes a second before the next one waits for it."""
+    asked = await refetches_at(cached, clock, 250)
+    assert [round(moment) for moment in asked] == [0, 1, 3, 7, 15, 31, 63, 123, 183, 243]
+    assert source.fetches == 1 + len(asked)
+
+
+@pytest.mark.requirement("S-43")
+async def test_a_refetch_that_helped_is_followed_by_the_next_at_once(
+    cached: Cached[str], source: Source, clock: Clock
+) -> None:
+    await cached.get()
+    for number in range(1, 6):
+        assert await cached.refetch(latest(cached)) == f"document {number + 1}"
+        cached.refetch_helped()
+    assert (source.fetches, clock.now) == (6, START)
+
+
+@pytest.mark.requirement("S-43")
+async def test_documents_that_alternate_are_not_fetched_without_end(
+    cached: Cached[str], source: Source, clock: Clock
+) -> None:
+    """A provider whose key documents alternate makes each refetch help."""
+    kept = await cached.get()
+    for _ in range(200):
+        kept = await cached.refetch(kept) or kept
+        cached.refetch_helped()
+    seconds = clock.now - START
+    assert seconds > 180
+    assert source.fetches <= 1 + MAX_RESETS + seconds + seconds / 60 + 1
+
+
+@pytest.mark.requirement("S-43")
+async def test_after_a_quiet_time_a_refetch_is_made_at_once_again(
+    cached: Cached[str], source: Source, clock: Clock
+) -> None:
+    await refetches_at(cached, clock, 64)
+    fetches, kept = source.fetches, cached.peek() or ""
+    assert await cached.refetch(kept) is None
+    clock.advance(QUIET_SECONDS)
+    began = clock.now
+    newer = await cached.refetch(kept)
+    assert newer is not None
+    assert await cached.refetch(newer) not in (None, newer)
+    assert (source.fetches, clock.now - began) == (fetches + 2, 1)
+
+
+async def test_a_document_newer_than_the_one_that_did_not_do_is_not_fetched_again(
+    cached: Cached[str], source: Source
+) -> None:
+    await cached.get()
+    assert await cached.refetch("document 0") == "document 1"
+    assert source.fetches == 1
 
 
 @pytest.mark.requirement("S-43")
 async def test_a_refetch_of_nothing_is_the_first_fetch(cached: Cached[str], source: Source) -> None:
-    assert await cached.refetch() == "document 1"
-    assert await cached.refetch() == "document 2"
+    assert await cached.refetch("nothing") == "document 1"
+    assert await cached.refetch(latest(cached)) == "document 2"
     assert source.fetches == 2
 
 
@@ -186,11 +248,14 @@ async def test_a_refetch_of_nothing_is_the_first_fetch(cached: Cached[str], sour
 async def test_everyone_who_wants_a_newer_one_shares_one_refetch(cached: Cached[str], source: Source) -> None:
     await cached.get()
     source.gate.clear()
-    waiting = [asyncio.create_task(cached.refetch()) for _ in range(50)]
+    waiting = [asyncio.create_task(cached.refetch(latest(cached))) for _ in range(50)]
     await settle()
     source.gate.set()
     assert set(await asyncio.gather(*waiting)) == {"document 2"}
     assert source.fetches == 2
+    again = [asyncio.create_task(cached.refetch(latest(cached))) for _ in range(50)]
+    assert set(await asyncio.gather(*again)) == {"document 3"}
+    assert source.fetches == 3, "all who waited for the next one share it"
 
 
 @pytest.mark.requirement("S-43")
@@ -199,19 +264,17 @@ async def test_a_failed_refetch_keeps_the_good_document_and_counts(
 ) -> None:
     await cached.get()
     source.failure = KeysInvalid()
-    assert await cached.refetch() == "document 1"
+    assert await cached.refetch(latest(cached)) == "document 1"
     assert isinstance(cached.failure, KeysInvalid)
     source.failure = None
-    clock.advance(59)
-    assert await cached.refetch() == "document 1"
-    clock.advance(1)
-    assert await cached.refetch() == "document 3"
+    assert await cached.refetch(latest(cached)) == "document 3"
+    assert clock.now == START + FIRST_WAIT_SECONDS
 
 
 async def test_a_refetch_of_nothing_fails_as_the_fetch_does(cached: Cached[str], source: Source) -> None:
     source.failure = ProviderFailing()
     with pytest.raises(ProviderFailing):
-        await cached.refetch()
+        await cached.refetch("nothing")
 
 
 async def test_a_clock_set_back_does_not_stop_renewal(cached: Cached[str], source: Source, clock: Clock) -> None:
@@ -221,9 +284,9 @@ async def test_a_clock_set_back_does_not_stop_renewal(cached: Cached[str], sourc
     clock.advance(-3600)
     source.failure = None
     assert await cached.get() == "document 2"
-    assert await cached.refetch() == "document 3"
+    assert await cached.refetch(latest(cached)) == "document 3"
     clock.advance(-3600)
-    assert await cached.refetch() == "document 4"
+    assert await cached.refetch(latest(cached)) == "document 4"
 
 
 async def test_an_exception_nobody_foresaw_does_not_block_the_next_attempt(

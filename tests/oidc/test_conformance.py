@@ -154,11 +154,21 @@ async def test_a_right_at_hash_is_taken(world: World) -> None:
 
 
 async def test_kid_absent_multiple_jwks(world: World) -> None:
+    """The suite allows to refuse, or to try each: four at most are tried."""
     world.provider.keys.append(new_key("RS256", "key-2"))
     world.provider.lies = Lies(header=without("kid"))
     async with world.broker() as service:
+        assert str((await world.browser(service).sign_in(redirect_url=PAGE)).url) == PAGE
+        world.provider.lies = Lies(header=without("kid"), jwks=lambda jwks: {"keys": jwks["keys"] * 3})
+    async with world.broker() as service:
         assert_refused(await world.browser(service).sign_in(redirect_url=PAGE), IdTokenKeyUnknown)
-    assert world.provider.count("/userinfo") == 0
+    assert world.provider.count("/userinfo") == 1
+
+
+async def test_keys_without_kid_serve_tokens_with_one(world: World) -> None:
+    world.provider.lies = Lies(jwks=lambda jwks: {"keys": [without("kid")(key) for key in jwks["keys"]]})
+    async with world.broker() as service:
+        assert str((await world.browser(service).sign_in(redirect_url=PAGE)).url) == PAGE
 
 
 @pytest.mark.parametrize("algorithm", ["ES256", "EdDSA", "PS256", "RS512"])
@@ -260,16 +270,28 @@ async def test_a_new_key_under_the_old_kid_costs_no_sign_in(world: World) -> Non
 
 
 @pytest.mark.requirement("S-43")
-async def test_two_hundred_unknown_kids_cost_one_fetch_more(world: World) -> None:
-    """S-43: the first fetch, and one refetch a minute."""
+async def test_rp_key_rotation_op_sign_key(world: World) -> None:
+    """Two rotations in a row, and the old key is published no more: each sign-in gets through at once."""
+    async with world.broker() as service:
+        browser = world.browser(service)
+        await browser.sign_in(redirect_url=PAGE)
+        for _ in range(2):
+            world.provider.rotate()
+            assert str((await browser.sign_in(redirect_url=PAGE)).url) == PAGE
+    assert (world.provider.count("/keys"), world.clock.now) == (3, START)
+
+
+@pytest.mark.requirement("S-43")
+async def test_two_hundred_unknown_kids_cost_two_fetches_more(world: World) -> None:
+    """S-43: the first fetch, a refetch at once and one a second later; nothing in the two seconds after it."""
     world.provider.lies = Lies(header=lambda header: {**header, "kid": secrets.token_hex(8)})
     async with world.broker() as service:
         for _ in range(200):
             assert_refused(await world.browser(service).sign_in(redirect_url=PAGE), IdTokenKeyUnknown)
-        assert world.provider.count("/keys") == 2
+        assert world.provider.count("/keys") == 3
         world.provider.lies = Lies()
         assert str((await world.browser(service).sign_in(redirect_url=PAGE)).url) == PAGE
-    assert (world.provider.count("/keys"), world.provider.count("/userinfo")) == (2, 1)
+    assert (world.provider.count("/keys"), world.provider.count("/userinfo")) == (3, 1)
 
 
 @pytest.mark.requirement("S-43")

@@ -139,7 +139,7 @@ async def test_a_broken_key_set_takes_no_good_keys_away(
 ) -> None:
     keys = await discovery.keys.get()
     wire.answers[METADATA.jwks_uri] = broken
-    assert await discovery.keys.refetch() is keys
+    assert await discovery.keys.refetch(keys) is keys
     assert discovery.keys.failure is not None
 
 
@@ -185,19 +185,6 @@ async def test_what_is_old_and_cannot_be_had_is_asked_for_once_a_minute_and_no_m
         assert document.peek() is kept
 
 
-@pytest.mark.requirement("S-43")
-async def test_newer_ones_before_the_time_are_had_once_a_minute_and_no_more_often(
-    one: tuple[Kept, str], wire: Wire, clock: Clock
-) -> None:
-    """The first fetch is not a refetch."""
-    document, address = one
-    await document.get()
-    for seconds, fetches in ((0, 2), (0, 2), (60 - A_MOMENT, 2), (A_MOMENT, 3), (60 - A_MOMENT, 3), (A_MOMENT, 4)):
-        clock.advance(seconds)
-        await document.refetch()
-        assert wire.asked.count(address) == fetches
-
-
 @pytest.mark.requirement("S-40")
 async def test_metadata_of_another_issuer_is_no_metadata(discovery: Discovery, wire: Wire) -> None:
     """S-40: nor are its keys fetched."""
@@ -213,3 +200,17 @@ async def test_no_key_at_all_fails_for_its_own_reason(discovery: Discovery, wire
     wire.answers[METADATA.jwks_uri] = answer({"keys": []})
     with pytest.raises(KeysInvalid):
         await discovery.keep_warm()
+
+
+async def test_members_that_are_ignored_are_logged_once(
+    discovery: Discovery, wire: Wire, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    wire.answers[METADATA_URL] = answer({**DOCUMENT, "end_session_endpoint": "", "userinfo_endpoint": "http://x"})
+    for _ in range(3):
+        assert (await discovery.metadata.get()).userinfo_endpoint is None
+        clock.advance(METADATA_LIFETIME)
+    (record,) = [record for record in caplog.records if record.name == "broker"]
+    assert vars(record)["facts"] == {
+        "issuer": ISSUER,
+        "ignored": ("userinfo_endpoint: http://x", "end_session_endpoint: an empty string"),
+    }

@@ -58,6 +58,7 @@ def test_another_issuer_is_refused(issuer: object) -> None:
         pytest.param([CLIENT_ID], ..., id="us in a list"),
         pytest.param(CLIENT_ID, CLIENT_ID, id="us, and azp says so"),
         pytest.param([CLIENT_ID], CLIENT_ID, id="us in a list, and azp says so"),
+        pytest.param([CLIENT_ID], None, id="us in a list, and azp is null"),
     ],
 )
 def test_a_token_for_us_alone_is_taken(audience: object, party: object) -> None:
@@ -84,7 +85,6 @@ def test_a_token_for_us_alone_is_taken(audience: object, party: object) -> None:
         pytest.param("CLIENT-1", ..., id="another case"),
         pytest.param(CLIENT_ID, "client-2", id="azp is another"),
         pytest.param([CLIENT_ID], "", id="azp is empty"),
-        pytest.param([CLIENT_ID], None, id="azp is null"),
         pytest.param([CLIENT_ID], [CLIENT_ID], id="azp is a list"),
     ],
 )
@@ -92,6 +92,59 @@ def test_a_token_for_others_is_refused(audience: object, party: object) -> None:
     """S-15; azp never replaces aud."""
     with pytest.raises(IdTokenAudience):
         check(aud=audience, azp=party)
+
+
+PROJECT = "https://project.example"
+
+
+@pytest.mark.requirement("S-15")
+def test_a_trusted_audience_is_believed_beside_us() -> None:
+    """OpenID Connect Core, section 3.1.3.7, 3: audiences the client does not trust are refused."""
+    assert check(trusted=[PROJECT], aud=[PROJECT, CLIENT_ID], azp=CLIENT_ID).subject == "00u-ada"
+    assert check(trusted=[PROJECT], aud=CLIENT_ID).subject == "00u-ada"
+
+
+@pytest.mark.requirement("S-15")
+@pytest.mark.parametrize(
+    ("audience", "party"),
+    [
+        pytest.param([CLIENT_ID, PROJECT], ..., id="azp is missing"),
+        pytest.param([CLIENT_ID, PROJECT], None, id="azp is null"),
+        pytest.param([CLIENT_ID, PROJECT], PROJECT, id="azp is the trusted one"),
+        pytest.param([CLIENT_ID, PROJECT], [CLIENT_ID], id="azp is a list"),
+        pytest.param([PROJECT], CLIENT_ID, id="aud is the trusted one alone"),
+        pytest.param(PROJECT, CLIENT_ID, id="aud is the trusted one as a text"),
+        pytest.param([CLIENT_ID, PROJECT, "client-2"], CLIENT_ID, id="a third audience"),
+        pytest.param([CLIENT_ID, f"{PROJECT}/"], CLIENT_ID, id="a slash more"),
+        pytest.param([CLIENT_ID, [PROJECT]], CLIENT_ID, id="a list in a list"),
+        pytest.param([CLIENT_ID, None], CLIENT_ID, id="null in a list"),
+    ],
+)
+def test_a_trusted_audience_replaces_neither_us_nor_azp(audience: object, party: object) -> None:
+    with pytest.raises(IdTokenAudience):
+        check(trusted=[PROJECT], aud=audience, azp=party)
+
+
+@pytest.mark.parametrize(
+    ("audience", "remedy"),
+    [
+        pytest.param("client-2", "Compare client_id", id="another client"),
+        pytest.param([CLIENT_ID, PROJECT], "trusted_audiences", id="a further audience"),
+    ],
+)
+def test_the_remedy_tells_another_client_from_a_further_audience(audience: object, remedy: str) -> None:
+    with pytest.raises(IdTokenAudience) as refusal:
+        check(aud=audience, azp=CLIENT_ID)
+    assert remedy in refusal.value.remedy
+    assert refusal.value.got == audience
+
+
+@pytest.mark.parametrize(
+    "claim", ["azp", "nbf", "at_hash", "auth_time", "acr", "amr", "name", "email", "email_verified"]
+)
+def test_an_optional_claim_that_is_null_is_absent(claim: str) -> None:
+    null: dict[str, Any] = {claim: None}
+    assert check(**null).subject == "00u-ada"
 
 
 @pytest.mark.requirement("S-17")
@@ -167,7 +220,6 @@ def test_the_hash_of_the_access_token_fits(algorithm: str, hashed: type) -> None
 @pytest.mark.parametrize(
     "value",
     [
-        pytest.param(None, id="null"),
         pytest.param("", id="empty"),
         pytest.param(7, id="a number"),
         pytest.param([], id="a list"),

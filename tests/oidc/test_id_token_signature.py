@@ -21,8 +21,8 @@ from broker.errors import (
     IdTokenSignature,
     ProviderMistrusted,
 )
-from broker.oidc.id_token import MAX_HEADER_BYTES, SignedClaims, verify_signature
 from broker.oidc.registration import SIGNATURE_ALGORITHMS
+from broker.oidc.signature import MAX_HEADER_BYTES, SignedClaims, verify_signature
 from tests.oidc.samples import SECRET, b64, claims, key_set, published, sign, signing_key
 
 HEADER = {"alg": "RS256", "typ": "JWT", "kid": "key-1"}
@@ -69,6 +69,9 @@ def test_the_usual_types_are_taken(kind: object) -> None:
         pytest.param({"x5u": "https://evil.example/cert", "x5c": ["MIIB"], "x5t": "AA"}, id="x5u, x5c, x5t"),
         pytest.param({"jwk": published(signing_key("RS256", "evil"))}, id="jwk"),
         pytest.param({"nonce": "of Microsoft", "cty": "JWT", "zip": "DEF"}, id="unknown members"),
+        pytest.param({"x5t": 5, "x5c": "MIIB", "jku": 5, "x5u": [], "jwk": 7, "cty": 5}, id="of odd types"),
+        pytest.param({"x5t": None, "x5c": None, "jku": None, "jwk": None, "cty": None}, id="null"),
+        pytest.param({"typ": None, "crit": None, "b64": None}, id="null, where a value would be refused"),
     ],
 )
 def test_what_the_header_says_of_keys_is_not_heard(header: dict[str, object]) -> None:
@@ -91,7 +94,6 @@ def test_what_the_header_says_of_keys_is_not_heard(header: dict[str, object]) ->
         pytest.param({"typ": ["JWT"]}, id="a list of types"),
         pytest.param({"crit": ["exp"], "exp": 1}, id="an unknown critical member"),
         pytest.param({"crit": []}, id="an empty crit"),
-        pytest.param({"crit": None}, id="a null crit"),
         pytest.param({"crit": ["b64"], "b64": False}, id="an unencoded payload"),
         pytest.param({"b64": False}, id="an unencoded payload, not critical"),
         pytest.param({"b64": True}, id="b64 although true"),
@@ -105,6 +107,27 @@ def test_a_header_that_asks_for_something_special_is_refused(header: dict[str, o
     """S-13; RFC 8725, sections 3.10 and 3.11; RFC 7515, section 4.1.11."""
     with pytest.raises(IdTokenMalformed):
         verify(token(**header))
+
+
+@pytest.mark.parametrize(
+    ("header", "got"),
+    [
+        pytest.param({"typ": 5}, "typ: a number", id="typ is a number"),
+        pytest.param({"typ": "at+jwt"}, "typ: at+jwt", id="an access token"),
+        pytest.param({"crit": ["exp"]}, "crit: an array", id="crit"),
+        pytest.param({"b64": False}, "b64: false", id="b64"),
+        pytest.param({"kid": 7}, "kid: a number", id="kid is a number"),
+    ],
+)
+def test_a_header_that_is_refused_is_refused_by_the_name_of_its_member(header: dict[str, object], got: str) -> None:
+    with pytest.raises(IdTokenMalformed) as refusal:
+        verify(token(**header))
+    assert refusal.value.got == got
+
+
+@pytest.mark.parametrize("kid", [..., None], ids=["missing", "null"])
+def test_a_null_kid_is_no_kid(kid: object) -> None:
+    assert verify(token(kid=kid)).claims == claims()
 
 
 GOOD = token()
@@ -191,6 +214,24 @@ def test_an_algorithm_that_was_not_configured_is_refused(alg: object) -> None:
         verify(f"{b64(json.dumps(header).encode())}.{BODY}.{SIGNATURE}")
 
 
+@pytest.mark.parametrize(
+    ("alg", "remedy"),
+    [
+        pytest.param("HS256", "at the provider to RS256. HS256 is never accepted", id="HS256"),
+        pytest.param("HS512", "at the provider to RS256. HS512 is never accepted", id="HS512"),
+        pytest.param("RS512", "Set signing_algorithms: [RS512]", id="one the settings know"),
+        pytest.param("RSA-SHA256", "at the provider to RS256", id="no name of an algorithm"),
+        pytest.param("none", "at the provider to RS256", id="none"),
+        pytest.param(None, "at the provider to RS256", id="null"),
+    ],
+)
+def test_the_remedy_for_an_algorithm_can_be_followed(alg: object, remedy: str) -> None:
+    with pytest.raises(IdTokenAlgorithm) as refusal:
+        verify(f"{b64(json.dumps({**HEADER, 'alg': alg}).encode())}.{BODY}.{SIGNATURE}")
+    assert remedy in refusal.value.remedy
+    assert refusal.value.got == (alg or "nothing")
+
+
 PEM = KEY.public_key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
 
 
@@ -264,12 +305,30 @@ def test_a_key_published_for_encryption_does_not_verify(published_as: str) -> No
         verify_signature(GOOD, keys, algorithms=["RS256"])
 
 
-def test_without_kid_one_key_is_enough_and_several_are_too_many() -> None:
-    """OpenID Connect Core, section 10.1."""
-    anonymous, other = published(KEY, kid=None), published(signing_key("RS256", "other"))
-    assert verify_signature(token(kid=...), key_set(anonymous), algorithms=["RS256"]).claims == claims()
-    with pytest.raises(IdTokenKeyUnknown):
-        verify_signature(token(kid=...), key_set(anonymous, other), algorithms=["RS256"])
+@pytest.mark.parametrize(
+    ("kid", "others"),
+    [
+        pytest.param(..., [], id="a token without kid, one key"),
+        pytest.param(..., ["other"], id="a token without kid, two keys"),
+        pytest.param("k9", [], id="a kid that no key has, one key without"),
+        pytest.param("k9", ["other", None, None], id="a kid that no key has, three keys without"),
+    ],
+)
+def test_a_few_keys_are_tried_where_an_id_is_missing(kid: object, others: list[str | None]) -> None:
+    """RFC 7515, section 4.1.4 and RFC 7517, section 4.5: ids are optional."""
+    published_keys = [published(signing_key("RS256", f"other {n}"), kid=other) for n, other in enumerate(others)]
+    keys = key_set(*published_keys, published(KEY, kid=None))
+    assert verify_signature(token(kid=kid), keys, algorithms=["RS256"]).claims == claims()
+    with pytest.raises(IdTokenSignature):
+        verify_signature(sign({"alg": "RS256"}, claims(), signing_key("RS256", "evil")), keys, algorithms=["RS256"])
+
+
+def test_too_many_keys_without_an_id_are_not_tried() -> None:
+    keys = key_set(*[published(KEY, kid=None)] * 5)
+    with pytest.raises(IdTokenKeyUnknown) as refusal:
+        verify_signature(token(kid=...), keys, algorithms=["RS256"])
+    assert refusal.value.got == "a token without kid: 5 keys fit RS256, and 4 are tried at most"
+    assert "out of date" not in refusal.value.remedy
 
 
 def test_of_two_keys_with_one_kid_the_one_that_signed_verifies() -> None:

@@ -50,7 +50,6 @@ def test_a_token_out_of_its_time_is_refused(times: dict[str, Any]) -> None:
 
 
 NO_TIMES = [
-    pytest.param(None, id="null"),
     pytest.param(str(int(START)), id="a text"),
     pytest.param(True, id="true"),
     pytest.param(False, id="false"),
@@ -72,6 +71,34 @@ def test_what_is_no_time_is_refused(claim: str, value: Any) -> None:
     """S-17."""
     with pytest.raises(IdTokenTime):
         check(**{claim: value})
+
+
+@pytest.mark.parametrize(
+    ("times", "got", "clocks"),
+    [
+        pytest.param({"iat": 1764460800000}, "iat: 1764460800000 looks like milliseconds", False, id="milliseconds"),
+        pytest.param({"nbf": 1764460800000}, "nbf: 1764460800000 looks like milliseconds", False, id="nbf too"),
+        pytest.param({"iat": "1764460800"}, "iat: a text", False, id="a text"),
+        pytest.param({"exp": None}, "exp: nothing", False, id="null"),
+        pytest.param({"exp": HUGE}, "exp: a number beyond bounds", False, id="beyond bounds"),
+        pytest.param({"exp": START - 90}, "90 s ago", True, id="expired"),
+        pytest.param({"iat": START + 90}, "in 90 s", True, id="issued in the future"),
+        pytest.param({"iat": START - 900}, "900 s ago", True, id="issued long ago"),
+    ],
+)
+def test_clocks_are_blamed_for_times_alone(times: dict[str, Any], got: str, clocks: bool) -> None:
+    with pytest.raises(IdTokenTime) as refusal:
+        check(**times)
+    assert refusal.value.got == got
+    assert ("clocks" in refusal.value.remedy) is clocks
+
+
+@pytest.mark.requirement("S-17")
+@pytest.mark.parametrize("claim", ["exp", "iat"])
+def test_a_time_we_need_that_is_null_is_missing(claim: str) -> None:
+    null: dict[str, Any] = {claim: None}
+    with pytest.raises(IdTokenTime):
+        check(**null)
 
 
 @pytest.mark.requirement("S-17")

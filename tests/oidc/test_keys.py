@@ -177,7 +177,8 @@ def test_a_curve_verifies_its_own_algorithm_alone(algorithm: str, kid: str | Non
 
 @pytest.mark.parametrize("own", ["RS512", "PS256", "RSA-OAEP", "HS256", "none", ""])
 def test_a_keys_own_alg_keeps_it_from_others(own: str) -> None:
-    assert kids({**GOOD, "alg": own}, kid="good", algorithm="RS256") == []
+    other = {**GOOD, "kid": "other"}
+    assert kids({**GOOD, "alg": own}, other, kid="good", algorithm="RS256") == []
 
 
 @pytest.mark.requirement("S-12")
@@ -186,10 +187,32 @@ def test_a_key_is_never_tried_with_another_types_algorithm(algorithm: str) -> No
     assert kids(GOOD, kid="good", algorithm=algorithm) == []
 
 
-def test_without_kid_the_only_fitting_key_is_meant() -> None:
+@pytest.mark.parametrize(
+    ("published_keys", "tried"),
+    [pytest.param(n, n if n <= MAX_CANDIDATES else 0, id=f"{n} keys") for n in (1, 2, 4, 5, 100)],
+)
+@pytest.mark.parametrize("kid", [None, "k9"], ids=["a token without kid", "a kid that no key has"])
+def test_keys_without_an_id_are_tried_if_they_are_few(kid: str | None, published_keys: int, tried: int) -> None:
+    several = key_set(*[{**GOOD, "kid": None}] * published_keys, EC)
+    assert several.candidates(kid=kid, algorithm="RS256") == several.keys[:tried]
+
+
+def test_without_kid_every_fitting_key_is_meant() -> None:
     """OpenID Connect Core, section 10.1."""
     assert kids(GOOD, EC, kid=None, algorithm="RS256") == ["good"]
-    assert kids(GOOD, {**GOOD, "kid": "other"}, kid=None, algorithm="RS256") == []
+    assert kids(GOOD, {**GOOD, "kid": "other"}, EC, kid=None, algorithm="RS256") == ["good", "other"]
+
+
+def test_a_key_with_another_id_is_never_tried() -> None:
+    anonymous = {**GOOD, "kid": None}
+    assert kids(GOOD, anonymous, kid="k9", algorithm="RS256") == [None]
+    assert kids(GOOD, anonymous, kid="good", algorithm="RS256") == ["good"]
+    assert kids({**GOOD, "alg": "RS512"}, anonymous, kid="good", algorithm="RS256") == []
+
+
+@pytest.mark.parametrize("member", ["kid", "use", "alg", "key_ops", "issuer", "x5c", "x5t", "x5u"])
+def test_an_optional_member_that_is_null_is_absent(member: str) -> None:
+    assert len(key_set({**GOOD, member: None}).candidates(kid=None, algorithm="RS256")) == 1
 
 
 def test_several_keys_of_one_kid_are_all_tried() -> None:
@@ -213,7 +236,65 @@ def test_of_many_keys_of_one_kid_only_a_few_are_tried(published_keys: int, tried
 
 def test_an_unknown_kid_has_no_key_even_if_there_is_only_one() -> None:
     assert kids(GOOD, kid="other", algorithm="RS256") == []
-    assert kids(published(signing_key(), kid=None), kid="good", algorithm="RS256") == []
+
+
+@pytest.mark.parametrize(
+    ("jwks", "kid", "why", "lasts"),
+    [
+        pytest.param([GOOD, EC], "k9", "kid k9; published: good, ec", True, id="an unknown kid"),
+        pytest.param(
+            [{**GOOD, "alg": "RS512"}], "good", "kid good: a key for RS512", False, id="a key for another algorithm"
+        ),
+        pytest.param([{**GOOD, "use": "enc"}, EC], "good", "kid good: use: enc", False, id="a key for encryption"),
+        pytest.param(
+            [EC] * 100 + [GOOD], "good", "kid good: key number 101; 100 are looked at", False, id="key number 101"
+        ),
+        pytest.param(
+            [{**GOOD, "kid": None}] * 5,
+            "k9",
+            "kid k9: 5 keys without kid fit RS256, and 4 are tried at most",
+            False,
+            id="five keys without kid",
+        ),
+        pytest.param([EC], None, "a token without kid; published: keys for P-256", False, id="no key of the type"),
+    ],
+)
+def test_why_no_key_fits_is_said_and_an_old_key_set_blamed_only_where_it_may_be(
+    jwks: list[object], kid: str | None, why: str, lasts: bool
+) -> None:
+    said, remedy = key_set(*jwks).explain_none(kid=kid, algorithm="RS256")
+    assert said == why
+    assert (remedy is None) is lasts
+
+
+@pytest.mark.parametrize(
+    ("jwk", "why"),
+    [
+        pytest.param(rsa_jwk(1024), "small: RSA 1024 bits", id="a short key"),
+        pytest.param({**GOOD, "use": "enc"}, "good: use: enc", id="for encryption by use"),
+        pytest.param({**GOOD, "alg": "RSA-OAEP"}, "good: alg: RSA-OAEP", id="for encryption by alg"),
+        pytest.param({**GOOD, "alg": "sha256"}, "good: alg: sha256", id="no name of an algorithm"),
+        pytest.param({**GOOD, "key_ops": ["encrypt"]}, "good: key_ops without verify", id="by key_ops"),
+        pytest.param({"kty": "oct", "k": "AA"}, "number 1: kty: oct", id="a symmetric key"),
+        pytest.param({"kty": "RSA", "kid": "k"}, "k: n: nothing", id="no modulus"),
+        pytest.param({**EC, "crv": "P-999"}, "ec: crv: P-999", id="an unknown curve"),
+        pytest.param({**EC, "x": b64(b"\x01" * 32)}, "ec: no valid EC key", id="a point off the curve"),
+        pytest.param({**GOOD, "e": GOOD["n"]}, "good: an exponent of 2048 bits", id="a long exponent"),
+        pytest.param(None, "number 1: nothing", id="null"),
+    ],
+)
+def test_why_the_only_key_cannot_be_used_is_said(jwk: object, why: str) -> None:
+    with pytest.raises(KeysInvalid) as refusal:
+        key_set(jwk)
+    assert refusal.value.got == f"1 keys, none usable: {why}"
+
+
+def test_no_more_than_five_reasons_are_given() -> None:
+    with pytest.raises(KeysInvalid) as refusal:
+        key_set(*[{"kty": "oct", "kid": f"k{n}"} for n in range(5000)])
+    got = str(refusal.value.got)
+    assert got.startswith("5000 keys, none usable: k0: kty: oct; k1: ")
+    assert got.endswith("k4: kty: oct; ...")
 
 
 def test_private_members_published_by_mistake_are_left_behind() -> None:

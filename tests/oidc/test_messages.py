@@ -11,7 +11,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from broker.errors import AnswerUnreadable, UserinfoInvalid
-from broker.oidc.messages import RESPONSE_LIMIT, provider_text, read_json_object, shape, text_member
+from broker.oidc.messages import (
+    RESPONSE_LIMIT,
+    place,
+    provider_text,
+    read_json_object,
+    shape,
+    short_text,
+    text_member,
+    whole_words,
+)
 
 
 @pytest.mark.requirement("S-42")
@@ -40,7 +49,8 @@ from broker.oidc.messages import RESPONSE_LIMIT, provider_text, read_json_object
         pytest.param(b'{"a": "\xff"}', id="a byte that is no UTF-8"),
         pytest.param(b'{"a": "\xed\xa0\x80"}', id="a surrogate in UTF-8"),
         pytest.param(b'{"a": "\xc0\xaf"}', id="an overlong slash"),
-        pytest.param(b"\xef\xbb\xbf{}", id="a byte order mark"),
+        pytest.param(b"\xef\xbb\xbf\xef\xbb\xbf{}", id="two byte order marks"),
+        pytest.param(b"{}\xef\xbb\xbf", id="a byte order mark behind it"),
         pytest.param('{"a": 1}'.encode("utf-16"), id="UTF-16"),
         pytest.param('{"a": 1}'.encode("utf-16-le"), id="UTF-16 without a mark"),
         pytest.param('{"a": 1}'.encode("utf-32"), id="UTF-32"),
@@ -52,6 +62,36 @@ def test_what_is_no_plain_json_object_is_refused(body: bytes) -> None:
     """S-42."""
     with pytest.raises(AnswerUnreadable):
         read_json_object(body)
+
+
+def test_a_byte_order_mark_is_ignored() -> None:
+    """RFC 8259, section 8.1."""
+    assert read_json_object(b'\xef\xbb\xbf{"a": 1}') == {"a": 1}
+
+
+@pytest.mark.parametrize(
+    ("body", "got"),
+    [
+        pytest.param(b"", "an empty body", id="nothing"),
+        pytest.param(b"<html></html>", "a page of HTML or XML; not JSON: Expecting value at position 0", id="a page"),
+        pytest.param(b'{"a": 1', "not JSON: Expecting ',' delimiter at position 7", id="broken off"),
+        pytest.param(b'{"issuer": 1, "issuer": 2}', "member `issuer` twice", id="a member twice"),
+        pytest.param(
+            b'{"' + b"Xy7" * 10 + b'": 1, "' + b"Xy7" * 10 + b'": 2}', "member `[left out]` twice", id="secret"
+        ),
+        pytest.param(b'{"a": "\xff"}', "not UTF-8: byte 0xff at position 7", id="no UTF-8"),
+        pytest.param(b'{"a": NaN}', "not JSON: the number NaN", id="NaN"),
+        pytest.param(b'{"a": 1e400}', "a number beyond bounds", id="a number beyond a float"),
+        pytest.param(b'{"a": ' + b"9" * 5000 + b"}", "a number of too many digits", id="too many digits"),
+        pytest.param(b"[" * 100_000, "JSON nested too deep", id="too deep"),
+        pytest.param(b"[]", "JSON, but an array", id="an array"),
+        pytest.param(b"null", "JSON, but null", id="null"),
+    ],
+)
+def test_the_reason_a_body_cannot_be_read_is_named(body: bytes, got: str) -> None:
+    with pytest.raises(AnswerUnreadable) as refusal:
+        read_json_object(body)
+    assert refusal.value.got == got
 
 
 _JSON = st.recursive(
@@ -101,8 +141,8 @@ def test_the_largest_answer_is_read_or_refused_in_no_time(body: bytes) -> None:
     [
         pytest.param(None, "id_token: nothing", id="null"),
         pytest.param("", "id_token: an empty string", id="an empty string"),
-        pytest.param(["x"], "id_token: list", id="a list"),
-        pytest.param(True, "id_token: bool", id="true"),
+        pytest.param(["x"], "id_token: an array", id="a list"),
+        pytest.param(True, "id_token: true", id="true"),
     ],
 )
 def test_a_member_that_is_no_text_is_refused_without_showing_it(value: object, got: str) -> None:
@@ -115,9 +155,9 @@ def test_the_shape_of_a_value_does_not_tell_the_value() -> None:
     assert [shape(value) for value in (None, "", "secret", 1, {"a": "secret"})] == [
         "nothing",
         "an empty string",
-        "str",
-        "int",
-        "dict",
+        "a text",
+        "a number",
+        "an object",
     ]
 
 
@@ -131,9 +171,17 @@ def test_the_shape_of_a_value_does_not_tell_the_value() -> None:
         pytest.param("x", "code AbCdEfGhIjKlMnOpQrStUvWx unknown", "x: code [left out] unknown", id="a code echoed"),
         pytest.param(
             "admin_policy_enforced",
-            "secret_of_plain_words",
-            "admin_policy_enforced: [left out]",
-            id="a long error code",
+            "missing 'token_endpoint_auth_method', or code_challenge_method.",
+            "admin_policy_enforced: missing 'token_endpoint_auth_method', or code_challenge_method.",
+            id="names of protocol members stay",
+        ),
+        pytest.param("x", "y" * 17 + "_client_secret", "x: [left out]", id="a word too long for a name"),
+        pytest.param("x", "client_secret_A1b2C3d4", "x: [left out]", id="a name with other letters"),
+        pytest.param(
+            "x",
+            "send application/x-www-form-urlencoded",
+            "x: send application/x-www-form-urlencoded",
+            id="a media type stays",
         ),
         pytest.param("AbCdEfGhIjKlMnOpQrStUvWx", None, "[left out]", id="a code echoed as an error"),
         pytest.param("a" * 40, None, "[left out]", id="a long word that is no error code"),
@@ -149,3 +197,29 @@ def test_a_providers_words_go_to_the_log_without_what_could_be_a_secret(
     error: object, description: object, said: str
 ) -> None:
     assert provider_text(error, description) == said
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        pytest.param("https://a:b@login.example:8443/x/y?code=1#z", "login.example:8443/x/y", id="an address"),
+        pytest.param("https://dev-12345678.okta.example/x", "dev-12345678.okta.example/x", id="a long host"),
+        pytest.param("/login?next=1", "/login", id="a path"),
+        pytest.param("https://login.example/AbCdEfGhIjKlMnOpQrStUvWx/x", "login.example/[left out]/x", id="a secret"),
+        pytest.param("", "no address", id="nothing"),
+        pytest.param("https://[", "no address", id="half a bracket"),
+    ],
+)
+def test_an_address_is_shown_without_its_query(url: str, shown: str) -> None:
+    assert place(url) == shown
+
+
+@pytest.mark.requirement("S-54")
+def test_words_are_cut_between_two_of_them() -> None:
+    """Half of a credential would no longer be left out by its value."""
+    assert whole_words("the secret pa:ss:word is wrong", 18) == "the secret ..."
+    assert whole_words("the secret", 10) == "the secret"
+    assert whole_words("x" * 30, 10) == " ..."
+    assert provider_text("e", "word " * 200 + "pa:ss").endswith("word ...")
+    assert short_text("a:b" * 21) == "a text of 63 characters"
+    assert short_text("") == "an empty string"

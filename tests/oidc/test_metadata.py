@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from broker.errors import (
@@ -13,7 +15,13 @@ from broker.errors import (
     ProviderFailing,
 )
 from broker.oidc.messages import DOCUMENT_LIMIT
-from broker.oidc.metadata import ProviderMetadata, build_discovery_request, check_discovery, is_loopback_host
+from broker.oidc.metadata import (
+    ProviderMetadata,
+    build_discovery_request,
+    check_discovery,
+    is_loopback_host,
+    only_unusable_algorithms,
+)
 from tests.oidc.samples import ISSUER, METADATA, answer
 
 DOCUMENT = {
@@ -91,48 +99,68 @@ def test_a_member_we_need_must_be_a_text(member: str, value: object) -> None:
         check({member: value})
 
 
+UNUSABLE_ADDRESSES = [
+    pytest.param("http://idp.example/x", id="plain http"),
+    pytest.param("http://127.0.0.1/x", id="http on loopback"),
+    pytest.param("ftp://idp.example/x", id="another scheme"),
+    pytest.param("javascript:alert(1)", id="a script"),
+    pytest.param("data:text/html,x", id="a data address"),
+    pytest.param("/token", id="a path alone"),
+    pytest.param("//idp.example/x", id="no scheme"),
+    pytest.param("https:///x", id="no host"),
+    pytest.param("https://ada:pw@idp.example/x", id="credentials"),
+    pytest.param("https://@idp.example/x", id="empty credentials"),
+    pytest.param("https://idp.example/x#y", id="a fragment"),
+    pytest.param("https://idp.example/x#", id="an empty fragment"),
+    pytest.param("https://idp.example\\@evil.example/x", id="a backslash and an @"),
+    pytest.param("https://idp.example\\evil.example", id="a backslash, which a browser reads as a slash"),
+    pytest.param("https://idp.example/a\\b", id="a backslash in the path"),
+    pytest.param("https://idp.example/x y", id="a space"),
+    pytest.param("https://idp.example/x\r\nHost: evil", id="a line break"),
+    pytest.param("https://idp.example/\x00", id="a NUL"),
+    pytest.param("https://idp.exämple/x", id="no ASCII"),
+    pytest.param("https://idp.example:99999/x", id="no port"),
+    pytest.param("https://[::1/x", id="half a bracket"),
+    pytest.param("https://idp.example/" + "x" * 2048, id="too long"),
+]
+
+
 @pytest.mark.requirement("S-41")
-@pytest.mark.parametrize(
-    "member",
-    ["authorization_endpoint", "token_endpoint", "jwks_uri", "userinfo_endpoint", "end_session_endpoint"],
-)
-@pytest.mark.parametrize(
-    "url",
-    [
-        pytest.param("http://idp.example/x", id="plain http"),
-        pytest.param("http://127.0.0.1/x", id="http on loopback"),
-        pytest.param("ftp://idp.example/x", id="another scheme"),
-        pytest.param("javascript:alert(1)", id="a script"),
-        pytest.param("data:text/html,x", id="a data address"),
-        pytest.param("/token", id="a path alone"),
-        pytest.param("//idp.example/x", id="no scheme"),
-        pytest.param("https:///x", id="no host"),
-        pytest.param("https://ada:pw@idp.example/x", id="credentials"),
-        pytest.param("https://@idp.example/x", id="empty credentials"),
-        pytest.param("https://idp.example/x#y", id="a fragment"),
-        pytest.param("https://idp.example/x#", id="an empty fragment"),
-        pytest.param("https://idp.example\\@evil.example/x", id="a backslash and an @"),
-        pytest.param("https://idp.example\\evil.example", id="a backslash, which a browser reads as a slash"),
-        pytest.param("https://idp.example/a\\b", id="a backslash in the path"),
-        pytest.param("https://idp.example/x y", id="a space"),
-        pytest.param("https://idp.example/x\r\nHost: evil", id="a line break"),
-        pytest.param("https://idp.example/\x00", id="a NUL"),
-        pytest.param("https://idp.exämple/x", id="no ASCII"),
-        pytest.param("https://idp.example:99999/x", id="no port"),
-        pytest.param("https://[::1/x", id="half a bracket"),
-        pytest.param("https://idp.example/" + "x" * 2048, id="too long"),
-    ],
-)
+@pytest.mark.parametrize("member", ["authorization_endpoint", "token_endpoint", "jwks_uri"])
+@pytest.mark.parametrize("url", UNUSABLE_ADDRESSES)
 def test_an_endpoint_that_is_no_plain_https_address_is_refused(member: str, url: str) -> None:
     """S-40, S-41."""
-    with pytest.raises(MetadataInvalid):
+    with pytest.raises(MetadataInvalid) as refusal:
         check({member: url})
+    assert str(refusal.value.got).startswith(f"{member}: ")
+    assert "ada:pw" not in str(refusal.value.got)
 
 
 @pytest.mark.parametrize("member", ["userinfo_endpoint", "end_session_endpoint"])
 @pytest.mark.parametrize("value", [pytest.param(..., id="missing"), pytest.param(None, id="null")])
 def test_an_endpoint_we_can_do_without_may_be_missing(member: str, value: object) -> None:
     assert getattr(check({member: value}), member) is None
+    assert check({member: value}).ignored == ()
+
+
+@pytest.mark.requirement("S-40")
+@pytest.mark.parametrize("member", ["userinfo_endpoint", "end_session_endpoint"])
+@pytest.mark.parametrize(
+    "value",
+    [
+        *UNUSABLE_ADDRESSES,
+        pytest.param("", id="empty"),
+        pytest.param(False, id="false"),
+        pytest.param(7, id="a number"),
+        pytest.param([f"{ISSUER}/x"], id="a list"),
+        pytest.param({}, id="an object"),
+    ],
+)
+def test_an_unusable_endpoint_we_can_do_without_counts_as_absent_and_is_named(member: str, value: object) -> None:
+    metadata = check({member: value})
+    assert getattr(metadata, member) is None
+    assert metadata.token_endpoint == METADATA.token_endpoint
+    assert [one.partition(":")[0] for one in metadata.ignored] == [member]
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.8.9.1", "localhost", "[::1]"])
@@ -182,9 +210,10 @@ def test_the_announcement_of_iss_is_read(value: object, announced: bool) -> None
 @pytest.mark.parametrize(
     "value", [pytest.param("true", id="text"), pytest.param(1, id="one"), pytest.param([], id="[]")]
 )
-def test_an_announcement_of_another_type_is_refused(value: object) -> None:
-    with pytest.raises(MetadataInvalid):
-        check({"authorization_response_iss_parameter_supported": value})
+def test_an_announcement_of_another_type_counts_as_absent_and_is_named(value: object) -> None:
+    metadata = check({"authorization_response_iss_parameter_supported": value})
+    assert not metadata.announces_iss
+    assert [one.partition(":")[0] for one in metadata.ignored] == ["authorization_response_iss_parameter_supported"]
 
 
 @pytest.mark.requirement("S-40")
@@ -197,6 +226,8 @@ def test_nothing_else_in_the_document_changes_anything() -> None:
         "id_token_signing_alg_values_supported": ["none", "HS256"],
         "token_endpoint_auth_methods_supported": ["none"],
         "response_types_supported": 5,
+        "scopes_supported": None,
+        "claims_supported": "email",
         "mtls_endpoint_aliases": {"token_endpoint": "https://evil.example/token"},
         "client_kwargs": {"code_challenge_method": None},
         "jwks": {"keys": []},
@@ -243,3 +274,47 @@ def test_a_query_of_the_endpoint_with_one_of_the_admins_parameters_is_refused() 
     document = answer({**DOCUMENT, "authorization_endpoint": f"{ISSUER}/authorize?hd=x"})
     with pytest.raises(MetadataInvalid):
         check_discovery(document, expected_issuer=ISSUER, allow_loopback=False, own_parameters={"hd"})
+
+
+def test_a_document_behind_a_byte_order_mark_is_taken() -> None:
+    body = b"\xef\xbb\xbf" + json.dumps(DOCUMENT).encode()
+    assert check_discovery(answer(body), expected_issuer=ISSUER, allow_loopback=False) == METADATA
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "more", "got"),
+    [
+        pytest.param(302, b"", {"location": "https://login.example/x?a=b"}, "302 to login.example/x", id="a redirect"),
+        pytest.param(301, b"", {"location": "/x"}, "301 to /x", id="a redirect on the same host"),
+        pytest.param(404, b'{"error": "Realm does not exist"}', {}, "404: Realm does not exist", id="Keycloak"),
+        pytest.param(401, b"", {"www_authenticate": 'Bearer error="invalid_token"'}, "401: invalid_token", id="a 401"),
+        pytest.param(503, b"<title>Maintenance</title>", {}, "503: Maintenance", id="a page of maintenance"),
+        pytest.param(404, b"", {}, "404", id="nothing is said"),
+    ],
+)
+def test_a_refusal_has_the_destination_or_the_providers_words(
+    status: int, body: bytes, more: dict[str, str], got: str
+) -> None:
+    with pytest.raises(BrokerError) as refusal:
+        check_discovery(answer(body, status, **more), expected_issuer=ISSUER, allow_loopback=False)
+    assert refusal.value.got == got
+
+
+def test_the_document_is_asked_for_where_the_admin_says() -> None:
+    url = "https://idcs-1.identity.example/.well-known/openid-configuration"
+    assert build_discovery_request(ISSUER, url).url == url
+
+
+@pytest.mark.parametrize(
+    ("announced", "unusable"),
+    [
+        pytest.param(["HS256"], ("HS256",), id="HS256 alone"),
+        pytest.param(["none", "HS512"], ("none", "HS512"), id="none and HS512"),
+        pytest.param(["HS256", "RS256"], (), id="RS256 beside HS256"),
+        pytest.param([], (), id="nothing"),
+        pytest.param(None, (), id="null"),
+        pytest.param("HS256", (), id="a text"),
+    ],
+)
+def test_a_provider_that_announces_no_usable_algorithm_is_told_apart(announced: object, unusable: object) -> None:
+    assert only_unusable_algorithms({"id_token_signing_alg_values_supported": announced}) == unusable

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import time
 from urllib.parse import parse_qs, unquote_plus
 
 import pytest
@@ -21,7 +22,7 @@ from broker.errors import (
     TokenResponseInvalid,
 )
 from broker.oidc.messages import RESPONSE_LIMIT, ProviderRequest
-from broker.oidc.tokens import build_token_request, check_token_response
+from broker.oidc.tokens import build_token_request, check_token_response, judge_token_refusal
 from tests.oidc.samples import METADATA, answer, registration
 
 TOKENS = {"access_token": "at-1", "token_type": "Bearer", "expires_in": 3600, "id_token": "h.p.s"}
@@ -191,7 +192,8 @@ def test_an_access_token_that_fits_no_header_is_refused(access_token: str) -> No
         pytest.param(400, {"error": "unauthorized_client"}, TokenRequestRefused, id="unauthorized_client"),
         pytest.param(400, {"error": "unsupported_grant_type"}, TokenRequestRefused, id="unsupported_grant_type"),
         pytest.param(400, {"error": "invalid_scope"}, TokenRequestRefused, id="invalid_scope"),
-        pytest.param(401, {"error": "invalid_request"}, TokenRequestRefused, id="401 with another error"),
+        pytest.param(401, {"error": "invalid_request"}, ClientRejected, id="401 with another error"),
+        pytest.param(401, {"error": "invalid_grant"}, CodeRejected, id="401 about the code"),
         pytest.param(400, {"error": ["invalid_grant"]}, TokenRequestRefused, id="an error that is no text"),
         pytest.param(400, {}, TokenRequestRefused, id="no error at all"),
         pytest.param(400, TOKENS, TokenRequestRefused, id="tokens with a 400"),
@@ -202,7 +204,8 @@ def test_an_access_token_that_fits_no_header_is_refused(access_token: str) -> No
         pytest.param(503, {}, ProviderFailing, id="unavailable"),
         pytest.param(201, TOKENS, AnswerUnexpected, id="tokens with a 201"),
         pytest.param(302, TOKENS, AnswerUnexpected, id="a redirect"),
-        pytest.param(200, {"error": "invalid_grant"}, TokenResponseInvalid, id="an error with a 200"),
+        pytest.param(200, {"error": "invalid_grant"}, CodeRejected, id="an error with a 200"),
+        pytest.param(200, {"error": "invalid_client", **TOKENS}, ClientRejected, id="an error beside tokens"),
     ],
 )
 def test_an_error_of_the_token_endpoint_says_whose_fault_it_is(
@@ -224,6 +227,7 @@ def test_an_error_of_the_token_endpoint_says_whose_fault_it_is(
         pytest.param(200, json.dumps([TOKENS]).encode(), AnswerUnreadable, id="a list of tokens"),
         pytest.param(200, b"access_token=at-1&token_type=bearer", AnswerUnreadable, id="a form, as GitHub does"),
         pytest.param(200, b'{"id_token": "a.b.c", "id_token": "d.e.f"}', AnswerUnreadable, id="two ID tokens"),
+        pytest.param(200, b"error=x<html>", AnswerUnreadable, id="a page that begins like a form"),
     ],
 )
 def test_what_is_no_answer_of_a_token_endpoint_is_refused(
@@ -233,8 +237,196 @@ def test_what_is_no_answer_of_a_token_endpoint_is_refused(
         check_token_response(answer(body, status))
 
 
+FORM = "application/x-www-form-urlencoded"
+KEYCLOAK = "Invalid client or Invalid client credentials"
+REJECTED_CREDENTIALS = [
+    pytest.param(401, b"", {}, "401", id="401 alone"),
+    pytest.param(401, b"", {"www_authenticate": "Basic"}, "401: WWW-Authenticate: Basic", id="401 with a scheme"),
+    pytest.param(
+        401,
+        b"",
+        {"www_authenticate": 'Basic realm="token endpoint"'},
+        '401: WWW-Authenticate: Basic realm="token endpoint"',
+        id="401 with a realm",
+    ),
+    pytest.param(
+        401,
+        b"",
+        {"www_authenticate": 'Bearer error="invalid_client", error_description="No such client"'},
+        "invalid_client: No such client",
+        id="an error in WWW-Authenticate",
+    ),
+    pytest.param(
+        401,
+        b"<html><style>p{}</style><h1>401</h1>Wrong &amp; sent</html>",
+        {"media_type": "text/html"},
+        "401: 401 Wrong & sent",
+        id="401 with a page",
+    ),
+    pytest.param(
+        401,
+        {"error": "unauthorized_client", "error_description": KEYCLOAK},
+        {},
+        f"unauthorized_client: {KEYCLOAK}",
+        id="Keycloak",
+    ),
+    pytest.param(403, {"error": "unauthorized_client"}, {}, "unauthorized_client", id="Glewlwyd"),
+    pytest.param(403, {"error": "invalid_client"}, {}, "invalid_client", id="invalid_client as a 403"),
+    pytest.param(
+        400,
+        {"error": "unauthorized_client", "error_description": "Invalid client secret"},
+        {},
+        "unauthorized_client: Invalid client secret",
+        id="unauthorized_client as a 400 that names the secret",
+    ),
+    pytest.param(
+        400,
+        {"error": "unauthorized_client", "error_description": "AADSTS700016: Application not found"},
+        {},
+        "unauthorized_client: AADSTS700016: Application not found",
+        id="Entra, application deleted",
+    ),
+    pytest.param(
+        401,
+        {"error": "invalid_client", "error_description": "AADSTS7000222: expired"},
+        {},
+        "invalid_client: AADSTS7000222: expired",
+        id="Entra, secret expired",
+    ),
+    pytest.param(
+        400,
+        {"error": "invalid_request", "error_description": "AADSTS7000218: client_secret missing"},
+        {},
+        "invalid_request: AADSTS7000218: client_secret missing",
+        id="Entra, secret missing",
+    ),
+    pytest.param(200, {"error": "invalid_client"}, {}, "invalid_client", id="invalid_client as a 200"),
+    pytest.param(400, {"error": "invalid_client_id"}, {}, "invalid_client_id", id="invalid_client_id"),
+    pytest.param(400, {"error": "InvalidClient"}, {}, "InvalidClient", id="another spelling"),
+    pytest.param(
+        400,
+        {"error": {"code": "invalid_client", "message": "Who?"}},
+        {},
+        "invalid_client: Who?",
+        id="an error object",
+    ),
+    pytest.param(
+        400, {"errors": [{"code": "invalid_client", "detail": "Who?"}]}, {}, "invalid_client: Who?", id="a list"
+    ),
+    pytest.param(
+        400,
+        {"errorCode": "invalid_client", "errorSummary": "The client secret supplied is invalid."},
+        {},
+        "invalid_client: The client secret supplied is invalid.",
+        id="Okta's members",
+    ),
+    pytest.param(
+        400,
+        b"error=invalid_client&error_description=wrong+secret",
+        {"media_type": FORM},
+        "invalid_client: wrong secret",
+        id="a form",
+    ),
+    pytest.param(
+        200, b"error=incorrect_client_credentials", {"media_type": FORM}, "incorrect_client_credentials", id="GitHub"
+    ),
+    pytest.param(
+        401, b'\xef\xbb\xbf{"error": "invalid_client"}', {}, "invalid_client", id="a byte order mark before it"
+    ),
+]
+
+
+@pytest.mark.parametrize(("status", "content", "more", "got"), REJECTED_CREDENTIALS)
+def test_a_rejected_credential_is_recognised_in_every_form(
+    status: int, content: object, more: dict[str, str], got: str
+) -> None:
+    with pytest.raises(ClientRejected) as refusal:
+        check_token_response(answer(content, status, **more))
+    assert refusal.value.got == got
+    assert isinstance(judge_token_refusal(answer(content, status, **more)), ClientRejected)
+
+
+@pytest.mark.parametrize(
+    ("status", "content", "expected", "got"),
+    [
+        pytest.param(
+            400,
+            {"error": "unauthorized_client", "error_description": "Client not allowed for this grant type"},
+            TokenRequestRefused,
+            "unauthorized_client: Client not allowed for this grant type",
+            id="a grant type that is not allowed",
+        ),
+        pytest.param(
+            403, {"error": "access_denied"}, TokenRequestRefused, "access_denied", id="403 with another error"
+        ),
+        pytest.param(403, b"<title>Blocked</title>", AnswerUnexpected, "403: Blocked", id="a firewall"),
+        pytest.param(400, {"error": "invalid_code"}, CodeRejected, "invalid_code", id="about the code"),
+        pytest.param(400, {}, TokenRequestRefused, "400", id="nothing is said"),
+        pytest.param(500, {"error": "invalid_client"}, ProviderFailing, "500: invalid_client", id="a 500"),
+        pytest.param(400, b'{"error": ' * 900 + b"{}" + b"}" * 900, TokenRequestRefused, "400", id="errors in errors"),
+    ],
+)
+def test_what_is_no_rejected_credential_does_not_become_one(
+    status: int, content: object, expected: type[BrokerError], got: object
+) -> None:
+    with pytest.raises(expected) as refusal:
+        check_token_response(answer(content, status))
+    assert type(refusal.value) is expected
+    assert refusal.value.got == got
+
+
+def test_a_redirect_of_the_token_endpoint_is_refused_with_its_destination() -> None:
+    with pytest.raises(AnswerUnexpected) as refusal:
+        check_token_response(answer(b"", 302, location="https://login.example:8443/sign-in?code=secret"))
+    assert refusal.value.got == "302 to login.example:8443/sign-in"
+
+
+@pytest.mark.parametrize("member", ["expires_in", "scope", "refresh_token", "error", "error_description"])
+def test_an_optional_member_that_is_null_is_absent(member: str) -> None:
+    assert check_token_response(answer({**TOKENS, member: None})).access_token == "at-1"
+
+
+def test_tokens_behind_a_byte_order_mark_are_taken() -> None:
+    tokens = check_token_response(answer(b"\xef\xbb\xbf" + json.dumps(TOKENS).encode()))
+    assert tokens.access_token == "at-1"
+    assert judge_token_refusal(answer(TOKENS)) is None
+
+
+def test_another_token_type_is_named() -> None:
+    with pytest.raises(TokenResponseInvalid) as refusal:
+        check_token_response(answer({**TOKENS, "token_type": "DPoP"}))
+    assert refusal.value.got == "token_type: DPoP"
+
+
 def test_a_secret_echoed_by_the_provider_does_not_reach_our_log() -> None:
     echo = "the code AbCdEfGhIjKlMnOpQrStUvWxYz0123 is unknown"
     with pytest.raises(CodeRejected) as refusal:
         check_token_response(answer({"error": "invalid_grant", "error_description": echo}, 400))
     assert refusal.value.got == "invalid_grant: the code [left out] is unknown"
+
+
+@pytest.mark.parametrize(
+    "page",
+    [
+        pytest.param(b"<script" * 30_000, id="tags that never end"),
+        pytest.param(b"<!--" * 60_000, id="comments that never end"),
+        pytest.param(b"<" * 200_000, id="brackets"),
+        pytest.param(b"error=" + b"a&" * 100_000, id="a form of many members"),
+        pytest.param(b"{" * 200_000, id="braces"),
+    ],
+)
+def test_a_page_is_read_for_its_words_in_no_time(page: bytes) -> None:
+    started = time.process_time()
+    with pytest.raises(BrokerError):
+        check_token_response(answer(page, 401))
+    assert time.process_time() - started < 1  # milliseconds
+
+
+@pytest.mark.requirement("S-54")
+def test_a_long_header_or_page_shows_no_half_of_a_word() -> None:
+    with pytest.raises(ClientRejected) as refusal:
+        check_token_response(answer(b"", 401, www_authenticate=f'Bearer realm="{"a:" * 600}"'))
+    assert refusal.value.got == "401: WWW-Authenticate: 1215 characters"
+    with pytest.raises(ClientRejected) as refusal:
+        check_token_response(answer(b"<p>" * 1360 + b"wrong pa:ss:word:word:word", 401))
+    assert refusal.value.got == "401: wrong"

@@ -98,3 +98,51 @@ def test_another_media_type_is_refused(media_type: str) -> None:
 def test_what_is_no_json_object_is_refused(body: bytes) -> None:
     with pytest.raises(UserinfoInvalid):
         check_userinfo(answer(body), expected_subject="00u-ada")
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "more", "got"),
+    [
+        pytest.param(
+            401,
+            b"",
+            {"www_authenticate": 'Bearer error="invalid_token", error_description="The token expired"'},
+            "401: invalid_token: The token expired",
+            id="the words of WWW-Authenticate",
+        ),
+        pytest.param(
+            403, b'{"error": "insufficient_scope"}', {}, "403: insufficient_scope", id="the words of the body"
+        ),
+        pytest.param(401, b"", {"www_authenticate": "Bearer"}, "401: WWW-Authenticate: Bearer", id="a scheme alone"),
+        pytest.param(404, b"<h1>Not here</h1>", {}, "404: Not here", id="a page"),
+        pytest.param(302, b"", {"location": "https://login.example/?x"}, "302 to login.example/", id="a redirect"),
+        pytest.param(200, b"e30.e30.", {"media_type": "application/jwt"}, "application/jwt", id="a JWT"),
+        pytest.param(200, b"{}", {"media_type": ""}, "no media type", id="no media type"),
+        pytest.param(200, b'{"sub": "a", "sub": "b"}', {}, "member `sub` twice", id="a member twice"),
+    ],
+)
+def test_a_refusal_has_the_providers_words(status: int, body: bytes, more: dict[str, str], got: str) -> None:
+    with pytest.raises(UserinfoInvalid) as refusal:
+        check_userinfo(answer(body, status, **more), expected_subject="00u-ada")
+    assert refusal.value.got == got
+
+
+@pytest.mark.parametrize(
+    ("subject", "got"),
+    [
+        pytest.param(7, "sub: a number", id="a number"),
+        pytest.param(None, "sub: nothing", id="null"),
+        pytest.param("", "sub: an empty string", id="empty"),
+        pytest.param("00u-eve", "sub: another text", id="another person"),
+    ],
+)
+def test_a_subject_of_another_type_is_not_called_another_person(subject: object, got: str) -> None:
+    with pytest.raises(UserinfoSubject) as refusal:
+        check_userinfo(answer({**CLAIMS, "sub": subject}), expected_subject="00u-ada")
+    assert refusal.value.got == got
+    assert ("another person" in refusal.value.remedy) is (subject == "00u-eve")
+
+
+def test_claims_behind_a_byte_order_mark_are_taken() -> None:
+    body = b'\xef\xbb\xbf{"sub": "00u-ada"}'
+    assert check_userinfo(answer(body), expected_subject="00u-ada") == {"sub": "00u-ada"}

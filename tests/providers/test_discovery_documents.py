@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from broker.errors import IdTokenIssuer, MetadataIssuer
-from broker.oidc.id_token import SignedClaims
 from broker.oidc.keys import VerificationKey, check_keys
 from broker.oidc.messages import Answer
 from broker.oidc.metadata import ProviderMetadata, check_discovery
+from broker.oidc.signature import SignedClaims
 from broker.providers import PRESETS, ClaimRules
 from broker.providers.entra import PERSONAL_ACCOUNTS_TENANT
 from tests.oidc.samples import registration

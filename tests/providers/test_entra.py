@@ -15,7 +15,8 @@ from broker.errors import (
     IdTokenIssuer,
     TenantNotAllowed,
 )
-from broker.oidc.id_token import SignedClaims, VerifiedIdToken
+from broker.oidc.id_token import VerifiedIdToken
+from broker.oidc.signature import SignedClaims
 from broker.providers import PRESETS, ClaimRules, EmailDecision, Vouched, decide_identity
 from broker.providers.entra import PERSONAL_ACCOUNTS_TENANT
 from tests.oidc.samples import registration

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from broker.errors import EmailContradicts, EmailMalformed, EmailMissing, EmailUnverified, HostedDomainNotAllowed
-from broker.oidc.id_token import SignedClaims, VerifiedIdToken
+from broker.oidc.id_token import VerifiedIdToken
+from broker.oidc.signature import SignedClaims
 from broker.providers import PRESETS, ClaimRules, EmailDecision, Vouched, decide_identity
 from tests.oidc.samples import registration
 
@@ -84,10 +85,8 @@ def test_an_account_nobody_of_ours_manages_is_refused_whatever_its_address(
     ("claims", "error", "last"),
     [
         pytest.param({"email_verified": False}, EmailUnverified, "not taken: email_verified: false", id="unverified"),
-        pytest.param({"email_verified": "true"}, EmailUnverified, 'not taken: email_verified: "true"', id="a text"),
-        pytest.param(
-            {"email_verified": None}, EmailUnverified, "not taken: email_verified: absent or odd", id="nothing said"
-        ),
+        pytest.param({"email_verified": "True"}, EmailUnverified, 'not taken: email_verified: "True"', id="a text"),
+        pytest.param({"email_verified": None}, EmailUnverified, "not taken: email_verified: nothing", id="null"),
         pytest.param({"email": None}, EmailMissing, "absent", id="no address"),
         pytest.param({"email": "ada"}, EmailMalformed, "not taken: no plain e-mail address", id="no mailbox"),
     ],
@@ -96,6 +95,10 @@ def test_a_managed_account_still_needs_a_verified_address(claims: Claims, error:
     decision = decide({**GOOD, **claims})
     assert type(decision.refusal) is error
     assert considered(decision) == [HD, ("email (ID token)", last)]
+
+
+def test_the_text_true_verifies_a_managed_account() -> None:
+    assert decide({**GOOD, "email_verified": "true"}).email == GOOD["email"]
 
 
 def test_two_documents_with_two_addresses_are_refused() -> None:

@@ -73,8 +73,10 @@ def test_a_verified_address_is_taken_from_the_document_that_vouches(
 @pytest.mark.parametrize(
     "said",
     [
-        pytest.param("true", id="the text true"),
         pytest.param("True", id="the text True"),
+        pytest.param("TRUE", id="the text TRUE"),
+        pytest.param("true ", id="the text true and a space"),
+        pytest.param("yes", id="the text yes"),
         pytest.param("1", id="the text 1"),
         pytest.param(1, id="one"),
         pytest.param(1.0, id="one, as a float"),
@@ -87,7 +89,7 @@ def test_a_verified_address_is_taken_from_the_document_that_vouches(
         pytest.param("", id="empty"),
     ],
 )
-def test_only_json_true_verifies(said: object) -> None:
+def test_only_true_verifies(said: object) -> None:
     """S-23."""
     claims = {"email": ADA, "email_verified": said}
     with pytest.raises(EmailUnverified):
@@ -107,8 +109,11 @@ def test_only_json_true_verifies(said: object) -> None:
         pytest.param({"email_verified": False}, verified(), id="denied by an ID token without an address"),
         pytest.param(verified(), {"email_verified": False}, id="denied by userinfo without an address"),
         pytest.param(verified(), {"email": ADA, "email_verified": False}, id="denied by userinfo"),
-        pytest.param(verified(), {"email": ADA, "email_verified": "true"}, id="a text beside true"),
-        pytest.param(verified(), {"email": ADA, "email_verified": None}, id="null beside true"),
+        pytest.param(verified(), {"email": ADA, "email_verified": "false"}, id="denied by userinfo as a text"),
+        pytest.param({"email": ADA, "email_verified": "false"}, verified(), id="denied by the ID token as a text"),
+        pytest.param({"email": ADA, "email_verified": 1}, verified(), id="odd in the ID token"),
+        pytest.param({"email": ADA}, {"email": ADA, "email_verified": "True"}, id="odd in userinfo, nothing signed"),
+        pytest.param({"email_verified": True}, {"email": ADA, "email_verified": 1}, id="signed of no address"),
     ],
 )
 def test_the_word_and_the_address_must_be_in_one_document_and_nobody_may_deny_it(
@@ -117,6 +122,47 @@ def test_the_word_and_the_address_must_be_in_one_document_and_nobody_may_deny_it
     """E-mail and `email_verified` come from the same document."""
     with pytest.raises(EmailUnverified):
         decide(id_token, userinfo)
+
+
+TEXT_TRUE: Claims = {"email": ADA, "email_verified": "true"}
+
+
+@pytest.mark.requirement("S-23")
+@pytest.mark.parametrize(
+    ("id_token", "userinfo", "source"),
+    [
+        pytest.param(TEXT_TRUE, None, "email (ID token)", id="in the ID token alone"),
+        pytest.param({}, TEXT_TRUE, "email (userinfo)", id="in userinfo alone"),
+        pytest.param(verified(), TEXT_TRUE, "email (ID token)", id="beside a signed true, as Cognito sends both"),
+        pytest.param(TEXT_TRUE, verified(), "email (ID token)", id="signed, beside true"),
+        pytest.param({"email": ADA}, TEXT_TRUE, "email (userinfo)", id="vouched for by userinfo"),
+    ],
+)
+def test_the_text_true_verifies(id_token: Claims, userinfo: Claims | None, source: str) -> None:
+    assert decide(id_token, userinfo).email_from == source
+
+
+@pytest.mark.requirement("S-23")
+@pytest.mark.parametrize("odd", [None, 1, 0, "True", "yes", "", [True], {}], ids=repr)
+@pytest.mark.parametrize("address", [{}, {"email": ADA}], ids=["without the address", "with the address"])
+def test_what_is_neither_true_nor_false_in_userinfo_never_outweighs_a_signed_true(odd: object, address: Claims) -> None:
+    assert decide(verified(), {**address, "email_verified": odd}).email_from == "email (ID token)"
+
+
+@pytest.mark.parametrize(
+    ("claims", "got"),
+    [
+        pytest.param({"email": ADA}, "email_verified: nothing", id="absent"),
+        pytest.param({"email": ADA, "email_verified": 1}, "email_verified: a number", id="a number"),
+        pytest.param({"email": ADA, "email_verified": "yes"}, 'email_verified: "yes"', id="a text"),
+        pytest.param({"email": ADA, "email_verified": False}, "email_verified: false", id="false"),
+    ],
+)
+def test_what_was_said_is_named_with_a_remedy(claims: Claims, got: str) -> None:
+    with pytest.raises(EmailUnverified) as refusal:
+        decide(claims)
+    assert refusal.value.got == got
+    assert "userinfo: when_needed" in refusal.value.remedy
 
 
 @pytest.mark.requirement("S-23")
@@ -260,7 +306,7 @@ def test_a_name_is_never_the_address() -> None:
 
 
 _VALUES: st.SearchStrategy[object] = st.sampled_from(
-    [ADA, EVE, "ADA@acme.example", "", True, False, None, "true", 1, [], [ADA], {}, "Ada"]
+    [ADA, EVE, "ADA@acme.example", "", True, False, None, "true", "false", 1, [], [ADA], {}, "Ada"]
 )
 _CLAIMS = st.dictionaries(st.sampled_from(["email", "email_verified", "name", "given_name", "mail"]), _VALUES)
 
@@ -279,8 +325,8 @@ def test_whoever_is_believed_has_an_address_one_document_verifies_and_none_denie
     offering = [claims for claims in (id_token, userinfo or {}) if claims.get(claim) not in (None, "")]
     assert {str(claims[claim]).lower() for claims in offering} == {identity.email}
     assert any(
-        claims.get("email_verified") is True and str(claims.get("email")).lower() == identity.email
+        claims.get("email_verified") in (True, "true") and str(claims.get("email")).lower() == identity.email
         for claims in offering
     )
-    assert all(claims.get("email_verified", True) is True for claims in offering)
+    assert all(claims.get("email_verified", True) not in (False, "false") for claims in (id_token, userinfo or {}))
     assert identity.name

@@ -68,8 +68,16 @@ def test_an_address_okta_does_not_deny_is_taken(
     assert considered(decision) == looked_at
 
 
+@pytest.mark.parametrize("said", ["true", None], ids=["the text true", "null"])
+@pytest.mark.parametrize("place", ["ID token", "userinfo"])
+def test_the_text_true_is_true_and_null_is_silence(place: str, said: object) -> None:
+    claims = {"email": ADA, "email_verified": said}
+    decision = decide(claims, None) if place == "ID token" else decide({}, claims)
+    assert decision.email_from == f"email ({place})"
+
+
 @pytest.mark.requirement("S-23")
-@pytest.mark.parametrize("said", [False, "true", "false", 1, 0, None, [True]], ids=repr)
+@pytest.mark.parametrize("said", [False, "True", "false", 1, 0, [True]], ids=repr)
 @pytest.mark.parametrize("place", ["ID token", "userinfo"])
 def test_anything_but_true_or_silence_refuses(place: str, said: object) -> None:
     claims = {"email": ADA, "email_verified": said}

@@ -159,6 +159,12 @@ def test_a_tenant_is_named_by_its_id_alone(admin: Admin, value: Any, words: str)
         pytest.param(entra(tenants=[OTHER]), "tenants", "beside tenant", id="both"),
         pytest.param(entra(tenant=None), "tenant", "or tenants", id="neither"),
         pytest.param(entra(tenant=None, tenants=[]), "tenants", "an empty list", id="no tenants"),
+        pytest.param(
+            entra(tenant=None, tenants=[OTHER], metadata_url="https://x.example/y"),
+            "metadata_url",
+            "beside tenants",
+            id="a discovery document of their own",
+        ),
         pytest.param(entra(tenant=None, tenants=[OTHER, OTHER]), "tenants", "twice", id="one twice"),
         pytest.param(entra(tenant=None, tenants=TENANT), "tenants", "must be a list", id="no list"),
         pytest.param(

@@ -161,6 +161,16 @@ async def test_without_a_state_of_ours_nothing_else_is_looked_at(
         assert_no_hit(world, browser)
 
 
+async def test_the_words_of_an_error_without_a_state_go_to_the_log(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    said = "?error=unauthorized_client&error_description=The+app+is+disabled+AbCdEfGhIjKlMnOpQrSt"
+    async with world.broker() as service:
+        assert_refused(await world.browser(service).open(f"{CALLBACK}{said}"), StateMissing)
+    got = [vars(record)["facts"].get("got") for record in caplog.records if record.getMessage() == "sign-in"]
+    assert got == ["unauthorized_client: The app is disabled [left out]"]
+
+
 @pytest.mark.parametrize("place", [0, 1, 20, -1, -2], ids=lambda place: f"character {place}")
 async def test_a_state_with_one_character_changed_is_refused(world: World, place: int) -> None:
     async with world.broker() as service:
