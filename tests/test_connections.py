@@ -25,7 +25,7 @@ def dropped(*lines: Line) -> list[str]:
 
 @pytest.mark.requirement("S-60")
 def test_the_oldest_unfinished_goes_first_then_the_longest_idle_then_the_newcomer() -> None:
-    everyone = slow, silent, idle, idler, busy, new = [
+    everyone = slow, _, idle, idler, busy, new = [
         Line(name) for name in ("slow", "silent", "idle", "idler", "busy", "new")
     ]
     connections = Connections()

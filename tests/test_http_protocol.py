@@ -199,9 +199,7 @@ NEXT = b"GET /smuggled HTTP/1.1\r\nHost: b.example\r\n\r\n"
         pytest.param(b"GET / HTTP/1.0\r\n\r\n", b"200", id="HTTP/1.0"),
         pytest.param(b"GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n", b"200", id="HTTP/1.0 kept alive"),
         pytest.param(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1000\r\n\r\n", b"405", id="a length"),
-        pytest.param(
-            b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n400\r\n", b"405", id="a chunk"
-        ),
+        pytest.param(b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n400\r\n", b"405", id="a chunk"),
         pytest.param(
             b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
             b"400",
@@ -234,7 +232,7 @@ def test_an_answer_in_front_of_the_body_reaches_who_sends_the_body_first(length:
     for _ in range(20):
         with socket.create_connection(("127.0.0.1", hasty_port), timeout=30) as connection:
             connection.sendall(body)
-            received = b"".join(iter(lambda: connection.recv(65536), b""))  # noqa: B023
+            received = b"".join(iter(lambda: connection.recv(65536), b""))
         assert received.startswith(b"HTTP/1.1 405 ")
 
 

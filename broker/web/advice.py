@@ -115,6 +115,7 @@ ADVICE: Mapping[type[errors.BrokerError], Advice] = MappingProxyType(
             who="It mostly passes by itself. If it lasts, your IT desk can look into it.",
         ),
         errors.ProviderAddressRefused: _TRYING_DOES_NOT_HELP,
+        errors.ResponseModeUnsupported: _TRYING_DOES_NOT_HELP,
         errors.ProviderMistrusted: Advice(
             title="The sign-in could not be verified",
             now="Try once more in a minute. You did nothing wrong, and nothing was passed on to Comm100.",
