@@ -140,6 +140,7 @@ class BoundedProtocol(HttpToolsProtocol):
             return
         with suppress(OSError):  # the client has gone
             self._socket.write_eof()
+        self.parser = None  # type: ignore[assignment] # it holds as much as one read brought
         self.flow.resume_reading()
         self._others.wait(self)
         self._timer = self.loop.call_later(self.linger_seconds, self._socket.abort)

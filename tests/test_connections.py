@@ -6,7 +6,8 @@ import time
 
 import pytest
 
-from broker.connections import Connections
+from broker.connections import GRACE_SECONDS, Connections
+from tests.fakes.clock import Clock
 
 
 class Line:
@@ -28,18 +29,31 @@ def test_the_oldest_unfinished_goes_first_then_the_longest_idle_then_the_newcome
     everyone = slow, _, idle, idler, busy, new = [
         Line(name) for name in ("slow", "silent", "idle", "idler", "busy", "new")
     ]
-    connections = Connections()
+    clock = Clock(0)
+    connections = Connections(clock=clock)
     for line in everyone[:5]:
         connections.wait(line)
     connections.idle(idler)
     connections.idle(idle)
     connections.forget(busy)
     connections.wait(slow, 100)  # keeps its place, however often it sends a byte
+    clock.advance(GRACE_SECONDS)
     connections.wait(new)
     order = []
     while connections.make_room(new):
         order += [name for name in dropped(*everyone) if name not in order]
     assert order == ["slow", "silent", "idler", "idle"]
+
+
+@pytest.mark.requirement("S-60")
+def test_in_its_first_moment_a_connection_is_spared_while_there_are_idle_ones() -> None:
+    everyone = idle, first, second, third = [Line(name) for name in ("idle", "first", "second", "third")]
+    connections = Connections(clock=Clock(0))
+    connections.idle(idle)
+    for newcomer, gone in ((first, "idle"), (second, "first"), (third, "second")):
+        connections.wait(newcomer)
+        assert connections.make_room(newcomer)
+        assert dropped(*everyone)[-1] == gone
 
 
 @pytest.mark.requirement("S-60")
