@@ -116,6 +116,15 @@ def test_metrics_and_health_are_on_the_operations_port_only(broker: BrokerProces
     assert 'reason="no_such_page"' in exported
 
 
+def test_the_operations_port_takes_an_announced_but_empty_body_for_none(broker: BrokerProcess) -> None:
+    probe = b"GET /healthz HTTP/1.1\r\nHost: a\r\n"
+    empty = b"Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n"
+    with socket.create_connection(("127.0.0.1", urlsplit(broker.operations).port or 0), timeout=20) as connection:
+        connection.sendall(probe + empty + probe + b"Connection: close\r\n\r\n")
+        received = b"".join(iter(lambda: connection.recv(65536), b""))
+    assert received.count(b"HTTP/1.1 200 OK") == 2
+
+
 @pytest.mark.parametrize("by", [signal.SIGTERM, signal.SIGINT], ids=["SIGTERM", "Ctrl-C"])
 def test_a_signal_ends_the_service_with_status_0(by: signal.Signals, broker: BrokerProcess) -> None:
     with browser() as idle:

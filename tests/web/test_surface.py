@@ -152,6 +152,20 @@ async def test_one_slash_too_many_is_the_same_page(world: World, path: str) -> N
             assert everything_but_what_is_fresh(answer) == everything_but_what_is_fresh(plain), spelling
 
 
+@pytest.mark.parametrize(
+    "framing", [{"Transfer-Encoding": "chunked"}, {"Content-Length": "0"}, {"Content-Length": "00"}], ids=str
+)
+@pytest.mark.parametrize(
+    "path", ["/", "/login", "/login?redirect_url=x", "/callback/idp", "/initiate/idp", "/logout", "/setup", "/nowhere"]
+)
+async def test_a_body_that_is_announced_and_empty_is_none(world: World, path: str, framing: Mapping[str, str]) -> None:
+    async with world.broker() as service:
+        client = world.browser(service).client
+        plain = await client.get(f"{BROKER}{path}")
+        answer = await client.get(f"{BROKER}{path}", headers=framing)
+    assert everything_but_what_is_fresh(answer) == everything_but_what_is_fresh(plain)
+
+
 async def test_a_sign_in_passes_through_addresses_with_a_slash_too_many(world: World) -> None:
     async with world.broker() as service:
         browser = world.browser(service)
