@@ -6,10 +6,11 @@ BIN := .venv/bin
 REAL := tests/providers_real
 CHART := tests/chart
 IMAGE := tests/image
+PROXIES := tests/proxies
 ARGS ?=
 SECONDS ?= 20
 
-.PHONY: demo test test-chart test-image chart-table fuzz lint format texts lock clean prepare
+.PHONY: demo test test-chart test-image test-proxies chart-table fuzz lint format texts lock clean prepare
 .DEFAULT_GOAL := demo
 
 # In the foreground of a terminal the demo gets a process group of its own, so that Ctrl-C ends the demo and does not break off make.
@@ -19,7 +20,7 @@ demo: .venv/.demo
 
 test: lint prepare $(REAL)/node_modules/.installed
 	@$(BIN)/coverage erase
-	@$(BIN)/coverage run -m pytest --ignore $(CHART) --ignore $(IMAGE) --numprocesses auto --maxprocesses 4 --dist loadfile $(ARGS)
+	@$(BIN)/coverage run -m pytest --ignore $(CHART) --ignore $(IMAGE) --ignore $(PROXIES) --numprocesses auto --maxprocesses 4 --dist loadfile $(ARGS)
 	@$(BIN)/coverage combine --quiet
 	@$(BIN)/coverage report
 
@@ -37,6 +38,11 @@ chart-table: .venv/.test $(CHART)/node_modules/.installed
 test-image: .venv/.test
 	@$(IMAGE)/prepare.sh
 	@$(BIN)/python -m pytest $(IMAGE) $(ARGS)
+
+# Puts nginx, HAProxy and Caddy in front of the broker, and attacks it while 200 people sign in; prints the figures.
+test-proxies: .venv/.test
+	@$(PROXIES)/prepare.sh
+	@$(BIN)/python -m pytest $(PROXIES) -rP --show-capture=stdout $(ARGS)
 
 # SECONDS for each parser; a crash leaves its input in tests/fuzz/corpus, where `make test` finds it from then on.
 fuzz: .venv/.fuzz

@@ -1,116 +1,343 @@
 """HTTP/1.1 on the broker's sockets: what uvicorn, httptools and asyncio leave open is closed here.
 
 Every private part of these libraries that the broker overrides is in this file. `pyproject.toml` caps their minor
-versions, and `tests/test_http_protocol.py` fails when a part changes.
+versions, and `tests/test_library_internals.py` fails when a part changes:
+docs/decisions/0016-private-parts-of-the-http-server.md.
 """
 
 from __future__ import annotations
 
+import re
 import resource
 from asyncio import TimerHandle, Transport, sslproto
+from contextlib import suppress
 from functools import cache
+from typing import Any, cast
+from weakref import WeakKeyDictionary
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
+from uvicorn.server import ServerState
 
+from broker.connections import Connections
 from broker.web.headers import build_security_headers
 
-MAX_HEAD_BYTES = 96 * 1024  # of request line and headers; what `web` refuses with a page is smaller
-HEAD_SECONDS = 10.0  # for a request to arrive in full: a head, for no address takes a body
+MAX_HEAD_BYTES = 32 * 1024  # of request line and headers; what `web` refuses with a page is smaller
+MAX_HEADER_LINES = 128  # trailers included; each takes more memory than its bytes
+LINE_BYTES = 200  # of memory that a header line takes beside its text
+MAX_BODY_BYTES = 1024  # kept of a body: enough to say that there is one
+HEAD_SECONDS = 10.0  # for a request to arrive in full, and for a client to take its answer
+LINGER_SECONDS = 2.0  # for reading on after the last answer, so that a reset does not destroy the answer
+LINGER_BYTES = 16 * 1024 * 1024  # read and dropped in that time
 MAX_PIPELINED = 32  # requests waiting on one connection behind the one being answered; browsers send none
+MAX_CONNECTIONS = 8_192  # of one port; an idle one takes about 5 KB
 TLS_BUFFER_BYTES = 16 * 1024  # of each connection to a provider; of asyncio's own size, 1,000 took 350 MB
 MAX_OPEN_FILES = 65_536  # asked of the system, where it gives less without being asked
 
-_BAD_REQUEST = b"".join(
-    [
-        b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 0\r\n",
-        # As for https, always: the parser does not know public_url, and browsers ignore it on http (RFC 6797, 8.1).
-        *(b"%b: %b\r\n" % header for header in build_security_headers(style_sha256="", https=True)),
-        b"\r\n",
-    ]
-)
+# RFC 9112, section 3.2, and RFC 3986, section 3.2.2. It may be empty: a URI without an authority has no host.
+_HOST = re.compile(rb"(?:\[[\w.~!$&'()*+,;=:%-]+\]|[\w.~!$&'()*+,;=%-]*)(?::[0-9]*)?")
+
+_CONNECTIONS: WeakKeyDictionary[ServerState, Connections] = WeakKeyDictionary()
+
+
+def _refusal(status: int) -> bytes:
+    """Return an answer without a page, for a request that is never given to the application."""
+    # As for https, always: the parser does not know public_url, and browsers ignore it on http (RFC 6797, 8.1).
+    headers = [b"%b: %b\r\n" % header for header in build_security_headers(style_sha256="", https=True)]
+    return b"".join([STATUS_LINE[status], b"Connection: close\r\nContent-Length: 0\r\n", *headers, b"\r\n"])
+
+
+_REFUSALS = {status: _refusal(status) for status in (400, 414, 431)}
+
+
+class _Line:
+    """The connection as uvicorn sees it: `close` ends it in the way the protocol has in mind.
+
+    Args:
+        transport: asyncio's.
+        protocol: of this connection.
+    """
+
+    def __init__(self, transport: Transport, protocol: BoundedProtocol) -> None:
+        self._transport = transport
+        self._protocol = protocol
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
+
+    def is_closing(self) -> bool:
+        return self._protocol.is_hung_up or self._transport.is_closing()
+
+    def close(self) -> None:
+        self._protocol.hang_up()
 
 
 class BoundedProtocol(HttpToolsProtocol):
-    """uvicorn's protocol, with a bound on the size of a request's head and on the time a request takes to arrive."""
+    """uvicorn's protocol, strict about where a message ends, with bounds on what a client can make us hold.
+
+    The connection is deaf behind its last message: nothing that follows is read as a request. The last message is one
+    with `Connection: close`, one that is answered before its end was read, and one whose end is in doubt.
+    """
 
     seconds = HEAD_SECONDS
-    _head_bytes = 0
-    _in_head = True
+    linger_seconds = LINGER_SECONDS
+    is_hung_up = False
     _is_deaf = False
+    _is_between = True  # of two messages, or before the first
+    _in_head = True
+    _keeps_alive = True  # the message under way, if it is read to its end in time
+    _arrived = 0  # bytes of the unfinished message, without its body; at the most
+    _head_bytes = 0  # of all messages not answered yet
+    _lines = 0  # of all messages not answered yet
+    _dropped = 0  # bytes after the last message
+    _status = 400  # of a refusal without a page
     _timer: TimerHandle | None = None
+    _write_timer: TimerHandle | None = None
+    _answering: RequestResponseCycle | None = None
+
+    # ---------------------------------------------------------------------------------------------------- connections
 
     def connection_made(self, transport: Transport) -> None:  # type: ignore[override]
-        """Start the clock of the first request, if there is room for one more connection."""
-        super().connection_made(transport)
-        if len(self.server_state.connections) > max_connections():
-            transport.close()
+        """Start the clock of the first request; where there are too many connections, another one makes room."""
+        super().connection_made(cast("Transport", _Line(transport, self)))
+        self._socket = transport
+        self._others = _CONNECTIONS.setdefault(self.server_state, Connections())
+        self._others.wait(self)
+        if len(self.connections) > max_connections() and not self._others.make_room(self):
+            self.drop()
             return
         self._start_timer()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Stop the clock."""
+        """Stop the clocks."""
+        self.is_hung_up = self._is_deaf = True
+        self._others.forget(self)
         self._stop_timer()
+        self._stop_write_timer()
+        self._unset_keepalive_if_required()
+        if self._answering is not None:  # uvicorn tells the last request alone
+            self._answering.disconnected = True
+            self._answering.message_event.set()
         super().connection_lost(exc)
 
-    def data_received(self, data: bytes) -> None:
-        """Count what arrives before the head is complete; drop what arrives after the last request."""
-        if self._is_deaf:
+    def drop(self) -> None:
+        """Close at once: another connection needs the room, or the client takes too long."""
+        self.is_hung_up = self._is_deaf = True
+        self._socket.abort()
+
+    def hang_up(self) -> None:
+        """Send what is written, and close; where the client may be sending still, read on for a moment.
+
+        Closing with unread bytes resets the connection, and a reset can destroy the answer before it is read
+        (RFC 9112, section 9.6).
+        """
+        if self.is_hung_up:
             return
-        if self._in_head:
-            self._head_bytes += len(data)
-            if self._timer is None:
-                self._start_timer()
+        self.is_hung_up = self._is_deaf = True
+        self._stop_timer()
+        if self._is_between and not self._dropped:
+            self._socket.close()
+            self._timer = self.loop.call_later(self.seconds, self._socket.abort)  # if it never takes the answer
+            return
+        with suppress(OSError):  # the client has gone
+            self._socket.write_eof()
+        self.parser = None  # type: ignore[assignment] # it holds as much as one read brought
+        self.flow.resume_reading()
+        self._others.wait(self)
+        self._timer = self.loop.call_later(self.linger_seconds, self._socket.abort)
+
+    def shutdown(self) -> None:
+        """Keep the connection no longer than for its answer."""
+        self._keeps_alive = False
+        super().shutdown()
+
+    def pause_writing(self) -> None:
+        """Start the clock of an answer that the client does not take."""
+        super().pause_writing()
+        self._write_timer = self.loop.call_later(self.seconds, self.drop)
+
+    def resume_writing(self) -> None:
+        """Stop that clock."""
+        self._stop_write_timer()
+        super().resume_writing()
+
+    # -------------------------------------------------------------------------------------------------------- reading
+
+    def data_received(self, data: bytes) -> None:
+        """Count what arrives of an unfinished message; drop what arrives after the last one."""
+        if self._is_deaf:
+            self._drop_data(data)
+            return
+        if self._is_between:
+            self._arrived = 0
+        self._arrived += len(data)
+        if self._timer is None:
+            self._start_timer()
         super().data_received(data)
-        if self._in_head and self._head_bytes > MAX_HEAD_BYTES and not self.transport.is_closing():
-            self.send_400_response("")
+        if self._is_between:
+            return
+        if self._arrived > MAX_HEAD_BYTES:
+            self._status = 414 if len(self.url) > MAX_HEAD_BYTES // 2 else 431
+            self._refuse()
+        elif self._awaits_client():
+            self._others.wait(self, self._arrived + LINE_BYTES * self._lines)
+
+    def _drop_data(self, data: bytes) -> None:
+        self._dropped += len(data)
+        if not self.is_hung_up:
+            self.flow.pause_reading()  # until the last answer is sent
+        elif self._dropped > LINGER_BYTES:
+            self._socket.abort()
+
+    def _awaits_client(self) -> bool:
+        """Tell whether nothing is to be answered before the client sends more."""
+        if self._is_between or self._is_deaf or self.pipeline:
+            return False
+        if self._answering is None or self._answering.response_complete:
+            return True
+        return not self._in_head and self._answering is self.cycle
 
     def on_message_begin(self) -> None:
-        """Start the clock of a request that came together with the one before it."""
+        """Start the clock and the counts of a request, wherever in the bytes that arrived it begins."""
+        if self._is_deaf:
+            self._dropped += 1
+            raise ValueError("a request after the last one")
+        self._is_between, self._in_head, self._keeps_alive = False, True, True
+        if not self.pipeline:
+            self._head_bytes = self._lines = 0
         if self._timer is None:
             self._start_timer()
         super().on_message_begin()
 
+    def on_url(self, url: bytes) -> None:
+        """Count the request target."""
+        super().on_url(url)
+        self._count(len(url), beyond=414)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Count a header line; a trailer is none of the request's headers (RFC 9110, section 6.5.1)."""
+        self._lines += 1
+        self._check(self._lines <= MAX_HEADER_LINES)
+        self._count(len(name) + len(value) + 4, beyond=431)
+        if self._in_head:
+            super().on_header(name, value)
+
     def on_headers_complete(self) -> None:
-        """Stop counting, but not the clock: a body that is refused and sent on slowly would hold the connection."""
-        self._in_head = False
-        if len(self.pipeline) >= MAX_PIPELINED:  # uvicorn's queue has no bound, and reads on after every answer
-            raise ValueError("too many requests at once")  # to the parser, which ends with send_400_response
+        """Judge the head, and let the application answer; the clock runs on until the message is read to its end."""
+        self._check(self.parser.get_http_version() in ("1.0", "1.1") and b"#" not in self.url and self._has_host())
+        self._check(len(self.pipeline) < MAX_PIPELINED)  # uvicorn's queue has no bound, and reads on after each answer
         super().on_headers_complete()
+        self._in_head = False
+        # What is answered before its end was read is the connection's last (RFC 9112, section 9.3).
+        self._keeps_alive = self._keeps_alive and self.cycle.keep_alive
+        self.cycle.keep_alive = False
         if self.parser.should_upgrade():
             # The parser ends such a message behind its head, whatever its framing says: a body would be read as the
-            # next request. We ignore Upgrade (RFC 9110, section 7.8), answer, and read nothing more.
-            self._is_deaf, self.cycle.keep_alive = True, False
+            # next request. Upgrade is ignored (RFC 9110, section 7.8), and nothing more is read.
+            self._is_deaf = True
             self._stop_timer()
+            self._others.forget(self)
+
+    def on_body(self, body: bytes) -> None:
+        """Keep as much of a body as says that there is one."""
+        self._arrived -= len(body)
+        super().on_body(body[: max(0, MAX_BODY_BYTES - len(self.cycle.body))])
 
     def on_message_complete(self) -> None:
-        """Stop the clock, and be ready for the next request on this connection."""
-        self._in_head, self._head_bytes = True, 0
-        self._stop_timer()
+        """Stop the clock, and be ready for the next request if there may be one."""
         super().on_message_complete()
+        if self._is_deaf:
+            return
+        self._is_between = True
+        self._stop_timer()
+        self._others.forget(self)
+        self.cycle.keep_alive = self._keeps_alive and not self.cycle.response_started
+        self._is_deaf = not self.cycle.keep_alive
+
+    def on_response_complete(self) -> None:
+        """Note who waits for whom now, and free what the answered request held."""
+        super().on_response_complete()
+        if self.is_hung_up:
+            return
+        if self._awaits_client():
+            self._others.wait(self, self._arrived + LINE_BYTES * self._lines)
+        elif self._answering is not None and self._answering.response_complete:
+            self.cycle = self.scope = self.headers = self._answering = None  # type: ignore[assignment]
+            self._others.idle(self)
+
+    def _has_host(self) -> bool:
+        """Tell whether there is one valid Host; HTTP/1.0 knows none (RFC 9112, section 3.2)."""
+        hosts = [value for name, value in self.headers if name == b"host"]
+        if not hosts:
+            return self.parser.get_http_version() == "1.0"
+        return len(hosts) == 1 and _HOST.fullmatch(hosts[0]) is not None
+
+    # ------------------------------------------------------------------------------------------------------ refusing
 
     def send_400_response(self, msg: str) -> None:  # noqa: ARG002 - what the parser says is nobody's business
-        """Answer what is no request we can read, with the headers every answer has, and hang up."""
-        self.transport.write(_BAD_REQUEST)
+        """Refuse what the parser cannot read."""
+        self._refuse()
+
+    def _refuse(self) -> None:
+        """Answer without the application, after what came before is answered; then hang up."""
+        if self._is_deaf:
+            return
+        self._is_deaf = True
+        self._stop_timer()
+        if not self._in_head and not self._is_between:  # a message that the application has already
+            if self.pipeline and self.pipeline[0][0] is self.cycle:
+                self.pipeline.popleft()
+                self.cycle = self.pipeline[0][0] if self.pipeline else cast("RequestResponseCycle", self._answering)
+            elif self.cycle.response_started:
+                return  # is the last one, and hangs up
+            else:
+                self.cycle.disconnected = True  # the application's answer goes nowhere
+                self.cycle.message_event.set()
+                self.cycle = None  # type: ignore[assignment]
+        before: RequestResponseCycle | None = self.cycle
+        if before is not None and not before.response_complete:
+            before.keep_alive = False
+            return
+        self.transport.write(_REFUSALS[self._status])
         self.transport.close()
 
+    # ---------------------------------------------------------------------------------------------------------- parts
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        self._answering = cycle
+        super()._start_asgi_task(cycle, app)
+
+    def _count(self, count: int, *, beyond: int) -> None:
+        self._head_bytes += count
+        self._check(self._head_bytes <= MAX_HEAD_BYTES, beyond)
+
+    def _check(self, is_good: bool, status: int = 400) -> None:
+        if not is_good:
+            self._status = status
+            raise ValueError("refused")  # to the parser, which ends with send_400_response
+
     def _start_timer(self) -> None:
-        self._timer = self.loop.call_later(self.seconds, self.transport.close)
+        self._timer = self.loop.call_later(self.seconds, self.drop)
 
     def _stop_timer(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
 
+    def _stop_write_timer(self) -> None:
+        if self._write_timer is not None:
+            self._write_timer.cancel()
+            self._write_timer = None
+
 
 @cache
 def max_connections() -> int:
-    """Half of what the system lets us open: the rest is for providers, for the other port, and for files."""
+    """Half of what the system lets us open, at most: the rest is for providers, the other port, and files."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = MAX_OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, MAX_OPEN_FILES)
     if soft != resource.RLIM_INFINITY and soft < wanted:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
         soft = wanted
-    return (wanted if soft == resource.RLIM_INFINITY else min(soft, MAX_OPEN_FILES)) // 2
+    return min(wanted if soft == resource.RLIM_INFINITY else soft, 2 * MAX_CONNECTIONS) // 2
 
 
 def bound_tls_buffers() -> None:

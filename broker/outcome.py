@@ -20,6 +20,7 @@ class Outcome:
         error: what went wrong; None after a success.
         identity: the person; None if there is none to speak of.
         seconds: from the request to the answer.
+        is_signin: the request belongs to a sign-in.
     """
 
     trace_id: str
@@ -29,3 +30,4 @@ class Outcome:
     error: BrokerError | None
     identity: Identity | None
     seconds: float
+    is_signin: bool = True

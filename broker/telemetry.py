@@ -165,7 +165,8 @@ class Telemetry:
         """
         result, reason = _result(outcome.error, well="signed_in")
         self._signins.labels(outcome.site, outcome.provider, result, reason).inc()
-        self._write("sign-in", outcome, result, reason)
+        is_strangers = not outcome.is_signin and result == "refused"
+        self._write("request refused" if is_strangers else "sign-in", outcome, result, reason)
 
     def record_rehearsal(self, outcome: Outcome) -> None:
         """Count how a test sign-in ended and write its line; it is no sign-in, and counts as none.
@@ -196,7 +197,7 @@ class Telemetry:
             facts |= self._person(outcome.identity)
         if error is not None:
             facts |= {"expected": error.expected, "got": error.got, "remedy": error.remedy}
-        LOGGER.log(_level(error), event, extra={"facts": facts})
+        LOGGER.log(logging.INFO if event == "request refused" else _level(error), event, extra={"facts": facts})
 
     def _person(self, identity: Identity) -> dict[str, object]:
         facts: dict[str, object] = {"email_from": identity.email_from, "name_from": identity.name_from}

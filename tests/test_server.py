@@ -116,6 +116,15 @@ def test_metrics_and_health_are_on_the_operations_port_only(broker: BrokerProces
     assert 'reason="no_such_page"' in exported
 
 
+def test_the_operations_port_takes_an_announced_but_empty_body_for_none(broker: BrokerProcess) -> None:
+    probe = b"GET /healthz HTTP/1.1\r\nHost: a\r\n"
+    empty = b"Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n"
+    with socket.create_connection(("127.0.0.1", urlsplit(broker.operations).port or 0), timeout=20) as connection:
+        connection.sendall(probe + empty + probe + b"Connection: close\r\n\r\n")
+        received = b"".join(iter(lambda: connection.recv(65536), b""))
+    assert received.count(b"HTTP/1.1 200 OK") == 2
+
+
 @pytest.mark.parametrize("by", [signal.SIGTERM, signal.SIGINT], ids=["SIGTERM", "Ctrl-C"])
 def test_a_signal_ends_the_service_with_status_0(by: signal.Signals, broker: BrokerProcess) -> None:
     with browser() as idle:
@@ -184,7 +193,7 @@ def test_secrets_in_files_are_read_again_without_a_restart(tmp_path: Path, at_pr
 
 @pytest.mark.parametrize("open_files", [256, 1024])
 @pytest.mark.parametrize("in_a_burst", [False, True], ids=["one by one", "in a burst"])
-def test_idle_connections_beyond_half_of_the_open_files_are_not_kept_and_stop_nothing_else(
+def test_idle_connections_beyond_half_of_the_open_files_give_way_to_the_newest_and_stop_nothing_else(
     tmp_path: Path, at_provider: FakeProvider, open_files: int, in_a_burst: bool
 ) -> None:
     port = free_port()
@@ -210,9 +219,22 @@ def test_idle_connections_beyond_half_of_the_open_files_are_not_kept_and_stop_no
         assert max(held) < open_files
         assert in_a_burst or max(held) > open_files // 2
         assert broker.lines() == written
+        assert is_signed_by(token_in(person.get(to_callback(person, broker))), SHARED_SECRET), "beside all of them"
         idle.close()
         assert is_signed_by(token_in(person.get(to_callback(person, broker))), SHARED_SECRET)
     assert broker.errors.read_text(encoding="utf-8") == ""
+
+
+def test_an_ipv6_socket_names_ipv4_addresses_and_believes_ipv4_proxies(
+    tmp_path: Path, at_provider: FakeProvider
+) -> None:
+    port = free_port()
+    settings = {**settings_of(at_provider, port), "trusted_proxies": ["127.0.0.0/8"]}
+    with running_broker(tmp_path, settings, port, host="[::]") as broker, browser() as person:
+        person.get(f"{broker.public}/login/nowhere", headers={"X-Forwarded-For": "203.0.113.7:51234"})
+        person.get(f"{broker.public}/login/nowhere")
+        clients = [line["client"] for line in broker.lines() if line["event"] == "sign-in"]
+    assert clients == ["203.0.113.7", "127.0.0.1"]
 
 
 @pytest.mark.requirement("S-55")

@@ -45,6 +45,17 @@ class MethodNotAllowed(
     """Another method than GET: nothing is started or consumed."""
 
 
+class ResponseModeUnsupported(
+    RequestError,
+    code="response_mode_unsupported",
+    status=405,
+    person="This address is for opening in a browser only.",
+    remedy="The provider posts its answer as a form. Take response_mode out of authorization_parameters, or set the "
+    "response mode of the client at the provider to query.",
+):
+    """A POST at the callback: the provider's answer as a form, whose body is never read."""
+
+
 class NotANavigation(
     RequestError,
     code="not_a_navigation",

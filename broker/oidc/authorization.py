@@ -79,6 +79,7 @@ def check_callback(parameters: Mapping[str, str], metadata: ProviderMetadata) ->
         ProviderRefused, ProviderFailing: the provider sent an error.
         CodeMissing: neither code nor error.
     """
+    parameters = {name: value for name, value in parameters.items() if value}  # RFC 6749, section 3.1: empty is absent
     issuer = parameters.get("iss")  # RFC 9207, section 2.4: against mix-up, before anything else is believed
     if (issuer is None and metadata.announces_iss) or (issuer is not None and issuer != metadata.issuer):
         raise CallbackIssuer(expected=metadata.issuer, got=issuer)
@@ -88,7 +89,7 @@ def check_callback(parameters: Mapping[str, str], metadata: ProviderMetadata) ->
         raise ParametersContradict(expected="code or error", got="both")
     if error is not None:
         _raise_refusal(error, parameters.get("error_description", ""))
-    if not code:
+    if code is None:
         raise CodeMissing(expected="code", got="nothing")
     return code
 

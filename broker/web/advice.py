@@ -116,6 +116,7 @@ ADVICE: Mapping[type[errors.BrokerError], Advice] = MappingProxyType(
         ),
         errors.ProviderAddressRefused: _TRYING_DOES_NOT_HELP,
         errors.ProviderCertificate: _TRYING_DOES_NOT_HELP,
+        errors.ResponseModeUnsupported: _TRYING_DOES_NOT_HELP,
         errors.ProviderMistrusted: Advice(
             title="The sign-in could not be verified",
             now="Try once more in a minute. You did nothing wrong, and nothing was passed on to Comm100.",

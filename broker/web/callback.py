@@ -26,7 +26,7 @@ from broker.signin import Arrival, complete
 from broker.transaction import OpenedRehearsal, OpenedState, open_rehearsal, open_state, recover_redirect_url
 from broker.web.cookies import read_cookie, read_cookies, set_cookie
 from broker.web.problems import Attempt
-from broker.web.reading import check_navigation, once, provider_of
+from broker.web.reading import check_navigation, given, once, provider_of
 from broker.web.setup import conclude
 from broker.web.site import Web
 
@@ -57,7 +57,7 @@ async def callback(web: Web, request: Request, attempt: Attempt) -> Response:
 
 def _open_rehearsal(web: Web, request: Request) -> OpenedRehearsal | None:
     """Return the state of a test sign-in, if it is one; whatever else came is judged as a sign-in's answer."""
-    states = request.query_params.getlist("state")
+    states = given(request, "state")
     with suppress(StateInvalid):
         return open_rehearsal(states[0], secret_keys=web.broker.secret_keys()) if len(states) == 1 else None
     return None
@@ -82,7 +82,7 @@ async def _complete(web: Web, request: Request, attempt: Attempt, provider: Prov
 
 def _open_state(web: Web, request: Request, attempt: Attempt) -> OpenedState:
     """Open the state before anything else is judged; every sign-in named here has had its one answer."""
-    states = request.query_params.getlist("state")
+    states = given(request, "state")
     if not states:
         # Some providers leave the state out of an error; whoever sent it, the words tell the admin more than nothing.
         error, description = request.query_params.get("error"), request.query_params.get("error_description")

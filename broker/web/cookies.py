@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable
 
 from broker.browser_cookie import LIFETIME, BrowserCookie, is_cookie_name
 
+_OURS = ("signin_", "signed_in", "last_provider")  # beginnings of the names, without the prefix
 _VALUE = re.compile(r"[A-Za-z0-9_.-]+")
 
 
@@ -43,6 +44,20 @@ def read_cookie(headers: Iterable[tuple[bytes, bytes]], name: str, *, https: boo
     """
     cookie = _read(headers, name.__eq__, https=https).get(name)
     return cookie.value if cookie else None
+
+
+def our_cookies(headers: Iterable[tuple[bytes, bytes]], *, https: bool) -> Iterable[str]:
+    """Yield each cookie that has a name of ours, as it came; a neighbour's cookie cannot have one under https.
+
+    Args:
+        headers: of the request, as they came.
+        https: whether the prefix is demanded.
+    """
+    start = prefix(https=https)
+    for pair in _pairs(headers):
+        name = pair.partition("=")[0].strip()
+        if name.startswith(start) and name.removeprefix(start).startswith(_OURS):
+            yield pair
 
 
 def set_cookie(cookie: BrowserCookie, *, https: bool, max_age: int = LIFETIME) -> str:

@@ -12,15 +12,47 @@ from collections.abc import Awaitable, Callable
 
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.types import Scope
 
-from broker.errors import BrokerError, MethodNotAllowed, NoSuchPage, Unexpected
+from broker.errors import BrokerError, MethodNotAllowed, NoSuchPage, ResponseModeUnsupported, Unexpected
 from broker.web.cookies import delete_cookie
 from broker.web.problems import Attempt, render_problem
 from broker.web.site import Web
 
 Endpoint = Callable[[Web, Request, Attempt], Awaitable[Response]]
 
+MAX_PATH_CHARACTERS = 200  # of an unknown path in the log
+
+_SIGN_IN = ("login", "callback", "initiate", "logout")
+
 _log = logging.getLogger("broker")
+
+
+def begin_attempt(web: Web, scope: Scope) -> Attempt:
+    """Return what is known of a request before anything is read from it.
+
+    Args:
+        web: what all endpoints share.
+        scope: of the request.
+    """
+    first = scope["path"].removeprefix("/").partition("/")[0]
+    # Browsers sign in by GET; a provider set to form_post sends them by POST. The rest is scanners and health checks.
+    is_signin = first in _SIGN_IN and scope["method"] == "GET"
+    return Attempt(
+        secrets.token_hex(8),
+        web.client_address(scope),
+        web.pages_for(scope),
+        is_signin=is_signin or is_posted_answer(scope),
+    )
+
+
+def is_posted_answer(scope: Scope) -> bool:
+    """Whether a provider posts its answer (OAuth 2.0 Form Post Response Mode), which is never read.
+
+    Args:
+        scope: of the request.
+    """
+    return bool(scope["method"] == "POST" and scope["path"].startswith("/callback/"))
 
 
 async def answer(endpoint: Endpoint, web: Web, request: Request) -> Response:
@@ -31,7 +63,7 @@ async def answer(endpoint: Endpoint, web: Web, request: Request) -> Response:
         web: what all endpoints share.
         request: the browser's.
     """
-    attempt = Attempt(secrets.token_hex(8), web.client_address(request.scope), web.pages_for(request.scope))
+    attempt = begin_attempt(web, request.scope)
     try:
         response = await endpoint(web, request, attempt)
     except BrokerError as error:
@@ -57,11 +89,13 @@ async def home(_web: Web, _request: Request, attempt: Attempt) -> Response:
     return attempt.show(attempt.pages.home())
 
 
-async def no_such_page(_web: Web, _request: Request, _attempt: Attempt) -> Response:
+async def no_such_page(_web: Web, request: Request, _attempt: Attempt) -> Response:
     """Every other address."""
-    raise NoSuchPage(expected="an address of ours", got="another")
+    raise NoSuchPage(expected="an address of ours", got=request.scope["path"][:MAX_PATH_CHARACTERS])
 
 
-async def method_not_allowed(_web: Web, _request: Request, _attempt: Attempt) -> Response:
+async def method_not_allowed(_web: Web, request: Request, _attempt: Attempt) -> Response:
     """Every other method: nothing is started, nothing consumed."""
+    if is_posted_answer(request.scope):
+        raise ResponseModeUnsupported(expected="a GET", got="a POST")
     raise MethodNotAllowed(expected="GET", got="another method")

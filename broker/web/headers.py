@@ -5,21 +5,40 @@ middleware, or its answer to an unexpected exception goes out without the header
 """
 
 from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from broker.web.cookies import our_cookies
+
+
+@dataclass(frozen=True, slots=True)
+class Excess:
+    """The bound that a request exceeds.
+
+    Args:
+        status: 413, 414 or 431.
+        expected: the bound.
+        got: what came, with its figure.
+    """
+
+    status: int
+    expected: str
+    got: str
+
+
 Headers = Iterable[tuple[bytes, bytes]]
-Refuse = Callable[[Scope, Receive, Send, int], Awaitable[None]]
-"""Answers a request that is out of bounds with the status given: 413, 414 or 431."""
+Refuse = Callable[[Scope, Receive, Send, Excess], Awaitable[None]]
+"""Answers a request that is out of bounds."""
 
 MAX_TARGET_BYTES = 8 * 1024
 """Bytes of path and query together, as sent; a callback with a long state and code needs about 3,000."""
 MAX_HEADER_BYTES = 16 * 1024
 """Bytes of all header lines together, with `: ` and line end."""
 MAX_COOKIE_BYTES = 8 * 1024
-"""Bytes of all Cookie headers together; several, as HTTP/2 proxies may send them, count as one."""
+"""Bytes of our own cookies together, names included; neighbours on the same domain may fill the headers' bound."""
 MAX_COOKIES = 60
-"""Number of cookies: our own are at most 5 small ones, the others belong to neighbours on the same domain."""
+"""Number of our own cookies; a browser has 7 at most."""
 
 # Two years. Neither includeSubDomains nor preload: the neighbours of public_url's host are not ours to promise for, and
 # preload cannot be taken back in time. An admin who can promise it sets them at the proxy, for the whole domain.
@@ -133,47 +152,78 @@ class RequestBounds:
 
     Args:
         app: the application inside.
-        refuse: answers instead of it, with the status it is given.
+        refuse: answers instead of it.
+        https: whether browsers reach the broker by https, which decides about our cookies' names.
     """
 
-    def __init__(self, app: ASGIApp, *, refuse: Refuse) -> None:
+    def __init__(self, app: ASGIApp, *, refuse: Refuse, https: bool) -> None:
         self._app = app
         self._refuse = refuse
+        self._https = https
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Run the application inside, or refuse (ASGI)."""
-        status = check_bounds(scope) if scope["type"] == "http" else None
-        if status is None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        excess = check_bounds(scope, https=self._https)
+        if excess is None and any(name == b"transfer-encoding" for name, _ in scope["headers"]):
+            message = await _first_of_body(receive)
+            if message["type"] == "http.disconnect":
+                return
+            excess = _check_chunks(message)
+        if excess is None:
             await self._app(scope, receive, send)
         else:
-            await self._refuse(scope, receive, send, status)
+            await self._refuse(scope, receive, send, excess)
 
 
-def check_bounds(scope: Scope) -> int | None:
-    """Return the status to refuse this HTTP request with, or None when it is within bounds.
+def check_bounds(scope: Scope, *, https: bool) -> Excess | None:
+    """Return the bound that this HTTP request exceeds by its head, or None.
 
     414 for the target (RFC 9110, section 15.5.15), 431 for headers and cookies (RFC 6585, section 5), 413 for a body,
     which no address here takes (RFC 9110, section 15.5.14).
+
+    Args:
+        scope: of the request.
+        https: whether browsers reach the broker by https.
     """
     headers: Headers = scope["headers"]
-    if _target_bytes(scope) > MAX_TARGET_BYTES:
-        return 414
-    if sum(len(name) + len(value) + 4 for name, value in headers) > MAX_HEADER_BYTES:
-        return 431
-    cookies = [value for name, value in headers if name == b"cookie"]
-    if sum(map(len, cookies)) > MAX_COOKIE_BYTES or sum(value.count(b";") + 1 for value in cookies) > MAX_COOKIES:
-        return 431
-    if any(_announces_body(name, value) for name, value in headers):
-        return 413
+    cookies = list(our_cookies(headers, https=https))
+    for status, what, size, bound in (
+        (414, "address", _target_bytes(scope), MAX_TARGET_BYTES),
+        (431, "headers", sum(len(name) + len(value) + 4 for name, value in headers), MAX_HEADER_BYTES),
+        (431, "cookies", sum(map(len, cookies)), MAX_COOKIE_BYTES),
+    ):
+        if size > bound:
+            return Excess(status, f"{what} of at most {bound} bytes", f"{what} {size} of {bound} bytes")
+    if len(cookies) > MAX_COOKIES:
+        return Excess(431, f"at most {MAX_COOKIES} cookies", f"{len(cookies)} cookies of {MAX_COOKIES}")
+    for name, value in headers:
+        # A value that is no plain zero counts, whatever it says.
+        if name == b"content-length" and value.strip(b"0") != b"":
+            return Excess(413, "no body", f"Content-Length: {value[:40].decode('latin-1')}")
     return None
+
+
+async def _first_of_body(receive: Receive) -> Message:
+    """Return the first message that has a byte of the body, or the last one."""
+    while True:
+        message = await receive()
+        if message.get("body") or not message.get("more_body"):
+            return message
+
+
+def _check_chunks(message: Message) -> Excess | None:
+    """Refuse a body sent in chunks; without a byte in it, it is none."""
+    count = len(message.get("body", b""))
+    if not count:
+        return None
+    more = " or more" if message.get("more_body") else ""
+    return Excess(413, "no body", f"Transfer-Encoding: chunked, {count} byte{'s' if count > 1 else ''}{more}")
 
 
 def _target_bytes(scope: Scope) -> int:
     query: bytes = scope["query_string"]
     path: bytes = scope.get("raw_path") or scope["path"].encode()
     return len(path) + (1 + len(query) if query else 0)
-
-
-def _announces_body(name: bytes, value: bytes) -> bool:
-    """Tell by one header; a Content-Length that is no plain zero counts, whatever it says."""
-    return name == b"transfer-encoding" or (name == b"content-length" and value.strip(b"0") != b"")

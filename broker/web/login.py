@@ -22,7 +22,7 @@ from broker.web.headers import MAY_BE_FRAMED
 from broker.web.last_seen import names
 from broker.web.pages import Choice
 from broker.web.problems import Attempt
-from broker.web.reading import check_navigation, is_framed, once, provider_of, site_of
+from broker.web.reading import check_navigation, given, is_framed, once, provider_of, site_of
 from broker.web.site import Web
 
 LAST_PROVIDER_COOKIE = "last_provider"
@@ -40,12 +40,12 @@ async def login(web: Web, request: Request, attempt: Attempt) -> Response:
     offered = chosen if chosen in site.provider_ids else None
     attempt.start_again = web.login_url(site.id, idp=offered, redirect_url=redirect_url)
     if is_framed(request):
-        hinted = _provider_of_domain(web, site, request.query_params.getlist("login_hint"))
+        hinted = _provider_of_domain(web, site, given(request, "login_hint"))
         idp = offered or (hinted.id if hinted else None)
         another = "1" if once(request, "another_account") else None
         href = web.login_url(site.id, idp=idp, redirect_url=redirect_url, another_account=another)
         return _offer_new_tab(attempt, request, href)
-    provider = _provider_for(web, site, chosen, request.query_params.getlist("login_hint"))
+    provider = _provider_for(web, site, chosen, given(request, "login_hint"))
     if provider is None:
         last = read_cookie(request.headers.raw, LAST_PROVIDER_COOKIE, https=web.https)
         return attempt.show(attempt.pages.choose("Comm100", _choices(web, site, redirect_url, last)))

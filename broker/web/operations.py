@@ -12,6 +12,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from broker.providers import Provider
+from broker.web.paths import PlainPaths
 
 
 def operations_site(
@@ -38,7 +39,7 @@ def operations_site(
 
     application = Starlette(routes=[Route("/healthz", alive), Route("/readyz", ready), Route("/metrics", all_metrics)])
     application.router.redirect_slashes = False
-    return application
+    return PlainPaths(application)
 
 
 def _state(provider: Provider) -> dict[str, str]:

@@ -32,6 +32,7 @@ class Attempt:
         start_again: where a person can start again, once that is known.
         use_another_account: where a person can choose another account, once that makes sense.
         restarts: start again without being asked.
+        is_signin: it belongs to a sign-in, by its path and method; scanners and health checks count, but warn nobody.
         is_rehearsal: it belongs to a test sign-in, and counts as none.
         drop_cookies: names of cookies that have done their duty.
         started: of the request, by the machine's own clock.
@@ -45,6 +46,7 @@ class Attempt:
     start_again: str | None = None
     use_another_account: str | None = None
     restarts: bool = False
+    is_signin: bool = True
     is_rehearsal: bool = False
     drop_cookies: list[str] = field(default_factory=list)
     started: float = field(default_factory=time.perf_counter)
@@ -52,7 +54,7 @@ class Attempt:
     def outcome(self, error: BrokerError | None, identity: Identity | None = None) -> Outcome:
         """Return how the request ended, for the log and the counter."""
         seconds = time.perf_counter() - self.started
-        return Outcome(self.trace_id, self.client, self.site, self.provider, error, identity, seconds)
+        return Outcome(self.trace_id, self.client, self.site, self.provider, error, identity, seconds, self.is_signin)
 
     def show(self, page: str, status: int = 200) -> Response:
         """Return a page made of `pages`, and say which language it has and what decided it (RFC 9110, 8.5, 12.5.5).

@@ -38,8 +38,19 @@ def is_framed(request: Request) -> bool:
     return request.headers.get("sec-fetch-dest") in {"iframe", "frame", "embed", "object", "fencedframe"}
 
 
+def given(request: Request, name: str) -> list[str]:
+    """Return each value of a parameter; empty ones alone are none (RFC 6749, section 3.1).
+
+    Args:
+        request: the browser's.
+        name: of the parameter.
+    """
+    values = request.query_params.getlist(name)
+    return values if any(values) else []
+
+
 def once(request: Request, name: str) -> str | None:
-    """Return a parameter that may come once; None if it did not come.
+    """Return a parameter that may come once; None if it did not come, or was empty.
 
     Args:
         request: the browser's.
@@ -48,7 +59,7 @@ def once(request: Request, name: str) -> str | None:
     Raises:
         ParameterRepeated: it came more often (RFC 6749, section 3.1).
     """
-    values = request.query_params.getlist(name)
+    values = given(request, name)
     if len(values) > 1:
         raise ParameterRepeated(expected=f"{name} once", got=f"{len(values)} times")
     return values[0] if values else None

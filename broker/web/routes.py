@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from functools import partial
-from secrets import token_hex
 
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -12,14 +11,15 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from broker.errors import RequestTooLarge
+from broker.errors import BrokerError, RequestTooLarge, ResponseModeUnsupported
 from broker.web import endpoints
 from broker.web.callback import callback
-from broker.web.headers import RequestBounds, SecurityHeaders
+from broker.web.headers import Excess, RequestBounds, SecurityHeaders
 from broker.web.languages import ENGLISH
 from broker.web.login import initiate, login
 from broker.web.logout import logout
-from broker.web.problems import Attempt, render_problem
+from broker.web.paths import PlainPaths
+from broker.web.problems import render_problem
 from broker.web.setup import setup, setup_check, setup_commands, setup_test
 from broker.web.site import Web
 
@@ -61,7 +61,7 @@ def public_site(web: Web) -> ASGIApp:
     )
     application.router.redirect_slashes = False  # a redirect nobody asked for, to an address built from Host
     return SecurityHeaders(
-        RequestBounds(application, refuse=partial(_refuse, web)),
+        PlainPaths(RequestBounds(application, refuse=partial(_refuse, web), https=web.https)),
         style_sha256=web.pages[ENGLISH].style_sha256,
         https=web.https,
         setup_style_sha256=web.setup.pages.style_sha256,
@@ -69,9 +69,13 @@ def public_site(web: Web) -> ASGIApp:
     )
 
 
-async def _refuse(web: Web, scope: Scope, receive: Receive, send: Send, status: int) -> None:
+async def _refuse(web: Web, scope: Scope, receive: Receive, send: Send, excess: Excess) -> None:
     """Answer a request beyond the bounds, without reading any more of it."""
-    attempt = Attempt(token_hex(8), web.client_address(scope), web.pages_for(scope))
-    error = RequestTooLarge(expected="a request within bounds", got=status)
+    attempt = endpoints.begin_attempt(web, scope)
+    error: BrokerError = RequestTooLarge(expected=excess.expected, got=excess.got)
+    status = excess.status
+    if status == 413 and endpoints.is_posted_answer(scope):
+        error = ResponseModeUnsupported(expected="a GET", got="a POST")
+        status = error.status
     web.record(attempt.outcome(error))
     await render_problem(error, attempt, status=status)(scope, receive, send)

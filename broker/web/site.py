@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from ipaddress import IPv4Network, IPv6Network, ip_address
+from ipaddress import IPv4Network, IPv6Network
 from urllib.parse import urlencode
 
 from starlette.responses import Response
@@ -18,6 +18,7 @@ from broker.outcome import Outcome
 from broker.providers import Provider
 from broker.replica import Broker
 from broker.web.checks import Checks
+from broker.web.client_address import ClientAddress, find_client_address
 from broker.web.languages import choose_language
 from broker.web.last_seen import LastCalls
 from broker.web.pages import Pages
@@ -99,25 +100,19 @@ class Web:
         return self.pages[choose_language(",".join(wanted))]
 
     def client_address(self, scope: Scope) -> str:
-        """Return the browser's address for the log: the last one in X-Forwarded-For that no trusted proxy has.
+        """Return the browser's address for the log.
 
         Args:
             scope: of the request; its peer is believed only to be who it is.
         """
-        address: str = (scope.get("client") or ("",))[0]
+        return self.find_client(scope).text
+
+    def find_client(self, scope: Scope) -> ClientAddress:
+        """Return the browser's address, and whether many people may share it.
+
+        Args:
+            scope: of the request.
+        """
+        peer: str = (scope.get("client") or ("",))[0]
         forwarded = [value.decode("latin-1") for name, value in scope["headers"] if name == b"x-forwarded-for"]
-        hops = [hop.strip() for hop in ",".join(forwarded).split(",")] if forwarded else []
-        while hops and self._is_trusted(address):
-            address = hops.pop()
-        return address if _is_address(address) else ""
-
-    def _is_trusted(self, address: str) -> bool:
-        return _is_address(address) and any(ip_address(address) in network for network in self.trusted_proxies)
-
-
-def _is_address(text: str) -> bool:
-    try:
-        ip_address(text)
-    except ValueError:
-        return False
-    return True
+        return find_client_address(peer, forwarded, self.trusted_proxies)

@@ -126,15 +126,20 @@ class BrokerProcess:
 
 @contextmanager
 def running_broker(
-    folder: Path, settings: Mapping[str, Any], public_port: int, *, open_files: int | None = None
+    folder: Path,
+    settings: Mapping[str, Any],
+    public_port: int,
+    *,
+    open_files: int | None = None,
+    host: str = "127.0.0.1",
 ) -> Iterator[BrokerProcess]:
-    """Run `python -m broker serve` with these settings, listening on loopback, while the block runs.
+    """Run `python -m broker serve` with these settings while the block runs, listening on loopback or on `host`.
 
     With `open_files` the system lets it open no more than so many files and sockets.
     """
     limited = [] if open_files is None else ["sh", "-c", 'ulimit -n "$0" && exec "$@"', str(open_files)]
     operations_port = free_port()
-    addresses = {"listen": f"127.0.0.1:{public_port}", "operations_listen": f"127.0.0.1:{operations_port}"}
+    addresses = {"listen": f"{host}:{public_port}", "operations_listen": f"127.0.0.1:{operations_port}"}
     file = folder / "broker.yaml"
     file.write_text(yaml.safe_dump({**settings, **addresses}, sort_keys=False), encoding="utf-8")
     output, errors = folder / "stdout.txt", folder / "stderr.txt"

@@ -65,7 +65,7 @@ outages = pytest.mark.parametrize(
         pytest.param("unauthorized_client", ProviderError, id="unauthorized client"),
         pytest.param("invalid_scope", ProviderError, id="invalid scope"),
         pytest.param(f"<script>{MARKER}", ProviderError, id="something nobody knows"),
-        pytest.param("", ProviderError, id="an empty error"),
+        pytest.param("", CodeMissing, id="an empty error"),
         pytest.param("server_error", ProviderFailing, id="server error"),
         pytest.param("temporarily_unavailable", ProviderFailing, id="temporarily unavailable"),
     ],

@@ -90,7 +90,7 @@ async def test_a_choice_left_empty_is_no_choice(world: World) -> None:
         pytest.param("/login?idp=nobody", ["idp", "eu"], id="no provider of that name"),
         pytest.param("/login?idp=eu", ["idp"], id="a provider the site does not offer"),
         pytest.param("/login/nowhere", ["idp"], id="no site of that name"),
-        pytest.param("/login/main/", ["idp"], id="a slash too many"),
+        pytest.param("/login/main//", ["idp"], id="two slashes too many"),
         pytest.param("/callback/nobody?state=x&code=y", ["idp"], id="no callback of that name"),
     ],
 )

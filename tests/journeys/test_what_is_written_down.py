@@ -24,6 +24,7 @@ from broker.errors import (
     ProviderFailing,
     RedirectUrlRefused,
     RequestTooLarge,
+    ResponseModeUnsupported,
     StateInvalid,
     TransactionExpired,
     UserinfoSubject,
@@ -51,7 +52,7 @@ def log() -> Iterator[Log]:
 
 def sign_in_lines(log: Log) -> list[dict[str, Any]]:
     lines = [json.loads(line) for line in log.getvalue().splitlines()]
-    return [line for line in lines if line["event"] == "sign-in"]
+    return [line for line in lines if line["event"] in ("sign-in", "request refused")]
 
 
 def lying(lies: Lies) -> Journey:
@@ -93,7 +94,10 @@ async def with_code_twice(_world: World, browser: Browser) -> httpx.Response:
 REFUSALS: dict[str, tuple[Journey, type[BrokerError], str, str]] = {
     "a bad redirect_url": (opening("/login?redirect_url=x"), RedirectUrlRefused, "main", ""),
     "no such page": (opening("/nowhere"), NoSuchPage, "", ""),
+    "no such site": (opening("/login/nowhere"), NoSuchPage, "", ""),
     "another method": (opening("/login", "POST"), MethodNotAllowed, "", ""),
+    "a posted answer": (opening("/callback/idp", "POST"), ResponseModeUnsupported, "", ""),
+    "a health check": (opening("/", "OPTIONS"), MethodNotAllowed, "", ""),
     "an oversized request": (opening(f"/{'a' * 9_000}"), RequestTooLarge, "", ""),
     "a made-up state": (opening("/callback/idp?state=x"), StateInvalid, "", "idp"),
     "a parameter twice": (with_code_twice, ParameterRepeated, "main", "idp"),
@@ -105,6 +109,9 @@ REFUSALS: dict[str, tuple[Journey, type[BrokerError], str, str]] = {
     "bad userinfo": (lying(Lies(userinfo=with_(sub="other"))), UserinfoSubject, "main", "idp"),
     "unverified": (lying(Lies(userinfo=with_(email_verified=False))), EmailUnverified, "main", "idp"),
 }
+
+# No browser that signs in sends these.
+STRANGERS = [REFUSALS[name][0] for name in ("no such page", "another method", "an oversized request", "a health check")]
 
 
 @pytest.mark.requirement("S-55")
@@ -123,6 +130,9 @@ async def test_a_refusal_leaves_one_line_and_one_count(
     assert line["trace_id"] == trace_id(answer)
     assert (line["site"], line["provider"]) == (site, provider)
     assert {"expected", "got", "milliseconds"} <= set(line)
+    is_nobodys = journey in STRANGERS
+    assert line["event"] == ("request refused" if is_nobodys else "sign-in")
+    assert line["level"] == ("info" if is_nobodys else "error" if error.status >= 500 else "warning")
     labels = f'provider="{provider}",reason="{error.code}",result="{result}",site="{site}"'
     assert f"broker_signins_total{{{labels}}} 1.0" in counted
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+from contextlib import nullcontext
 from dataclasses import replace
 from urllib.parse import parse_qs, parse_qsl, urlsplit
 
@@ -124,7 +125,7 @@ def test_a_code_of_the_provider_expected_is_taken(parameters: dict[str, str], an
         pytest.param({"code": "c1"}, True, id="absent although announced"),
         pytest.param({"code": "c1", "iss": "https://evil.example"}, True, id="another, announced"),
         pytest.param({"code": "c1", "iss": "https://evil.example"}, False, id="another, not announced"),
-        pytest.param({"code": "c1", "iss": ""}, False, id="empty"),
+        pytest.param({"code": "c1", "iss": ""}, True, id="empty although announced"),
         pytest.param({"code": "c1", "iss": f"{ISSUER}/"}, False, id="a slash more"),
         pytest.param({"code": "c1", "iss": ISSUER.upper()}, False, id="another case"),
         pytest.param({"error": "access_denied", "iss": "https://evil.example"}, False, id="with an error"),
@@ -139,17 +140,21 @@ def test_an_answer_of_another_issuer_is_refused(parameters: dict[str, str], anno
 
 @pytest.mark.requirement("S-05")
 @pytest.mark.parametrize(
-    "parameters",
+    ("parameters", "error"),
     [
-        pytest.param({"code": "c1", "error": "access_denied"}, id="both"),
-        pytest.param({"code": "", "error": "access_denied"}, id="an empty code"),
-        pytest.param({"code": "c1", "error": ""}, id="an empty error"),
+        pytest.param({"code": "c1", "error": "access_denied"}, ParametersContradict, id="both"),
+        pytest.param({"code": "", "error": "access_denied"}, AccessDenied, id="an empty code"),
+        pytest.param({"code": "", "error": "access_denied", "iss": ""}, AccessDenied, id="and an empty issuer"),
+        pytest.param({"code": "", "error": ""}, CodeMissing, id="both empty"),
+        pytest.param({"code": "c1", "error": "", "iss": ""}, None, id="an empty error and an empty issuer"),
     ],
 )
-def test_a_code_and_an_error_at_once_are_refused(parameters: dict[str, str]) -> None:
-    """S-05."""
-    with pytest.raises(ParametersContradict):
-        check_callback(parameters, METADATA)
+def test_a_code_and_an_error_at_once_are_refused_and_empty_ones_are_absent(
+    parameters: dict[str, str], error: type[BrokerError] | None
+) -> None:
+    """S-05; RFC 6749, section 3.1."""
+    with pytest.raises(error) if error else nullcontext():
+        assert check_callback(parameters, METADATA) == "c1"
 
 
 @pytest.mark.parametrize("parameters", [pytest.param({}, id="nothing"), pytest.param({"code": ""}, id="an empty code")])
@@ -173,7 +178,6 @@ def test_neither_code_nor_error_is_refused(parameters: dict[str, str]) -> None:
         pytest.param("unsupported_response_type", ProviderError, id="unsupported_response_type"),
         pytest.param("invalid_scope", ProviderError, id="invalid_scope"),
         pytest.param("something_of_their_own", ProviderError, id="an unknown error"),
-        pytest.param("", ProviderError, id="an empty error"),
         pytest.param("ACCESS_DENIED", ProviderError, id="another case"),
     ],
 )

@@ -44,7 +44,7 @@ async def test_an_attackers_callback_does_nothing_in_a_victims_browser(world: Wo
 
 
 @pytest.mark.requirement("S-35")
-@pytest.mark.parametrize("state", ["", "x", "eyJpIjoieCJ9.AAAA", "null", "0"])
+@pytest.mark.parametrize("state", ["x", "eyJpIjoieCJ9.AAAA", "null", "0"])
 async def test_a_state_of_anybodys_making_is_refused(world: World, state: str) -> None:
     """CVE-2025-14546: fastapi-sso made a state and never compared it with the one that came back."""
     async with world.broker() as service:

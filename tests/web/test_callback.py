@@ -16,6 +16,7 @@ from broker.errors import (
     NotANavigation,
     ParameterRepeated,
     ParametersContradict,
+    ResponseModeUnsupported,
     StateInvalid,
     StateMissing,
 )
@@ -44,11 +45,9 @@ def assert_no_hit(world: World, browser: Browser) -> None:
         pytest.param("&iss=https://idp.example&iss=https://idp.example", ParameterRepeated, id="two issuers"),
         pytest.param("&x=1&x=2", ParameterRepeated, id="anything else twice"),
         pytest.param("&error=access_denied", ParametersContradict, id="a code and an error"),
-        pytest.param("&error=", ParametersContradict, id="a code and an empty error"),
         pytest.param("&iss=https://evil.example", CallbackIssuer, id="another issuer"),
         pytest.param("&iss=https://idp.example/", CallbackIssuer, id="the issuer with a slash more"),
         pytest.param("&iss=https://IDP.example", CallbackIssuer, id="the issuer in capitals"),
-        pytest.param("&iss=", CallbackIssuer, id="an empty issuer"),
     ],
 )
 async def test_a_genuine_callback_with_an_addition_reaches_nobody(
@@ -61,7 +60,13 @@ async def test_a_genuine_callback_with_an_addition_reaches_nobody(
         assert_no_hit(world, browser)
 
 
-@pytest.mark.parametrize("addition", ["&iss=https%3A%2F%2Fidp.example", "&session_state=1&scope=openid&hd=x&prompt="])
+@pytest.mark.parametrize(
+    "addition",
+    [
+        *("&iss=https%3A%2F%2Fidp.example", "&session_state=1&scope=openid&hd=x&prompt="),
+        *("&error=", "&iss=", "&error=&error="),  # RFC 6749, section 3.1
+    ],
+)
 async def test_what_providers_add_is_tolerated(world: World, addition: str) -> None:
     async with world.broker() as service:
         browser = world.browser(service)
@@ -144,7 +149,8 @@ async def test_states_of_two_sign_ins_end_both(world: World) -> None:
         pytest.param("", StateMissing, id="nothing at all"),
         pytest.param("?code=x", StateMissing, id="a code alone"),
         pytest.param("?error=access_denied", StateMissing, id="an error alone"),
-        pytest.param("?state=&code=x", StateInvalid, id="an empty state"),
+        pytest.param("?state=&code=x", StateMissing, id="an empty state"),
+        pytest.param("?state=&state=&code=x", StateMissing, id="an empty state, twice"),
         pytest.param("?state=x&error=access_denied", StateInvalid, id="a made-up state with an error"),
         pytest.param("?state=x&state=y&code=a&code=b", StateInvalid, id="made-up states, all twice"),
         pytest.param("?state=%ff%00%f0%9f%92%a9.a.b&code=x", StateInvalid, id="bytes that are no text"),
@@ -197,7 +203,8 @@ async def test_a_callback_without_a_code_reaches_nobody(world: World, code: str 
 @pytest.mark.parametrize(
     ("method", "headers", "error"),
     [
-        pytest.param("POST", {}, MethodNotAllowed, id="POST"),
+        pytest.param("POST", {}, ResponseModeUnsupported, id="POST"),
+        pytest.param("PUT", {}, MethodNotAllowed, id="PUT"),
         pytest.param("GET", {"Sec-Purpose": "prefetch"}, NotANavigation, id="prefetch"),
         pytest.param("GET", {"Sec-Purpose": "prefetch;anonymous-client-ip"}, NotANavigation, id="private prefetch"),
         pytest.param("GET", {"Purpose": "prefetch"}, NotANavigation, id="prefetch of older browsers"),

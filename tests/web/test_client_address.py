@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
+from ipaddress import ip_network
 
 import pytest
 
+from broker.web.client_address import ClientAddress, find_client_address
 from tests.fakes.world import BROKER, World
 
 PEER = "127.0.0.1"  # of every request of these tests
@@ -32,9 +34,9 @@ FORGED = "198.51.100.7"
         ),
         pytest.param([PEER, "10.0.0.0/8"], [("X-Forwarded-For", INNER)], INNER, id="there are only proxies"),
         pytest.param([PEER], [("X-Forwarded-For", "2001:db8::9")], "2001:db8::9", id="an IPv6 address"),
-        pytest.param([PEER], [("X-Forwarded-For", "<script>")], "", id="no address at all"),
-        pytest.param([PEER], [("X-Forwarded-For", f"{AGENT}:4711")], "", id="an address with a port"),
-        pytest.param([PEER], [("X-Forwarded-For", "")], "", id="an empty header"),
+        pytest.param([PEER], [("X-Forwarded-For", "<script>")], PEER, id="no address at all"),
+        pytest.param([PEER], [("X-Forwarded-For", f"{AGENT}:4711")], AGENT, id="an address with a port"),
+        pytest.param([PEER], [("X-Forwarded-For", "")], PEER, id="an empty header"),
         # CVE-2025-64484: oauth2-proxy let headers pass whose names only look like those it judges.
         pytest.param([PEER], [("X_Forwarded_For", FORGED)], PEER, id="underscores instead of hyphens"),
         pytest.param([PEER], [("Forwarded", f"for={FORGED}"), ("X-Real-IP", FORGED)], PEER, id="other headers"),
@@ -52,3 +54,45 @@ async def test_the_address_in_the_log_is_the_peers_or_a_trusted_proxys_word(
         await world.browser(service).client.get(f"{BROKER}/callback/idp", headers=headers)
     clients = [vars(record)["facts"]["client"] for record in caplog.records if record.getMessage() == "sign-in"]
     assert clients == [expected]
+
+
+INSIDE = [ip_network("10.0.0.0/8"), ip_network("127.0.0.0/8"), ip_network("fd00::/8")]
+
+
+@pytest.mark.parametrize(
+    ("peer", "forwarded", "address", "may_be_a_proxy"),
+    [
+        pytest.param(INNER, f"{AGENT}:51234", AGENT, False, id="a port"),
+        pytest.param(INNER, "[2001:db8::9]:443", "2001:db8::9", False, id="IPv6 and a port"),
+        pytest.param(INNER, "[2001:db8::9]", "2001:db8::9", False, id="IPv6 in brackets"),
+        pytest.param(INNER, '"[2001:db8::9]:443"', "2001:db8::9", False, id="IPv6 in quotes"),
+        pytest.param(INNER, f'"{AGENT}"', AGENT, False, id="quotes"),
+        pytest.param(INNER, f"for={AGENT}", AGENT, False, id="as in Forwarded"),
+        pytest.param(INNER, f'For="{AGENT}:80"', AGENT, False, id="as in Forwarded, quoted, with a port"),
+        pytest.param(INNER, f"::ffff:{AGENT}", AGENT, False, id="IPv4 written as IPv6"),
+        pytest.param(INNER, f"[::ffff:{AGENT}]:80", AGENT, False, id="IPv4 written as IPv6, with a port"),
+        pytest.param(INNER, "fe80::1%eth0", "fe80::1", False, id="a zone"),
+        pytest.param(f"::ffff:{INNER}", AGENT, AGENT, False, id="an IPv4 proxy at an IPv6 socket"),
+        pytest.param("::ffff:127.0.0.1", "", "127.0.0.1", True, id="an IPv4 peer at an IPv6 socket"),
+        pytest.param("fd00::1", AGENT, AGENT, False, id="an IPv6 proxy"),
+        pytest.param(INNER, f"{AGENT}, unknown, 10.9.9.9", AGENT, False, id="unknown in between"),
+        pytest.param(INNER, f"{AGENT}, _hidden, ,10.9.9.9", AGENT, False, id="hidden and nothing in between"),
+        pytest.param(INNER, f"{FORGED}, unknown, {AGENT}", AGENT, False, id="unknown, sent by the browser"),
+        pytest.param(INNER, f"{FORGED}, <script>, 10.9.9.9", "10.9.9.9", True, id="no address in between"),
+        pytest.param(INNER, "unknown", INNER, True, id="nothing that can be read"),
+        pytest.param(INNER, f"{AGENT}:port", INNER, True, id="a port that is no number"),
+        pytest.param(INNER, f"{AGENT}:1:2", INNER, True, id="two ports"),
+        pytest.param(INNER, ",".join(["10.1.1.1"] * 5_000), "10.1.1.1", True, id="5,000 hops"),
+        pytest.param(INNER, None, INNER, True, id="a trusted proxy that says nothing"),
+        pytest.param("192.168.7.7", AGENT, "192.168.7.7", True, id="perhaps a proxy: near, and not trusted"),
+        pytest.param("100.64.0.9", AGENT, "100.64.0.9", True, id="perhaps a proxy: a pod's shared address"),
+        pytest.param("192.168.7.7", None, "192.168.7.7", False, id="near, and forwards for nobody"),
+        pytest.param(AGENT, FORGED, AGENT, False, id="a stranger who says something"),
+        pytest.param("", AGENT, "", True, id="no peer"),
+    ],
+)
+def test_every_spelling_of_a_hop_is_read_and_a_shared_address_is_told_apart(
+    peer: str, forwarded: str | None, address: str, may_be_a_proxy: bool
+) -> None:
+    found = find_client_address(peer, [] if forwarded is None else [forwarded], INSIDE)
+    assert found == ClientAddress(address, may_be_a_proxy)

@@ -10,14 +10,18 @@ from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from broker.remembrance import COOKIE_NAME
+from broker.web.cookies import our_cookies, prefix
 from broker.web.headers import (
     MAX_COOKIE_BYTES,
     MAX_COOKIES,
     MAX_HEADER_BYTES,
     MAX_TARGET_BYTES,
+    Excess,
     RequestBounds,
     SecurityHeaders,
 )
+from broker.web.login import LAST_PROVIDER_COOKIE
 
 SITE = "https://sso.acme.example"
 EXPECTED = {
@@ -99,12 +103,12 @@ async def test_without_https_nothing_is_promised_about_transport() -> None:
     assert answer.headers["content-security-policy"] == EXPECTED["content-security-policy"]
 
 
-async def refuse(scope: Scope, receive: Receive, send: Send, status: int) -> None:
-    await PlainTextResponse("refused", status)(scope, receive, send)
+async def refuse(scope: Scope, receive: Receive, send: Send, excess: Excess) -> None:
+    await PlainTextResponse(f"refused: {excess.got}", excess.status)(scope, receive, send)
 
 
 def bounded() -> ASGIApp:
-    return RequestBounds(PlainTextResponse("inside"), refuse=refuse)
+    return RequestBounds(PlainTextResponse("inside"), refuse=refuse, https=True)
 
 
 @pytest.fixture
@@ -118,8 +122,17 @@ def request(target: str = "/login", headers: list[tuple[str, str]] | None = None
     return httpx.Request(method, SITE + target, headers=headers or [])
 
 
-def cookies(count: int, length: int = 3) -> list[tuple[str, str]]:
-    return [("cookie", "; ".join("a=" + "x" * (length - 2) for _ in range(count)))]
+def cookies(count: int, length: int = 16) -> list[tuple[str, str]]:
+    return [("cookie", "; ".join("__Host-signin_a=".ljust(length, "x") for _ in range(count)))]
+
+
+def neighbours(count: int, name: str) -> list[tuple[str, str]]:
+    return [("cookie", "; ".join(f"{name}{number}=x" for number in range(count)))]
+
+
+async def in_chunks(*chunks: bytes) -> AsyncIterator[bytes]:
+    for chunk in chunks:
+        yield chunk
 
 
 ROOM = MAX_HEADER_BYTES - len("host: sso.acme.example\r\n") - len("x: \r\n")
@@ -143,16 +156,49 @@ ROOM = MAX_HEADER_BYTES - len("host: sso.acme.example\r\n") - len("x: \r\n")
         pytest.param(request("/login", cookies(MAX_COOKIES)), 200, id="most_cookies"),
         pytest.param(request("/login", cookies(MAX_COOKIES + 1)), 431, id="too_many_cookies"),
         pytest.param(request("/login", cookies(1) * 61), 431, id="too_many_cookies_one_header_each"),
+        pytest.param(request("/login", neighbours(1_000, "c")), 200, id="cookies_of_neighbours"),
+        pytest.param(request("/login", neighbours(500, "signin_abcdefgh")), 200, id="neighbours_that_use_our_names"),
+        pytest.param(request("/login", [("cookie", f"a={'x' * 14_000}")]), 200, id="large_cookie_of_a_neighbour"),
+        pytest.param(request("/login", neighbours(61, "__Host-last_provider")), 431, id="61_that_begin_like_ours"),
+        pytest.param(request("/login", neighbours(61, " __Host-signed_in")), 431, id="61_of_ours_and_a_space"),
         pytest.param(request("/login", [("content-length", "0")]), 200, id="empty_body"),
+        pytest.param(request("/login", [("content-length", "000")]), 200, id="empty_body_written_longer"),
+        pytest.param(request("/login", [("transfer-encoding", "chunked")]), 200, id="empty_chunked_body"),
         pytest.param(request("/login", [("content-length", "1")], "POST"), 413, id="body"),
         pytest.param(request("/login", [("content-length", "10000000")]), 413, id="body_of_10_MB"),
         pytest.param(request("/login", [("content-length", "-0")], "POST"), 413, id="length_that_is_no_plain_zero"),
-        pytest.param(request("/login", [("transfer-encoding", "chunked")]), 413, id="chunked_body"),
+        pytest.param(httpx.Request("POST", f"{SITE}/login", content=in_chunks(b"x")), 413, id="chunked_body"),
     ],
 )
 async def test_what_is_out_of_bounds_is_refused(browser: httpx.AsyncClient, sent: httpx.Request, status: int) -> None:
     answer = await browser.send(sent)
-    assert (answer.status_code, answer.text) == (status, "inside" if status == 200 else "refused")
+    assert (answer.status_code, answer.text[:7]) == (status, "inside" if status == 200 else "refused")
+
+
+@pytest.mark.parametrize(
+    ("sent", "got"),
+    [
+        (request("/login?" + "q" * 9_000), "address 9007 of 8192 bytes"),
+        (request("/login", [("x", "h" * 20_000)]), "headers 20029 of 16384 bytes"),
+        (request("/login", cookies(1, 8214)), "cookies 8214 of 8192 bytes"),
+        (request("/login", cookies(61)), "61 cookies of 60"),
+        (request("/login", [("content-length", "10000000")]), "Content-Length: 10000000"),
+        (httpx.Request("POST", f"{SITE}/login", content=in_chunks(b"", b"x")), "Transfer-Encoding: chunked, 1 byte"),
+        (httpx.Request("POST", f"{SITE}/login", content=in_chunks(b"xyz")), "Transfer-Encoding: chunked, 3 bytes"),
+    ],
+    ids=["address", "headers", "cookies", "number of cookies", "length", "chunk", "chunks"],
+)
+async def test_a_refusal_names_the_bound_and_the_figure(
+    browser: httpx.AsyncClient, sent: httpx.Request, got: str
+) -> None:
+    assert (await browser.send(sent)).text.removesuffix(" or more") == f"refused: {got}"
+
+
+def test_every_cookie_we_set_is_counted() -> None:
+    for name in ("signin_abcdefghij", LAST_PROVIDER_COOKIE, COOKIE_NAME):
+        for https in (True, False):
+            header = (b"cookie", f"{prefix(https=https)}{name}=x; other=y".encode())
+            assert list(our_cookies([header], https=https)) == [f"{prefix(https=https)}{name}=x"]
 
 
 @pytest.mark.requirement("S-57")
@@ -188,6 +234,6 @@ async def test_what_is_no_http_request_passes_by() -> None:
     async def send(_message: Message) -> None:
         raise AssertionError
 
-    app = SecurityHeaders(RequestBounds(inside, refuse=refuse), style_sha256="abc=", https=True)
+    app = SecurityHeaders(RequestBounds(inside, refuse=refuse, https=True), style_sha256="abc=", https=True)
     await app({"type": "lifespan"}, receive, send)
     assert seen == ["lifespan"]

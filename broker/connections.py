@@ -1,0 +1,96 @@
+"""Decides which connection is closed when there are too many, or when unfinished requests hold too much memory.
+
+The oldest connection that waits for a request goes first, then the one that was kept alive unused for longest. A
+connection that is being answered stays. In its first moment a connection is spared while there are idle ones: else
+newcomers would close each other before their requests arrive. Each step costs the same whatever the number of
+connections.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import NamedTuple, Protocol
+
+MAX_HELD_BYTES = 32 * 1024 * 1024  # of all unfinished requests together
+GRACE_SECONDS = 0.2  # for a request to follow its connection: the way there and back
+
+
+class Connection(Protocol):
+    """A connection that can be closed at once."""
+
+    def drop(self) -> None:
+        """Close it, and forget what is not sent or read yet."""
+
+
+class _Unfinished(NamedTuple):
+    """A request that did not arrive in full: the bytes it holds, and since when it is waited for."""
+
+    held: int
+    since: float
+
+
+class Connections:
+    """The connections of one port that wait for their client.
+
+    Args:
+        max_held: bytes that all unfinished requests may hold together.
+        clock: seconds.
+    """
+
+    def __init__(self, *, max_held: int = MAX_HELD_BYTES, clock: Callable[[], float] = time.monotonic) -> None:
+        self._max_held = max_held
+        self._clock = clock
+        self._held = 0
+        self._unfinished: OrderedDict[Connection, _Unfinished] = OrderedDict()  # oldest first
+        self._idle: OrderedDict[Connection, None] = OrderedDict()  # longest idle first
+
+    def wait(self, connection: Connection, held: int = 0) -> None:
+        """Note that a connection waits for the rest of a request, or for its first one; its place stays the same.
+
+        Args:
+            connection: not being answered.
+            held: bytes of the unfinished request.
+        """
+        self._idle.pop(connection, None)
+        before = self._unfinished.get(connection) or _Unfinished(0, self._clock())
+        self._held += held - before.held
+        self._unfinished[connection] = before._replace(held=held)
+        while self._held > self._max_held:
+            self._drop_unfinished()
+
+    def idle(self, connection: Connection) -> None:
+        """Note that a connection is kept alive without a request."""
+        self.forget(connection)
+        self._idle[connection] = None
+
+    def forget(self, connection: Connection) -> None:
+        """Note that a connection is being answered, or gone."""
+        unfinished = self._unfinished.pop(connection, None)
+        self._held -= unfinished.held if unfinished else 0
+        self._idle.pop(connection, None)
+
+    def make_room(self, newcomer: Connection) -> bool:
+        """Drop the connection that is missed least; return False if only the newcomer is left to drop.
+
+        Args:
+            newcomer: waits for its first request.
+        """
+        oldest = next(iter(self._unfinished), newcomer)
+        if oldest is not newcomer and (not self._idle or self._waits_too_long(oldest)):
+            self._drop_unfinished()
+        elif self._idle:
+            connection, _ = self._idle.popitem(last=False)
+            connection.drop()
+        else:
+            return False
+        return True
+
+    def _waits_too_long(self, connection: Connection) -> bool:
+        return self._clock() - self._unfinished[connection].since >= GRACE_SECONDS
+
+    def _drop_unfinished(self) -> None:
+        connection, unfinished = self._unfinished.popitem(last=False)
+        self._held -= unfinished.held
+        connection.drop()
