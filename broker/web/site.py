@@ -20,6 +20,7 @@ from broker.replica import Broker
 from broker.web.checks import Checks
 from broker.web.languages import choose_language
 from broker.web.last_seen import LastCalls
+from broker.web.origins import Origins
 from broker.web.pages import Pages
 from broker.web.setup_pages import SetupPages
 
@@ -54,7 +55,8 @@ class Web:
         record_rehearsal: writes that of a test sign-in, which counts apart.
         setup: the setup page.
         public_url: where browsers reach us.
-        trusted_proxies: whose word about the browser's address is believed, in the log alone.
+        trusted_proxies: whose word about the browser's address is believed.
+        origins: by whom rejected codes are counted.
     """
 
     broker: Broker
@@ -64,6 +66,7 @@ class Web:
     setup: Setup
     public_url: str
     trusted_proxies: tuple[IPv4Network | IPv6Network, ...]
+    origins: Origins
 
     @property
     def https(self) -> bool:

@@ -1,0 +1,74 @@
+"""By whom rejected codes are counted: one browser's network, or everybody behind a proxy that is not believed."""
+
+from __future__ import annotations
+
+import logging
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+
+from starlette.types import Scope
+
+from broker.rejected_codes import Origin
+
+_FORWARDING = (b"x-forwarded-for", b"forwarded", b"x-real-ip")
+_REMEDY = (
+    "If this peer is the proxy in front, name it in trusted_proxies. Otherwise a stranger sent the header: nothing."
+)
+
+_log = logging.getLogger("broker")
+
+
+class Origins:
+    """Tells the origin of a callback, and warns once of a proxy that is not trusted.
+
+    Args:
+        trusted_proxies: whose word about the browser's address is believed.
+    """
+
+    def __init__(self, trusted_proxies: tuple[IPv4Network | IPv6Network, ...]) -> None:
+        self._trusted_proxies = trusted_proxies
+        self._has_warned = False
+
+    def of(self, scope: Scope, client: str) -> Origin:
+        """Return the origin of a request.
+
+        An address that a trusted proxy names is a browser's. The peer's own address is one if it is public and says
+        nothing of other addresses; every other peer may stand for many people.
+
+        Args:
+            scope: of the request.
+            client: the browser's address as far as it is known, from `Web.client_address`.
+        """
+        peer = _address((scope.get("client") or ("",))[0])
+        browser = _address(client)
+        is_forwarded = any(name in _FORWARDING for name, _ in scope["headers"])
+        if browser is None or self._is_trusted(browser):
+            return Origin(_network(peer), shared=True)
+        if browser != peer:
+            return Origin(_network(browser), shared=False)
+        if is_forwarded:
+            self._warn_once(browser)
+        return Origin(_network(browser), shared=is_forwarded or not browser.is_global)
+
+    def _is_trusted(self, address: IPv4Address | IPv6Address) -> bool:
+        return any(address in network for network in self._trusted_proxies)
+
+    def _warn_once(self, peer: IPv4Address | IPv6Address) -> None:
+        if not self._has_warned:
+            self._has_warned = True
+            _log.warning("a proxy is not trusted", extra={"facts": {"peer": str(peer), "remedy": _REMEDY}})
+
+
+def _address(text: str) -> IPv4Address | IPv6Address | None:
+    """Return the address, an IPv4 one in IPv6 clothes as IPv4; None if it is none."""
+    try:
+        address = ip_address(text)
+    except ValueError:
+        return None
+    return (address.ipv4_mapped if isinstance(address, IPv6Address) else None) or address
+
+
+def _network(address: IPv4Address | IPv6Address | None) -> str:
+    """Return what one customer of a network gets at least: an IPv4 address, an IPv6 /64."""
+    if isinstance(address, IPv6Address):
+        return str(ip_network((address.packed, 64), strict=False))
+    return str(address or "")
