@@ -10,8 +10,8 @@ import asyncio
 import math
 import time
 from collections import OrderedDict, deque
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -50,11 +50,13 @@ class Origin:
 
     Args:
         network: an IPv4 address or an IPv6 /64; empty if it is not known.
-        shared: it stands for many people, such as a proxy whose word about the browser is not believed.
+        shared: it stands for many people, such as a proxy that is not trusted.
+        claimed_by: the network of the peer that claims this one, if that peer is not trusted.
     """
 
     network: str
     shared: bool
+    claimed_by: str = ""
 
     @property
     def limits(self) -> Limits:
@@ -101,6 +103,22 @@ class RejectedCodes:
         self._wait_seconds = wait_seconds
         self._max_addresses = max_addresses
         self._records: OrderedDict[Origin, _Record] = OrderedDict()
+
+    @asynccontextmanager
+    async def turns(self, origins: Sequence[Origin], verdict: Callable[[], Verdict]) -> AsyncIterator[None]:
+        """Hold one call of each of several origins of the same callback.
+
+        Args:
+            origins: the widest first, so that claims make no records once the peer that makes them has its fill.
+            verdict: asked at the end: what the provider said about the code.
+
+        Raises:
+            TooManyRejectedCodes: one of them may have no call.
+        """
+        async with AsyncExitStack() as held:
+            for origin in origins:
+                await held.enter_async_context(self.turn(origin, verdict))
+            yield
 
     @asynccontextmanager
     async def turn(self, origin: Origin, verdict: Callable[[], Verdict]) -> AsyncIterator[None]:
@@ -203,4 +221,4 @@ def _is_spent(record: _Record, limits: Limits) -> bool:
 
 
 def _is_free(record: _Record, limits: Limits) -> bool:
-    return not _is_spent(record, limits) and record.in_flight < record.trust + limits.rejected - record.rejected
+    return not _is_spent(record, limits) and record.in_flight + 1 <= record.trust + limits.rejected - record.rejected

@@ -161,7 +161,7 @@ async def complete(
     opened: OpenedState,
     cookie_value: str | None,
     parameters: Mapping[str, str],
-    origin: Origin,
+    origins: Sequence[Origin],
 ) -> Arrival:
     """Take the provider's answer, and send the browser to Comm100 with the token.
 
@@ -171,7 +171,7 @@ async def complete(
         opened: the state, sealed by us.
         cookie_value: of the cookie this sign-in left with the browser, if it is there.
         parameters: of the callback, each of them once; a redirect_url among them is nobody's.
-        origin: of the callback, by which rejected codes are counted.
+        origins: of the callback, by which rejected codes are counted.
 
     Raises:
         BrokerError: at the first check that fails; nothing that follows it is asked or done.
@@ -186,7 +186,7 @@ async def complete(
         check_redirect_url(redirect_url, site)  # once more: the settings may have changed since /login
 
     progress = Progress(secrets_of(provider, bound))
-    async with redeeming(broker, provider, bound, progress, origin):
+    async with redeeming(broker, provider, bound, progress, origins):
         verified = await verify(provider, bound, parameters, progress, clock=broker.clock)
         identity = admit_person(provider, verified.vouched)
         token = build_token(build_claims(identity, site, now=broker.clock()), site)
@@ -231,21 +231,21 @@ async def verify(
 
 @asynccontextmanager
 async def redeeming(
-    broker: Broker, provider: Provider, bound: BoundTransaction, progress: Progress, origin: Origin
+    broker: Broker, provider: Provider, bound: BoundTransaction, progress: Progress, origins: Sequence[Origin]
 ) -> AsyncIterator[None]:
-    """Hold a place at the provider and a turn of this origin while `verify` runs, and make its errors fit for the log.
+    """Hold a place and a turn of these origins while `verify` runs, and make its errors fit for the log.
 
     Args:
         broker: what all sign-ins share.
         provider: whose callback was called.
         bound: the sign-in, spent before.
-        progress: of `verify`; its verdict counts for the origin.
-        origin: of the callback.
+        progress: of `verify`; its verdict counts for the origins.
+        origins: of the callback.
 
     Raises:
         TooManyRejectedCodes, Overloaded, ProviderTimedOut: there is no turn, no place, or no time left.
     """
-    turn = broker.rejected_codes.turn(origin, lambda: progress.verdict)
+    turn = broker.rejected_codes.turns(origins, lambda: progress.verdict)
     try:
         async with broker.place(provider.id, turn), fit_for_the_log(provider, progress.secrets):
             yield

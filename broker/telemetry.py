@@ -23,8 +23,11 @@ from broker.outcome import Outcome
 
 EXPIRY_WARNING_DAYS = 30  # before a client secret expires
 MAX_TEXT_CHARACTERS = 300  # of one value in a log line; provider's words may be long
+MAX_LIST_CHARACTERS = 1_000  # of all values of a list together
+MAX_LISTED = 20
 
-_ADDRESS = re.compile(r"[^\s@<>\"'()\[\],;:=]+(@|%(?:25)*40)([^\s@<>\"'()\[\],;:]+)")  # also percent-encoded
+# Also percent-encoded. What stands before it keeps the search linear: a word is looked through once, from its start.
+_ADDRESS = re.compile(r"(?<![^\s@<>\"'()\[\],;:=])[^\s@<>\"'()\[\],;:=]+(@|%(?:25)*40)([^\s@<>\"'()\[\],;:]+)")
 
 LOGGER = logging.getLogger("broker")
 
@@ -221,21 +224,34 @@ def _level(error: BrokerError | None) -> int:
     return logging.INFO if error is None else logging.ERROR if error.status >= 500 else logging.WARNING
 
 
-def _plain(value: object, *, masks: bool = False) -> object:
+def _plain(value: object, *, masks: bool = False, limit: int = MAX_TEXT_CHARACTERS) -> object:
     """Make a fact fit for one line: a number, or text without controls and not too long, addresses masked or not."""
     if isinstance(value, int | float):
         # NaN and infinity are no JSON, and a number can have thousands of digits.
         return value if abs(value) < 2**63 else f"{type(value).__name__} beyond bounds"
     if isinstance(value, list | tuple):
-        return [
-            _plain(one, masks=masks) if isinstance(one, str | int | float) else type(one).__name__ for one in value[:20]
-        ]
+        return _plain_list(value, masks=masks)
     if not isinstance(value, str):
         return type(value).__name__
-    text = "".join(c if c.isprintable() else " " for c in value[: 2 * MAX_TEXT_CHARACTERS])
+    text = value[: 2 * limit]
+    if not text.isprintable():
+        text = "".join(c if c.isprintable() else " " for c in text)
     if masks:  # before it is cut, or an address on the edge would lose the sign it is known by
         text = _ADDRESS.sub(r"***\1\2", text)
-    return text if len(text) <= MAX_TEXT_CHARACTERS else f"{text[:MAX_TEXT_CHARACTERS]}…"
+    return text if len(text) <= limit else f"{text[:limit]}…"
+
+
+def _plain_list(values: Sequence[object], *, masks: bool) -> list[object]:
+    """Make each of the first values fit, until all together have the length that a list may have."""
+    fit: list[object] = []
+    left = MAX_LIST_CHARACTERS
+    for value in values[:MAX_LISTED]:
+        if left <= 0:
+            break
+        flat = value if isinstance(value, str | int | float) else type(value).__name__
+        fit.append(_plain(flat, masks=masks, limit=min(left, MAX_TEXT_CHARACTERS)))
+        left -= len(value) if isinstance(value, str) else 0
+    return fit
 
 
 def _raised_at(record: logging.LogRecord) -> str:

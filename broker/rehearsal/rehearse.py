@@ -57,7 +57,7 @@ async def rehearse(
     cookie_value: str | None,
     check_setup_link: Callable[[str], object],
     parameters: Mapping[str, str],
-    origin: Origin,
+    origins: Sequence[Origin],
 ) -> Rehearsal:
     """Take the provider's answer as a sign-in does, and report.
 
@@ -69,7 +69,7 @@ async def rehearse(
         cookie_value: of the cookie this test sign-in left with the browser, if it is there.
         check_setup_link: raises what has to be raised if the link is no longer good.
         parameters: of the callback, each of them once.
-        origin: of the callback, by which rejected codes are counted.
+        origins: of the callback, by which rejected codes are counted.
 
     Raises:
         TransactionError: it is over, too old, or not this browser's: there is nothing to report to whoever this is.
@@ -83,7 +83,7 @@ async def rehearse(
     identity: Identity | None = None
     refusal: BrokerError | None = None
     try:
-        async with redeeming(broker, provider, bound, progress, origin):
+        async with redeeming(broker, provider, bound, progress, origins):
             verified = await verify(provider, bound, parameters, progress, clock=broker.clock)
             identity = _shown(judge_person(provider, verified.vouched, considered), progress.secrets)
     except BrokerError as error:

@@ -76,7 +76,7 @@ async def _complete(web: Web, request: Request, attempt: Attempt, provider: Prov
             opened=opened,
             cookie_value=cookie_value,
             parameters=parameters,
-            origin=web.origins.of(request.scope, attempt.client),
+            origins=web.origins.of(request.scope, attempt.client),
         )
     except _RESTARTABLE:
         attempt.restarts = not opened.transaction.restarted

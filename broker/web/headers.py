@@ -14,6 +14,8 @@ Refuse = Callable[[Scope, Receive, Send, int], Awaitable[None]]
 
 MAX_TARGET_BYTES = 8 * 1024
 """Bytes of path and query together, as sent; a callback with a long state and code needs about 3,000."""
+MAX_PARAMETERS = 100
+"""Number of parameters in the query; what Comm100, portals and providers send are at most about twenty."""
 MAX_HEADER_BYTES = 16 * 1024
 """Bytes of all header lines together, with `: ` and line end."""
 MAX_COOKIE_BYTES = 8 * 1024
@@ -156,7 +158,7 @@ def check_bounds(scope: Scope) -> int | None:
     which no address here takes (RFC 9110, section 15.5.14).
     """
     headers: Headers = scope["headers"]
-    if _target_bytes(scope) > MAX_TARGET_BYTES:
+    if _target_bytes(scope) > MAX_TARGET_BYTES or scope["query_string"].count(b"&") >= MAX_PARAMETERS:
         return 414
     if sum(len(name) + len(value) + 4 for name, value in headers) > MAX_HEADER_BYTES:
         return 431

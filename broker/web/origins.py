@@ -28,11 +28,12 @@ class Origins:
         self._trusted_proxies = trusted_proxies
         self._has_warned = False
 
-    def of(self, scope: Scope, client: str) -> Origin:
-        """Return the origin of a request.
+    def of(self, scope: Scope, client: str) -> tuple[Origin, ...]:
+        """Return the origins of a request, the widest first.
 
         An address that a trusted proxy names is a browser's. The peer's own address is one if it is public and says
-        nothing of other addresses; every other peer may stand for many people.
+        nothing of other addresses. Every other peer may stand for many people; the address that it claims can only
+        narrow what a request may have, for the peer's own bound applies as well.
 
         Args:
             scope: of the request.
@@ -40,22 +41,25 @@ class Origins:
         """
         peer = _address((scope.get("client") or ("",))[0])
         browser = _address(client)
+        if browser is not None and browser != peer and not self._is_trusted(browser):
+            return (Origin(_network(browser), shared=False),)
         is_forwarded = any(name in _FORWARDING for name, _ in scope["headers"])
-        if browser is None or self._is_trusted(browser):
-            return Origin(_network(peer), shared=True)
-        if browser != peer:
-            return Origin(_network(browser), shared=False)
-        if is_forwarded:
-            self._warn_once(browser)
-        return Origin(_network(browser), shared=is_forwarded or not browser.is_global)
+        if peer is not None and peer.is_global and not is_forwarded and not self._is_trusted(peer):
+            return (Origin(_network(peer), shared=False),)
+        wide = Origin(_network(peer), shared=True)
+        if not is_forwarded or (peer is not None and self._is_trusted(peer)):
+            return (wide,)
+        self._warn_once(wide.network)
+        claimed = _claimed(scope)
+        return (wide,) if claimed is None else (wide, Origin(_network(claimed), shared=False, claimed_by=wide.network))
 
     def _is_trusted(self, address: IPv4Address | IPv6Address) -> bool:
         return any(address in network for network in self._trusted_proxies)
 
-    def _warn_once(self, peer: IPv4Address | IPv6Address) -> None:
+    def _warn_once(self, peer: str) -> None:
         if not self._has_warned:
             self._has_warned = True
-            _log.warning("a proxy is not trusted", extra={"facts": {"peer": str(peer), "remedy": _REMEDY}})
+            _log.warning("a proxy is not trusted", extra={"facts": {"peer": peer, "remedy": _REMEDY}})
 
 
 def _address(text: str) -> IPv4Address | IPv6Address | None:
@@ -65,6 +69,14 @@ def _address(text: str) -> IPv4Address | IPv6Address | None:
     except ValueError:
         return None
     return (address.ipv4_mapped if isinstance(address, IPv6Address) else None) or address
+
+
+def _claimed(scope: Scope) -> IPv4Address | IPv6Address | None:
+    """Return the last address in X-Forwarded-For, which a proxy appends; some write a port behind it."""
+    values = [value.decode("latin-1") for name, value in scope["headers"] if name == b"x-forwarded-for"]
+    last = values[-1].rpartition(",")[2].strip() if values else ""
+    without_port = last.partition("]")[0].removeprefix("[") if "]" in last else last.partition(":")[0]
+    return _address(last) or _address(without_port)
 
 
 def _network(address: IPv4Address | IPv6Address | None) -> str:

@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from broker.errors import CodeRejected, ProviderFailing, TooManyRejectedCodes
-from broker.rejected_codes import OF_ONE_ADDRESS
+from broker.rejected_codes import OF_MANY_PEOPLE, OF_ONE_ADDRESS
 from tests.fakes.admin import rehearse
 from tests.fakes.clock import Clock
 from tests.fakes.lies import Lies, says
@@ -130,6 +130,16 @@ async def test_a_test_sign_in_counts_with_the_sign_ins_of_its_address(world: Wor
 
 
 @pytest.mark.requirement("S-62")
+async def test_behind_a_proxy_that_is_not_trusted_a_stranger_is_bounded_by_what_it_says_of_him(world: World) -> None:
+    async with world.broker() as service:
+        stranger = from_address(world.browser(service), STRANGER)
+        assert_refused(await with_invented_codes(stranger, 2 * OF_ONE_ADDRESS.rejected), TooManyRejectedCodes)
+        agent = from_address(world.browser(service), AGENT)
+        assert str((await agent.sign_in()).url).startswith(COMM100)
+    assert world.provider.count("/token") == OF_ONE_ADDRESS.rejected + 1
+
+
+@pytest.mark.requirement("S-62")
 async def test_behind_a_proxy_that_is_not_trusted_people_share_one_high_bound(world: World) -> None:
     async with world.broker() as service:
         for number in range(3 * OF_ONE_ADDRESS.rejected):
@@ -137,6 +147,9 @@ async def test_behind_a_proxy_that_is_not_trusted_people_share_one_high_bound(wo
             assert_refused(await with_an_invented_code(stranger), CodeRejected)
         agent = from_address(world.browser(service), AGENT)
         assert str((await agent.sign_in()).url).startswith(COMM100)
+        for number in range(OF_MANY_PEOPLE.rejected):
+            await with_an_invented_code(from_address(world.browser(service), f"203.0.{number // 250}.{number % 250}"))
+    assert world.provider.count("/token") == OF_MANY_PEOPLE.rejected + 2  # the agent's, and the one that it pays for
 
 
 @pytest.mark.requirement("S-62", "S-02")

@@ -49,11 +49,33 @@ FORWARDED = [(b"x-forwarded-for", b"203.0.113.9")]
 def test_the_origin_is_a_browsers_network_or_a_peer_shared_by_many(
     peer: str, client: str, headers: list[tuple[bytes, bytes]], origin: Origin
 ) -> None:
-    assert Origins(TRUSTED).of({"client": (peer, 4711), "headers": headers}, client) == origin
+    assert Origins(TRUSTED).of({"client": (peer, 4711), "headers": headers}, client)[0] == origin
+
+
+@pytest.mark.requirement("S-62")
+@pytest.mark.parametrize(
+    ("said", "claimed"),
+    [
+        pytest.param([b"203.0.113.9"], "203.0.113.9", id="an address"),
+        pytest.param([b"198.51.100.1, 203.0.113.9"], "203.0.113.9", id="the last of several"),
+        pytest.param([b"198.51.100.1", b"203.0.113.9"], "203.0.113.9", id="the last header"),
+        pytest.param([b"203.0.113.9:4711"], "203.0.113.9", id="with a port"),
+        pytest.param([b"[2001:db8::1]:4711"], "2001:db8::/64", id="IPv6 with a port"),
+        pytest.param([b"2001:db8::1"], "2001:db8::/64", id="IPv6"),
+        pytest.param([b"::ffff:203.0.113.9"], "203.0.113.9", id="IPv4 in IPv6"),
+        pytest.param([b"unknown"], None, id="no address"),
+        pytest.param([b""], None, id="nothing"),
+    ],
+)
+def test_an_address_that_a_peer_claims_narrows_what_the_peer_may_have(said: list[bytes], claimed: str | None) -> None:
+    headers = [(b"x-forwarded-for", value) for value in said]
+    wide, *narrow = Origins(TRUSTED).of({"client": ("192.168.0.1", 1), "headers": headers}, "192.168.0.1")
+    assert wide == Origin("192.168.0.1", shared=True)
+    assert narrow == ([Origin(claimed, shared=False, claimed_by="192.168.0.1")] if claimed else [])
 
 
 def test_a_peer_without_an_address_is_shared_by_many() -> None:
-    assert Origins(()).of({"client": None, "headers": []}, "") == Origin("", shared=True)
+    assert Origins(()).of({"client": None, "headers": []}, "") == (Origin("", shared=True),)
 
 
 @pytest.mark.requirement("S-62")
