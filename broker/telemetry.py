@@ -17,7 +17,17 @@ from typing import Any, Literal, TextIO
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
 
-from broker.errors import BrokerError, SettingsError, every_error
+from broker.errors import (
+    BrokerError,
+    CallbackIssuer,
+    CodeMissing,
+    CodeRejected,
+    ProviderError,
+    ProviderReportedFailure,
+    SettingsError,
+    TooManyRejectedCodes,
+    every_error,
+)
 from broker.identity import Identity
 from broker.outcome import Outcome
 
@@ -28,6 +38,9 @@ MAX_LISTED = 20
 
 # Also percent-encoded. What stands before it keeps the search linear: a word is looked through once, from its start.
 _ADDRESS = re.compile(r"(?<![^\s@<>\"'()\[\],;:=])[^\s@<>\"'()\[\],;:=]+(@|%(?:25)*40)([^\s@<>\"'()\[\],;:]+)")
+
+# Refusals that a wrong registration can cause in every sign-in, and anybody in theirs.
+UNPROVEN = (ProviderError, ProviderReportedFailure, CodeRejected, CodeMissing, CallbackIssuer, TooManyRejectedCodes)
 
 LOGGER = logging.getLogger("broker")
 
@@ -132,7 +145,7 @@ class Telemetry:
             LOGGER.warning("insecure option is on", extra={"facts": {"option": option}})
 
     def expect(self, site: str, provider: str) -> None:
-        """Export at 0 what sign-ins of a site with a provider can end with, by the provider's fault or ours.
+        """Export at 0 what alerts ask for: how sign-ins of a site with a provider can end otherwise than by a person.
 
         Prometheus sees a series increase only from its second value on: without this, the first failure is lost.
 
@@ -142,7 +155,8 @@ class Telemetry:
         """
         self._signins.labels(site, provider, *_result(None, well="signed_in"))
         for error in every_error():
-            if error.status >= 500 and error is not SettingsError:  # the latter ends a start, no sign-in
+            # SettingsError ends a start, no sign-in.
+            if (error.status >= 500 or issubclass(error, UNPROVEN)) and error is not SettingsError:
                 self._signins.labels(site, provider, *_result(error(), well="signed_in"))
 
     def announce_expiry(self, provider: str, expires: date, *, now: float) -> None:
