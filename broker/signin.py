@@ -39,7 +39,7 @@ from broker.remembrance import Remembrance
 from broker.replica import Broker
 from broker.transaction import BoundTransaction, OpenedState, SealedTransaction, bind, seal
 
-FORGEABLE = "The words came through the browser: anybody can write them. Act if several people bring them."
+FORGEABLE = "The words came through the browser: anybody can write them."
 
 
 @dataclass(frozen=True, slots=True)

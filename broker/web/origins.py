@@ -42,10 +42,10 @@ class Origins:
         peer = _address((scope.get("client") or ("",))[0])
         browser = _address(client)
         if browser is not None and browser != peer and not self._is_trusted(browser):
-            return (Origin(_network(browser), shared=False),)
+            return _origins_of(browser)
         is_forwarded = any(name in _FORWARDING for name, _ in scope["headers"])
         if peer is not None and peer.is_global and not is_forwarded and not self._is_trusted(peer):
-            return (Origin(_network(peer), shared=False),)
+            return _origins_of(peer)
         wide = Origin(_network(peer), shared=True)
         if not is_forwarded or (peer is not None and self._is_trusted(peer)):
             return (wide,)
@@ -69,6 +69,14 @@ def _address(text: str) -> IPv4Address | IPv6Address | None:
     except ValueError:
         return None
     return (address.ipv4_mapped if isinstance(address, IPv6Address) else None) or address
+
+
+def _origins_of(browser: IPv4Address | IPv6Address) -> tuple[Origin, ...]:
+    """Return the network of one browser; for IPv6 the /48 around it, too, for one customer may have all of its /64."""
+    one = Origin(_network(browser), shared=False)
+    if isinstance(browser, IPv4Address):
+        return (one,)
+    return Origin(str(ip_network((browser.packed, 48), strict=False)), shared=True), one
 
 
 def _claimed(scope: Scope) -> IPv4Address | IPv6Address | None:

@@ -63,9 +63,7 @@ async def test_a_refusal_at_the_callback_tells_the_admin_what_to_do(
         page = await world.browser(service).sign_in()
     assert_refused(page, refusal)
     assert words in remedy(log)
-    assert remedy(log).endswith(
-        "The words came through the browser: anybody can write them. Act if several people bring them."
-    )
+    assert remedy(log).endswith("The words came through the browser: anybody can write them.")
     assert "AADSTS" not in page.text
     assert words not in page.text
 

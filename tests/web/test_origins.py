@@ -26,7 +26,13 @@ FORWARDED = [(b"x-forwarded-for", b"203.0.113.9")]
         pytest.param("10.0.0.1", "10.0.0.1", [], Origin("10.0.0.1", shared=True), id="a proxy that says nothing"),
         pytest.param("10.0.0.1", "", FORWARDED, Origin("10.0.0.1", shared=True), id="a proxy that says no address"),
         pytest.param(PUBLIC, PUBLIC, [], Origin(PUBLIC, shared=False), id="a browser without a proxy"),
-        pytest.param(PUBLIC, PUBLIC, FORWARDED, Origin(PUBLIC, shared=True), id="a public proxy, not trusted"),
+        pytest.param(
+            PUBLIC,
+            PUBLIC,
+            FORWARDED,
+            Origin("203.0.113.9", shared=False, claimed_by=PUBLIC),
+            id="a public proxy, not trusted",
+        ),
         pytest.param(
             PUBLIC, PUBLIC, [(b"forwarded", b"for=x")], Origin(PUBLIC, shared=True), id="the same by its other header"
         ),
@@ -49,7 +55,13 @@ FORWARDED = [(b"x-forwarded-for", b"203.0.113.9")]
 def test_the_origin_is_a_browsers_network_or_a_peer_shared_by_many(
     peer: str, client: str, headers: list[tuple[bytes, bytes]], origin: Origin
 ) -> None:
-    assert Origins(TRUSTED).of({"client": (peer, 4711), "headers": headers}, client)[0] == origin
+    assert Origins(TRUSTED).of({"client": (peer, 4711), "headers": headers}, client)[-1] == origin
+
+
+@pytest.mark.requirement("S-62")
+def test_around_a_64_the_48_has_a_bound_too() -> None:
+    origins = Origins(()).of({"client": ("2a00:1450:4001:82a::200e", 1), "headers": []}, "2a00:1450:4001:82a::200e")
+    assert origins == (Origin("2a00:1450:4001::/48", shared=True), Origin("2a00:1450:4001:82a::/64", shared=False))
 
 
 @pytest.mark.requirement("S-62")
