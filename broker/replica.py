@@ -119,6 +119,9 @@ class Broker:
         Args:
             transaction_id: of the sign-in, spent before.
         """
-        self._refused[transaction_id] = self._spent.pop(transaction_id)
+        spent_at = self._spent.pop(transaction_id, None)
+        if spent_at is None:
+            return  # its time ran out while it was under way: a clock was set forward
+        self._refused[transaction_id] = spent_at
         if len(self._refused) > self._max_refused:
             self._refused.popitem(last=False)

@@ -159,3 +159,12 @@ async def test_refused_sign_ins_push_out_the_oldest_refused_ones_and_never_a_com
         with pytest.raises(TransactionSpent):
             replica.spend(one, START)
     replica.spend(first, START)
+
+
+async def test_a_sign_in_whose_time_runs_out_while_it_is_under_way_is_refused_without_a_defect() -> None:
+    """The clock was set forward meanwhile."""
+    replica = broker()
+    replica.spend("one", START)
+    replica.spend("another", START + 2 * LIFETIME)
+    replica.remember_as_refused("one")
+    replica.spend("one", START + 2 * LIFETIME)
