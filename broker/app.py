@@ -28,6 +28,7 @@ from broker.web.headers import SecurityHeaders
 from broker.web.languages import ENGLISH, LANGUAGES
 from broker.web.last_seen import LastCalls
 from broker.web.operations import operations_site
+from broker.web.origins import Origins
 from broker.web.pages import Pages
 from broker.web.routes import public_site
 from broker.web.setup_pages import SetupPages
@@ -35,6 +36,10 @@ from broker.web.site import Setup, Web
 from broker.wiring import reach_of, reach_of_browsers, sites_of, wire_provider, wire_site
 
 WARMTH_SECONDS = 30.0  # between looks at what is missing or old
+NO_PROXY_TRUSTED = (
+    "Name the proxy in front in trusted_proxies. Until then people behind it share one bound for rejected codes, and "
+    "the log has the proxy's address. Without a proxy: nothing."
+)
 
 _log = logging.getLogger("broker")
 
@@ -117,6 +122,7 @@ async def create_app(
             setup=_setup(settings, broker, everyone, checks),
             public_url=settings.public_url,
             trusted_proxies=settings.trusted_proxies,
+            origins=Origins(settings.trusted_proxies),
         )
         stopping = Stopping()
         operations = operations_site(providers, metrics=signals.metrics, stopping=stopping)
@@ -132,6 +138,8 @@ def _announce(settings: Settings, broker: Broker, signals: telemetry.Telemetry, 
     """Say in the log what this service is, and export what is known of it before anybody signs in."""
     offered = list(broker.providers)
     signals.log_start({"public_url": settings.public_url, "sites": list(settings.sites), "identity_providers": offered})
+    if not (settings.trusted_proxies or settings.on_loopback):
+        _log.warning("no proxy is trusted", extra={"facts": {"remedy": NO_PROXY_TRUSTED}})
     measures.note_start(broker.clock())
     for identifier, provider in settings.identity_providers.items():
         if provider.client_secret_expires is not None:

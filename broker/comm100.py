@@ -19,13 +19,17 @@ from broker.errors import RedirectUrlRefused
 from broker.identity import Identity
 
 MAX_REDIRECT_URL_CHARACTERS = 2048
+MAX_REDIRECT_URL_PARAMETERS = 50  # in `append` delivery, where the name of each is decoded
+MAX_ENCODINGS = 10  # one inside the other, of a parameter's name
 NOT_BEFORE_LEEWAY = 60  # seconds our clock may be ahead of Comm100's
 CONTROL_PANEL_MENU = "Global Settings > Security > Agent Single Sign-On > JWT SSO"
 """Where Comm100's Control Panel has the endpoint and the shared secret, and wants our two addresses."""
 
 # What a browser's parser would drop (controls), turn into / (backslash) or encode (space, non-ASCII) is refused, so
 # that there is nothing two parsers could read differently. The host ends at the first / ? # or the end.
-_REDIRECT_URL = re.compile(r"https://(?P<host>[A-Za-z0-9.-]+)(?::443)?(?P<path>/[!-\[\]-~]*)?(?:[?#][!-\[\]-~]*)?")
+_REDIRECT_URL = re.compile(
+    r"https://(?P<host>[A-Za-z0-9.-]+)(?::443)?(?P<path>/[!\"$->@-\[\]-~]*)?(?:[?#][!-\[\]-~]*)?"
+)
 _VISIBLE = re.compile(r"[!-\[\]-~]+")
 _CODE_UNIT = re.compile(r"%u([0-9a-f]{4})", re.IGNORECASE)
 
@@ -148,7 +152,10 @@ def _check_token_destination(url: str, endpoint: str) -> None:
     address, _, query = url.partition("#")[0].partition("?")
     if address != endpoint:
         raise RedirectUrlRefused(expected=endpoint, got="another address")
-    for name, _ in parse_qsl(query.replace(";", "&"), keep_blank_values=True):
+    query = query.replace(";", "&")
+    if query.count("&") >= MAX_REDIRECT_URL_PARAMETERS:
+        raise RedirectUrlRefused(expected=f"at most {MAX_REDIRECT_URL_PARAMETERS} parameters", got=query.count("&") + 1)
+    for name, _ in parse_qsl(query, keep_blank_values=True):
         if _letters(_fully_decoded(name)) == "jwt":
             raise RedirectUrlRefused(expected="no jwt parameter", got="one")
 
@@ -160,7 +167,9 @@ def _letters(name: str) -> str:
 
 def _fully_decoded(text: str) -> str:
     """Decode until nothing is left to decode; `%uXXXX` is ASP.NET's own spelling, and the endpoint runs on ASP.NET."""
-    decoded = ""
-    while decoded != text:
-        decoded, text = text, _CODE_UNIT.sub(lambda unit: chr(int(unit[1], 16)), unquote_plus(text))
-    return text
+    for _ in range(MAX_ENCODINGS):
+        decoded = _CODE_UNIT.sub(lambda unit: chr(int(unit[1], 16)), unquote_plus(text))
+        if decoded == text:
+            return text
+        text = decoded
+    raise RedirectUrlRefused(expected=f"at most {MAX_ENCODINGS} encodings inside each other", got="more")

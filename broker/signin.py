@@ -19,7 +19,9 @@ from broker.errors import (
     IdTokenKeyUnknown,
     IdTokenSignature,
     NoSuchPage,
+    Overloaded,
     ProviderRefused,
+    ProviderReported,
     ProviderUnavailable,
     TokenRequestRefused,
 )
@@ -27,17 +29,19 @@ from broker.identity import Identity
 from broker.oidc.authorization import build_authorization_url, check_callback
 from broker.oidc.cached import Clock
 from broker.oidc.id_token import VerifiedIdToken, check_claims
-from broker.oidc.messages import JsonObject
+from broker.oidc.messages import JsonObject, ProviderRequest
 from broker.oidc.metadata import ProviderMetadata
 from broker.oidc.signature import SignedClaims, verify_signature
 from broker.oidc.tokens import TokenResponse, build_token_request, check_token_response
 from broker.oidc.userinfo import build_userinfo_request, check_userinfo
 from broker.providers import Provider, Vouched, admit_person, wants_userinfo
+from broker.rejected_codes import Origin, Verdict
 from broker.remembrance import Remembrance
 from broker.replica import Broker
 from broker.transaction import BoundTransaction, OpenedState, SealedTransaction, bind, seal
 
 MAX_REFETCHES = 2  # of the keys, for one sign-in
+FORGEABLE = "The words came through the browser: anybody can write them."
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,11 +76,13 @@ class Progress:
 
     Args:
         secrets: what must never be written down or shown, whoever says it; more come on the way.
+        verdict: what the provider said about the code.
     """
 
     secrets: list[str] = field(repr=False)
     metadata: ProviderMetadata | None = None
     code: str | None = field(default=None, repr=False)
+    verdict: Verdict = "not asked"
     tokens: TokenResponse | None = None
     signed: SignedClaims | None = None
     id_token: VerifiedIdToken | None = None
@@ -151,7 +157,13 @@ async def depart(
 
 
 async def complete(
-    broker: Broker, provider: Provider, *, opened: OpenedState, cookie_value: str | None, parameters: Mapping[str, str]
+    broker: Broker,
+    provider: Provider,
+    *,
+    opened: OpenedState,
+    cookie_value: str | None,
+    parameters: Mapping[str, str],
+    origins: Sequence[Origin],
 ) -> Arrival:
     """Take the provider's answer, and send the browser to Comm100 with the token.
 
@@ -161,6 +173,7 @@ async def complete(
         opened: the state, sealed by us.
         cookie_value: of the cookie this sign-in left with the browser, if it is there.
         parameters: of the callback, each of them once; a redirect_url among them is nobody's.
+        origins: of the callback, by which rejected codes are counted.
 
     Raises:
         BrokerError: at the first check that fails; nothing that follows it is asked or done.
@@ -175,7 +188,7 @@ async def complete(
         check_redirect_url(redirect_url, site)  # once more: the settings may have changed since /login
 
     progress = Progress(secrets_of(provider, bound))
-    async with broker.place(provider.id), fit_for_the_log(provider, progress.secrets):
+    async with redeeming(broker, provider, bound, progress, origins):
         verified = await verify(provider, bound, parameters, progress, clock=broker.clock)
         identity = admit_person(provider, verified.vouched)
         token = build_token(build_claims(identity, site, now=broker.clock()), site)
@@ -201,7 +214,7 @@ async def verify(
     progress.code = code = check_callback(parameters, metadata)
     token_request = build_token_request(metadata, provider.registration, code=code, code_verifier=bound.code_verifier)
     progress.secrets += token_request.secrets
-    progress.tokens = tokens = check_token_response(await provider.send(token_request))
+    progress.tokens = tokens = await _redeem(provider, token_request, progress)
     progress.secrets += [tokens.access_token, tokens.unverified_id_token]
     progress.signed = signed = await _verify_with_newest_keys(provider, tokens.unverified_id_token)
     progress.id_token = id_token = check_claims(
@@ -217,6 +230,31 @@ async def verify(
     userinfo = await _ask_userinfo(provider, metadata, tokens, id_token)
     progress.vouched = vouched = Vouched(id_token, userinfo)
     return Verified(metadata, tokens, vouched)
+
+
+@asynccontextmanager
+async def redeeming(
+    broker: Broker, provider: Provider, bound: BoundTransaction, progress: Progress, origins: Sequence[Origin]
+) -> AsyncIterator[None]:
+    """Hold a place and a turn of these origins while `verify` runs, and make its errors fit for the log.
+
+    Args:
+        broker: what all sign-ins share.
+        provider: whose callback was called.
+        bound: the sign-in, spent before.
+        progress: of `verify`; its verdict counts for the origins.
+        origins: of the callback.
+
+    Raises:
+        TooManyRejectedCodes, Overloaded, ProviderTimedOut: there is no turn, no place, or no time left.
+    """
+    turn = broker.rejected_codes.turns(origins, lambda: progress.verdict)
+    try:
+        async with broker.place(provider.id, turn), fit_for_the_log(provider, progress.secrets):
+            yield
+    finally:
+        if progress.verdict != "accepted":
+            broker.remember_as_refused(bound.transaction.id)
 
 
 def secrets_of(provider: Provider, bound: BoundTransaction) -> list[str]:
@@ -244,7 +282,26 @@ async def fit_for_the_log(provider: Provider, secrets: Sequence[str]) -> AsyncIt
         error.leave_out(secrets)
         if isinstance(error, ProviderRefused | ProviderUnavailable | ClientRejected | TokenRequestRefused):
             error.remedy = provider.preset.remedy(str(error.got)) or error.remedy
+        if isinstance(error, ProviderReported):
+            error.remedy = f"{error.remedy} {FORGEABLE}"
         raise
+
+
+async def _redeem(provider: Provider, token_request: ProviderRequest, progress: Progress) -> TokenResponse:
+    """Exchange the code, and note what the provider said about it; whatever says neither yes nor no is no verdict."""
+    progress.verdict = "unanswered"
+    try:
+        tokens = check_token_response(await provider.send(token_request))
+    except Overloaded:
+        progress.verdict = "not asked"
+        raise
+    except (ProviderUnavailable, ClientRejected):
+        raise
+    except BrokerError:
+        progress.verdict = "rejected"  # RFC 6749, section 5.2 wants invalid_grant; providers say many other things
+        raise
+    progress.verdict = "accepted"
+    return tokens
 
 
 def _remember(provider: Provider, verified: Verified) -> Remembrance | None:

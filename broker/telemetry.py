@@ -17,14 +17,30 @@ from typing import Any, Literal, TextIO
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
 
-from broker.errors import BrokerError, SettingsError, every_error
+from broker.errors import (
+    BrokerError,
+    CallbackIssuer,
+    CodeMissing,
+    CodeRejected,
+    ProviderError,
+    ProviderReportedFailure,
+    SettingsError,
+    TooManyRejectedCodes,
+    every_error,
+)
 from broker.identity import Identity
 from broker.outcome import Outcome
 
 EXPIRY_WARNING_DAYS = 30  # before a client secret expires
 MAX_TEXT_CHARACTERS = 300  # of one value in a log line; provider's words may be long
+MAX_LIST_CHARACTERS = 1_000  # of all values of a list together
+MAX_LISTED = 20
 
-_ADDRESS = re.compile(r"[^\s@<>\"'()\[\],;:=]+(@|%(?:25)*40)([^\s@<>\"'()\[\],;:]+)")  # also percent-encoded
+# Also percent-encoded. What stands before it keeps the search linear: a word is looked through once, from its start.
+_ADDRESS = re.compile(r"(?<![^\s@<>\"'()\[\],;:=])[^\s@<>\"'()\[\],;:=]+(@|%(?:25)*40)([^\s@<>\"'()\[\],;:]+)")
+
+# Refusals that a wrong registration can cause in every sign-in, and anybody in theirs.
+UNPROVEN = (ProviderError, ProviderReportedFailure, CodeRejected, CodeMissing, CallbackIssuer, TooManyRejectedCodes)
 
 LOGGER = logging.getLogger("broker")
 
@@ -129,7 +145,7 @@ class Telemetry:
             LOGGER.warning("insecure option is on", extra={"facts": {"option": option}})
 
     def expect(self, site: str, provider: str) -> None:
-        """Export at 0 what sign-ins of a site with a provider can end with, by the provider's fault or ours.
+        """Export at 0 what alerts ask for: how sign-ins of a site with a provider can end otherwise than by a person.
 
         Prometheus sees a series increase only from its second value on: without this, the first failure is lost.
 
@@ -139,7 +155,8 @@ class Telemetry:
         """
         self._signins.labels(site, provider, *_result(None, well="signed_in"))
         for error in every_error():
-            if error.status >= 500 and error is not SettingsError:  # the latter ends a start, no sign-in
+            # SettingsError ends a start, no sign-in.
+            if (error.status >= 500 or issubclass(error, UNPROVEN)) and error is not SettingsError:
                 self._signins.labels(site, provider, *_result(error(), well="signed_in"))
 
     def announce_expiry(self, provider: str, expires: date, *, now: float) -> None:
@@ -222,21 +239,34 @@ def _level(error: BrokerError | None) -> int:
     return logging.INFO if error is None else logging.ERROR if error.status >= 500 else logging.WARNING
 
 
-def _plain(value: object, *, masks: bool = False) -> object:
+def _plain(value: object, *, masks: bool = False, limit: int = MAX_TEXT_CHARACTERS) -> object:
     """Make a fact fit for one line: a number, or text without controls and not too long, addresses masked or not."""
     if isinstance(value, int | float):
         # NaN and infinity are no JSON, and a number can have thousands of digits.
         return value if abs(value) < 2**63 else f"{type(value).__name__} beyond bounds"
     if isinstance(value, list | tuple):
-        return [
-            _plain(one, masks=masks) if isinstance(one, str | int | float) else type(one).__name__ for one in value[:20]
-        ]
+        return _plain_list(value, masks=masks)
     if not isinstance(value, str):
         return type(value).__name__
-    text = "".join(c if c.isprintable() else " " for c in value[: 2 * MAX_TEXT_CHARACTERS])
+    text = value[: 2 * limit]
+    if not text.isprintable():
+        text = "".join(c if c.isprintable() else " " for c in text)
     if masks:  # before it is cut, or an address on the edge would lose the sign it is known by
         text = _ADDRESS.sub(r"***\1\2", text)
-    return text if len(text) <= MAX_TEXT_CHARACTERS else f"{text[:MAX_TEXT_CHARACTERS]}…"
+    return text if len(text) <= limit else f"{text[:limit]}…"
+
+
+def _plain_list(values: Sequence[object], *, masks: bool) -> list[object]:
+    """Make each of the first values fit, until all together have the length that a list may have."""
+    fit: list[object] = []
+    left = MAX_LIST_CHARACTERS
+    for value in values[:MAX_LISTED]:
+        if left <= 0:
+            break
+        flat = value if isinstance(value, str | int | float) else type(value).__name__
+        fit.append(_plain(flat, masks=masks, limit=min(left, MAX_TEXT_CHARACTERS)))
+        left -= len(value) if isinstance(value, str) else 0
+    return fit
 
 
 def _raised_at(record: logging.LogRecord) -> str:

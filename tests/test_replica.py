@@ -10,11 +10,11 @@ import pytest
 
 from broker.browser_cookie import LIFETIME
 from broker.errors import Overloaded, ProviderTimedOut, TransactionSpent
-from broker.replica import Broker
+from broker.replica import CLOCK_LEEWAY, Broker
 from tests.fakes.clock import START, Clock
 
 MAX_IN_FLIGHT = 3
-MAX_SPENT = 5
+MAX_REFUSED = 5
 DEADLINE = 0.05  # seconds
 LONG = 3600.0  # seconds nobody waits
 
@@ -26,7 +26,7 @@ def broker(*, deadline: float = LONG) -> Broker:
         secret_keys=lambda: ["0" * 32],
         clock=Clock(),
         max_in_flight=MAX_IN_FLIGHT,
-        max_spent=MAX_SPENT,
+        max_refused=MAX_REFUSED,
         deadline=deadline,
     )
 
@@ -132,23 +132,39 @@ async def test_a_sign_in_is_over_once() -> None:
 
 
 @pytest.mark.requirement("S-03")
-async def test_a_sign_in_that_is_over_is_remembered_for_longer_than_its_state_is_believed_and_then_forgotten() -> None:
+async def test_a_sign_in_that_is_over_is_remembered_for_as_long_as_its_state_is_believed_and_then_forgotten() -> None:
     replica = broker()
-    replica.spend("one", START)
-    replica.spend("at its last moment", START + 2 * LIFETIME)
-    with pytest.raises(TransactionSpent):
-        replica.spend("one", START + 2 * LIFETIME)
-    replica.spend("a moment later", START + 2 * LIFETIME + 1)
-    replica.spend("one", START + 2 * LIFETIME + 1)
+    for one in ("completed", "refused"):
+        replica.spend(one, START)
+    replica.remember_as_refused("refused")
+    end = START + LIFETIME + CLOCK_LEEWAY
+    replica.spend("another", end)
+    for one in ("completed", "refused"):
+        with pytest.raises(TransactionSpent):
+            replica.spend(one, end)
+    replica.spend("one more", end + 1)
+    for one in ("completed", "refused"):
+        replica.spend(one, end + 1)
 
 
 @pytest.mark.requirement("S-03", "S-57")
-async def test_of_the_sign_ins_that_are_over_so_many_are_remembered_and_the_oldest_are_forgotten() -> None:
+async def test_refused_sign_ins_push_out_the_oldest_refused_ones_and_never_a_completed_one() -> None:
     replica = broker()
-    first, *others = (f"sign-in {number}" for number in range(MAX_SPENT + 1))
+    replica.spend("completed", START)
+    first, *others = (f"refused {number}" for number in range(MAX_REFUSED + 1))
     for one in (first, *others):
         replica.spend(one, START)
-    for one in others:
+        replica.remember_as_refused(one)
+    for one in ("completed", *others):
         with pytest.raises(TransactionSpent):
             replica.spend(one, START)
     replica.spend(first, START)
+
+
+async def test_a_sign_in_whose_time_runs_out_while_it_is_under_way_is_refused_without_a_defect() -> None:
+    """The clock was set forward meanwhile."""
+    replica = broker()
+    replica.spend("one", START)
+    replica.spend("another", START + 2 * LIFETIME)
+    replica.remember_as_refused("one")
+    replica.spend("one", START + 2 * LIFETIME)

@@ -106,6 +106,7 @@ def line_of(**facts: object) -> dict[str, Any]:
         pytest.param(1.5, 1.5, id="a number"),
         pytest.param(["a\nb", 1, {"deep": 1}, float("inf")], ["a b", 1, "dict", "float beyond bounds"], id="a list"),
         pytest.param(["x"] * 1000, ["x"] * 20, id="a long list"),
+        pytest.param(["x" * 400] * 20, [*["x" * 300 + "…"] * 2, "x" * 200 + "…"], id="a list of long texts"),
         pytest.param({"token": "secret"}, "dict", id="an object"),
         pytest.param(b"secret", "bytes", id="bytes"),
     ],

@@ -13,8 +13,12 @@ class ProviderRefused(
     """The identity provider answered with an error (RFC 6749, section 4.1.2.1)."""
 
 
+class ProviderReported(ProviderRefused):
+    """An error that the browser brought to the callback: the provider's, or written by anybody."""
+
+
 class AccessDenied(
-    ProviderRefused,
+    ProviderReported,
     code="access_denied",
     person="The sign-in was cancelled, or your account is not allowed to use it.",
     remedy="Assign the person or their group to the application at the provider, and grant consent there.",
@@ -23,7 +27,7 @@ class AccessDenied(
 
 
 class InteractionRequired(
-    ProviderRefused,
+    ProviderReported,
     code="interaction_required",
     remedy="The provider wanted to show a page and was told not to. Remove prompt from authorization_parameters.",
 ):
@@ -31,11 +35,20 @@ class InteractionRequired(
 
 
 class ProviderError(
-    ProviderRefused,
+    ProviderReported,
     code="provider_error",
     remedy="Look up the provider's error in the log line; most often the application's registration there is at fault.",
 ):
     """Any other error the provider sent to the callback."""
+
+
+class ProviderReportedFailure(
+    ProviderReported,
+    code="provider_reported_failure",
+    person="Your organisation's sign-in service does not answer at the moment.",
+    remedy="Check the provider's status page.",
+):
+    """`temporarily_unavailable` or `server_error` at the callback (RFC 6749, section 4.1.2.1)."""
 
 
 class CodeRejected(
@@ -86,7 +99,7 @@ class ProviderFailing(
     code="provider_failing",
     remedy="The provider answered with a server error or asked to wait. Check its status page.",
 ):
-    """A 5xx, a 429, or `temporarily_unavailable` / `server_error`."""
+    """A 5xx, a 429, or `temporarily_unavailable` / `server_error` from the token endpoint."""
 
 
 class ProviderAddressRefused(

@@ -75,6 +75,17 @@ class RequestTooLarge(
     """An address, header block or body beyond the bounds."""
 
 
+class TooManyRejectedCodes(
+    RequestError,
+    code="too_many_rejected_codes",
+    status=429,
+    person="Too many sign-ins from your network failed just now.",
+    remedy="The provider rejected many codes from this address; the log lines before say why. If the address is a "
+    "proxy's, name the proxy in trusted_proxies: then each browser is counted for itself.",
+):
+    """Codes from one address were rejected too often: the provider is not asked (RFC 6585, section 4)."""
+
+
 class ParameterRepeated(
     RequestError,
     code="parameter_repeated",

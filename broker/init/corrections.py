@@ -87,7 +87,7 @@ def _identifier(text: str, _: Answers) -> str:
 
 
 def _domains(text: str, _: Answers) -> str:
-    each = [re.sub(r".*[@/]|^\*?\.|\.$", "", one.rstrip("/")).lower() for one in re.split(r"[,;\s]+", text)]
+    each = [re.sub(r"^.*[@/]|^\*?\.|\.$", "", one.rstrip("/")).lower() for one in re.split(r"[,;\s]+", text)]
     return ", ".join(dict.fromkeys(one for one in each if one))
 
 

@@ -15,12 +15,13 @@ from broker.errors import (
     InteractionRequired,
     ParametersContradict,
     ProviderError,
-    ProviderFailing,
+    ProviderReportedFailure,
 )
 from broker.oidc.messages import provider_text
 from broker.oidc.metadata import ProviderMetadata
 from broker.oidc.registration import Registration
 
+MAX_SAID = 1_000  # characters of an error's words that are looked at
 _INTERACTION = ("interaction_required", "login_required", "account_selection_required", "consent_required")
 
 
@@ -76,7 +77,7 @@ def check_callback(parameters: Mapping[str, str], metadata: ProviderMetadata) ->
     Raises:
         CallbackIssuer: `iss` is another's, or missing although announced (RFC 9207, section 2.4).
         ParametersContradict: a code and an error at once.
-        ProviderRefused, ProviderFailing: the provider sent an error.
+        ProviderRefused: an error came; the browser brought it, and anybody can write one.
         CodeMissing: neither code nor error.
     """
     parameters = {name: value for name, value in parameters.items() if value}  # RFC 6749, section 3.1: empty is absent
@@ -96,9 +97,9 @@ def check_callback(parameters: Mapping[str, str], metadata: ProviderMetadata) ->
 
 def _raise_refusal(error: str, description: str) -> NoReturn:
     # RFC 6749, section 4.1.2.1; OpenID Connect Core, section 3.1.2.6. The description decides nothing.
-    said = provider_text(error, description)
+    said = provider_text(error[:MAX_SAID], description[:MAX_SAID])
     if error in ("temporarily_unavailable", "server_error"):
-        raise ProviderFailing(expected="a code", got=said)
+        raise ProviderReportedFailure(expected="a code", got=said)
     if error == "access_denied":
         raise AccessDenied(expected="a code", got=said)
     if error in _INTERACTION:

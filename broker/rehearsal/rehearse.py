@@ -13,8 +13,9 @@ from broker.providers import Considered, Provider
 from broker.rehearsal.claims import claims_without_secrets, without_secrets
 from broker.rehearsal.record import Preview, Rehearsal
 from broker.rehearsal.steps import Way, describe_steps
+from broker.rejected_codes import Origin
 from broker.replica import Broker
-from broker.signin import Departure, Progress, depart, fit_for_the_log, secrets_of, verify
+from broker.signin import Departure, Progress, depart, redeeming, secrets_of, verify
 from broker.transaction import OpenedRehearsal, bind, seal_rehearsal
 
 
@@ -56,6 +57,7 @@ async def rehearse(
     cookie_value: str | None,
     check_setup_link: Callable[[str], object],
     parameters: Mapping[str, str],
+    origins: Sequence[Origin],
 ) -> Rehearsal:
     """Take the provider's answer as a sign-in does, and report.
 
@@ -67,6 +69,7 @@ async def rehearse(
         cookie_value: of the cookie this test sign-in left with the browser, if it is there.
         check_setup_link: raises what has to be raised if the link is no longer good.
         parameters: of the callback, each of them once.
+        origins: of the callback, by which rejected codes are counted.
 
     Raises:
         TransactionError: it is over, too old, or not this browser's: there is nothing to report to whoever this is.
@@ -80,7 +83,7 @@ async def rehearse(
     identity: Identity | None = None
     refusal: BrokerError | None = None
     try:
-        async with broker.place(provider.id), fit_for_the_log(provider, progress.secrets):
+        async with redeeming(broker, provider, bound, progress, origins):
             verified = await verify(provider, bound, parameters, progress, clock=broker.clock)
             identity = _shown(judge_person(provider, verified.vouched, considered), progress.secrets)
     except BrokerError as error:

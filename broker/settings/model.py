@@ -152,7 +152,7 @@ class Settings(Section):
     )
     trusted_proxies: tuple[Range, ...] = Field(
         (),
-        description="Address ranges whose X-Forwarded-For is believed, for the client address in logs only.",
+        description="Address ranges whose X-Forwarded-For is believed, for logs and for the bound on rejected codes.",
         examples=[["10.0.0.0/8"]],
     )
     trusted_ca_file: Annotated[Path, BeforeValidator(_ca_file)] | None = Field(

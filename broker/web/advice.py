@@ -54,6 +54,11 @@ _THE_WRONG_ACCOUNT = Advice(
     now="If this was not your work account, sign in with that one. If it was, ask your IT desk to admit it.",
     who=_THE_IT_DESK,
 )
+_LATER = Advice(
+    title="Please try again shortly",
+    now="Wait a minute, then start again. You do not have to change anything.",
+    who="It mostly passes by itself. If it lasts, your IT desk can look into it.",
+)
 _THE_ACCOUNT_HAS_TO_CHANGE = Advice(
     title="Your account was not let in",
     now="Ask your IT desk to put this right. If you have another work account, sign in with that one.",
@@ -77,6 +82,7 @@ ADVICE: Mapping[type[errors.BrokerError], Advice] = MappingProxyType(
             now="Clear the cookies of this site in your browser, then start the sign-in again.",
             who="You can, by clearing the cookies. If that does not help, your IT desk can look into it.",
         ),
+        errors.TooManyRejectedCodes: _LATER,
         errors.RedirectUrlRefused: Advice(
             title="This sign-in did not go through",
             now="Open Comm100 and start the sign-in there. If it happens again, write to your IT desk.",
@@ -109,11 +115,8 @@ ADVICE: Mapping[type[errors.BrokerError], Advice] = MappingProxyType(
             who="You can, if you cancelled. Otherwise your IT desk: send them the code and the id below.",
         ),
         errors.CodeRejected: _START_AGAIN,
-        errors.ProviderUnavailable: Advice(
-            title="Please try again shortly",
-            now="Wait a minute, then start again. You do not have to change anything.",
-            who="It mostly passes by itself. If it lasts, your IT desk can look into it.",
-        ),
+        errors.ProviderReportedFailure: _LATER,
+        errors.ProviderUnavailable: _LATER,
         errors.ProviderAddressRefused: _TRYING_DOES_NOT_HELP,
         errors.ProviderCertificate: _TRYING_DOES_NOT_HELP,
         errors.ResponseModeUnsupported: _TRYING_DOES_NOT_HELP,

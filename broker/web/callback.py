@@ -71,7 +71,14 @@ async def _complete(web: Web, request: Request, attempt: Attempt, provider: Prov
     again = _prepare_restart(web, attempt, opened, cookie_value)
     try:
         parameters = {name: once(request, name) or "" for name in request.query_params}
-        return await complete(web.broker, provider, opened=opened, cookie_value=cookie_value, parameters=parameters)
+        return await complete(
+            web.broker,
+            provider,
+            opened=opened,
+            cookie_value=cookie_value,
+            parameters=parameters,
+            origins=web.origins.of(request.scope, attempt.client),
+        )
     except _RESTARTABLE:
         attempt.restarts = not opened.transaction.restarted
         raise

@@ -33,6 +33,8 @@ Refuse = Callable[[Scope, Receive, Send, Excess], Awaitable[None]]
 
 MAX_TARGET_BYTES = 8 * 1024
 """Bytes of path and query together, as sent; a callback with a long state and code needs about 3,000."""
+MAX_PARAMETERS = 100
+"""Number of parameters in the query; what Comm100, portals and providers send are at most about twenty."""
 MAX_HEADER_BYTES = 16 * 1024
 """Bytes of all header lines together, with `: ` and line end."""
 MAX_COOKIE_BYTES = 8 * 1024
@@ -197,6 +199,9 @@ def check_bounds(scope: Scope, *, https: bool) -> Excess | None:
     ):
         if size > bound:
             return Excess(status, f"{what} of at most {bound} bytes", f"{what} {size} of {bound} bytes")
+    parameters = scope["query_string"].count(b"&") + 1
+    if parameters > MAX_PARAMETERS:
+        return Excess(414, f"at most {MAX_PARAMETERS} parameters", f"{parameters} parameters of {MAX_PARAMETERS}")
     if len(cookies) > MAX_COOKIES:
         return Excess(431, f"at most {MAX_COOKIES} cookies", f"{len(cookies)} cookies of {MAX_COOKIES}")
     for name, value in headers:

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 MAX_NAMES = 20  # of parameters
 MAX_CHARACTERS = 200  # of host or path
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,39}")
-_ADDRESS = re.compile(r"[^/]*(?:@|%(?:25)*40)[^/]*")  # a part of a path that may be a person's e-mail address
+_ADDRESS = re.compile(r"(?<![^/])[^/]*(?:@|%(?:25)*40)[^/]*")  # a part of a path that may be a person's e-mail address
 
 
 @dataclass(frozen=True, slots=True)

@@ -115,6 +115,7 @@ async def conclude(web: Web, request: Request, attempt: Attempt, opened: OpenedR
         cookie_value=cookie_value,
         check_setup_link=lambda unverified: _check_link(web, request, unverified),
         parameters={name: once(request, name) or "" for name in request.query_params},
+        origins=web.origins.of(request.scope, attempt.client),
     )
     return _show_report(web, request, attempt, report, token)
 

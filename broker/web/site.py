@@ -21,6 +21,7 @@ from broker.web.checks import Checks
 from broker.web.client_address import ClientAddress, find_client_address
 from broker.web.languages import choose_language
 from broker.web.last_seen import LastCalls
+from broker.web.origins import Origins
 from broker.web.pages import Pages
 from broker.web.setup_pages import SetupPages
 
@@ -55,7 +56,8 @@ class Web:
         record_rehearsal: writes that of a test sign-in, which counts apart.
         setup: the setup page.
         public_url: where browsers reach us.
-        trusted_proxies: whose word about the browser's address is believed, in the log alone.
+        trusted_proxies: whose word about the browser's address is believed.
+        origins: by whom rejected codes are counted.
     """
 
     broker: Broker
@@ -65,6 +67,7 @@ class Web:
     setup: Setup
     public_url: str
     trusted_proxies: tuple[IPv4Network | IPv6Network, ...]
+    origins: Origins
 
     @property
     def https(self) -> bool:

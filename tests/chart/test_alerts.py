@@ -9,21 +9,30 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
-from broker.errors import BrokerError, ProviderMistrusted, ProviderRefused, ProviderUnavailable, every_error
+from broker.errors import every_error
 from tests.chart.helm import Helm3
 from tests.chart.tools import CHART, HERE, ROOT, objects_in, run, the, values_of
 from tests.fakes.clock import Clock
-from tests.fakes.world import World, metrics
+from tests.fakes.lies import Lies, says
+from tests.fakes.world import BROKER, World, error_code, metrics
 
 RULES = yaml.safe_load((CHART / "monitoring/alerts.yaml").read_text(encoding="utf-8"))
 ALERTS = {rule["alert"]: rule for group in RULES["groups"] for rule in group["rules"] if "alert" in rule}
 RECORDED = {rule["record"]: rule for group in RULES["groups"] for rule in group["rules"] if "record" in rule}
 PANELS = json.loads((CHART / "monitoring/dashboard.json").read_text(encoding="utf-8"))["panels"]
 UNIT_TESTS = sorted((HERE / "alerts").glob("*.yaml"))
+CAUSED_BY_A_CODE = (
+    "token_request_refused",
+    "token_response_invalid",
+    "answer_unexpected",
+    "answer_unreadable",
+    "answer_too_large",
+)
 OF_PROMETHEUS = {"namespace", "job", "instance", "le"}  # labels it adds, and that of a histogram's buckets
 
 
@@ -77,14 +86,64 @@ def test_each_alert_says_how_grave_it_is_and_leads_to_what_to_do(alert: str) -> 
     assert len(section[1].split()) > 20
 
 
-def test_what_counts_as_a_failure_is_no_persons_nor_strangers_doing() -> None:
-    named = re.search(r'reason=~"([^"]*)"', RECORDED["broker:signins_at_fault:increase15m"]["expr"])
-    assert named
-    classes: Mapping[str, type[BrokerError]] = {one.code: one for one in every_error()}
-    for reason in named[1].split("|"):
-        assert issubclass(classes[reason], (ProviderRefused, ProviderMistrusted, ProviderUnavailable))
-        assert classes[reason].status < 500, "those are counted by their result"
-    assert not {"access_denied", "interaction_required"} & set(named[1].split("|"))
+FORGED = {  # what comes back to the callback, and the token endpoint's answer to it
+    "an error": ({"error": "invalid_scope", "error_description": "AADSTS7000222: expired"}, None),
+    "an outage": ({"error": "server_error"}, None),
+    "neither": ({}, None),
+    "an issuer": ({"iss": "https://evil.example", "code": "x"}, None),
+    "a code": ({"code": "invented"}, None),
+    "a code, answered by another error": ({"code": "invented"}, (400, b'{"error": "invalid_request"}')),
+    "a code, answered by a page": ({"code": "invented"}, (404, b"<h1>")),
+    "a code, answered by an error with a 200": ({"code": "invented"}, (200, b'{"error": "bad_code"}')),
+    "a code, answered by a form with a 200": ({"code": "invented"}, (200, b"error=bad_code")),
+    "a code, answered by a redirect": ({"code": "invented"}, (302, b"")),
+}
+
+
+@pytest.mark.anyio
+@pytest.mark.requirement("S-62")
+@pytest.mark.parametrize("forged", FORGED)
+async def test_what_a_stranger_can_write_counts_towards_a_warning_and_nothing_critical(
+    tmp_path: Path, forged: str
+) -> None:
+    """By the selectors of the rules, over what the service counts."""
+    world = World(tmp_path, Clock())
+    parameters, answer = FORGED[forged]
+    if answer is not None:
+        world.provider.lies = Lies(answers={"/token": lambda _: says(answer[1])(httpx.Response(answer[0]))})
+    async with world.broker() as service:
+        stranger = world.browser(service)
+        departure = await stranger.open(f"{BROKER}/login")
+        state = httpx.URL(departure.headers["location"]).params["state"]
+        page = await stranger.open(f"{BROKER}/callback/idp", state=state, **parameters)
+        counted = list(text_string_to_metric_families(await metrics(service)))
+    assert error_code(page)
+    (labels,) = [
+        one.labels for family in counted for one in family.samples if one.name == "broker_signins_total" and one.value
+    ]
+    assert not is_selected(labels, RECORDED["broker:signins_at_fault:increase15m"]["expr"])
+    assert is_selected(labels, RECORDED["broker:signins_unproven:increase15m"]["expr"])
+    for name, rule in ALERTS.items():
+        if rule["labels"]["severity"] == "critical":
+            assert not is_selected(labels, rule["expr"]), name
+
+
+def is_selected(labels: Mapping[str, str], expression: str) -> bool:
+    """Whether a series of sign-ins is one that an expression asks for."""
+    return any(
+        all(
+            (re.fullmatch(pattern, labels.get(name, "")) is not None) == (operator in ("=", "=~"))
+            for name, operator, pattern in re.findall(r'(\w+)(=~|!~|!=|=)"([^"]*)"', selector)
+        )
+        for selector in re.findall(r"\bbroker_signins_total\{([^}]*)\}", expression)
+    )
+
+
+def test_every_other_failure_of_the_provider_or_the_broker_is_critical_once_it_is_frequent() -> None:
+    expression = RECORDED["broker:signins_at_fault:increase15m"]["expr"]
+    for error in every_error():
+        if error.status >= 500 and error.code not in ("settings_unusable", *CAUSED_BY_A_CODE):
+            assert is_selected({"provider": "idp", "result": "failed", "reason": error.code}, expression)
 
 
 @pytest.mark.anyio

@@ -68,9 +68,11 @@ def test_secrets_in_the_values_are_warned_of(helm_4: Helm4) -> None:
 
 
 @pytest.mark.parametrize("example", [pytest.param(one.stem, id=one.stem) for one in EXAMPLES])
-def test_an_example_is_warned_of_its_example_host_alone(helm_4: Helm4, example: str) -> None:
-    (warning,) = _warnings(helm_4.notes(values_of(example))).splitlines()
-    assert "ends in .example" in warning
+def test_an_example_is_warned_of_its_example_host_and_of_a_policy_it_leaves_out(helm_4: Helm4, example: str) -> None:
+    values = values_of(example)
+    warnings = _warnings(helm_4.notes(values)).splitlines()
+    assert "ends in .example" in warnings.pop()
+    assert ["there is no NetworkPolicy" in one for one in warnings] == [True] * ("networkPolicy" not in values)
 
 
 def _warnings(notes: str) -> str:

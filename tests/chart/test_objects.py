@@ -136,6 +136,23 @@ def test_nginx_does_not_write_codes_and_setup_links_to_its_log(helm_3: Helm3) ->
     assert annotations["nginx.ingress.kubernetes.io/enable-access-log"] == "false"
 
 
+def test_nginx_passes_on_no_upgrade_and_limits_one_address_generously(helm_3: Helm3) -> None:
+    annotations = the("Ingress", rendered(helm_3, "okta"))["metadata"]["annotations"]
+    assert annotations["nginx.ingress.kubernetes.io/connection-proxy-header"] == "keep-alive"
+    rate = int(annotations["nginx.ingress.kubernetes.io/limit-rps"])
+    burst = rate * int(annotations["nginx.ingress.kubernetes.io/limit-burst-multiplier"])
+    assert rate * 60 >= 2 * 2000, "2,000 people of one office within a minute"
+    assert burst >= 2 * 1000, "1,000 of them at once"
+
+
+def test_an_annotation_of_the_ingress_can_be_left_out(helm_3: Helm3) -> None:
+    limit = "nginx.ingress.kubernetes.io/limit-rps"
+    annotations = the(
+        "Ingress", rendered(helm_3, "okta", ingress={"host": "sso.acme.example", "annotations": {limit: None}})
+    )
+    assert limit not in annotations["metadata"]["annotations"]
+
+
 def test_labels_of_every_object_are_on_every_object(helm_3: Helm3) -> None:
     objects = rendered(helm_3, "monitoring", commonLabels={"team": "identity"})
     assert [one["kind"] for one in objects if one["metadata"]["labels"].get("team") != "identity"] == []

@@ -24,6 +24,16 @@ def test_hadolint_has_nothing_to_say() -> None:
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
+def test_each_base_is_an_argument_that_can_carry_a_digest() -> None:
+    bases = re.findall(r"^FROM (\S+)", DOCKERFILE, re.MULTILINE)
+    given = dict(re.findall(r"^ARG (\w+)=(\S+)$", DOCKERFILE.partition("FROM")[0], re.MULTILINE))
+    assert bases == ["${BUILD_BASE}", "${BASE}"]
+    assert given.keys() == {"BUILD_BASE", "BASE"}
+    assert all(
+        re.fullmatch(r"[a-z0-9.]+/[a-z0-9/-]+:[a-z0-9.-]+(@sha256:[0-9a-f]{64})?", one) for one in given.values()
+    )
+
+
 def test_what_comes_from_an_index_is_the_lock_to_the_byte() -> None:
     installing = re.findall(r"pip [^\n]* (?:install|wheel) ([^\n]*)", DOCKERFILE)
     assert installing

@@ -23,6 +23,7 @@ from broker.errors import (
     MetadataIssuer,
     ProviderError,
     ProviderFailing,
+    ProviderReportedFailure,
     ProviderUnreachable,
 )
 from tests.fakes.clock import Clock
@@ -66,8 +67,8 @@ outages = pytest.mark.parametrize(
         pytest.param("invalid_scope", ProviderError, id="invalid scope"),
         pytest.param(f"<script>{MARKER}", ProviderError, id="something nobody knows"),
         pytest.param("", CodeMissing, id="an empty error"),
-        pytest.param("server_error", ProviderFailing, id="server error"),
-        pytest.param("temporarily_unavailable", ProviderFailing, id="temporarily unavailable"),
+        pytest.param("server_error", ProviderReportedFailure, id="server error"),
+        pytest.param("temporarily_unavailable", ProviderReportedFailure, id="temporarily unavailable"),
     ],
 )
 async def test_a_provider_may_say_no(world: World, said: str, error: type[BrokerError]) -> None:

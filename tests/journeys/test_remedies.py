@@ -15,6 +15,7 @@ from broker.errors import (
     CodeRejected,
     ProviderError,
     ProviderFailing,
+    ProviderReportedFailure,
     TokenRequestRefused,
 )
 from tests.fakes.lies import Lies, says, status
@@ -35,14 +36,14 @@ CALLBACK_REFUSALS = [
     pytest.param("entra", "access_denied", "AADSTS50105:\r\n x", AccessDenied, "Users and groups", id="Entra 50105"),
     pytest.param("entra", "invalid_request", "AADSTS50020: x", ProviderError, "another tenant", id="Entra 50020"),
     pytest.param(
-        "entra", "temporarily_unavailable", "AADSTS7000222: x", ProviderFailing, "expired", id="the error decides"
+        "entra", "temporarily_unavailable", "AADSTS7000222: x", ProviderReportedFailure, "expired", id="error decides"
     ),
     pytest.param("entra", "access_denied", "nothing known", AccessDenied, AccessDenied.remedy, id="Entra, unknown"),
     pytest.param("okta", "access_denied", "User is not assigned to the client application.", AccessDenied,
                  "Assignments", id="Okta, not assigned"),
     pytest.param("okta", "access_denied", "Policy evaluation failed for this request, please check the policy.",
                  AccessDenied, "Access Policies", id="Okta, policy"),
-    pytest.param("okta", "temporarily_unavailable", "User is not assigned", ProviderFailing, "Assignments",
+    pytest.param("okta", "temporarily_unavailable", "User is not assigned", ProviderReportedFailure, "Assignments",
                  id="a lying description"),
     pytest.param("google", "access_denied", "", AccessDenied, "test user", id="Google, cancelled"),
     pytest.param("google", "admin_policy_enforced", "", ProviderError, "API controls", id="Google, forbidden"),
@@ -62,6 +63,7 @@ async def test_a_refusal_at_the_callback_tells_the_admin_what_to_do(
         page = await world.browser(service).sign_in()
     assert_refused(page, refusal)
     assert words in remedy(log)
+    assert remedy(log).endswith("The words came through the browser: anybody can write them.")
     assert "AADSTS" not in page.text
     assert words not in page.text
 

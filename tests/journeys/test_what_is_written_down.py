@@ -22,6 +22,7 @@ from broker.errors import (
     NoSuchPage,
     ParameterRepeated,
     ProviderFailing,
+    ProviderReported,
     RedirectUrlRefused,
     RequestTooLarge,
     ResponseModeUnsupported,
@@ -29,6 +30,7 @@ from broker.errors import (
     TransactionExpired,
     UserinfoSubject,
 )
+from broker.signin import FORGEABLE
 from broker.telemetry import JsonLines
 from tests.fakes.lies import Lies, status, with_
 from tests.fakes.log_record import LogRecord
@@ -126,7 +128,8 @@ async def test_a_refusal_leaves_one_line_and_one_count(
         assert_refused(answer, error)
     (line,) = sign_in_lines(log)
     result = "failed" if error.status >= 500 else "refused"
-    assert (line["code"], line["result"], line["remedy"]) == (error.code, result, error.remedy)
+    doubt = f" {FORGEABLE}" if issubclass(error, ProviderReported) else ""
+    assert (line["code"], line["result"], line["remedy"]) == (error.code, result, f"{error.remedy}{doubt}")
     assert line["trace_id"] == trace_id(answer)
     assert (line["site"], line["provider"]) == (site, provider)
     assert {"expected", "got", "milliseconds"} <= set(line)

@@ -20,7 +20,7 @@ from broker.errors import (
     InteractionRequired,
     ParametersContradict,
     ProviderError,
-    ProviderFailing,
+    ProviderReportedFailure,
 )
 from broker.oidc.authorization import build_authorization_url, check_callback
 from tests.oidc.samples import ISSUER, METADATA, registration
@@ -171,8 +171,8 @@ def test_neither_code_nor_error_is_refused(parameters: dict[str, str]) -> None:
         pytest.param("interaction_required", InteractionRequired, id="interaction_required"),
         pytest.param("account_selection_required", InteractionRequired, id="account_selection_required"),
         pytest.param("consent_required", InteractionRequired, id="consent_required"),
-        pytest.param("temporarily_unavailable", ProviderFailing, id="temporarily_unavailable"),
-        pytest.param("server_error", ProviderFailing, id="server_error"),
+        pytest.param("temporarily_unavailable", ProviderReportedFailure, id="temporarily_unavailable"),
+        pytest.param("server_error", ProviderReportedFailure, id="server_error"),
         pytest.param("invalid_request", ProviderError, id="invalid_request"),
         pytest.param("unauthorized_client", ProviderError, id="unauthorized_client"),
         pytest.param("unsupported_response_type", ProviderError, id="unsupported_response_type"),

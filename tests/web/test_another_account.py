@@ -19,7 +19,7 @@ from broker.errors import (
     IdTokenNonce,
     ParameterRepeated,
     ProviderError,
-    ProviderFailing,
+    ProviderReportedFailure,
 )
 from tests.fakes.lies import Lies, with_
 from tests.fakes.presets import use_preset
@@ -127,7 +127,7 @@ async def test_every_refusal_of_the_person_offers_it(
     ("refuses", "lies", "error"),
     [
         pytest.param({"error": "invalid_scope"}, Lies(), ProviderError, id="a mistake of the registration"),
-        pytest.param({"error": "temporarily_unavailable"}, Lies(), ProviderFailing, id="an outage"),
+        pytest.param({"error": "temporarily_unavailable"}, Lies(), ProviderReportedFailure, id="an outage"),
         pytest.param(None, Lies(claims=with_(nonce="another")), IdTokenNonce, id="a token not believed"),
     ],
 )

@@ -1,0 +1,224 @@
+"""How many codes from one address may reach a provider's token endpoint: rejected ones are counted, good ones never.
+
+Anybody can send invented codes, and each costs a token request with our credential. Providers limit those requests for
+a whole organisation. Why the limits are these: docs/decisions/0016-rejected-codes.md.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import time
+from collections import OrderedDict, deque
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Literal
+
+from broker.errors import TooManyRejectedCodes
+
+MAX_ADDRESSES = 20_000
+FORGET_SECONDS = 3600.0  # without a call; then an address counts as new
+WINDOW_SECONDS = 60.0  # in which a full count of rejected codes runs out
+WAIT_SECONDS = 4.0  # a callback waits at most for others of its address to be judged; half the deadline of a sign-in
+
+Verdict = Literal["accepted", "rejected", "unanswered", "not asked"]
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one address may have.
+
+    Args:
+        rejected: codes rejected within `WINDOW_SECONDS`.
+        unjudged: further calls in flight of an address that is new; each accepted code adds one.
+        most_unjudged: what `unjudged` grows to.
+    """
+
+    rejected: int
+    unjudged: int
+    most_unjudged: int = 2000
+
+
+OF_ONE_ADDRESS = Limits(rejected=20, unjudged=100)
+OF_MANY_PEOPLE = Limits(rejected=600, unjudged=2000)
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a callback came from.
+
+    Args:
+        network: an IPv4 address or an IPv6 /64; empty if it is not known.
+        shared: it stands for many people, such as a proxy that is not trusted.
+        claimed_by: the network of the peer that claims this one, if that peer is not trusted.
+    """
+
+    network: str
+    shared: bool
+    claimed_by: str = ""
+
+    @property
+    def limits(self) -> Limits:
+        """What this origin may have."""
+        return OF_MANY_PEOPLE if self.shared else OF_ONE_ADDRESS
+
+
+@dataclass(slots=True)
+class _Record:
+    """What is known of one origin.
+
+    Args:
+        trust: calls in flight beyond the budget of rejected codes.
+        rejected: codes, falling with time.
+        at: when `rejected` was brought up to date.
+        in_flight: calls that are not judged yet.
+        waiting: callbacks that wait for one of them to be judged; told whether they may call.
+    """
+
+    trust: int
+    at: float
+    rejected: float = 0.0
+    in_flight: int = 0
+    waiting: deque[asyncio.Future[bool]] = field(default_factory=deque)
+
+
+class RejectedCodes:
+    """Counts the codes that the providers rejected, by where they came from.
+
+    Args:
+        clock: seconds.
+        wait_seconds: a callback waits at most.
+        max_addresses: remembered; beyond that the one that called longest ago is forgotten.
+    """
+
+    def __init__(
+        self,
+        clock: Callable[[], float] = time.time,
+        *,
+        wait_seconds: float = WAIT_SECONDS,
+        max_addresses: int = MAX_ADDRESSES,
+    ) -> None:
+        self._clock = clock
+        self._wait_seconds = wait_seconds
+        self._max_addresses = max_addresses
+        self._records: OrderedDict[Origin, _Record] = OrderedDict()
+
+    @asynccontextmanager
+    async def turns(self, origins: Sequence[Origin], verdict: Callable[[], Verdict]) -> AsyncIterator[None]:
+        """Hold one call of each of several origins of the same callback.
+
+        Args:
+            origins: the widest first, so that claims make no records once the peer that makes them has its fill.
+            verdict: asked at the end: what the provider said about the code.
+
+        Raises:
+            TooManyRejectedCodes: one of them may have no call.
+        """
+        async with AsyncExitStack() as held:
+            for origin in origins:
+                await held.enter_async_context(self.turn(origin, verdict))
+            yield
+
+    @asynccontextmanager
+    async def turn(self, origin: Origin, verdict: Callable[[], Verdict]) -> AsyncIterator[None]:
+        """Hold one of the calls an origin may have in flight.
+
+        Args:
+            origin: of the callback.
+            verdict: asked at the end: what the provider said about the code.
+
+        Raises:
+            TooManyRejectedCodes: codes from there were rejected too often, or too many are not judged yet.
+        """
+        record, limits = self._record(origin), origin.limits
+        if _is_spent(record, limits):
+            raise _refusal(record, limits)
+        if _is_free(record, limits):
+            record.in_flight += 1
+        else:
+            await self._wait(record, limits)
+        try:
+            yield
+        finally:
+            self._age(record, limits)
+            _judge(record, limits, verdict())
+            self._leave(record, limits)
+
+    def _record(self, origin: Origin) -> _Record:
+        now = self._clock()
+        record = self._records.setdefault(origin, _Record(origin.limits.unjudged, now))
+        self._records.move_to_end(origin)
+        self._age(record, origin.limits)
+        self._forget(now)
+        return record
+
+    def _forget(self, now: float) -> None:
+        """Forget who called long ago; where there are too many, who called longest ago. Calls in flight stay."""
+        for _ in range(2):  # one more than a call adds
+            origin, record = next(iter(self._records.items()))
+            if record.in_flight or record.waiting:
+                self._records.move_to_end(origin)
+            elif record.at < now - FORGET_SECONDS or len(self._records) > self._max_addresses:
+                del self._records[origin]
+
+    def _age(self, record: _Record, limits: Limits) -> None:
+        """Let rejected codes run out. A clock that was set back changes nothing."""
+        now = self._clock()
+        passed = max(0.0, now - record.at)
+        record.rejected = max(0.0, record.rejected - passed * limits.rejected / WINDOW_SECONDS)
+        record.at = now
+
+    async def _wait(self, record: _Record, limits: Limits) -> None:
+        """Wait until calls of the same origin are judged; the place is handed over by `_leave`."""
+        place: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        record.waiting.append(place)
+        try:
+            async with asyncio.timeout(self._wait_seconds):
+                may_call = await asyncio.shield(place)
+        except BaseException as end:
+            if place.done() and place.result():
+                self._leave(record, limits)  # the place came in the very moment in which the wait ended
+            elif not place.done():
+                record.waiting.remove(place)
+            if isinstance(end, TimeoutError):
+                raise _refusal(record, limits) from None
+            raise
+        if not may_call:
+            raise _refusal(record, limits)
+
+    def _leave(self, record: _Record, limits: Limits) -> None:
+        """Hand free places to those who wait, the first ones first; refuse them all if there will be none."""
+        record.in_flight -= 1
+        while record.waiting and (_is_spent(record, limits) or _is_free(record, limits)):
+            may_call = not _is_spent(record, limits)
+            record.in_flight += may_call
+            record.waiting.popleft().set_result(may_call)
+
+
+def _judge(record: _Record, limits: Limits, verdict: Verdict) -> None:
+    if verdict == "accepted":
+        record.trust = min(record.trust + 1, limits.most_unjudged)
+        record.rejected = max(0.0, record.rejected - 1)
+    elif verdict == "rejected" or (verdict == "unanswered" and record.trust == 0):
+        record.trust //= 2
+        record.rejected = min(record.rejected + 1, limits.rejected)
+    elif verdict == "unanswered":
+        record.trust -= 1
+
+
+def _refusal(record: _Record, limits: Limits) -> TooManyRejectedCodes:
+    seconds = (record.rejected - limits.rejected + 1) * WINDOW_SECONDS / limits.rejected
+    return TooManyRejectedCodes(
+        expected=f"at most {limits.rejected} rejected codes from one address within {WINDOW_SECONDS:g} s",
+        got=f"{math.ceil(record.rejected)} rejected, {record.in_flight} not judged yet",
+        retry_after=max(1, math.ceil(seconds)),
+    )
+
+
+def _is_spent(record: _Record, limits: Limits) -> bool:
+    return record.rejected > limits.rejected - 1
+
+
+def _is_free(record: _Record, limits: Limits) -> bool:
+    return not _is_spent(record, limits) and record.in_flight + 1 <= record.trust + limits.rejected - record.rejected
