@@ -36,6 +36,9 @@ from broker.remembrance import Remembrance
 from broker.replica import Broker
 from broker.transaction import BoundTransaction, OpenedState, SealedTransaction, bind, seal
 
+MAX_ADDRESS_CHARACTERS = 1750  # of the provider's, in all: Entra refuses about 1,800 (AADSTS90015)
+_AS_LONG_AS_A_NONCE = "x" * 43
+
 
 @dataclass(frozen=True, slots=True)
 class Departure:
@@ -105,7 +108,7 @@ async def begin(
         ProviderUnavailable, ProviderMistrusted: there is no usable metadata of the provider.
     """
 
-    def sealed() -> SealedTransaction:
+    def sealed(max_state: int) -> SealedTransaction:
         return seal(
             site=site.id,
             provider=provider.id,
@@ -114,20 +117,21 @@ async def begin(
             now=broker.clock(),
             secret_keys=broker.secret_keys(),
             trace_id=trace_id,
+            max_state=max_state,
         )
 
     return await depart(broker, provider, sealed, hints=hints)
 
 
 async def depart(
-    broker: Broker, provider: Provider, seal_now: Callable[[], SealedTransaction], *, hints: Mapping[str, str] | None
+    broker: Broker, provider: Provider, seal_now: Callable[[int], SealedTransaction], *, hints: Mapping[str, str] | None
 ) -> Departure:
     """Seal what begins, once the provider's metadata is at hand, and name the address the browser goes to.
 
     Args:
         broker: what all sign-ins share.
         provider: whose address it is.
-        seal_now: seals a sign-in, or a rehearsal of one.
+        seal_now: seals a sign-in, or a rehearsal of one; is told how many characters the state may have.
         hints: for the provider, made or bounded by us.
 
     Raises:
@@ -135,16 +139,15 @@ async def depart(
     """
     async with broker.place(provider.id):
         metadata = await provider.discovery.metadata.get()
-    sealed = seal_now()
-    location = build_authorization_url(
-        metadata,
-        provider.registration,
-        state=sealed.state,
-        nonce=sealed.nonce,
-        code_verifier=sealed.code_verifier,
-        hints=hints,
-    )
-    return Departure(location, sealed.cookie)
+
+    def address(state: str, nonce: str, code_verifier: str) -> str:
+        return build_authorization_url(
+            metadata, provider.registration, state=state, nonce=nonce, code_verifier=code_verifier, hints=hints
+        )
+
+    room = MAX_ADDRESS_CHARACTERS - len(address("", _AS_LONG_AS_A_NONCE, _AS_LONG_AS_A_NONCE))
+    sealed = seal_now(room)
+    return Departure(address(sealed.state, sealed.nonce, sealed.code_verifier), sealed.cookie)
 
 
 async def complete(

@@ -72,7 +72,9 @@ async def _complete(web: Web, request: Request, attempt: Attempt, provider: Prov
         parameters = {name: once(request, name) or "" for name in request.query_params}
         return await complete(web.broker, provider, opened=opened, cookie_value=cookie_value, parameters=parameters)
     except _RESTARTABLE:
-        attempt.restarts = not opened.transaction.restarted
+        # start_url may lead back here by itself, without the flag: a browser that keeps no cookies would loop.
+        may_loop = attempt.start_again != again("restarted") and "cookie" not in request.headers
+        attempt.restarts = not opened.transaction.restarted and not may_loop
         raise
     except _WRONG_ACCOUNT:
         attempt.use_another_account = again("another_account")
@@ -118,9 +120,12 @@ def _prepare_restart(web: Web, attempt: Attempt, opened: OpenedState, cookie_val
     attempt.site = site.id
     provider = transaction.provider if transaction.provider in site.provider_ids else None
     redirect_url = recover_redirect_url(opened, cookie_value)
+    attempt.page_lost = opened.luggage_hash is not None and redirect_url is None
 
     def again(*flags: str) -> str:
         return web.login_url(site.id, idp=provider, redirect_url=redirect_url, **dict.fromkeys(flags, "1"))
 
     attempt.start_again = again() if transaction.restarted else again("restarted")
+    if attempt.page_lost and site.start_url is not None:
+        attempt.start_again = site.start_url  # from there, Comm100 names a page again
     return again
