@@ -24,7 +24,7 @@ from broker.errors import (
     TokenRequestRefused,
 )
 from broker.identity import Identity
-from broker.oidc.authorization import build_authorization_url, check_callback
+from broker.oidc.authorization import build_authorization_url, check_callback, check_issuer_of_callback
 from broker.oidc.cached import Clock
 from broker.oidc.id_token import SignedClaims, VerifiedIdToken, check_claims, verify_signature
 from broker.oidc.messages import JsonObject
@@ -198,13 +198,14 @@ async def verify(
         BrokerError: at the first check that fails; nothing that follows it is asked or done.
     """
     progress.metadata = metadata = await provider.discovery.metadata.get()
-    progress.code = code = check_callback(parameters, metadata)
+    issuers = provider.preset.callback_issuers(provider.registration, provider.rules)
+    progress.code = code = check_callback(parameters, metadata, issuers=issuers)
     token_request = build_token_request(metadata, provider.registration, code=code, code_verifier=bound.code_verifier)
     progress.secrets += token_request.secrets
     progress.tokens = tokens = check_token_response(await provider.send(token_request))
     progress.secrets += [tokens.access_token, tokens.unverified_id_token]
     progress.signed = signed = await _verify_with_newest_keys(provider, tokens.unverified_id_token)
-    progress.id_token = id_token = check_claims(
+    id_token = check_claims(
         signed,
         expected_issuer=provider.preset.expected_issuer(provider.registration, signed, provider.rules),
         expected_audience=provider.registration.client_id,
@@ -213,6 +214,8 @@ async def verify(
         max_age=provider.registration.max_age,
         now=clock(),
     )
+    check_issuer_of_callback(parameters, id_token.issuer, issuers=issuers)
+    progress.id_token = id_token
     userinfo = await _ask_userinfo(provider, metadata, tokens, id_token)
     progress.vouched = vouched = Vouched(id_token, userinfo)
     return Verified(metadata, tokens, vouched)
