@@ -15,6 +15,7 @@ from broker.errors import EmailMalformed
 MAX_EMAIL_CHARACTERS = 254  # RFC 5321, section 4.5.3.1.3, less the angle brackets
 MAX_LOCAL_PART_CHARACTERS = 64  # RFC 5321, section 4.5.3.1.1
 MAX_NAME_CHARACTERS = 100
+MAX_FORM_CHARACTERS = 80  # of the form of a refused address in the log
 
 _ATOM = r"[a-z0-9!#$%&'*+/=?^_`{|}~-]+"
 _LABEL = r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
@@ -89,10 +90,15 @@ def check_email(unverified_email: object) -> str:
         raise EmailMalformed(expected=f"at most {MAX_EMAIL_CHARACTERS} characters", got=len(unverified_email))
     # isascii comes first: str.lower() turns the Kelvin sign into a plain k.
     if not unverified_email.isascii():
-        raise EmailMalformed(expected="ASCII", got="other characters")
+        odd = next(c for c in unverified_email if not c.isascii())
+        raise EmailMalformed(expected="ASCII", got=f"U+{ord(odd):04X} among {len(unverified_email)} characters")
     mailbox = _MAILBOX.fullmatch(unverified_email.lower())
-    if mailbox is None or len(mailbox["local"]) > MAX_LOCAL_PART_CHARACTERS:
-        raise EmailMalformed(expected="local-part@domain", got="another form")
+    if mailbox is None:
+        form = re.sub("[A-Za-z0-9]+", "x", unverified_email).replace("@", "(at)")  # names nobody
+        raise EmailMalformed(expected="x(at)x.x", got=form[:MAX_FORM_CHARACTERS] or "nothing")
+    if len(mailbox["local"]) > MAX_LOCAL_PART_CHARACTERS:
+        got = f"{len(mailbox['local'])} characters"
+        raise EmailMalformed(expected=f"at most {MAX_LOCAL_PART_CHARACTERS} characters before the @", got=got)
     return mailbox[0]
 
 

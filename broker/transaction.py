@@ -248,9 +248,12 @@ def bind(
         raise TransactionExpired(expected=f"within {LIFETIME} s", got=f"{age:.0f} s")
     randomness, _ = unpack(cookie_value or "")
     if not hmac.compare_digest(_id_of(randomness), transaction.id):
-        raise CookieMissing(expected=f"the cookie {opened.cookie_name}", got="none" if not cookie_value else "another")
+        raise CookieMissing(
+            expected=f"the cookie {opened.cookie_name}",
+            got="one of another sign-in" if cookie_value else "no such cookie",
+        )
     if opened.luggage_hash is not None and opened.luggage(cookie_value) is None:
-        raise CookieMissing(expected="in the cookie, what was put there", got="another")
+        raise CookieMissing(expected="in the cookie, what was put there", got="a cookie that was altered")
     if isinstance(opened, OpenedRehearsal):
         transaction = replace(transaction, setup_link=opened.luggage(cookie_value))
     else:
@@ -291,7 +294,8 @@ def _sealed(
 def _open(unverified_state: str, purpose: bytes, secret_keys: Sequence[str]) -> tuple[dict[str, Any], str]:
     unsealed = unseal_value(unverified_state, purpose=purpose, secret_keys=secret_keys)
     if unsealed is None:
-        raise StateInvalid(expected="a state sealed by one of secret_keys", got="another")
+        got = f"{len(unverified_state)} characters that none of them sealed"
+        raise StateInvalid(expected="a state sealed by one of secret_keys", got=got)
     return unsealed
 
 

@@ -19,11 +19,13 @@ from broker.errors import (
     TransactionExpired,
     TransactionSpent,
 )
+from broker.oidc.messages import provider_text
 from broker.providers import Provider
 from broker.remembrance import COOKIE_NAME, LIFETIME, seal_remembrance
 from broker.signin import Arrival, complete
 from broker.transaction import OpenedRehearsal, OpenedState, open_rehearsal, open_state, recover_redirect_url
 from broker.web.cookies import read_cookie, read_cookies, set_cookie
+from broker.web.last_seen import names
 from broker.web.problems import Attempt
 from broker.web.reading import check_navigation, once, provider_of
 from broker.web.setup import conclude
@@ -85,7 +87,7 @@ def _open_state(web: Web, request: Request, attempt: Attempt) -> OpenedState:
     """Open the state before anything else is judged; every sign-in named here has had its one answer."""
     states = request.query_params.getlist("state")
     if not states:
-        raise StateMissing(expected="state", got="nothing")
+        raise StateMissing(expected="state", got=_what_came_instead(request))
     opened: list[OpenedState] = []
     for state in states[:MAX_STATES]:
         with suppress(StateInvalid):
@@ -94,9 +96,20 @@ def _open_state(web: Web, request: Request, attempt: Attempt) -> OpenedState:
             attempt.drop_cookies.append(open_rehearsal(state, secret_keys=web.broker.secret_keys()).cookie_name)
     attempt.drop_cookies += [one.cookie_name for one in opened]
     if not opened:
-        raise StateInvalid(expected="a state sealed by one of secret_keys", got="another")
+        raise StateInvalid(
+            expected="a state sealed by one of secret_keys", got=f"{len(states)} that none of them sealed"
+        )
     once(request, "state")
     return opened[0]
+
+
+def _what_came_instead(request: Request) -> str:
+    """Say what a callback without state has: the provider's own words, where it refuses, are what an admin needs."""
+    error = request.query_params.get("error")
+    if error is not None:
+        return provider_text(error, request.query_params.get("error_description", ""))
+    came = names(request.scope["query_string"].decode("latin-1"))
+    return f"only {', '.join(came)}" if came else "an address without parameters"
 
 
 def _arrive(web: Web, request: Request, attempt: Attempt, arrival: Arrival) -> Response:

@@ -16,6 +16,7 @@ from starlette.responses import Response
 from broker.errors import BrokerError, MethodNotAllowed, NoSuchPage, Unexpected
 from broker.web.cookies import delete_cookie
 from broker.web.problems import Attempt, render_problem
+from broker.web.reading import quoted
 from broker.web.site import Web
 
 Endpoint = Callable[[Web, Request, Attempt], Awaitable[Response]]
@@ -57,11 +58,11 @@ async def home(_web: Web, _request: Request, attempt: Attempt) -> Response:
     return attempt.show(attempt.pages.home())
 
 
-async def no_such_page(_web: Web, _request: Request, _attempt: Attempt) -> Response:
+async def no_such_page(_web: Web, request: Request, _attempt: Attempt) -> Response:
     """Every other address."""
-    raise NoSuchPage(expected="an address of ours", got="another")
+    raise NoSuchPage(expected="an address of ours", got=quoted(request.scope["path"]))
 
 
-async def method_not_allowed(_web: Web, _request: Request, _attempt: Attempt) -> Response:
+async def method_not_allowed(_web: Web, request: Request, _attempt: Attempt) -> Response:
     """Every other method: nothing is started, nothing consumed."""
-    raise MethodNotAllowed(expected="GET", got="another method")
+    raise MethodNotAllowed(expected="GET", got=request.method)

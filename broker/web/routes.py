@@ -20,6 +20,7 @@ from broker.web.languages import ENGLISH
 from broker.web.login import initiate, login
 from broker.web.logout import logout
 from broker.web.problems import Attempt, render_problem
+from broker.web.reading import describe_excess
 from broker.web.setup import setup, setup_check, setup_commands, setup_test
 from broker.web.site import Web
 
@@ -72,6 +73,7 @@ def public_site(web: Web) -> ASGIApp:
 async def _refuse(web: Web, scope: Scope, receive: Receive, send: Send, status: int) -> None:
     """Answer a request beyond the bounds, without reading any more of it."""
     attempt = Attempt(token_hex(8), web.client_address(scope), web.pages_for(scope))
-    error = RequestTooLarge(expected="a request within bounds", got=status)
+    expected, got = describe_excess(scope, status)
+    error = RequestTooLarge(expected=expected, got=got)
     web.record(attempt.outcome(error))
     await render_problem(error, attempt, status=status)(scope, receive, send)
