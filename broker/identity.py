@@ -95,7 +95,7 @@ def check_email(unverified_email: object) -> str:
     mailbox = _MAILBOX.fullmatch(unverified_email.lower())
     if mailbox is None:
         form = re.sub("[A-Za-z0-9]+", "x", unverified_email).replace("@", "(at)")  # names nobody
-        raise EmailMalformed(expected="x(at)x.x", got=form[:MAX_FORM_CHARACTERS] or "nothing")
+        raise EmailMalformed(expected="x(at)x.x", got=form[:MAX_FORM_CHARACTERS] or "an empty text")
     if len(mailbox["local"]) > MAX_LOCAL_PART_CHARACTERS:
         got = f"{len(mailbox['local'])} characters"
         raise EmailMalformed(expected=f"at most {MAX_LOCAL_PART_CHARACTERS} characters before the @", got=got)

@@ -93,7 +93,7 @@ def check_callback(
     if error is not None:
         _raise_refusal(error, parameters.get("error_description", ""))
     if not code:
-        raise CodeMissing(expected="code", got="nothing")
+        raise CodeMissing(expected="code", got="neither code nor error")
     return code
 
 
