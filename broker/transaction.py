@@ -31,6 +31,7 @@ from broker.errors import (
 )
 from broker.sealing import seal_value, unseal_value
 
+HEAD_STEP = 16  # characters of a divided redirect_url
 CLOCK_LEEWAY = 60  # seconds the clocks of two replicas may differ
 MAX_STATE_CHARACTERS = 1000  # where the address it goes into is not known
 
@@ -162,8 +163,9 @@ def seal(
         divided = {**payload, "h": _text_hash(redirect_url), "d": redirect_url[:length]}
         return seal_value(divided, purpose=_SIGN_IN, key=key)
 
-    # The state is compressed, so that its length is found by trying.
-    head = max(0, bisect_right(range(len(redirect_url)), max_state, key=lambda length: len(with_head(length))) - 1)
+    # The state is compressed, so that its length is found by trying, in steps that cost little room.
+    lengths = range(0, len(redirect_url), HEAD_STEP)
+    head = lengths[max(0, bisect_right(lengths, max_state, key=lambda length: len(with_head(length))) - 1)]
     return _sealed(transaction, with_head(head), key, randomness, redirect_url[head:])
 
 
