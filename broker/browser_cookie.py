@@ -1,8 +1,8 @@
 """The cookie of one sign-in: what the browser keeps of it, and how many of them there may be.
 
-It holds fresh randomness, the time it was made, and luggage: a text that would make the address of the provider too
-long, or is none of the provider's business. This file owns its form and its bounds. What the randomness proves and
-what the luggage has to be is not known here: the browser could have written anything.
+It holds fresh randomness, the time it was made, and luggage: a text, or the end of one, that would make the address of
+the provider too long, or is none of the provider's business. This file owns its form and its bounds. What the
+randomness proves and what the luggage has to be is not known here: the browser could have written anything.
 """
 
 from __future__ import annotations
@@ -39,7 +39,17 @@ class BrowserCookie:
     @property
     def lifetime(self) -> int:
         """Seconds the browser keeps it; luggage outlives its sign-in, which can then be started again."""
-        return LUGGAGE_LIFETIME if self.value.count(".") == 2 else LIFETIME
+        return LUGGAGE_LIFETIME if self.has_luggage else LIFETIME
+
+    @property
+    def has_luggage(self) -> bool:
+        """Whether a text travels in it."""
+        return self.value.count(".") == 2
+
+    @property
+    def size(self) -> int:
+        """Characters that count against `MAX_COOKIE_CHARACTERS`."""
+        return len(self.name) + len(self.value)
 
     @property
     def issued(self) -> int:
@@ -95,19 +105,23 @@ def is_cookie_name(name: str) -> bool:
 
 
 def surplus(cookies: Sequence[BrowserCookie], newcomer: BrowserCookie) -> list[BrowserCookie]:
-    """Return the oldest cookies that have to go so that a new one fits: by number and by size.
+    """Return the cookies that have to go so that a new one fits: by number and by size, the oldest first.
+
+    By size, cookies with luggage alone go: the others need so little room that one long redirect_url, which any link
+    can bring, ends no sign-in but those with long ones.
 
     Args:
         cookies: of the sign-ins under way in this browser, in the order it sent them.
         newcomer: about to be set.
     """
-    room = MAX_COOKIE_CHARACTERS - len(newcomer.name) - len(newcomer.value)
-    leaving = []
     # Of those made in the same second, a browser sends the older ones first (RFC 6265, section 5.4).
     newest_first = sorted(cookies, key=lambda one: one.issued)[::-1]
-    for place, cookie in enumerate(newest_first):
-        room -= len(cookie.name) + len(cookie.value)
-        if place >= MAX_COOKIES - 1 or room < 0:
+    leaving = newest_first[MAX_COOKIES - 1 :]
+    room = MAX_COOKIE_CHARACTERS - newcomer.size
+    for cookie in sorted(newest_first[: MAX_COOKIES - 1], key=lambda one: one.has_luggage):
+        if cookie.size <= room:
+            room -= cookie.size
+        else:
             leaving.append(cookie)
     return leaving
 

@@ -10,8 +10,8 @@ import secrets
 import unicodedata
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Literal
-from urllib.parse import parse_qsl, quote, unquote_plus, urlsplit
+from typing import Literal, NoReturn
+from urllib.parse import quote, urlsplit
 
 import jwt
 
@@ -25,13 +25,26 @@ NOT_BEFORE_LEEWAY = 60  # seconds our clock may be ahead of Comm100's
 CONTROL_PANEL_MENU = "Global Settings > Security > Agent Single Sign-On > JWT SSO"
 """Where Comm100's Control Panel has the endpoint and the shared secret, and wants our two addresses."""
 
-# What a browser's parser would drop (controls), turn into / (backslash) or encode (space, non-ASCII) is refused, so
-# that there is nothing two parsers could read differently. The host ends at the first / ? # or the end.
-_REDIRECT_URL = re.compile(
-    r"https://(?P<host>[A-Za-z0-9.-]+)(?::443)?(?P<path>/[!\"$->@-\[\]-~]*)?(?:[?#][!-\[\]-~]*)?"
-)
-_VISIBLE = re.compile(r"[!-\[\]-~]+")
+MAX_ENCODINGS = 4  # around one another, in a redirect_url; no program encodes that often
+MAX_PARAMETERS = 100  # of a redirect_url in `append` delivery, where each of them is judged
+MAX_QUOTED_CHARACTERS = 80  # of a refused value in the log
+
+# No URI has these characters, or a browser's parser drops them (controls), turns them into / (backslash) or encodes
+# them (RFC 3986, section 2; the rest of its list, { } | ^, occurs in real addresses). So that there is nothing two
+# parsers could read differently, they are refused. The host ends at the first / ? # or the end.
+_NO_URL_CHARACTER = re.compile(r"[^!#-;=?-\[\]-_a-~]")
+_ORIGIN = re.compile(r"https://(?P<host>[A-Za-z0-9.-]+)(?::443)?(?=[/?#]|\Z)")
+_SCHEME = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*):(?P<rest>.*)", re.DOTALL)
+_ENCODED = re.compile(r"(?:%[0-9A-Fa-f]{2})+")
 _CODE_UNIT = re.compile(r"%u([0-9a-f]{4})", re.IGNORECASE)
+_AS_BROWSERS_READ = str.maketrans({"\t": None, "\n": None, "\r": None, "\\": "/"})
+_LEADING_BLANKS = "".join(map(chr, range(0x21))) + "\x7f\x85\xa0\u200b\ufeff"
+
+_PARAMETER = re.compile(r"(?:^|[?&;#])(?P<name>[^?&;#=]+)[?&;#]*=")
+_NAMES_A_TARGET = re.compile(
+    "redir|return|next|ur[il]|target|dest|forward|continue|goto|relaystate|callback"
+    "|^(?:back|to|go|href|link|location|service|page|view|out)$"
+)  # of the letters of a parameter's name
 
 Claim = str | int | float | bool
 
@@ -79,15 +92,16 @@ def check_redirect_url(unverified_url: str, site: Site) -> str:
     """
     if len(unverified_url) > MAX_REDIRECT_URL_CHARACTERS:
         raise RedirectUrlRefused(expected=f"at most {MAX_REDIRECT_URL_CHARACTERS} characters", got=len(unverified_url))
-    hosts = site.redirect_hosts | {urlsplit(site.endpoint).hostname}
-    matched = _REDIRECT_URL.fullmatch(unverified_url)
-    if matched is None:
-        if not (site.on_loopback and _is_of_origin(unverified_url, site.endpoint)):
-            raise RedirectUrlRefused(expected="https://host/… in plain ASCII", got="another form")
-    elif matched["host"].lower() not in hosts or urlsplit(urlsplit(unverified_url).geturl()).hostname not in hosts:
-        raise RedirectUrlRefused(expected=sorted(filter(None, hosts)), got=matched["host"])
+    if refused := _NO_URL_CHARACTER.search(unverified_url):
+        got = f"U+{ord(refused[0]):04X} as character {refused.start() + 1}"
+        raise RedirectUrlRefused(expected="the characters of a URL (RFC 3986), in ASCII", got=got)
+    if not _is_of_site(unverified_url, site):
+        _refuse_origin(unverified_url, site)
+    path = urlsplit(unverified_url).path
+    if any(map(_begins_with_two_slashes, _readings(path))):
+        raise RedirectUrlRefused(expected="a path that begins with one slash", got=path[:MAX_QUOTED_CHARACTERS])
     if site.delivery == "append":
-        _check_token_destination(unverified_url, site.endpoint)
+        _check_token_destination(unverified_url, site)
     return unverified_url
 
 
@@ -139,37 +153,143 @@ def build_delivery_url(token: str, redirect_url: str | None, site: Site) -> str:
     return f"{address}{separator}jwt={token}{hash_mark}{fragment}"
 
 
+def _is_of_site(url: str, site: Site) -> bool:
+    """Whether the URL's origin is one of the site's Comm100, in the reading of two parsers."""
+    hosts = _hosts(site)
+    matched = _ORIGIN.match(url)
+    if matched is None:
+        return site.on_loopback and _is_of_origin(url, site.endpoint)
+    return matched["host"].lower() in hosts and urlsplit(urlsplit(url).geturl()).hostname in hosts
+
+
+def _hosts(site: Site) -> frozenset[str]:
+    own = urlsplit(site.endpoint).hostname
+    return site.redirect_hosts | {own} if own else site.redirect_hosts
+
+
 def _is_of_origin(url: str, endpoint: str) -> bool:
     """Whether the URL begins with the endpoint's own scheme, host and port, to the letter."""
     parts = urlsplit(endpoint)
     origin = f"{parts.scheme}://{parts.netloc}"
     rest = url.removeprefix(origin)
-    return _VISIBLE.fullmatch(url) is not None and url.startswith(origin) and rest[:1] in ("", "/", "?", "#")
+    return url.startswith(origin) and rest[:1] in ("", "/", "?", "#")
 
 
-def _check_token_destination(url: str, endpoint: str) -> None:
+def _refuse_origin(url: str, site: Site) -> NoReturn:
+    """Say which part of the origin is refused; never credentials, path or query."""
+    matched = _SCHEME.match(url)
+    if matched is None or matched["scheme"] != "https":
+        scheme = matched["scheme"][:MAX_QUOTED_CHARACTERS] if matched else "none"
+        raise RedirectUrlRefused(expected="scheme https", got=f"scheme {scheme}")
+    if not re.match("//[^/]", matched["rest"]):
+        raise RedirectUrlRefused(expected="https://host/…", got="https: without // and a host behind it")
+    authority = re.split("[/?#]", matched["rest"][2:], maxsplit=1)[0]
+    host, colon, port = authority.rpartition(":") if re.search(r":\d*$", authority) else (authority, "", "")
+    if "@" in authority:
+        raise RedirectUrlRefused(expected="a host without credentials", got="credentials before the host")
+    if colon and port != "443":
+        raise RedirectUrlRefused(expected="the default port", got=f"port {port[:MAX_QUOTED_CHARACTERS] or 'empty'}")
+    raise RedirectUrlRefused(expected=sorted(_hosts(site)), got=host[:MAX_QUOTED_CHARACTERS])
+
+
+def _begins_with_two_slashes(path: str) -> bool:
+    """Whether a receiver that keeps the path alone is led to another host (RFC 3986, sections 3.3 and 4.2).
+
+    Dot segments go first, as every browser removes them (section 5.2.4).
+    """
+    segments: list[str] = []
+    for segment in path.translate(_AS_BROWSERS_READ).split("/")[1:]:
+        if segment == "..":
+            segments[-1:] = []
+        elif segment != ".":
+            segments.append(segment)
+    return len(segments) > 1 and segments[0] == ""
+
+
+def _check_token_destination(url: str, site: Site) -> None:
     """In `append` delivery the token goes to this very address: it must be the endpoint but for query and fragment."""
-    address, _, query = url.partition("#")[0].partition("?")
-    if address != endpoint:
-        raise RedirectUrlRefused(expected=endpoint, got="another address")
-    query = query.replace(";", "&")
-    if query.count("&") >= MAX_REDIRECT_URL_PARAMETERS:
-        raise RedirectUrlRefused(expected=f"at most {MAX_REDIRECT_URL_PARAMETERS} parameters", got=query.count("&") + 1)
-    for name, _ in parse_qsl(query, keep_blank_values=True):
-        if _letters(_fully_decoded(name)) == "jwt":
-            raise RedirectUrlRefused(expected="no jwt parameter", got="one")
+    address, _, fragment = url.partition("#")
+    address, _, query = address.partition("?")
+    if address != site.endpoint:
+        got = address.partition("://")[2][:MAX_QUOTED_CHARACTERS]
+        raise RedirectUrlRefused(expected=site.endpoint, got=got)
+    pairs = re.split("[&;]", query)
+    if len(pairs) > MAX_PARAMETERS:
+        raise RedirectUrlRefused(expected=f"at most {MAX_PARAMETERS} parameters", got=len(pairs))
+    for name in {pair.partition("=")[0] for pair in pairs}:
+        if _letters(_readings(name)[-1]) == "jwt":
+            raise RedirectUrlRefused(expected="no jwt parameter", got=f"parameter {name[:MAX_QUOTED_CHARACTERS]}")
+    for piece in {*query.split("&"), *fragment.split("&")}:
+        if "=" in piece or "%" in piece:
+            _check_further_targets(piece, site)
+
+
+def _check_further_targets(piece: str, site: Site) -> None:
+    """Refuse a parameter that leads from the endpoint to a host that is not the site's: it would take a person there.
+
+    Every way of reading is judged, for nobody knows how often the endpoint decodes, or at which signs it separates:
+    each value is read to the end of the piece, and a host has to end where a path, query or fragment begins.
+
+    Args:
+        piece: of the query or the fragment, between two `&`.
+        site: whose hosts are accepted.
+    """
+    readings = _readings(piece)
+    for reading in readings:
+        for parameter in _PARAMETER.finditer(reading):
+            name, target = _letters(parameter["name"]), reading[parameter.end() :]
+            if not _NAMES_A_TARGET.search(name):
+                continue
+            read = target.translate(_AS_BROWSERS_READ).lstrip(_LEADING_BLANKS)
+            # Comm100's own parameter is judged like the one received: no path alone will do.
+            is_checked = name == "redirecturl" and reading is readings[-1] and read[:1] not in ("", "&", ";")
+            if not is_checked and not read.startswith("//") and _SCHEME.match(read) is None:
+                continue  # a path, or text: it stays at the endpoint's host
+            absolute = f"https:{target}" if read.startswith("//") and not is_checked else target
+            if not _is_of_site(absolute, site) or _begins_with_two_slashes(urlsplit(absolute).path):
+                got = f"parameter {parameter['name'][:MAX_QUOTED_CHARACTERS]}, {_place(read)}"
+                raise RedirectUrlRefused(expected=f"further targets at {', '.join(sorted(_hosts(site)))}", got=got)
+
+
+def _place(target: str) -> str:
+    """Name the scheme and host of a target as a browser reads it, or say that there is no host."""
+    matched = _SCHEME.match(target)
+    if matched is not None and matched["scheme"].lower() not in ("http", "https"):
+        return f"scheme {matched['scheme']}"[:MAX_QUOTED_CHARACTERS]
+    rest = matched["rest"] if matched else target
+    if matched is None and not rest.startswith("//"):
+        return "no host"
+    host = re.split("[/?#]", rest.lstrip("/"), maxsplit=1)[0].rpartition("@")[2]
+    return f"{matched['scheme'] + ':' if matched else ''}//{host}"[:MAX_QUOTED_CHARACTERS]
 
 
 def _letters(name: str) -> str:
     """Leave of a name what no reader passes over: other spellings of a letter folded, everything else dropped."""
+    if name.isascii() and name.isalnum():  # as almost every name
+        return name.lower()
     return "".join(c for c in unicodedata.normalize("NFKC", name).casefold() if c.isalnum())
 
 
-def _fully_decoded(text: str) -> str:
-    """Decode until nothing is left to decode; `%uXXXX` is ASP.NET's own spelling, and the endpoint runs on ASP.NET."""
-    for _ in range(MAX_ENCODINGS):
-        decoded = _CODE_UNIT.sub(lambda unit: chr(int(unit[1], 16)), unquote_plus(text))
-        if decoded == text:
-            return text
-        text = decoded
-    raise RedirectUrlRefused(expected=f"at most {MAX_ENCODINGS} encodings inside each other", got="more")
+def _readings(text: str) -> list[str]:
+    """Return a text as it is, decoded once, twice and so on, until nothing is left to decode.
+
+    `%uXXXX` is ASP.NET's own spelling, and the endpoint runs on ASP.NET.
+
+    Raises:
+        RedirectUrlRefused: it is encoded more often than `MAX_ENCODINGS`.
+    """
+    readings = [text]
+    while "%" in readings[-1] or "+" in readings[-1]:
+        # As `urllib.parse.unquote_plus`, which takes five to twelve times as long for texts of `%`.
+        decoded = _ENCODED.sub(_decode_run, readings[-1].replace("+", " "))
+        decoded = _CODE_UNIT.sub(lambda unit: chr(int(unit[1], 16)), decoded)
+        if decoded == readings[-1]:
+            break
+        if len(readings) > MAX_ENCODINGS:
+            raise RedirectUrlRefused(expected=f"at most {MAX_ENCODINGS} encodings around one another", got="one more")
+        readings.append(decoded)
+    return readings
+
+
+def _decode_run(encoded: re.Match[str]) -> str:
+    return bytes.fromhex(encoded[0].replace("%", "")).decode("utf-8", "replace")

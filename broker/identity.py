@@ -15,11 +15,35 @@ from broker.errors import EmailMalformed
 MAX_EMAIL_CHARACTERS = 254  # RFC 5321, section 4.5.3.1.3, less the angle brackets
 MAX_LOCAL_PART_CHARACTERS = 64  # RFC 5321, section 4.5.3.1.1
 MAX_NAME_CHARACTERS = 100
+MAX_FORM_CHARACTERS = 80  # of the form of a refused address in the log
 
 _ATOM = r"[a-z0-9!#$%&'*+/=?^_`{|}~-]+"
 _LABEL = r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
 _MAILBOX = re.compile(rf"(?P<local>{_ATOM}(?:\.{_ATOM})*)@(?P<domain>{_LABEL}(?:\.{_LABEL})+)")
 _INVISIBLE = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})  # controls, bidi marks, surrogates, line breaks
+_MARKS = frozenset({"Mn", "Mc", "Me"})  # combining: shown with the character before them, if there is one
+# Default_Ignorable_Code_Point, which `unicodedata` does not have: Unicode 17.0, DerivedCoreProperties.txt.
+_IGNORABLE_RANGES = (
+    (0x00AD, 0x00AD),
+    (0x034F, 0x034F),
+    (0x061C, 0x061C),
+    (0x115F, 0x1160),
+    (0x17B4, 0x17B5),
+    (0x180B, 0x180F),
+    (0x200B, 0x200F),
+    (0x202A, 0x202E),
+    (0x2060, 0x206F),
+    (0x3164, 0x3164),
+    (0xFE00, 0xFE0F),
+    (0xFEFF, 0xFEFF),
+    (0xFFA0, 0xFFA0),
+    (0xFFF0, 0xFFF8),
+    (0x1BCA0, 0x1BCA3),
+    (0x1D173, 0x1D17A),
+    (0xE0000, 0xE0FFF),
+)
+_EMOJI_STYLE = "\ufe0f"  # VARIATION SELECTOR-16: belongs to the character before it
+_BLANK = "\u2800"  # BRAILLE PATTERN BLANK: not ignorable, and without a dot
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,15 +90,23 @@ def check_email(unverified_email: object) -> str:
         raise EmailMalformed(expected=f"at most {MAX_EMAIL_CHARACTERS} characters", got=len(unverified_email))
     # isascii comes first: str.lower() turns the Kelvin sign into a plain k.
     if not unverified_email.isascii():
-        raise EmailMalformed(expected="ASCII", got="other characters")
+        odd = next(c for c in unverified_email if not c.isascii())
+        raise EmailMalformed(expected="ASCII", got=f"U+{ord(odd):04X} among {len(unverified_email)} characters")
     mailbox = _MAILBOX.fullmatch(unverified_email.lower())
-    if mailbox is None or len(mailbox["local"]) > MAX_LOCAL_PART_CHARACTERS:
-        raise EmailMalformed(expected="a local part and a domain around one @", got="another form")
+    if mailbox is None:
+        form = re.sub("[A-Za-z0-9]+", "x", unverified_email).replace("@", "(at)")  # names nobody
+        raise EmailMalformed(expected="x(at)x.x", got=form[:MAX_FORM_CHARACTERS] or "an empty text")
+    if len(mailbox["local"]) > MAX_LOCAL_PART_CHARACTERS:
+        got = f"{len(mailbox['local'])} characters"
+        raise EmailMalformed(expected=f"at most {MAX_LOCAL_PART_CHARACTERS} characters before the @", got=got)
     return mailbox[0]
 
 
 def clean_name(unverified_name: object) -> str:
-    """Return a display name without controls and direction marks, cut to length; empty when nothing is left.
+    """Return a display name without controls and direction marks, cut to length; empty when nothing of it is visible.
+
+    What is invisible goes from both ends. Inside it stays, such as the variation selector of an emoji; format
+    characters such as the zero width joiner go everywhere, so that joined emoji are shown side by side.
 
     Args:
         unverified_name: a claim's value, of whatever type the provider sent.
@@ -83,4 +115,23 @@ def clean_name(unverified_name: object) -> str:
         return ""
     visible = "".join(" " if c.isspace() else c for c in unverified_name[: 10 * MAX_NAME_CHARACTERS])
     visible = "".join(c for c in visible if unicodedata.category(c) not in _INVISIBLE)
-    return " ".join(visible.split())[:MAX_NAME_CHARACTERS].strip()
+    return _without_invisible_ends(" ".join(visible.split())[:MAX_NAME_CHARACTERS])
+
+
+def _without_invisible_ends(name: str) -> str:
+    """Cut off what nobody sees: what is before the first visible character, and blanks behind the last one."""
+    start = next((place for place, c in enumerate(name) if _is_visible(c)), len(name))
+    end = len(name)
+    while end > start and _is_blank(name[end - 1]):
+        end -= 1
+    return name[start : end + 1] if start < end and name[end : end + 1] == _EMOJI_STYLE else name[start:end]
+
+
+def _is_visible(character: str) -> bool:
+    """Whether a character shows something by itself; a combining mark does not."""
+    return not _is_blank(character) and unicodedata.category(character) not in _MARKS
+
+
+def _is_blank(character: str) -> bool:
+    code_point = ord(character)
+    return character in (" ", _BLANK) or any(first <= code_point <= last for first, last in _IGNORABLE_RANGES)

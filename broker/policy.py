@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from broker.errors import EmailDomainNotAllowed, GroupNotAllowed, GroupsOverage
 from broker.identity import Identity
 
+MAX_NAMED_GROUPS = 10  # of a person who is in none of those allowed
 NO_GROUPS_SENT = "The provider sends no groups: have it send the claim that groups_claim names."
 
 
@@ -45,9 +46,10 @@ def admit(identity: Identity, policy: Policy, *, groups: object, groups_left_out
     if policy.allowed_groups and groups_left_out and groups is None:
         raise GroupsOverage(expected=sorted(policy.allowed_groups), got="more groups than a token holds")
     if policy.allowed_groups and not policy.allowed_groups & _names(groups):
-        refusal = GroupNotAllowed(expected=sorted(policy.allowed_groups), got="none of them")
-        if groups is None:
+        refusal = GroupNotAllowed(expected=sorted(policy.allowed_groups), got=sorted(_names(groups))[:MAX_NAMED_GROUPS])
+        if not refusal.got:
             refusal.got = "no groups at all"
+        if groups is None:
             refusal.remedy = NO_GROUPS_SENT
         raise refusal
 

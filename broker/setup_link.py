@@ -70,12 +70,15 @@ def check_link(unverified_token: str, *, public_url: str, now: float, secret_key
     """
     unsealed = unseal_value(unverified_token, purpose=_PURPOSE, secret_keys=secret_keys)
     if unsealed is None:
-        raise SetupLinkRefused(expected="a link signed by one of secret_keys", got="another")
+        got = f"{len(unverified_token)} characters that none of them signed"
+        raise SetupLinkRefused(expected="a link signed by one of secret_keys", got=got)
     (expires, made_for), _ = unsealed
     if not hmac.compare_digest(made_for.encode(), public_url.encode()):
         raise SetupLinkRefused(expected=f"a link for {public_url}", got=f"one for {made_for}")
     if now >= expires:
         raise SetupLinkRefused(expected="a link that has not expired", got=f"expired {now - expires:.0f} s ago")
     if expires - now > 3600 * MAX_HOURS + CLOCK_LEEWAY:
-        raise SetupLinkRefused(expected=f"a link for {MAX_HOURS} hours at most", got="one for longer")
+        raise SetupLinkRefused(
+            expected=f"a link for {MAX_HOURS} hours at most", got=f"one for {(expires - now) / 3600:.0f} hours"
+        )
     return SetupLink(unverified_token, expires)

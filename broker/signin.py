@@ -26,7 +26,7 @@ from broker.errors import (
     TokenRequestRefused,
 )
 from broker.identity import Identity
-from broker.oidc.authorization import build_authorization_url, check_callback
+from broker.oidc.authorization import build_authorization_url, check_callback, check_issuer_of_callback
 from broker.oidc.cached import Clock
 from broker.oidc.id_token import VerifiedIdToken, check_claims
 from broker.oidc.messages import JsonObject, ProviderRequest
@@ -42,6 +42,8 @@ from broker.transaction import BoundTransaction, OpenedState, SealedTransaction,
 
 MAX_REFETCHES = 2  # of the keys, for one sign-in
 FORGEABLE = "The words came through the browser: anybody can write them."
+MAX_ADDRESS_CHARACTERS = 1750  # of the provider's, in all: Entra refuses about 1,800 (AADSTS90015)
+_AS_LONG_AS_A_NONCE = "x" * 43
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +116,7 @@ async def begin(
         ProviderUnavailable, ProviderMistrusted: there is no usable metadata of the provider.
     """
 
-    def sealed() -> SealedTransaction:
+    def sealed(max_state: int) -> SealedTransaction:
         return seal(
             site=site.id,
             provider=provider.id,
@@ -123,20 +125,21 @@ async def begin(
             now=broker.clock(),
             secret_keys=broker.secret_keys(),
             trace_id=trace_id,
+            max_state=max_state,
         )
 
     return await depart(broker, provider, sealed, hints=hints)
 
 
 async def depart(
-    broker: Broker, provider: Provider, seal_now: Callable[[], SealedTransaction], *, hints: Mapping[str, str] | None
+    broker: Broker, provider: Provider, seal_now: Callable[[int], SealedTransaction], *, hints: Mapping[str, str] | None
 ) -> Departure:
     """Seal what begins, once the provider's metadata is at hand, and name the address the browser goes to.
 
     Args:
         broker: what all sign-ins share.
         provider: whose address it is.
-        seal_now: seals a sign-in, or a rehearsal of one.
+        seal_now: seals a sign-in, or a rehearsal of one; is told how many characters the state may have.
         hints: for the provider, made or bounded by us.
 
     Raises:
@@ -144,16 +147,15 @@ async def depart(
     """
     async with broker.place(provider.id):
         metadata = await provider.discovery.metadata.get()
-    sealed = seal_now()
-    location = build_authorization_url(
-        metadata,
-        provider.registration,
-        state=sealed.state,
-        nonce=sealed.nonce,
-        code_verifier=sealed.code_verifier,
-        hints=hints,
-    )
-    return Departure(location, sealed.cookie)
+
+    def address(state: str, nonce: str, code_verifier: str) -> str:
+        return build_authorization_url(
+            metadata, provider.registration, state=state, nonce=nonce, code_verifier=code_verifier, hints=hints
+        )
+
+    room = MAX_ADDRESS_CHARACTERS - len(address("", _AS_LONG_AS_A_NONCE, _AS_LONG_AS_A_NONCE))
+    sealed = seal_now(room)
+    return Departure(address(sealed.state, sealed.nonce, sealed.code_verifier), sealed.cookie)
 
 
 async def complete(
@@ -211,13 +213,14 @@ async def verify(
         BrokerError: at the first check that fails; nothing that follows it is asked or done.
     """
     progress.metadata = metadata = await provider.discovery.metadata.get()
-    progress.code = code = check_callback(parameters, metadata)
+    issuers = provider.preset.callback_issuers(provider.registration, provider.rules)
+    progress.code = code = check_callback(parameters, metadata, issuers=issuers)
     token_request = build_token_request(metadata, provider.registration, code=code, code_verifier=bound.code_verifier)
     progress.secrets += token_request.secrets
     progress.tokens = tokens = await _redeem(provider, token_request, progress)
     progress.secrets += [tokens.access_token, tokens.unverified_id_token]
     progress.signed = signed = await _verify_with_newest_keys(provider, tokens.unverified_id_token)
-    progress.id_token = id_token = check_claims(
+    id_token = check_claims(
         signed,
         expected_issuer=provider.preset.expected_issuer(provider.registration, signed, provider.rules),
         expected_audience=provider.registration.client_id,
@@ -227,6 +230,8 @@ async def verify(
         now=clock(),
         trusted_audiences=provider.registration.trusted_audiences,
     )
+    check_issuer_of_callback(parameters, id_token.issuer, issuers=issuers)
+    progress.id_token = id_token
     userinfo = await _ask_userinfo(provider, metadata, tokens, id_token)
     progress.vouched = vouched = Vouched(id_token, userinfo)
     return Verified(metadata, tokens, vouched)

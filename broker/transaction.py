@@ -4,8 +4,9 @@ The cookie holds fresh randomness and nothing else of worth. From it and our sec
 verifier; its hash is the transaction's id, which the sealed state carries. So a state is worth nothing without the
 cookie of the browser it was made for, and the state, which the provider and its logs see, holds no secret.
 
-A redirect_url too long for the provider's bound on the address travels in the cookie; the state keeps its hash. So
-does the setup link of a rehearsal (a test sign-in), which is none of the provider's business.
+Of a redirect_url too long for the provider's bound on the address, the state carries as much as there is room for, and
+the hash of the whole; the rest travels in the cookie. So does the setup link of a rehearsal (a test sign-in), which is
+none of the provider's business.
 
 A rehearsal's state is sealed for another purpose: it opens as no sign-in, here or on any other replica.
 """
@@ -15,6 +16,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import secrets
+from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -29,8 +31,9 @@ from broker.errors import (
 )
 from broker.sealing import seal_value, unseal_value
 
+HEAD_STEP = 16  # characters of a divided redirect_url
 CLOCK_LEEWAY = 60  # seconds the clocks of two replicas may differ
-MAX_STATE_CHARACTERS = 1000  # Entra refuses addresses of about 1,800 characters in all (AADSTS90015)
+MAX_STATE_CHARACTERS = 1000  # where the address it goes into is not known
 
 _RANDOM_BYTES = 32
 _SIGN_IN = b"broker state 1"
@@ -79,12 +82,14 @@ class _Opened:
 
     Args:
         transaction: what the state had room for.
-        luggage_hash: of what travels in the cookie; None if nothing does.
+        luggage_hash: of the text whose end travels in the cookie; None if nothing does.
+        head: the beginning of that text, which the state had room for.
         key: the secret key that sealed it, which the nonce and the verifier need.
     """
 
     transaction: Transaction
     luggage_hash: str | None
+    head: str
     key: str = field(repr=False)
 
     @property
@@ -93,10 +98,10 @@ class _Opened:
         return cookie_name(self.transaction.id)
 
     def luggage(self, cookie_value: str | None) -> str | None:
-        """Return what travelled in the cookie, if it is what was put there."""
-        _, luggage = unpack(cookie_value or "")
-        expected = self.luggage_hash or ""
-        return luggage if luggage is not None and hmac.compare_digest(_text_hash(luggage), expected) else None
+        """Return the text whose end travelled in the cookie, if it is what was put there."""
+        _, tail = unpack(cookie_value or "")
+        text = self.head + (tail or "")
+        return text if tail is not None and hmac.compare_digest(_text_hash(text), self.luggage_hash or "") else None
 
 
 class OpenedState(_Opened):
@@ -129,6 +134,7 @@ def seal(
     now: float,
     secret_keys: Sequence[str],
     trace_id: str = "",
+    max_state: int = MAX_STATE_CHARACTERS,
 ) -> SealedTransaction:
     """Begin a sign-in.
 
@@ -140,21 +146,27 @@ def seal(
         now: seconds since the epoch.
         secret_keys: newest first; the first seals.
         trace_id: under which the log has the whole sign-in.
+        max_state: characters the state may have; a long redirect_url is divided accordingly.
     """
     randomness, key = secrets.token_bytes(_RANDOM_BYTES), secret_keys[0]
     transaction = Transaction(_id_of(randomness), site, provider, redirect_url, int(now), restarted, trace_id)
     payload = {**_payload(transaction), "s": site}
     if restarted:
         payload["r"] = 1
-    luggage = None
-    if redirect_url is not None:
-        payload["u"] = redirect_url
-    state = seal_value(payload, purpose=_SIGN_IN, key=key)
-    if redirect_url is not None and len(state) > MAX_STATE_CHARACTERS:
-        payload["h"] = _text_hash(payload.pop("u"))
-        state = seal_value(payload, purpose=_SIGN_IN, key=key)
-        luggage = redirect_url
-    return _sealed(transaction, state, key, randomness, luggage)
+    if redirect_url is None:
+        return _sealed(transaction, seal_value(payload, purpose=_SIGN_IN, key=key), key, randomness, None)
+    state = seal_value({**payload, "u": redirect_url}, purpose=_SIGN_IN, key=key)
+    if len(state) <= max_state:
+        return _sealed(transaction, state, key, randomness, None)
+
+    def with_head(length: int) -> str:
+        divided = {**payload, "h": _text_hash(redirect_url), "d": redirect_url[:length]}
+        return seal_value(divided, purpose=_SIGN_IN, key=key)
+
+    # The state is compressed, so that its length is found by trying, in steps that cost little room.
+    lengths = range(0, len(redirect_url), HEAD_STEP)
+    head = lengths[max(0, bisect_right(lengths, max_state, key=lambda length: len(with_head(length))) - 1)]
+    return _sealed(transaction, with_head(head), key, randomness, redirect_url[head:])
 
 
 def seal_rehearsal(
@@ -196,7 +208,7 @@ def open_state(unverified_state: str, *, secret_keys: Sequence[str]) -> OpenedSt
         restarted=bool(payload.get("r")),
         trace_id=payload["x"],
     )
-    return OpenedState(transaction, payload.get("h"), key)
+    return OpenedState(transaction, payload.get("h"), payload.get("d", ""), key)
 
 
 def open_rehearsal(unverified_state: str, *, secret_keys: Sequence[str]) -> OpenedRehearsal:
@@ -211,7 +223,7 @@ def open_rehearsal(unverified_state: str, *, secret_keys: Sequence[str]) -> Open
     """
     payload, key = _open(unverified_state, _REHEARSAL, secret_keys)
     transaction = Transaction(payload["i"], "", payload["p"], None, payload["t"], False, payload["x"])
-    return OpenedRehearsal(transaction, payload["h"], key)
+    return OpenedRehearsal(transaction, payload["h"], "", key)
 
 
 def bind(
@@ -238,9 +250,12 @@ def bind(
         raise TransactionExpired(expected=f"within {LIFETIME} s", got=f"{age:.0f} s")
     randomness, _ = unpack(cookie_value or "")
     if not hmac.compare_digest(_id_of(randomness), transaction.id):
-        raise CookieMissing(expected=f"the cookie {opened.cookie_name}", got="none" if not cookie_value else "another")
+        raise CookieMissing(
+            expected=f"the cookie {opened.cookie_name}",
+            got="one of another sign-in" if cookie_value else "no such cookie",
+        )
     if opened.luggage_hash is not None and opened.luggage(cookie_value) is None:
-        raise CookieMissing(expected="in the cookie, what was put there", got="another")
+        raise CookieMissing(expected="in the cookie, what was put there", got="a cookie that was altered")
     if isinstance(opened, OpenedRehearsal):
         transaction = replace(transaction, setup_link=opened.luggage(cookie_value))
     else:
@@ -281,7 +296,8 @@ def _sealed(
 def _open(unverified_state: str, purpose: bytes, secret_keys: Sequence[str]) -> tuple[dict[str, Any], str]:
     unsealed = unseal_value(unverified_state, purpose=purpose, secret_keys=secret_keys)
     if unsealed is None:
-        raise StateInvalid(expected="a state sealed by one of secret_keys", got="another")
+        got = f"{len(unverified_state)} characters that none of them sealed"
+        raise StateInvalid(expected="a state sealed by one of secret_keys", got=got)
     return unsealed
 
 

@@ -196,6 +196,13 @@ def test_the_domain_of_an_identity_is_what_follows_the_at() -> None:
         pytest.param("x" * 101, "x" * 100, id="cut at 100"),
         pytest.param("x" * 99 + " yz", "x" * 99, id="cut without a space at the end"),
         pytest.param("\u200b" * 50 + "Ada", "Ada", id="what is invisible does not count"),
+        pytest.param("Ada \u2764\ufe0f", "Ada \u2764\ufe0f", id="the variation selector of an emoji at the end stays"),
+        pytest.param("\u2764\ufe0f Ada", "\u2764\ufe0f Ada", id="and at the beginning"),
+        pytest.param("\U0001f469\u200d\U0001f680 Ada", "\U0001f469\U0001f680 Ada", id="joined emoji fall apart"),
+        pytest.param("\u3164Ada\u3164 \u2800", "Ada", id="a filler and a blank at the ends go"),
+        pytest.param("\u0301Ada", "Ada", id="a mark without a letter goes"),
+        pytest.param("Jose\u0301", "Jose\u0301", id="a mark on a letter stays"),
+        pytest.param("\u1112\u1161\u11ab", "\u1112\u1161\u11ab", id="Hangul in parts stays"),
         pytest.param("", "", id="empty"),
         pytest.param(" \u200b\x00 ", "", id="nothing visible"),
         pytest.param(None, "", id="null"),
@@ -219,3 +226,29 @@ def test_every_name_ends_up_short_visible_and_on_one_line(said: str) -> None:
     assert not {unicodedata.category(character) for character in name} & {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
     assert clean_name(name) == name
     name.encode()
+
+
+INVISIBLE = [
+    *"\u3164\u115f\u1160\uffa0",  # fillers of Hangul
+    *"\ufe00\ufe0f\U000e0100\u180b\u180f",  # variation selectors
+    *"\u034f\u17b4\u17b5\u00ad\u061c\u180e\u200b\u200d\u2060\u2065\ufeff\ufff0",
+    *"\U000e0001\U000e0041\U000e0fff\U0001d173\U0001bca0",
+    *"\u2800\u0020\u00a0\u3000\u2003\u2028\t\n\x00\x7f\x85",
+    *"\u0301\u20dd\u0903\u0610",  # combining marks
+]
+
+
+@pytest.mark.requirement("S-26")
+@pytest.mark.parametrize("character", INVISIBLE, ids=lambda character: f"U+{ord(character):04X}")
+def test_a_name_without_a_visible_character_counts_as_none(character: str) -> None:
+    """Comm100 would show an agent without a name."""
+    for name in (character, character * 3, f" {character} ", f"{character}\u3164\u2800{character}", character * 300):
+        assert clean_name(name) == ""
+    assert clean_name(f"{character}Ada") == "Ada"
+
+
+@pytest.mark.requirement("S-26")
+@settings(deadline=None, max_examples=200)
+@given(st.lists(st.sampled_from(INVISIBLE), max_size=120).map("".join))
+def test_no_mixture_of_invisible_characters_is_a_name(name: str) -> None:
+    assert clean_name(name) == ""

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from typing import Literal
-from urllib.parse import parse_qsl, quote
+from urllib.parse import parse_qsl, quote, unquote
 
 import pytest
 from ada_url import URL
-from hypothesis import example, given, settings
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 from broker.comm100 import MAX_REDIRECT_URL_CHARACTERS, Site, build_delivery_url, check_redirect_url
@@ -54,8 +55,13 @@ def is_accepted(url: str, at: Site) -> bool:
         pytest.param(f"https://{HOST}?queue=vip", id="a query without a path"),
         pytest.param(f"https://{HOST}#/home", id="a fragment without a path"),
         pytest.param(f"https://{HOST}/a?to=https://evil.example/@b#//evil.example", id="other addresses inside"),
-        pytest.param(f"https://{HOST}//evil.example", id="two slashes in the path"),
-        pytest.param(f"https://{HOST}/..;/%2e%2e/%5c", id="dots and encoded backslashes in the path"),
+        pytest.param(f"https://{HOST}/agent//console", id="two slashes later in the path"),
+        pytest.param(f"https://{HOST}?a=//evil.example", id="two slashes in the query alone"),
+        pytest.param(f"https://{HOST}/..;/%2e%2e/a/%5c", id="dots and encoded backslashes in the path"),
+        pytest.param(f"https://{HOST}/{{a}}|^'[b]~$(c)*+,;=:@!", id="signs that real addresses have"),
+        pytest.param(f"https://{HOST}/AdminManage/LoginSSO.aspx?siteId=10000", id="Comm100's start, classic"),
+        pytest.param("https://dash11.comm100.io/agentconsole/app.html#/chats", id="Comm100's agent console"),
+        pytest.param(ENDPOINT, id="the endpoint"),
         pytest.param(f"https://{HOST}/{'a' * (MAX_REDIRECT_URL_CHARACTERS - 9 - len(HOST))}", id="the longest"),
     ],
 )
@@ -138,6 +144,9 @@ def test_an_address_of_this_comm100_is_taken_as_it_came(url: str) -> None:
         pytest.param("https://acme.comm100.com\uff0fevil.example/", id="a slash of another script"),
         pytest.param("https://acme.comm100.com\u00ad/", id="a soft hyphen"),
         pytest.param("https://acme.comm100.com\ud800/", id="half of a surrogate pair"),
+        *(pytest.param(f"https://{HOST}/a{c}b", id=f"{c} in the path") for c in '"<>`'),
+        *(pytest.param(f"https://{HOST}/?a={c}b", id=f"{c} in the query") for c in '"<>`'),
+        *(pytest.param(f"https://{HOST}/#{c}b", id=f"{c} in the fragment") for c in '"<>`'),
         pytest.param(f"https://{HOST}/{'a' * (MAX_REDIRECT_URL_CHARACTERS - 8 - len(HOST))}", id="one too long"),
         pytest.param("https://" + "a" * 100_000, id="far too long"),
     ],
@@ -148,6 +157,62 @@ def test_any_other_is_refused(url: str, on_loopback: bool) -> None:
         check_redirect_url(url, site(on_loopback=on_loopback))
     assert refusal.value.code == "redirect_url_refused"
     assert refusal.value.status == 400
+
+
+@pytest.mark.requirement("S-33")
+@pytest.mark.parametrize(
+    "path",
+    [
+        pytest.param("//evil.example/", id="as they are"),
+        pytest.param("//", id="and nothing more"),
+        pytest.param("///evil.example", id="three of them"),
+        pytest.param("/%2Fevil.example", id="the second encoded"),
+        pytest.param("/%2fevil.example", id="the second encoded in lower case"),
+        pytest.param("/%5Cevil.example", id="an encoded backslash"),
+        pytest.param("/%252Fevil.example", id="encoded twice"),
+        pytest.param("/%25252Fevil.example", id="encoded three times"),
+        pytest.param("/%u002fevil.example", id="encoded as ASP.NET reads it"),
+        pytest.param("/./" + "/evil.example", id="behind a dot segment"),
+        pytest.param("/%2e//evil.example", id="behind an encoded dot segment"),
+        pytest.param("/a/..//evil.example", id="behind a segment that dots take back"),
+        pytest.param("/a/b/../%2E%2e//evil.example", id="behind two of these"),
+        pytest.param("/..//evil.example", id="behind dots that lead nowhere"),
+        pytest.param("/%09/evil.example", id="around an encoded tab"),
+        pytest.param("/%0d%0a/evil.example", id="around an encoded line break"),
+        pytest.param("/%" + "25" * 6 + "2Fevil.example", id="encoded too often to follow"),
+    ],
+)
+@pytest.mark.parametrize("host", [HOST, f"{HOST}:443", "dash11.comm100.io"])
+def test_a_path_that_begins_with_two_slashes_is_refused_in_every_spelling(host: str, path: str) -> None:
+    """A receiver that keeps the path alone, and redirects to it, leads to another host."""
+    for behind in ("", "?a=b", "#c"):
+        with pytest.raises(RedirectUrlRefused) as refusal:
+            check_redirect_url(f"https://{host}{path}{behind}", site())
+        assert refusal.value.code == "redirect_url_refused"
+
+
+@pytest.mark.parametrize(
+    ("url", "got"),
+    [
+        pytest.param("https://evil.example/a?b=c#d", "evil.example", id="the host"),
+        pytest.param("ftp://x/", "scheme ftp", id="the scheme"),
+        pytest.param("/agent", "scheme none", id="no scheme"),
+        pytest.param(f"https://{HOST}:8443/?a=b", "port 8443", id="the port"),
+        pytest.param(f"https://{HOST}:/", "port empty", id="an empty port"),
+        pytest.param("https://[::1]/", "[::1]", id="an IPv6 address"),
+        pytest.param(
+            f"https://ada:secret@{HOST}/", "credentials before the host", id="credentials, which stay unnamed"
+        ),
+        pytest.param(f"https://{HOST}/a<b", "U+003C as character 27", id="the character and its place"),
+        pytest.param("https:///evil.example", "https: without // and a host behind it", id="no host"),
+        pytest.param("https://dash11.comm100.io//evil.example?a=b", "//evil.example", id="the path, without the query"),
+        pytest.param("https://" + "a" * 1_000, "a" * 80, id="no more of it than a line can bear"),
+    ],
+)
+def test_a_refusal_names_what_was_refused_and_never_the_query(url: str, got: str) -> None:
+    with pytest.raises(RedirectUrlRefused) as refusal:
+        check_redirect_url(url, site())
+    assert refusal.value.got == got
 
 
 ON_LOOPBACK = "http://127.0.0.1:8403/AdminWebService/SSO/SSOJWTConsumer.aspx"
@@ -270,6 +335,122 @@ def test_in_append_delivery_another_query_is_taken(behind: str) -> None:
     assert check_redirect_url(ENDPOINT + behind, site("append")) == ENDPOINT + behind
 
 
+EVIL = "https://evil.example/"
+
+
+def encoded(text: str, times: int) -> str:
+    for _ in range(times):
+        text = quote(text, safe="")
+    return text
+
+
+OURS_TWO_DEEP = encoded(f"https://{HOST}/?redirect_url={encoded(f'https://{HOST}/x', 1)}", 1)
+NESTED_TWICE = encoded(f"https://{HOST}/a?redirect_url={encoded(EVIL, 1)}", 1)
+
+
+@pytest.mark.requirement("S-34")
+@pytest.mark.parametrize(
+    "behind",
+    [
+        pytest.param(f"?redirect_url={EVIL}", id="Comm100's own parameter"),
+        pytest.param(f"?redirect_url={encoded(EVIL, 1)}", id="encoded"),
+        pytest.param(f"?redirect_url={encoded(EVIL, 2)}", id="encoded twice"),
+        pytest.param(f"?redirect_url={encoded(EVIL, 3)}", id="encoded three times"),
+        pytest.param(f"?redirect_url={encoded(EVIL, 9)}", id="encoded nine times"),
+        pytest.param(f"?Redirect_Url={encoded(EVIL, 1)}", id="in another case"),
+        pytest.param(f"?redirect%5Furl={EVIL}", id="its name encoded"),
+        pytest.param(f"?redirect%255Furl={EVIL}", id="its name encoded twice"),
+        pytest.param(f"?redirect%u005Furl={EVIL}", id="its name encoded as ASP.NET reads it"),
+        pytest.param(f"?redirect.url={EVIL}", id="with a dot"),
+        pytest.param(f"?redirect-url={EVIL}", id="with a hyphen"),
+        pytest.param(f"?redirectUrl={EVIL}", id="in one word"),
+        pytest.param(f"?redirect_url[]={EVIL}", id="as a list"),
+        pytest.param(f"?redirect_url%5B0%5D={EVIL}", id="as a list, encoded"),
+        pytest.param(f"?+redirect_url={EVIL}", id="behind a space"),
+        pytest.param("?redirect_url=//evil.example", id="without a scheme"),
+        pytest.param("?redirect_url=/agent", id="a path alone, as no redirect_url may be"),
+        pytest.param("?redirect_url=evil.example", id="a host alone"),
+        pytest.param("?redirect_url=http://dash11.comm100.io/", id="http"),
+        pytest.param("?redirect_url=https://dash11.comm100.io:8443/", id="another port"),
+        pytest.param("?redirect_url=https://dash11.comm100.io//evil.example", id="two slashes in its path"),
+        pytest.param(f"?redirect_url=https://{HOST}@evil.example/", id="our host as credentials"),
+        pytest.param(f"?redirect_url=https://{HOST}%2540evil.example/", id="our host as credentials, encoded twice"),
+        pytest.param(f"?redirect_url=https://{HOST}%2523@evil.example/", id="a # that appears too late"),
+        pytest.param(f"?redirect_url=https://{HOST}%26@evil.example/", id="an & that separates nothing yet"),
+        pytest.param(f"?redirect_url=https://{HOST};@evil.example/", id="a semicolon that separates nothing"),
+        pytest.param(f"?redirect_url=https://{HOST}&redirect_url={EVIL}", id="the second of two"),
+        pytest.param(f"?redirect_url={EVIL}&redirect_url=https://{HOST}", id="the first of two"),
+        pytest.param(f"?a=b;redirect_url={EVIL}", id="behind a semicolon"),
+        pytest.param(f"?a=b%3Bredirect_url={EVIL}", id="behind an encoded semicolon"),
+        pytest.param(f"?a=b%26redirect_url={EVIL}", id="behind an encoded &"),
+        pytest.param(f"?a=b#redirect_url={EVIL}", id="in the fragment"),
+        pytest.param(f"#/route?redirect_url={EVIL}", id="in a route in the fragment"),
+        pytest.param(f"?redirect_url={NESTED_TWICE}", id="two deep"),
+        pytest.param(f"?a={encoded('x?redirect_url=' + EVIL, 1)}", id="in another parameter's value"),
+        pytest.param(f"?returnUrl={EVIL}", id="returnUrl"),
+        pytest.param("?returnUrl=//evil.example", id="returnUrl without a scheme"),
+        pytest.param("?return_url=/%5Cevil.example", id="return_url with a backslash"),
+        pytest.param("?return_to=%5C%5Cevil.example", id="return_to with two backslashes"),
+        pytest.param("?next=%2F%2Fevil.example", id="next, encoded"),
+        pytest.param("?next=%09//evil.example", id="next, behind a tab"),
+        pytest.param("?next=/%09/evil.example", id="next, around a tab"),
+        pytest.param("?next=+//evil.example", id="next, behind a space"),
+        pytest.param("?next=%C2%A0//evil.example", id="next, behind a space that does not break"),
+        pytest.param("?url=https:evil.example", id="url without slashes"),
+        pytest.param("?url=HTTPS:/%5Cevil.example", id="url with odd slashes"),
+        pytest.param("?url=ht%09tps://evil.example", id="url with a tab in its scheme"),
+        pytest.param("?target=javascript:alert(1)", id="target with a script"),
+        pytest.param("?target=java%0ascript:alert(1)", id="target with a script and a line break"),
+        pytest.param("?target=data:text/html,hello", id="target with a page inside"),
+        pytest.param(f"?redirect_uri={EVIL}", id="redirect_uri"),
+        pytest.param(f"?redirect={EVIL}", id="redirect"),
+        pytest.param(f"?PostLoginRedirectUrl={EVIL}", id="a longer name"),
+        pytest.param(f"?RelayState={EVIL}", id="RelayState"),
+        pytest.param(f"?%EF%BD%8Eext={EVIL}", id="next with a wide n"),
+    ],
+)
+def test_in_append_delivery_a_further_target_elsewhere_is_refused(behind: str) -> None:
+    """The endpoint takes a person on to its own redirect_url: what `endpoint` delivery refuses must not pass here."""
+    with pytest.raises(RedirectUrlRefused) as refusal:
+        check_redirect_url(ENDPOINT + behind, site("append"))
+    assert refusal.value.code == "redirect_url_refused"
+
+
+@pytest.mark.requirement("S-34")
+@pytest.mark.parametrize(
+    "behind",
+    [
+        pytest.param("?redirect_url=", id="an empty one"),
+        pytest.param("?redirect_url", id="one without a value"),
+        pytest.param("?redirect_url=&siteId=1", id="an empty one before another parameter"),
+        pytest.param(f"?redirect_url=https%3A%2F%2F{HOST}%2Fa%3Fb%3Dc", id="one at our host"),
+        pytest.param("?redirect_url=https%3A%2F%2FDASH11.comm100.io:443%2Fa&x=y", id="one at a listed host"),
+        pytest.param(f"?redirect_url={encoded(f'https://{HOST}/a b?c=ä', 1)}", id="one with text to encode"),
+        pytest.param(f"?redirect_url={OURS_TWO_DEEP}", id="two deep"),
+        pytest.param("?returnUrl=/agent/console?queue=vip", id="a path"),
+        pytest.param("?returnUrl=agent", id="a word"),
+        pytest.param("?next=//dash11.comm100.io/a", id="a listed host without a scheme"),
+        pytest.param("?siteId=10000&at=12:30&text=https://elsewhere.example", id="values that are no targets"),
+    ],
+)
+def test_in_append_delivery_a_further_target_at_comm100_is_taken(behind: str) -> None:
+    assert check_redirect_url(ENDPOINT + behind, site("append")) == ENDPOINT + behind
+
+
+@pytest.mark.parametrize("separator", ["&", ";"])
+def test_in_append_delivery_more_parameters_than_anybody_sends_are_refused(separator: str) -> None:
+    assert is_accepted(f"{ENDPOINT}?{separator.join(['a=b'] * 100)}", site("append"))
+    with pytest.raises(RedirectUrlRefused) as refusal:
+        check_redirect_url(f"{ENDPOINT}?{separator.join(['a=b'] * 101)}", site("append"))
+    assert (refusal.value.expected, refusal.value.got) == ("at most 100 parameters", 101)
+
+
+def test_the_refusal_of_a_further_target_names_its_parameter_and_host_alone() -> None:
+    with pytest.raises(RedirectUrlRefused) as refusal:
+        check_redirect_url(f"{ENDPOINT}?Return_Url=https%3A%2F%2Fada:pw@evil.example%2Fpath%3Fa%3Db", site("append"))
+    assert refusal.value.got == "parameter Return_Url, https://evil.example"
+
+
 PIECES = st.sampled_from(
     ["https:", "http:", "/", "//", "\\", "@", ":", "443", "?", "#", ".", "%", "%2e", "%40", "%5c", ";", "[", "]", "\t",
      "\n", "\r", "\0", " ", "。", "\uff0f", "ⓐ", "ß", "\u00ad", "\ud800", "-", "xn--", "0x7f", "evil.example", HOST,
@@ -301,6 +482,44 @@ def test_a_browser_sees_the_same_host_in_every_address_accepted(url: str) -> Non
             seen = URL(url)
             assert seen.hostname in HOSTS | {"127.0.0.1"}
             assert (seen.protocol, seen.port, seen.username, seen.password) == ("https:", "", "", "")
+            assert URL(fully_decoded(seen.pathname), base="https://receiver.example/").hostname == "receiver.example"
+            assert not set(url) & set('"<>`\\ '), "a browser would encode or replace them"
+
+
+TARGETS = st.sampled_from(
+    ["redirect_url", "Redirect%5FUrl", "next", "returnUrl", "url[]", "a", "=", "=", "=", "&", ";", "?", "#", "//", "/",
+     "%2F", "%252F", "%5C", "@", "%40", "%2540", "https:", "javascript:", "evil.example", HOST, "%09", "%26", "%3B",
+     "%23", "%2523"]
+)  # fmt: skip
+
+
+def fully_decoded(text: str) -> str:
+    while (decoded := unquote(text)) != text:
+        text = decoded
+    return text
+
+
+@pytest.mark.requirement("S-34")
+@settings(max_examples=1500, deadline=None)
+@given(behind=st.lists(TARGETS, max_size=10).map("".join))
+@example(behind=f"redirect_url=https://{HOST}%2523@evil.example/")
+@example(behind=f"next=https://{HOST}%26@evil.example/")
+def test_a_browser_is_led_to_no_other_host_by_what_append_delivery_accepts(behind: str) -> None:
+    url = f"{ENDPOINT}?{behind}"
+    if not is_accepted(url, site("append")):
+        return
+    seen = URL(url)
+    for part in (seen.search, seen.hash):
+        for query in (part[1:], part[1:].replace(";", "&")):
+            for name, value in parse_qsl(query, keep_blank_values=True):
+                if re.sub(r"[\[\]_]", "", name).lower() in ("redirecturl", "next", "returnurl", "url"):
+                    for target in (value, unquote(value), unquote(unquote(value))):
+                        try:
+                            led_to = URL(target, base=ENDPOINT)
+                        except ValueError:
+                            continue
+                        assert led_to.protocol == "https:", target
+                        assert led_to.hostname in HOSTS, target
 
 
 @pytest.mark.requirement("S-34")
@@ -323,10 +542,10 @@ def test_a_token_appended_is_the_only_one_and_goes_to_the_endpoint(behind: str) 
 
 @pytest.mark.requirement("S-34")
 @settings(max_examples=200, deadline=None)
-@given(path=st.text(st.characters(min_codepoint=0x21, max_codepoint=0x7E, exclude_characters="\\"), max_size=60))
+@given(path=st.text(st.characters(min_codepoint=0x21, max_codepoint=0x7E, exclude_characters='\\"<>`'), max_size=60))
 def test_a_redirect_url_comes_back_whole_out_of_the_endpoints_query(path: str) -> None:
-    url = f"https://{HOST}/{path}"
-    assert is_accepted(url, site())
+    url = f"https://{HOST}/a{path}"
+    assume(is_accepted(url, site()))  # all but those that dots lead to two slashes
     query = build_delivery_url("TOKEN", url, site()).partition("?")[2]
     assert parse_qsl(query) == [("jwt", "TOKEN"), ("redirect_url", url)]
     assert quote(url, safe="") in query

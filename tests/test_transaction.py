@@ -90,12 +90,25 @@ def test_state_and_cookie_need_no_escaping_and_fit_the_bounds(redirect_url: str 
     assert is_cookie_name(sealed.cookie.name)
 
 
-def test_a_long_redirect_url_leaves_only_its_hash_in_the_state() -> None:
-    sealed = begun(LONG)
+@pytest.mark.parametrize("max_state", [0, 200, 400, 1000, 1300])
+@pytest.mark.parametrize("redirect_url", URLS[3:])
+def test_a_long_redirect_url_is_divided_between_state_and_cookie(redirect_url: str, max_state: int) -> None:
+    sealed = seal(
+        site="main",
+        provider="idp",
+        redirect_url=redirect_url,
+        restarted=False,
+        now=NOW,
+        secret_keys=[KEY],
+        max_state=max_state,
+    )
     payload = payload_of(sealed.state)
     assert "u" not in payload
     assert len(payload["h"]) == 43
-    assert len(sealed.state) < 300
+    assert redirect_url.startswith(payload["d"])
+    assert len(sealed.state) <= max(max_state, 300)
+    assert bool(payload["d"]) is (max_state > 300)
+    assert come_back(sealed, sealed.cookie.value).transaction.redirect_url == redirect_url
 
 
 @pytest.mark.parametrize("redirect_url", URLS)

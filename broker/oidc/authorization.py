@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import NoReturn
 from urllib.parse import urlencode
 
@@ -65,7 +65,9 @@ def build_authorization_url(
     return f"{endpoint}{'&' if '?' in endpoint else '?'}{urlencode(parameters)}"
 
 
-def check_callback(parameters: Mapping[str, str], metadata: ProviderMetadata) -> str:
+def check_callback(
+    parameters: Mapping[str, str], metadata: ProviderMetadata, *, issuers: Collection[str] | None = None
+) -> str:
     """Return the code, if the provider expected sends one.
 
     The state was opened before: an error without a sign-in of ours is nobody's business.
@@ -73,6 +75,7 @@ def check_callback(parameters: Mapping[str, str], metadata: ProviderMetadata) ->
     Args:
         parameters: of the callback, each of them once.
         metadata: of the provider the sign-in began at.
+        issuers: what `iss` may be; None for the metadata's issuer alone.
 
     Raises:
         CallbackIssuer: `iss` is another's, or missing although announced (RFC 9207, section 2.4).
@@ -82,8 +85,9 @@ def check_callback(parameters: Mapping[str, str], metadata: ProviderMetadata) ->
     """
     parameters = {name: value for name, value in parameters.items() if value}  # RFC 6749, section 3.1: empty is absent
     issuer = parameters.get("iss")  # RFC 9207, section 2.4: against mix-up, before anything else is believed
-    if (issuer is None and metadata.announces_iss) or (issuer is not None and issuer != metadata.issuer):
-        raise CallbackIssuer(expected=metadata.issuer, got=issuer)
+    fitting = {metadata.issuer} if issuers is None else issuers
+    if (issuer is None and metadata.announces_iss) or (issuer is not None and issuer not in fitting):
+        raise CallbackIssuer(expected=sorted(fitting), got="no iss" if issuer is None else f"iss {issuer}")
     # RFC 6749, sections 4.1.2 and 4.1.2.1: one or the other.
     code, error = parameters.get("code"), parameters.get("error")
     if code is not None and error is not None:
@@ -91,8 +95,24 @@ def check_callback(parameters: Mapping[str, str], metadata: ProviderMetadata) ->
     if error is not None:
         _raise_refusal(error, parameters.get("error_description", ""))
     if code is None:
-        raise CodeMissing(expected="code", got="nothing")
+        raise CodeMissing(expected="code", got="neither code nor error")
     return code
+
+
+def check_issuer_of_callback(parameters: Mapping[str, str], issuer: str, *, issuers: Mapping[str, str]) -> None:
+    """Check that whoever answered at the callback also made the ID token (RFC 9207, section 2.4).
+
+    Args:
+        parameters: of the callback, checked by `check_callback`.
+        issuer: of the verified ID token.
+        issuers: each spelling with the issuer it stands for.
+
+    Raises:
+        CallbackIssuer: two admitted issuers took part in one sign-in (mix-up; RFC 9700, section 4.4).
+    """
+    answered = parameters.get("iss")
+    if answered is not None and issuers.get(answered, answered) != issuers.get(issuer, issuer):
+        raise CallbackIssuer(expected=f"an ID token of {answered}", got=issuer)
 
 
 def _raise_refusal(error: str, description: str) -> NoReturn:

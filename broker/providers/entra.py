@@ -12,6 +12,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 
 from broker.errors import (
     BrokerError,
@@ -108,6 +109,20 @@ def expect_tenant_issuer(registration: Registration, signed: SignedClaims, rules
     if signed.key_issuer is not None and signed.key_issuer.replace(TENANT_TEMPLATE, str(tenant)) != issuer:
         raise IdTokenIssuer(expected=f"a key of {issuer}", got=f"a key of {signed.key_issuer}")
     return issuer
+
+
+def expect_callback_of_tenant(registration: Registration, rules: ClaimRules) -> Mapping[str, str]:
+    """Return the issuers that may answer: the configured one, or that of each admitted tenant.
+
+    Args:
+        registration: with the issuer, or the template of several tenants.
+        rules: with the tenants admitted.
+    """
+    template = registration.metadata_issuer
+    if TENANT_TEMPLATE not in template:
+        return {template: template}
+    admitted = rules.tenants - {PERSONAL_ACCOUNTS_TENANT}
+    return {issuer: issuer for issuer in (template.replace(TENANT_TEMPLATE, tenant) for tenant in admitted)}
 
 
 def remedy(said: str) -> str | None:
@@ -241,6 +256,7 @@ PRESET = Preset(
     name="entra",
     decide_email=decide_email,
     expected_issuer=expect_tenant_issuer,
+    callback_issuers=expect_callback_of_tenant,
     remedy=remedy,
     menus=Menus(
         issuer="Entra: Overview > Tenant ID, entered as tenant; leave issuer out",

@@ -85,6 +85,15 @@ def expect_either_spelling(registration: Registration, signed: SignedClaims, _ru
     return bare if signed.claims.get("iss") == bare else registration.issuer
 
 
+def expect_callback_of_either_spelling(registration: Registration, _rules: ClaimRules) -> Mapping[str, str]:
+    """Return both spellings of Google's issuer.
+
+    Args:
+        registration: with the issuer configured.
+    """
+    return {registration.issuer: registration.issuer, registration.issuer.removeprefix("https://"): registration.issuer}
+
+
 def suggest_hosted_domain(email_domains: frozenset[str]) -> Mapping[str, str]:
     """Return the `hd` hint, so that the account chooser offers the right accounts first; it protects nothing.
 
@@ -123,6 +132,7 @@ PRESET = Preset(
     name="google",
     decide_email=decide_email,
     expected_issuer=expect_either_spelling,
+    callback_issuers=expect_callback_of_either_spelling,
     remedy=remedy,
     menus=Menus(
         issuer="Google has one issuer, https://accounts.google.com: leave issuer out",

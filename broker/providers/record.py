@@ -124,6 +124,7 @@ class Preset:
         prompt_for_another_account: the value of `prompt` that lets a person choose another account.
         end_session_needs_hint: signing out without a hint ends on an error page of the provider.
         name_falls_back_to_username: `preferred_username` may stand in for a name.
+        callback_issuers: what `iss` at the callback may be (RFC 9207), each with the issuer it is a spelling of.
         portal_issuers: what a portal may call itself where it starts a sign-in.
         parameters: authorization parameters of its own, by the domains configured.
     """
@@ -139,6 +140,9 @@ class Preset:
     client_secrets_expire: bool = True
     end_session_needs_hint: bool = False
     name_falls_back_to_username: bool = False
+    callback_issuers: Callable[[Registration, ClaimRules], Mapping[str, str]] = field(
+        default=lambda registration, _: {registration.metadata_issuer: registration.metadata_issuer}
+    )
     portal_issuers: Callable[[Registration], Collection[str]] = field(
         default=lambda registration: {registration.issuer, registration.metadata_issuer}
     )

@@ -37,7 +37,7 @@ async def begin_rehearsal(
     return await depart(
         broker,
         provider,
-        lambda: seal_rehearsal(
+        lambda _: seal_rehearsal(
             provider=provider.id,
             setup_link=setup_link,
             now=broker.clock(),

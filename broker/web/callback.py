@@ -25,6 +25,7 @@ from broker.remembrance import COOKIE_NAME, LIFETIME, seal_remembrance
 from broker.signin import Arrival, complete
 from broker.transaction import OpenedRehearsal, OpenedState, open_rehearsal, open_state, recover_redirect_url
 from broker.web.cookies import read_cookie, read_cookies, set_cookie
+from broker.web.last_seen import names
 from broker.web.problems import Attempt
 from broker.web.reading import check_navigation, given, once, provider_of
 from broker.web.setup import conclude
@@ -80,7 +81,9 @@ async def _complete(web: Web, request: Request, attempt: Attempt, provider: Prov
             origins=web.origins.of(request.scope, attempt.client),
         )
     except _RESTARTABLE:
-        attempt.restarts = not opened.transaction.restarted
+        # start_url may lead back here by itself, without the flag: a browser that keeps no cookies would loop.
+        may_loop = attempt.start_again != again("restarted") and "cookie" not in request.headers
+        attempt.restarts = not opened.transaction.restarted and not may_loop
         raise
     except _WRONG_ACCOUNT:
         attempt.use_another_account = again("another_account")
@@ -91,9 +94,7 @@ def _open_state(web: Web, request: Request, attempt: Attempt) -> OpenedState:
     """Open the state before anything else is judged; every sign-in named here has had its one answer."""
     states = given(request, "state")
     if not states:
-        # Some providers leave the state out of an error; whoever sent it, the words tell the admin more than nothing.
-        error, description = request.query_params.get("error"), request.query_params.get("error_description")
-        raise StateMissing(expected="state", got=provider_text(error, description) or "nothing")
+        raise StateMissing(expected="state", got=_what_came_instead(request))
     opened: list[OpenedState] = []
     for state in states[:MAX_STATES]:
         with suppress(StateInvalid):
@@ -102,9 +103,20 @@ def _open_state(web: Web, request: Request, attempt: Attempt) -> OpenedState:
             attempt.drop_cookies.append(open_rehearsal(state, secret_keys=web.broker.secret_keys()).cookie_name)
     attempt.drop_cookies += [one.cookie_name for one in opened]
     if not opened:
-        raise StateInvalid(expected="a state sealed by one of secret_keys", got="another")
+        raise StateInvalid(
+            expected="a state sealed by one of secret_keys", got=f"{len(states)} that none of them sealed"
+        )
     once(request, "state")
     return opened[0]
+
+
+def _what_came_instead(request: Request) -> str:
+    """Say what a callback without state has: the provider's own words, where it refuses, are what an admin needs."""
+    error = request.query_params.get("error")
+    if error is not None:
+        return provider_text(error, request.query_params.get("error_description", ""))
+    came = names(request.scope["query_string"].decode("latin-1"))
+    return f"only {', '.join(came)}" if came else "an address without parameters"
 
 
 def _arrive(web: Web, request: Request, attempt: Attempt, arrival: Arrival) -> Response:
@@ -128,9 +140,12 @@ def _prepare_restart(web: Web, attempt: Attempt, opened: OpenedState, cookie_val
     attempt.site = site.id
     provider = transaction.provider if transaction.provider in site.provider_ids else None
     redirect_url = recover_redirect_url(opened, cookie_value)
+    attempt.page_lost = opened.luggage_hash is not None and redirect_url is None
 
     def again(*flags: str) -> str:
         return web.login_url(site.id, idp=provider, redirect_url=redirect_url, **dict.fromkeys(flags, "1"))
 
     attempt.start_again = again() if transaction.restarted else again("restarted")
+    if attempt.page_lost and site.start_url is not None:
+        attempt.start_again = site.start_url  # from there, Comm100 names a page again
     return again

@@ -63,6 +63,8 @@ class Checks:
             async with asyncio.timeout(self._max_seconds):
                 return await self._run()
         except TimeoutError:
-            raise ProviderTimedOut(expected=f"all checks within {self._max_seconds:g} s", got="not all") from None
+            raise ProviderTimedOut(
+                expected=f"all checks within {self._max_seconds:g} s", got="some still under way"
+            ) from None
         finally:
             self._ended = time.monotonic()

@@ -17,11 +17,11 @@ from starlette.types import Scope
 from broker.errors import BrokerError, MethodNotAllowed, NoSuchPage, ResponseModeUnsupported, Unexpected
 from broker.web.cookies import delete_cookie
 from broker.web.problems import Attempt, render_problem
+from broker.web.reading import quoted
 from broker.web.site import Web
 
 Endpoint = Callable[[Web, Request, Attempt], Awaitable[Response]]
 
-MAX_PATH_CHARACTERS = 200  # of an unknown path in the log
 
 _SIGN_IN = ("login", "callback", "initiate", "logout")
 
@@ -91,11 +91,11 @@ async def home(_web: Web, _request: Request, attempt: Attempt) -> Response:
 
 async def no_such_page(_web: Web, request: Request, _attempt: Attempt) -> Response:
     """Every other address."""
-    raise NoSuchPage(expected="an address of ours", got=request.scope["path"][:MAX_PATH_CHARACTERS])
+    raise NoSuchPage(expected="an address of ours", got=quoted(request.scope["path"]))
 
 
 async def method_not_allowed(_web: Web, request: Request, _attempt: Attempt) -> Response:
     """Every other method: nothing is started, nothing consumed."""
     if is_posted_answer(request.scope):
         raise ResponseModeUnsupported(expected="a GET", got="a POST")
-    raise MethodNotAllowed(expected="GET", got="another method")
+    raise MethodNotAllowed(expected="GET", got=request.method)

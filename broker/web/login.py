@@ -22,7 +22,7 @@ from broker.web.headers import MAY_BE_FRAMED
 from broker.web.last_seen import names
 from broker.web.pages import Choice
 from broker.web.problems import Attempt
-from broker.web.reading import check_navigation, given, is_framed, once, provider_of, site_of
+from broker.web.reading import check_navigation, given, is_framed, listed, once, provider_of, quoted, site_of
 from broker.web.site import Web
 
 LAST_PROVIDER_COOKIE = "last_provider"
@@ -115,7 +115,7 @@ def _target(web: Web, provider: Provider, target: str) -> tuple[Site, str | None
     """The site a portal means and the page it names: a page of a site's Comm100, our own /login/{site}, or neither."""
     sites = [site for site in web.broker.sites.values() if provider.id in site.provider_ids]
     if not sites:
-        raise NoSuchPage(expected="a site that offers this provider", got="none")
+        raise NoSuchPage(expected=f"a site that offers {provider.id}", got=f"sites: {listed(web.broker.sites)}")
     if not target or target.startswith(f"{web.public_url}/") or target == web.public_url:
         # Portals that have to name something name an address of ours.
         named = target.partition("?")[0]
@@ -135,13 +135,14 @@ def _offer_new_tab(attempt: Attempt, request: Request, href: str) -> Response:
 def _provider_for(web: Web, site: Site, wanted: str | None, login_hints: list[str]) -> Provider | None:
     """The provider asked for, else the only one, else the one of the hint's domain; None: the person chooses."""
     if not site.provider_ids:
-        raise SiteNotOffered(expected="an enabled identity provider", got="none")
+        raise SiteNotOffered(expected="an enabled identity provider", got=f"site {site.id}, with none")
     if wanted is None and len(site.provider_ids) == 1:
         wanted = site.provider_ids[0]
     if wanted is None:
         return _provider_of_domain(web, site, login_hints)
     if wanted not in site.provider_ids:
-        raise NoSuchPage(expected="an identity provider of this site", got="another")
+        expected = f"an identity provider of site {site.id}: {listed(site.provider_ids)}"
+        raise NoSuchPage(expected=expected, got=quoted(wanted))
     return web.broker.providers[wanted]
 
 
@@ -168,7 +169,9 @@ def _bounded_hint(login_hint: str | None) -> dict[str, str]:
     if login_hint is None or login_hint == "":
         return {}
     if len(login_hint) > 254 or not login_hint.isascii() or not login_hint.isprintable():
-        raise InitiationRefused(expected="login_hint: at most 254 printable ASCII characters", got="another text")
+        odd = next((f", U+{ord(c):04X} among them" for c in login_hint if not (c.isascii() and c.isprintable())), "")
+        got = f"{len(login_hint)} characters{odd}"
+        raise InitiationRefused(expected="login_hint: at most 254 printable ASCII characters", got=got)
     return {"login_hint": login_hint}
 
 

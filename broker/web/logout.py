@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
+import hmac
+
 from starlette.requests import Request
 from starlette.responses import Response
 
+from broker import base64url
 from broker.comm100 import Site
 from broker.errors import BrokerError
 from broker.oidc.logout import build_end_session_url
@@ -17,7 +21,7 @@ from broker.web.site import Web
 
 STATE_LIFETIME = 600  # seconds from /logout to the provider and back
 
-_PURPOSE = b"broker logout state 1"
+_PURPOSE = b"broker logout state 2"
 
 
 async def logout(web: Web, request: Request, attempt: Attempt) -> Response:
@@ -28,8 +32,8 @@ async def logout(web: Web, request: Request, attempt: Attempt) -> Response:
     remembered = read_cookie(request.headers.raw, COOKIE_NAME, https=web.https)
     if remembered is not None:
         attempt.drop_cookies.append(COOKIE_NAME)
-    back_from = _site_of_state(web, once(request, "state"))
-    if back_from is not None:  # we are back, whatever the cookies say: never go round in circles
+    back_from = _site_of_state(web, once(request, "state"), remembered)
+    if back_from is not None:  # we are back: never go round in circles
         return attempt.show(attempt.pages.signed_out(back_from.start_url))
     elsewhere = await _end_session_url(web, remembered, site)
     return web.see_other(elsewhere) if elsewhere else attempt.show(attempt.pages.signed_out(site.start_url))
@@ -53,16 +57,32 @@ async def _end_session_url(web: Web, remembered: str | None, site: Site) -> str 
         metadata.end_session_endpoint,
         client_id=provider.registration.client_id,
         post_logout_redirect_uri=f"{web.public_url}/logout",
-        state=seal_value([site.id, int(web.broker.clock())], purpose=_PURPOSE, key=keys[0]),
+        state=seal_value([site.id, int(web.broker.clock()), _hash(remembered or "")], purpose=_PURPOSE, key=keys[0]),
         id_token_hint=remembrance.id_token,
         logout_hint=remembrance.logout_hint,
     )
 
 
-def _site_of_state(web: Web, state: str | None) -> Site | None:
-    """The site a state of ours names; anything else starts a sign-out, which does no harm."""
+def _site_of_state(web: Web, state: str | None, remembered: str | None) -> Site | None:
+    """The site a state of ours names, if this browser's sign-out made it; anything else starts a sign-out.
+
+    A stranger's state must not pass for this browser's: the person would read that they are signed out, and the
+    provider would know nothing of it.
+
+    Args:
+        web: what all endpoints share.
+        state: unverified.
+        remembered: the cookie, gone since the sign-out began, or still the one it began with.
+    """
     unsealed = unseal_value(state or "", purpose=_PURPOSE, secret_keys=web.broker.secret_keys())
     if unsealed is None:
         return None
-    (site_id, sealed_at), _ = unsealed
+    (site_id, sealed_at, remembered_hash), _ = unsealed
+    if remembered is not None and not hmac.compare_digest(_hash(remembered), remembered_hash):
+        return None
     return web.broker.sites.get(site_id) if web.broker.clock() - sealed_at <= STATE_LIFETIME else None
+
+
+def _hash(cookie_value: str) -> str:
+    """Cut to 128 bits: the state is part of an address, and it only has to fit one cookie of ours."""
+    return base64url.encode(hashlib.sha256(cookie_value.encode()).digest()[:16])

@@ -98,6 +98,7 @@ class Pages:
         start_again: str | None,
         use_another_account: str | None = None,
         refreshes: bool = False,
+        page_lost: bool = False,
     ) -> str:
         """Return the page for an error: what happened, what to do now, who can fix it, code and trace id.
 
@@ -107,6 +108,7 @@ class Pages:
             start_again: where "Start again" leads; None shows no such link.
             use_another_account: where "Use another account" leads; None shows no such link.
             refreshes: whether the answer carries a Refresh header, which the page then announces.
+            page_lost: whether starting again leads elsewhere than the person wanted, which the page then says.
         """
         return self._templates["problem.html"].render(
             error=error,
@@ -115,6 +117,7 @@ class Pages:
             start_again=start_again,
             use_another_account=use_another_account,
             refreshes=refreshes,
+            page_lost=page_lost,
             support_email=self._support_email,
             mailto=self._mailto(self._support_email, error, trace_id) if self._support_email else None,
         )

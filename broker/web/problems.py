@@ -17,6 +17,7 @@ from broker.web.pages import Pages
 
 RETRY_AFTER = 10  # seconds, where the other side named none
 RESTART_DELAY = 1  # seconds a person has to see why the page changes
+RESTART_DELAY_PAGE_LOST = 10  # seconds to read that the page they wanted is lost, too
 
 
 @dataclass(slots=True)
@@ -33,6 +34,7 @@ class Attempt:
         use_another_account: where a person can choose another account, once that makes sense.
         restarts: start again without being asked.
         is_signin: it belongs to a sign-in, by its path and method; scanners and health checks count, but warn nobody.
+        page_lost: starting again does not lead to the page the person wanted: the browser no longer has its address.
         is_rehearsal: it belongs to a test sign-in, and counts as none.
         drop_cookies: names of cookies that have done their duty.
         started: of the request, by the machine's own clock.
@@ -47,6 +49,7 @@ class Attempt:
     use_another_account: str | None = None
     restarts: bool = False
     is_signin: bool = True
+    page_lost: bool = False
     is_rehearsal: bool = False
     drop_cookies: list[str] = field(default_factory=list)
     started: float = field(default_factory=time.perf_counter)
@@ -81,10 +84,12 @@ def render_problem(error: BrokerError, attempt: Attempt, *, status: int | None =
         start_again=attempt.start_again,
         use_another_account=attempt.use_another_account,
         refreshes=attempt.restarts,
+        page_lost=attempt.page_lost,
     )
     response = attempt.show(page, status or error.status)
     if attempt.restarts:
-        response.headers["Refresh"] = f"{RESTART_DELAY};url={attempt.start_again}"
+        delay = RESTART_DELAY_PAGE_LOST if attempt.page_lost else RESTART_DELAY
+        response.headers["Refresh"] = f"{delay};url={attempt.start_again}"
     if error.status == 405:
         response.headers["Allow"] = "GET"
     if error.retry_after is not None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
+from itertools import islice
+
 from starlette.requests import Request
 
 from broker.comm100 import Site
@@ -9,6 +12,10 @@ from broker.errors import MethodNotAllowed, NoSuchPage, NotANavigation, Paramete
 from broker.providers import Provider
 from broker.web.problems import Attempt
 from broker.web.site import Web
+
+MAX_LISTED_IDS = 10
+MAX_PART_CHARACTERS = 40  # of a path, in the log
+MAX_QUOTED_CHARACTERS = 120
 
 
 def check_navigation(request: Request) -> None:
@@ -22,11 +29,11 @@ def check_navigation(request: Request) -> None:
         NotANavigation: a prefetch, or a script's fetch.
     """
     if request.method != "GET":
-        raise MethodNotAllowed(expected="GET", got="another method")
-    purposes = [word for name in ("sec-purpose", "purpose", "x-moz") for word in request.headers.getlist(name)]
-    modes = set(request.headers.getlist("sec-fetch-mode"))
-    if any("prefetch" in purpose.lower() for purpose in purposes) or not modes <= {"navigate"}:
-        raise NotANavigation(expected="a navigation", got="a prefetch or a fetch")
+        raise MethodNotAllowed(expected="GET", got=request.method)
+    for name in ("sec-purpose", "purpose", "x-moz", "sec-fetch-mode"):
+        for value in request.headers.getlist(name):
+            if value != "navigate" if name == "sec-fetch-mode" else "prefetch" in value.lower():
+                raise NotANavigation(expected="a navigation", got=f"{name}: {value}")
 
 
 def is_framed(request: Request) -> bool:
@@ -79,7 +86,7 @@ def site_of(web: Web, request: Request, attempt: Attempt) -> Site:
     sites = web.broker.sites
     site = sites.get(request.path_params.get("site") or next(iter(sites)))
     if site is None:
-        raise NoSuchPage(expected="the id of a site", got="another")
+        raise NoSuchPage(expected=f"the id of a site: {listed(sites)}", got=quoted(request.path_params["site"]))
     attempt.site = site.id
     attempt.start_again = site.start_url
     return site
@@ -96,8 +103,43 @@ def provider_of(web: Web, request: Request, attempt: Attempt) -> Provider:
     Raises:
         NoSuchPage: no enabled provider has that id.
     """
-    provider = web.broker.providers.get(request.path_params["idp"])
+    return find_provider(web.broker.providers, request, attempt)
+
+
+def find_provider(providers: Mapping[str, Provider], request: Request, attempt: Attempt) -> Provider:
+    """Return the one of these providers that is in the address.
+
+    Args:
+        providers: by id.
+        request: the browser's.
+        attempt: is told the provider.
+
+    Raises:
+        NoSuchPage: none of them has that id.
+    """
+    wanted = request.path_params["idp"]
+    provider = providers.get(wanted)
     if provider is None:
-        raise NoSuchPage(expected="the id of an identity provider", got="another")
+        raise NoSuchPage(expected=f"the id of an identity provider: {listed(providers)}", got=quoted(wanted))
     attempt.provider = provider.id
     return provider
+
+
+def listed(ids: Iterable[str]) -> str:
+    """Name ids for the log, as many as a line can bear.
+
+    Args:
+        ids: of the settings.
+    """
+    *named, beyond = [*islice(ids, MAX_LISTED_IDS + 1), ""][: MAX_LISTED_IDS + 1]
+    return ", ".join(named) + (", …" if beyond else "")
+
+
+def quoted(text: str) -> str:
+    """Return a text from an address for the log, part by part; a long part may be a link, a code or a state.
+
+    Args:
+        text: a path, or a part of one.
+    """
+    parts = [part if len(part) <= MAX_PART_CHARACTERS else "[left out]" for part in text.split("/")]
+    return "/".join(parts)[:MAX_QUOTED_CHARACTERS]

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
-from broker.errors import BrokerError, NoSuchPage, NotANavigation, SetupLinkRefused
+from broker.errors import BrokerError, NotANavigation, SetupLinkRefused
 from broker.providers import Provider
 from broker.rehearsal import Rehearsal, begin_rehearsal, rehearse, report_failed_start
 from broker.setup import ProviderSetup, setup_of_provider, setup_of_site
@@ -23,7 +23,7 @@ from broker.web.cookies import read_cookies
 from broker.web.departing import send_off
 from broker.web.headers import HAS_SCRIPT, IS_SETUP_PAGE
 from broker.web.problems import Attempt
-from broker.web.reading import check_navigation, is_framed, once
+from broker.web.reading import check_navigation, find_provider, is_framed, once
 from broker.web.setup_pages import SetupLinks
 from broker.web.site import Web
 
@@ -124,10 +124,12 @@ def _check_visit(web: Web, request: Request) -> SetupLink:
     """Return the link, if a person opens the page in a tab of its own with a good one."""
     check_navigation(request)
     if is_framed(request):
-        raise NotANavigation(expected="a tab of its own", got="a frame")
+        raise NotANavigation(
+            expected="a tab of its own", got=f"Sec-Fetch-Dest: {request.headers.get('sec-fetch-dest')}"
+        )
     links = request.query_params.getlist("link")
     if len(links) != 1:
-        raise SetupLinkRefused(expected="one link", got=f"{len(links)} of them")
+        raise SetupLinkRefused(expected="one link", got=f"{len(links)} links")
     return _check_link(web, request, links[0])
 
 
@@ -147,11 +149,7 @@ def _is_same_host(one: str, other: str, *, https: bool) -> bool:
 
 def _provider_of(web: Web, request: Request, attempt: Attempt) -> Provider:
     """Return the identity provider in the address, switched on or not."""
-    provider = web.setup.providers.get(request.path_params["idp"])
-    if provider is None:
-        raise NoSuchPage(expected="the id of an identity provider", got="another")
-    attempt.provider = provider.id
-    return provider
+    return find_provider(web.setup.providers, request, attempt)
 
 
 def _setup_of(web: Web, provider: Provider) -> ProviderSetup:

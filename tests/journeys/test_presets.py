@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from dataclasses import replace
 from typing import Any
 
 import httpx
@@ -11,6 +12,7 @@ import pytest
 
 from broker.errors import (
     BrokerError,
+    CallbackIssuer,
     EmailUnverified,
     GroupNotAllowed,
     GroupsOverage,
@@ -260,3 +262,72 @@ async def test_a_sign_in_at_the_provider_must_be_as_fresh_as_max_age(
         assert str(page.url) == PAGE
     else:
         assert_refused(page, error)
+
+
+def issuer_of(tenant: str) -> str:
+    return f"https://entra.example/{tenant}/v2.0"
+
+
+@pytest.mark.requirement("S-07")
+@pytest.mark.parametrize("announced", [False, True], ids=["unannounced", "announced"])
+@pytest.mark.parametrize("tenant", [TENANT, OTHER])
+async def test_with_several_tenants_the_callback_may_name_the_one_that_signs_the_person_in(
+    world: World, tenant: str, announced: bool
+) -> None:
+    """RFC 9207: the day Entra sends `iss`, nobody is locked out."""
+    use_several_tenants(world, tenant, email=ADA, xms_edov=True)
+    template = issuer_of("{tenantid}")
+    discovery = with_(issuer=template, authorization_response_iss_parameter_supported=announced)
+    world.provider.lies = replace(world.provider.lies, discovery=discovery, callback=with_(iss=issuer_of(tenant)))
+    async with world.broker() as service:
+        end = await world.browser(service).sign_in(redirect_url=PAGE)
+    assert str(end.url) == PAGE
+
+
+@pytest.mark.requirement("S-07")
+@pytest.mark.parametrize(
+    ("answered", "asked"),
+    [
+        pytest.param(issuer_of(OTHER), 1, id="another admitted tenant: mix-up"),
+        pytest.param(issuer_of("{tenantid}"), 0, id="the template"),
+        pytest.param(issuer_of("11111111-2222-4333-8444-555555555555"), 0, id="a tenant that is not admitted"),
+        pytest.param(issuer_of(PERSONAL), 0, id="personal accounts"),
+        pytest.param(issuer_of(TENANT).upper(), 0, id="another case"),
+        pytest.param(f"{issuer_of(TENANT)}/", 0, id="a slash more"),
+        pytest.param("https://entra.example/organizations/v2.0", 0, id="the common address"),
+    ],
+)
+async def test_with_several_tenants_the_callback_may_name_no_other(world: World, answered: str, asked: int) -> None:
+    use_several_tenants(world, TENANT, email=ADA, xms_edov=True)
+    world.provider.lies = replace(world.provider.lies, callback=with_(iss=answered))
+    async with world.broker() as service:
+        assert_refused(await world.browser(service).sign_in(redirect_url=PAGE), CallbackIssuer)
+    assert world.provider.count("/token") == asked
+
+
+@pytest.mark.requirement("S-07")
+@pytest.mark.parametrize("answered", [True, False], ids=["its own", "another tenant's"])
+async def test_with_one_tenant_the_callback_names_that_one(world: World, answered: bool) -> None:
+    use_preset(world, "entra", {"preferred_username": ADA, "name": "Ada Lovelace"})
+    named = world.provider.issuer if answered else f"{world.provider.issuer}x"
+    lies = Lies(callback=with_(iss=named), claims=with_(tid=TENANT))
+    world.provider.lies = lies
+    async with world.broker() as service:
+        end = await world.browser(service).sign_in(redirect_url=PAGE)
+        if answered:
+            assert str(end.url) == PAGE
+        else:
+            assert_refused(end, CallbackIssuer)
+
+
+@pytest.mark.requirement("S-07", "S-14")
+@pytest.mark.parametrize("answered", ["https://{host}", "{host}"])
+@pytest.mark.parametrize("signed", ["https://{host}", "{host}"])
+async def test_google_may_spell_its_issuer_in_both_ways_at_once(world: World, answered: str, signed: str) -> None:
+    use_preset(world, "google", {"email": ADA, "email_verified": True, "hd": "acme.example", "name": "Ada"})
+    host = world.provider.host
+    world.provider.lies = Lies(
+        callback=with_(iss=answered.format(host=host)), claims=with_(iss=signed.format(host=host))
+    )
+    async with world.broker() as service:
+        assert str((await world.browser(service).sign_in(redirect_url=PAGE)).url) == PAGE

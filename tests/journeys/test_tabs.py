@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import secrets
 
 import pytest
 
 from broker.errors import CookieMissing, TransactionSpent
 from tests.fakes.clock import Clock
-from tests.fakes.world import BROKER, COMM100, ENDPOINT, PAGE, Browser, World, assert_refused, refresh
+from tests.fakes.world import BROKER, COMM100, ENDPOINT, PAGE, Browser, World, assert_refused, refresh, start_again
 
 PAGES = [f"{COMM100}/page/{number}" for number in range(8)]
 
@@ -76,6 +77,88 @@ async def test_long_pages_in_several_tabs_displace_each_other_but_the_newest_fin
         callbacks = [await browser.to_callback(redirect_url=page) for page in pages]
         assert len(browser.client.build_request("GET", f"{BROKER}/login").headers["cookie"]) < 4_096
         assert await finish(browser, callbacks[-1]) == pages[-1]
+
+
+@pytest.mark.requirement("S-10")
+@pytest.mark.parametrize(
+    ("tabs", "length"),
+    [(2, 2_048), (3, 1_500), (5, 1_231)],
+    ids=["two of the longest", "three of 1,500 characters", "five of 1,231"],
+)
+async def test_tabs_to_long_pages_of_random_text_all_finish(world: World, tabs: int, length: int) -> None:
+    async with world.broker() as service:
+        browser = world.browser(service)
+        pages = [f"{PAGE}&{secrets.token_urlsafe(length)}"[:length] for _ in range(tabs)]
+        callbacks = [await browser.to_callback(redirect_url=page) for page in pages]
+        for page, callback in zip(pages, callbacks, strict=True):
+            assert await finish(browser, callback) == page
+
+
+@pytest.mark.requirement("S-10")
+async def test_two_tabs_to_the_longest_pages_finish_with_entras_longest_address(world: World) -> None:
+    """Its address, and what a portal may add, leave the state the least room."""
+    world.settings["identity_providers"]["idp"]["authorization_parameters"] = {"domain_hint": "x" * 150}
+    async with world.broker() as service:
+        browser = world.browser(service)
+        pages = [f"{PAGE}&{secrets.token_urlsafe(2_048)}"[:2_048] for _ in range(2)]
+        callbacks = [await browser.to_callback(redirect_url=page) for page in pages]
+        for page, callback in zip(pages, callbacks, strict=True):
+            assert await finish(browser, callback) == page
+
+
+@pytest.mark.requirement("S-10")
+async def test_a_strangers_link_to_a_long_page_ends_no_sign_in_to_a_short_one(world: World) -> None:
+    async with world.broker() as service:
+        browser = world.browser(service)
+        callbacks = [await browser.to_callback(redirect_url=page) for page in PAGES[:3]]
+        for _ in range(2):
+            await browser.to_callback(redirect_url=f"{PAGE}&{secrets.token_urlsafe(2_048)}"[:2_048])
+        for page, callback in zip(PAGES, callbacks, strict=False):
+            assert await finish(browser, callback) == page
+
+
+START = "https://secure.comm100.example/signin"
+
+
+@pytest.mark.requirement("S-10")
+@pytest.mark.parametrize("start_url", [START, None], ids=["with start_url", "without"])
+async def test_a_tab_whose_page_is_lost_says_so_and_leads_to_the_start(world: World, start_url: str | None) -> None:
+    world.settings["sites"]["main"]["start_url"] = start_url
+    async with world.broker() as service:
+        browser = world.browser(service)
+        pages = [f"{PAGE}&{secrets.token_urlsafe(2_048)}"[:2_048] for _ in range(3)]
+        callbacks = [await browser.to_callback(redirect_url=page) for page in pages]
+        dropped = await browser.open(callbacks[0])
+        assert_refused(dropped, CookieMissing)
+        assert "no longer has the address of the page you wanted" in dropped.text
+        assert start_again(dropped) == (start_url or f"{BROKER}/login/main?idp=idp&restarted=1")
+        assert dropped.headers["refresh"] == f"10;url={start_again(dropped)}"
+        for page, callback in list(zip(pages, callbacks, strict=True))[1:]:
+            assert await finish(browser, callback) == page
+
+
+@pytest.mark.requirement("S-10")
+async def test_a_browser_that_keeps_no_cookies_is_not_sent_to_the_start_by_itself(world: World) -> None:
+    """Comm100's start may lead back to us at once, and so on without end."""
+    world.settings["sites"]["main"]["start_url"] = START
+    async with world.broker() as service:
+        browser = world.browser(service)
+        callback = await browser.to_callback(redirect_url=f"{PAGE}&{secrets.token_urlsafe(2_048)}"[:2_048])
+        browser.forget_cookies()
+        dropped = await browser.open(callback)
+    assert_refused(dropped, CookieMissing)
+    assert (refresh(dropped), start_again(dropped)) == (None, START)
+
+
+@pytest.mark.requirement("S-10")
+async def test_a_tab_whose_page_is_not_lost_says_nothing_of_it(world: World) -> None:
+    async with world.broker() as service:
+        browser = world.browser(service)
+        callback = await browser.to_callback(redirect_url=PAGE)
+        browser.forget_cookies()
+        dropped = await browser.open(callback)
+    assert "the page you wanted" not in dropped.text
+    assert dropped.headers["refresh"].startswith("1;url=")
 
 
 @pytest.mark.requirement("S-03")

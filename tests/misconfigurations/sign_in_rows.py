@@ -40,7 +40,7 @@ ROWS = [
         "have it send the claim that groups_claim names",
         put(idp={"groups_claim": "groups", "allowed_groups": ["agents"]}),
         put(provider={"person": _person(**_ADA, groups=["agents"])}), at="sign-in"),
-    Row("a person in none of the groups", "group_not_allowed: expected agents, got none of them",
+    Row("a person in none of the groups", "group_not_allowed: expected agents, got sales",
         "Add the person to one of allowed_groups",
         put(idp={"groups_claim": "groups", "allowed_groups": ["agents"]},
             provider={"person": _person(**_ADA, groups=["sales"])}),

@@ -267,6 +267,10 @@ def test_where_another_claim_is_chosen_the_standard_one_is_no_substitute() -> No
         pytest.param({"name": None, "given_name": "Ada"}, "Ada", "given_name family_name", id="name is null"),
         pytest.param({"name": "", "given_name": "Ada"}, "Ada", "given_name family_name", id="name is empty"),
         pytest.param({"name": "\u200b\x00"}, "ada", "the e-mail address", id="name is invisible"),
+        pytest.param(
+            {"name": "\u3164\u2800", "given_name": "Ada"}, "Ada", "given_name family_name", id="name is blank"
+        ),
+        pytest.param({"name": "\ufe0f", "given_name": "\u115f"}, "ada", "the e-mail address", id="all are blank"),
         pytest.param({"name": ["Ada"]}, "ada", "the e-mail address", id="name is a list"),
         pytest.param({"name": {"formatted": "Ada"}}, "ada", "the e-mail address", id="name is an object"),
         pytest.param({"name": 7, "given_name": [], "family_name": {}}, "ada", "the e-mail address", id="all are odd"),

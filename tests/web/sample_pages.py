@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from broker.errors import AccessDenied, BrokerError, NoSuchPage, SettingsError, TransactionExpired, every_error
+from broker.errors import (
+    AccessDenied,
+    BrokerError,
+    CookieMissing,
+    NoSuchPage,
+    SettingsError,
+    TransactionExpired,
+    every_error,
+)
 from broker.web.advice import advice_for
 from broker.web.pages import Choice, Pages
 
@@ -31,6 +39,9 @@ EVERY_PAGE: Mapping[str, Callable[[Pages], str]] = {
     "problem": lambda pages: problem(AccessDenied, pages),
     "problem_that_refreshes": lambda pages: pages.problem(
         TransactionExpired(), trace_id=TRACE_ID, start_again="/login", refreshes=True
+    ),
+    "problem_of_a_lost_page": lambda pages: pages.problem(
+        CookieMissing(), trace_id=TRACE_ID, start_again="/login", refreshes=True, page_lost=True
     ),
     "problem_of_an_account": lambda pages: pages.problem(
         AccessDenied(), trace_id=TRACE_ID, start_again="/login", use_another_account="/login?x"

@@ -9,6 +9,7 @@ import pytest
 
 from broker.app import Service
 from broker.errors import BrokerError, MethodNotAllowed, NoSuchPage, NotANavigation, ParameterRepeated
+from broker.sealing import seal_value
 from tests.fakes.clock import Clock
 from tests.fakes.lies import Lies, with_
 from tests.fakes.presets import use_preset
@@ -91,6 +92,26 @@ async def test_a_cookie_that_stayed_does_not_send_the_browser_round_in_circles(e
         page = await browser.get(f"{LOGOUT}?state={state}", cookie=cookie)
     assert_signed_out(page, START)
     assert any(line.startswith(f"{SIGNED_IN}=; Max-Age=0;") for line in page.headers.get_list("set-cookie"))
+
+
+async def test_the_state_of_a_strangers_sign_out_is_a_sign_out_like_any_other(ending_world: World) -> None:
+    """The victim would read that they are signed out while their session at the provider goes on."""
+    async with ending_world.broker() as service:
+        stranger, victim = await signed_in(ending_world, service), await signed_in(ending_world, service)
+        strangers_state = httpx.URL((await stranger.open(LOGOUT)).headers["location"]).params["state"]
+        answer = await victim.open(LOGOUT, state=strangers_state)
+        assert answer.headers["location"].startswith(END)
+        own_state = httpx.URL(answer.headers["location"]).params["state"]
+        assert_signed_out(await victim.open(LOGOUT, state=own_state), START)
+
+
+async def test_a_state_of_an_earlier_sign_out_is_not_that_of_a_later_one(ending_world: World) -> None:
+    async with ending_world.broker() as service:
+        browser = await signed_in(ending_world, service)
+        earlier = httpx.URL((await browser.open(LOGOUT)).headers["location"]).params["state"]
+        await browser.sign_in(redirect_url=PAGE)
+        answer = await browser.open(LOGOUT, state=earlier)
+    assert answer.headers["location"].startswith(END)
 
 
 @pytest.mark.parametrize("state", ["", "x", "bWFpbg.bWFpbg", "\x00"], ids=["empty", "short", "forged", "odd"])
@@ -181,6 +202,13 @@ async def test_a_provider_that_is_gone_from_the_settings_is_not_told(ending_worl
     async with ending_world.broker() as service:
         browser.service = service
         assert_signed_out(await browser.open(LOGOUT), START)
+
+
+async def test_a_state_of_the_version_before_is_a_sign_out_like_any_other(ending_world: World, clock: Clock) -> None:
+    state = seal_value(["main", int(clock())], purpose=b"broker logout state 1", key=SECRET_KEY)
+    async with ending_world.broker() as service:
+        browser = await signed_in(ending_world, service)
+        assert (await browser.open(LOGOUT, state=state)).headers["location"].startswith(END)
 
 
 async def test_a_changed_key_still_signs_out(ending_world: World) -> None:
