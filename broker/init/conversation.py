@@ -167,12 +167,16 @@ def _get_credentials(talk: _Talk, answers: Answers) -> Answers:
         for line in lined_up(to_register(setup)):
             person.show(f"  {line}")
         person.say(f"Step by step: {setup.guide}. You get a client ID and a client secret.")
-    hidden = f"See {where('client_secret', answers.preset)}. What you paste is not shown here."
+    hidden = f"See {where('client_secret', answers.preset, answers.issuer)}. What you paste is not shown here."
     afresh = False
     while True:
         proposed = answers.client_id if afresh else ""
         answers = talk.ask(
-            "client_id", answers, f"See {where('client_id', answers.preset)}.", default=proposed, afresh=afresh
+            "client_id",
+            answers,
+            f"See {where('client_id', answers.preset, answers.issuer)}.",
+            default=proposed,
+            afresh=afresh,
         )
         answers = talk.ask("client_secret", answers, hidden, afresh=afresh)
         person.say(f"Read: {len(answers.client_secret)} characters.")

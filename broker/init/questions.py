@@ -76,14 +76,15 @@ def finds_the_provider(preset: str) -> tuple[str, ...]:
     return ("issuer",) if "issuer" in kind.needs else ()
 
 
-def where(key: str, preset: str) -> str:
+def where(key: str, preset: str, issuer: str = "") -> str:
     """Return where at the provider an answer is found, in its own menu names; empty if there is nothing to say.
 
     Args:
         key: the name of the answer.
         preset: the kind of provider.
+        issuer: of the provider, if it is known: it tells the product.
     """
-    menus = providers.PRESETS[preset].menus
+    menus = providers.PRESETS[preset].menus(issuer)
     places = {
         "issuer": menus.issuer,
         "client_id": menus.client_id,

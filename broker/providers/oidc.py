@@ -126,20 +126,41 @@ def _no_remedy(_said: str) -> None:
     return None
 
 
+_REGISTRATION = "the client's registration at the provider"
+_ISSUER = "the member issuer of the provider's /.well-known/openid-configuration"
+_MENUS = Menus(
+    issuer=_ISSUER,
+    client_id=_REGISTRATION,
+    client_secret=_REGISTRATION,
+    redirect_uri=f"{_REGISTRATION}, under redirect URIs",
+    sign_out_uri=f"{_REGISTRATION}, under post-logout redirect URIs",
+    scopes=_REGISTRATION,
+)
+_KEYCLOAK_MENUS = Menus(
+    issuer=f"{_ISSUER} (Keycloak: Realm settings > General > Endpoints)",
+    client_id="Keycloak: Clients > the client > Settings > Client ID",
+    client_secret="Keycloak: Clients > the client > Credentials",  # noqa: S106 - a place
+    redirect_uri="Keycloak: Clients > the client > Settings > Valid redirect URIs",
+    sign_out_uri="Keycloak: Clients > the client > Settings > Valid post logout redirect URIs",
+    scopes="Keycloak: Clients > the client > Client scopes",
+)
+
+
+def menus(issuer: str) -> Menus:
+    """Return Keycloak's menus for an issuer that is a realm of Keycloak's, and plain words for any other.
+
+    Args:
+        issuer: as configured.
+    """
+    return _KEYCLOAK_MENUS if "/realms/" in issuer else _MENUS
+
+
 PRESET = Preset(
     name="oidc",
     decide_email=decide_email,
     expected_issuer=expect_configured_issuer,
     remedy=_no_remedy,
-    menus=Menus(
-        issuer="the member issuer of the provider's /.well-known/openid-configuration (Keycloak: Realm settings > "
-        "General > Endpoints; as in https://id.acme.example/realms/acme)",
-        client_id="the client's registration at the provider (Keycloak: Clients)",
-        client_secret="the client's registration at the provider (Keycloak: Clients > the client > Credentials)",  # noqa: S106 - a place
-        redirect_uri="the client's registration at the provider (Keycloak: Clients > the client > Settings > Valid "
-        "redirect URIs)",
-        scopes="the client's registration at the provider (Keycloak: Clients > the client > Client scopes)",
-    ),
+    menus=menus,
     guide="docs/guides/other.md",
     prompt_for_another_account="login",
 )
