@@ -50,8 +50,15 @@ QUESTIONS: Mapping[str, Question] = {
             "https://acme.comm100.com/AdminWebService/SSO/SSOJWTConsumer.aspx",
         ),
         Question("shared_secret", "Shared secret", "--shared-secret-file", "comm100-secret.txt", hidden=True),
+        Question("trusted_ca_file", "CA certificate file", "--trusted-ca-file", "acme-ca.pem"),
+        Question("outbound_proxy", "Outbound proxy", "--outbound-proxy", "http://proxy.acme.example:3128"),
+        Question("allow_private_network", "Allow the private network", "--allow-private-network", ""),
+        Question("scopes", "Scopes", "--scope", "openid"),
     )
 }
+
+ON_THE_WAY = ("trusted_ca_file", "outbound_proxy", "allow_private_network", "scopes")
+"""Answers nobody needs, unless the provider cannot be reached or asked without them."""
 
 PROVIDERS: Mapping[str, str] = {
     "okta": "Okta",
