@@ -250,11 +250,12 @@ def _judge_algorithms(announced: list[str], ours: list[str]) -> Verdict:
 
 def _judge_keys(keys: KeySet, algorithms: list[str]) -> Verdict:
     fitting = [key for key in keys.keys if any(key.fits(algorithm) for algorithm in algorithms)]
-    without_id = sum(key.kid is None for key in fitting)
+    without_id = max(sum(key.kid is None and key.fits(one) for key in keys.keys) for one in algorithms)
     if without_id > MAX_CANDIDATES:
-        return warning(
-            f"{without_id} keys of the provider have no id (kid), and a sign-in tries {MAX_CANDIDATES} of them.",
-            "Have the provider publish its keys with a kid.",
+        judge = warning if any(key.kid is not None for key in fitting) else failed
+        return judge(
+            f"{without_id} keys of the provider have no id (kid), and a sign-in tries {MAX_CANDIDATES} at most.",
+            f"Have the provider publish its keys with a kid, or only {MAX_CANDIDATES} of them.",
         )
     if fitting:
         return ok(f"{len(fitting)} of {len(keys.keys)} keys can verify {' or '.join(algorithms)}.")

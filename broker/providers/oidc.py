@@ -15,6 +15,8 @@ from broker.oidc.id_token import SignedClaims
 from broker.oidc.registration import Registration
 from broker.providers.record import ClaimRules, Claims, Considered, EmailDecision, Menus, Preset, Vouched
 
+MAX_SHOWN = 60  # characters of an odd email_verified
+
 
 @dataclass(frozen=True, slots=True)
 class Offer:
@@ -64,9 +66,21 @@ def decide_by_email_verified(vouched: Vouched, rules: ClaimRules, *, silence_cou
             return taken(offer, considered, "taken: email_verified is true")
     doubtful = next((one for one in offers if one.claims.get("email_verified", True) is not True), offers[0])
     word = next((one for one in said if one is not True), doubtful.claims.get("email_verified"))
-    got = f"email_verified: {json.dumps(word)}" if isinstance(word, bool | str) else "email_verified: absent or odd"
-    refusal = EmailUnverified(expected="email_verified: true", got=got)
-    return EmailDecision(None, "", refusal, (*considered, Considered(doubtful.source, f"not taken: {got}")))
+    refusal = _refuse(word)
+    return EmailDecision(None, "", refusal, (*considered, Considered(doubtful.source, f"not taken: {refusal.got}")))
+
+
+def _refuse(word: object) -> EmailUnverified:
+    """Return the refusal for what `email_verified` says; None if the provider does not send it."""
+    if word is None:
+        refusal = EmailUnverified(expected="email_verified: true", got="email_verified: absent")
+        refusal.remedy = f"The provider does not send email_verified: have it added to its claims. {refusal.remedy}"
+        return refusal
+    shown = json.dumps(word)[:MAX_SHOWN]
+    refusal = EmailUnverified(expected="email_verified: true", got=f"email_verified: {shown}")
+    if word is not False:
+        refusal.remedy = f"The provider sends email_verified: {shown}, which is not true. {refusal.remedy}"
+    return refusal
 
 
 def find_offers(vouched: Vouched, claim: str) -> tuple[list[Offer] | BrokerError, tuple[Considered, ...]]:

@@ -434,7 +434,7 @@ async def test_no_menu_of_keycloak_is_named_at_another_provider(tmp_path: Path) 
     assert all(one.remedy for one in findings if one.status != "ok")
 
 
-@pytest.mark.parametrize(("keys", "status"), [(1, "ok"), (4, "ok"), (5, "warning")])
+@pytest.mark.parametrize(("keys", "status"), [(1, "ok"), (4, "ok"), (5, "failed")])
 async def test_keys_without_an_id_are_judged_as_a_sign_in_takes_them(tmp_path: Path, keys: int, status: str) -> None:
     async with hostile_provider() as server:
         server.honest.keys = [new_key("ES256", None) for _ in range(keys)]
