@@ -127,7 +127,7 @@ def check_metadata(provider: Provider, answer: Answer) -> tuple[ProviderMetadata
     try:
         metadata = _check_discovery(provider, answer)
     except BrokerError as error:
-        message = f"The discovery document is not usable. Expected {plain(error.expected)}; got {plain(error.got)}."
+        message = f"The discovery document is not usable. Expected {plain(error.expected)}; got {sentence(error.got)}"
         raise Trouble(failed(message, f"This has to be corrected at the provider. {error.remedy}")) from None
     return metadata, _compare_offers(provider, read_json_object(answer.body))
 
@@ -144,7 +144,9 @@ async def check_provider_keys(provider: Provider, reach: Reach, metadata: Provid
     try:
         keys, _ = check_keys(answer)
     except BrokerError as error:
-        message = f"{metadata.jwks_uri} holds no usable keys. Expected {plain(error.expected)}; got {plain(error.got)}."
+        message = (
+            f"{metadata.jwks_uri} holds no usable keys. Expected {plain(error.expected)}; got {sentence(error.got)}"
+        )
         raise Trouble(failed(message, error.remedy)) from None
     return None, _judge_keys(keys, sorted(provider.registration.signing_algorithms))
 

@@ -242,4 +242,4 @@ def plain(text: object) -> str:
 
 def sentence(text: object) -> str:
     """Put text of the other side at the end of a sentence of ours."""
-    return (plain(text).rstrip(" .") or "no reason given") + "."
+    return (plain(text).strip().rstrip(" .:;,") or "no reason given") + "."

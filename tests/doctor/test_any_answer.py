@@ -27,7 +27,7 @@ from tests.doctor.diagnosis import REDIRECT_URI, settings_on_loopback
 from tests.fakes.presets import TENANT
 from tests.fakes.provider import FakeProvider
 
-EMPTY = re.compile(r"[:;,(] *\.|\(\)|^\.?$")
+EMPTY = re.compile(r"[:;,] *\.$|^\.?$")
 ISSUER = "http://127.0.0.1:1"
 CLIENT_SECRET = "client-secret-of-nobody-4711"
 HONEST = {

@@ -175,9 +175,11 @@ ROWS = {
         keys={"signing_algorithms": ["RS256"]},
         lies=lambda _: Lies(discovery=without("id_token_signing_alg_values_supported")),
     ),
-    "the provider publishes no key": Wrong("keys", "0 keys", "jwks_uri", lies=lambda _: Lies(jwks=with_(keys=[]))),
+    "the provider publishes no key": Wrong(
+        "keys", "holds no usable keys", "public signing key", lies=lambda _: Lies(jwks=with_(keys=[])),
+    ),
     "the keys are for encryption": Wrong(
-        "keys", "1 keys, none usable", "jwks_uri",
+        "keys", "holds no usable keys", "public signing key",
         lies=lambda _: Lies(jwks=lambda jwks: {"keys": [{**key, "use": "enc"} for key in jwks["keys"]]}),
     ),
     "the keys are not there": Wrong("keys", "got 404", "issuer", tricks={KEYS: page("nothing", 404)}),
