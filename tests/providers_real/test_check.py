@@ -38,7 +38,8 @@ def settings_for(issuer: str, **keys: Any) -> dict[str, Any]:
 
 async def test_nothing_is_wrong(tmp_path: Path, issuer: str) -> None:
     findings = await diagnose(tmp_path, settings_for(issuer))
-    [page] = [one for one in of(findings) if one.status != "ok"]  # whether a person wants to sign out is asked on a page
+    # The provider asks on a page whether a person wants to sign out.
+    [page] = [one for one in of(findings) if one.status != "ok"]
     assert (page.check, page.status) == ("redirect_uri", "unknown")
     assert "sign-out address http://127.0.0.1:8000/logout" in page.message
 
