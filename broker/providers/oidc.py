@@ -15,8 +15,6 @@ from broker.oidc.id_token import SignedClaims
 from broker.oidc.registration import Registration
 from broker.providers.record import ClaimRules, Claims, Considered, EmailDecision, Menus, Preset, Vouched
 
-MAX_SHOWN = 60  # characters of an odd email_verified
-
 
 @dataclass(frozen=True, slots=True)
 class Offer:
@@ -76,10 +74,11 @@ def _refuse(word: object) -> EmailUnverified:
         refusal = EmailUnverified(expected="email_verified: true", got="email_verified: absent")
         refusal.remedy = f"The provider does not send email_verified: have it added to its claims. {refusal.remedy}"
         return refusal
-    shown = json.dumps(word)[:MAX_SHOWN]
+    # Whole, or what the provider echoed could not be left out of it; and never in the remedy.
+    shown = json.dumps(word) if isinstance(word, bool | str | int | float) else "an array or object"
     refusal = EmailUnverified(expected="email_verified: true", got=f"email_verified: {shown}")
     if word is not False:
-        refusal.remedy = f"The provider sends email_verified: {shown}, which is not true. {refusal.remedy}"
+        refusal.remedy = f"The provider sends an email_verified that is neither true nor false. {refusal.remedy}"
     return refusal
 
 

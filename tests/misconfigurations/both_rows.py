@@ -71,7 +71,7 @@ ROWS = [
         "email_verified: absent",
         put(provider={"person": _claims(email_verified=None)}), "does not send email_verified"),
     Both("an odd email_verified", "", "got email_verified: 1",
-        put(provider={"person": _claims(email_verified=1)}), "sends email_verified: 1"),
+        put(provider={"person": _claims(email_verified=1)}), "neither true nor false"),
     Both("an outbound proxy that wants a password", "outbound_proxy", WITHOUT_SIGN_IN, _proxy_that_wants_a_password,
         tls=True),
 ]  # fmt: skip

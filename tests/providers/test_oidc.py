@@ -291,9 +291,11 @@ def test_whoever_is_believed_has_an_address_one_document_verifies_and_none_denie
     [
         pytest.param({}, "email_verified: absent", "does not send email_verified", id="absent"),
         pytest.param({"email_verified": None}, "email_verified: absent", "does not send email_verified", id="null"),
-        pytest.param({"email_verified": 1}, "email_verified: 1", "sends email_verified: 1, which", id="a number"),
-        pytest.param({"email_verified": [True]}, "email_verified: [true]", "which is not true", id="an array"),
-        pytest.param({"email_verified": "yes"}, 'email_verified: "yes"', "which is not true", id="another text"),
+        pytest.param({"email_verified": 1}, "email_verified: 1", "neither true nor false", id="a number"),
+        pytest.param(
+            {"email_verified": [True]}, "email_verified: an array or object", "neither true nor false", id="an array"
+        ),
+        pytest.param({"email_verified": "yes"}, 'email_verified: "yes"', "neither true nor false", id="another text"),
         pytest.param({"email_verified": False}, "email_verified: false", "The provider must send", id="a no"),
     ],
 )
@@ -305,9 +307,3 @@ def test_a_refusal_tells_a_claim_that_is_absent_from_one_with_an_odd_value(
     assert refused.value.got == got
     assert remedy in refused.value.remedy
     assert "The provider must send email_verified: true" in refused.value.remedy
-
-
-def test_an_odd_value_is_shown_within_bounds() -> None:
-    with pytest.raises(EmailUnverified) as refused:
-        decide({"email": ADA, "email_verified": "x" * 5000})
-    assert len(str(refused.value.got)) < 100
