@@ -77,10 +77,10 @@ def judge_discovery(provider: Provider, answer: Answer) -> Verdict:
     try:
         check_document_status(answer)
         read_json_object(answer.body)
-    except AnswerUnreadable:
+    except AnswerUnreadable as error:
         raise Trouble(
             failed(
-                f"{request.url} answers, but not with JSON.",
+                f"{request.url} answers, but not with JSON: {sentence(error.got)}",
                 f"Compare issuer with {provider.menus.issuer}. A proxy may have answered in its place.",
             )
         ) from None

@@ -27,6 +27,7 @@ from tests.doctor.diagnosis import REDIRECT_URI, settings_on_loopback
 from tests.fakes.presets import TENANT
 from tests.fakes.provider import FakeProvider
 
+CLASS_NAME = re.compile(r"[a-z](Error|Exception)\b")
 EMPTY = re.compile(r"[:;,] *\.$|^\.?$")
 ISSUER = "http://127.0.0.1:1"
 CLIENT_SECRET = "client-secret-of-nobody-4711"
@@ -105,6 +106,7 @@ async def test_there_is_always_a_verdict(preset: Path, discovery: Answer, answer
         assert len(verdict.message) < 1500
         assert verdict.status == "ok" or verdict.remedy.endswith(".")
         assert not EMPTY.search(verdict.message)
+        assert not CLASS_NAME.search(f"{verdict.message} {verdict.remedy}")
 
 
 async def _verdicts_on_documents(provider: Provider, discovery: Answer) -> list[Verdict]:

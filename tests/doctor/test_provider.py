@@ -176,10 +176,10 @@ ROWS = {
         lies=lambda _: Lies(discovery=without("id_token_signing_alg_values_supported")),
     ),
     "the provider publishes no key": Wrong(
-        "keys", "holds no usable keys", "public signing key", lies=lambda _: Lies(jwks=with_(keys=[])),
+        "keys", "holds no usable keys", "key", lies=lambda _: Lies(jwks=with_(keys=[])),
     ),
     "the keys are for encryption": Wrong(
-        "keys", "holds no usable keys", "public signing key",
+        "keys", "holds no usable keys", "key",
         lies=lambda _: Lies(jwks=lambda jwks: {"keys": [{**key, "use": "enc"} for key in jwks["keys"]]}),
     ),
     "the keys are not there": Wrong("keys", "got 404", "issuer", tricks={KEYS: page("nothing", 404)}),
@@ -207,6 +207,11 @@ ROWS = {
     "the client id or the secret is wrong, and nobody tells which": Wrong(
         "client_authentication", "invalid_client", "Client id or credential is wrong",
         keys={"client_secret": "another-secret-of-nobody"}, tricks={AUTHORIZE: page("<form>Sign in</form>")},
+    ),
+    "the client secret is wrong in Keycloak": Wrong(
+        "client_authentication", "Invalid client credentials", "Keycloak: Clients > the client > Credentials",
+        provider=in_a_realm,
+        tricks={f"{REALM}{TOKEN}": oauth_error("unauthorized_client", "Invalid client credentials", 401)},
     ),
     "the client authentication is another": Wrong(
         "client_authentication", "by private_key_jwt, but client_authentication is client_secret_basic",
