@@ -67,6 +67,18 @@ def init(  # noqa: PLR0913, PLR0917 - one argument for each option
     shared_secret_file: Annotated[
         str | None, typer.Option(metavar="FILE", help="Holds Comm100's shared secret; - for standard input.")
     ] = None,
+    trusted_ca_file: Annotated[
+        str | None, typer.Option(metavar="FILE", help="Certificates of your own authority, in PEM form.")
+    ] = None,
+    allow_private_network: Annotated[
+        bool, typer.Option("--allow-private-network", help="The provider may be on a private address.")
+    ] = False,
+    outbound_proxy: Annotated[
+        str | None, typer.Option(metavar="URL", help="The proxy to the internet, if there is one.")
+    ] = None,
+    scope: Annotated[
+        list[str] | None, typer.Option(help="A scope to ask for; again for another. Default: by the provider's kind.")
+    ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files that are there already.")] = False,
     offline: Annotated[bool, typer.Option("--offline", help="Ask no other machine, now and when checking.")] = False,
 ) -> None:
@@ -76,7 +88,9 @@ def init(  # noqa: PLR0913, PLR0917 - one argument for each option
     given = {
         "public_url": public_url, "preset": provider, "issuer": issuer, "tenant": tenant, "id": id_,
         "client_id": client_id, "client_secret_expires": client_secret_expires,
-        "email_domains": ",".join(email_domain or ()) or None, "endpoint": endpoint,
+        "email_domains": ",".join(email_domain or ()) or None, "endpoint": endpoint, "trusted_ca_file": trusted_ca_file,
+        "outbound_proxy": outbound_proxy, "scopes": " ".join(scope or ()) or None,
+        "allow_private_network": "yes" if allow_private_network else None,
     }  # fmt: skip
     secret_files = {"client_secret": client_secret_file, "shared_secret": shared_secret_file}
     request = beginning.Request(

@@ -87,7 +87,10 @@ def _compiled(path: Path, call: ast.Call) -> re.Pattern[str]:
             flags |= eval(ast.unparse(argument), {"re": re})  # noqa: S307 - our own code
     names |= {"re": re, "str": str, "len": len}
     pattern = eval(compile(ast.Expression(call.args[0]), str(path), "eval"), {}, names)  # noqa: S307 - likewise
-    return pattern if isinstance(pattern, re.Pattern) else re.compile(pattern, flags)
+    compiled = pattern if isinstance(pattern, re.Pattern) else re.compile(pattern, flags)
+    if isinstance(compiled.pattern, bytes):  # as fast, or as slow, on text
+        return re.compile(compiled.pattern.decode("latin-1"), compiled.flags & ~re.ASCII)
+    return compiled
 
 
 def hostile_texts(pattern: re.Pattern[str]) -> list[Callable[[int], str]]:

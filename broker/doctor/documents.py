@@ -20,9 +20,10 @@ from broker.errors import (
     ProviderUnavailable,
 )
 from broker.oidc.client import Reach
-from broker.oidc.keys import KeySet, build_keys_request, check_keys
+from broker.oidc.keys import MAX_CANDIDATES, KeySet, build_keys_request, check_keys
 from broker.oidc.messages import Answer, JsonObject, ProviderRequest, provider_text, read_json_object
 from broker.oidc.metadata import ProviderMetadata, build_discovery_request, check_discovery, check_document_status
+from broker.oidc.registration import SIGNATURE_ALGORITHMS
 from broker.providers import Provider
 
 CLOCK_WARNING_SECONDS = 30.0
@@ -46,9 +47,9 @@ async def fetch(provider: Provider, reach: Reach, request: ProviderRequest) -> A
         raise Trouble(failed(f"No way through outbound_proxy: {plain(error.got)}.", error.remedy)) from None
     except (ProviderUnavailable, ProviderAddressRefused) as error:
         reason = await explain(request.url, reach)
-        raise Trouble(reason or failed(f"No answer: {plain(error.got)}.", error.remedy)) from None
+        raise Trouble(reason or failed(f"No answer: {sentence(error.got)}", error.remedy)) from None
     except BrokerError as error:  # an answer, but none that may be read
-        raise Trouble(failed(f"The answer cannot be read: {plain(error.got)}.", error.remedy)) from None
+        raise Trouble(failed(f"The answer cannot be read: {sentence(error.got)}", error.remedy)) from None
 
 
 async def fetch_discovery(provider: Provider, reach: Reach) -> tuple[Answer, Verdict]:
@@ -81,19 +82,19 @@ def judge_discovery(provider: Provider, answer: Answer) -> Verdict:
     try:
         check_document_status(answer)
         read_json_object(answer.body)
-    except AnswerUnreadable:
+    except AnswerUnreadable as error:
         raise Trouble(
             failed(
-                f"{request.url} answers, but not with JSON.",
-                f"Compare issuer with {provider.preset.menus.issuer}. A proxy may have answered in its place.",
+                f"{request.url} answers, but not with JSON: {sentence(error.got)}",
+                f"Compare issuer with {provider.menus.issuer}. A proxy may have answered in its place.",
             )
         ) from None
     except BrokerError as error:
         said = _error_in(answer)
-        message = f"{request.url} answers with status {answer.status}{': ' if said else ''}{sentence(said)}"
+        message = f"{request.url} answers with status {answer.status}{f': {sentence(said)}' if said else '.'}"
         if isinstance(error, ProviderUnavailable):
             raise Trouble(failed(message, error.remedy)) from None
-        remedy = provider.preset.remedy(said) or f"Compare issuer with {provider.preset.menus.issuer}."
+        remedy = provider.preset.remedy(said) or f"Compare issuer with {provider.menus.issuer}."
         raise Trouble(failed(message, remedy)) from None
     return ok(f"{request.url} answers.")
 
@@ -131,7 +132,7 @@ def check_metadata(provider: Provider, answer: Answer) -> tuple[ProviderMetadata
     try:
         metadata = _check_discovery(provider, answer)
     except BrokerError as error:
-        message = f"The discovery document is not usable. Expected {plain(error.expected)}; got {plain(error.got)}."
+        message = f"The discovery document is not usable. Expected {plain(error.expected)}; got {sentence(error.got)}"
         raise Trouble(failed(message, f"This has to be corrected at the provider. {error.remedy}")) from None
     return metadata, _compare_offers(provider, read_json_object(answer.body))
 
@@ -148,7 +149,9 @@ async def check_provider_keys(provider: Provider, reach: Reach, metadata: Provid
     try:
         keys, _ = check_keys(answer)
     except BrokerError as error:
-        message = f"{metadata.jwks_uri} holds no usable keys. Expected {plain(error.expected)}; got {plain(error.got)}."
+        message = (
+            f"{metadata.jwks_uri} holds no usable keys. Expected {plain(error.expected)}; got {sentence(error.got)}"
+        )
         raise Trouble(failed(message, error.remedy)) from None
     return None, _judge_keys(keys, sorted(provider.registration.signing_algorithms))
 
@@ -161,7 +164,9 @@ def compare_clocks(answer: Answer, clock: Callable[[], float]) -> Verdict:
         clock: ours, seconds since the epoch.
     """
     if answer.date is None:
-        return unknown("The provider does not say what time it is.")
+        return unknown(
+            "The provider does not say what time it is.", "Compare this machine's clock by eye: date -u shows it."
+        )
     ahead = answer.date - clock()
     seconds = round(abs(ahead))
     size = f"{seconds} seconds" if seconds < 120 else f"{round(seconds / 60)} minutes"
@@ -191,7 +196,7 @@ def _explain_issuer(provider: Provider, expected: str, got: str) -> Verdict:
         return failed(f"{message} Only the scheme differs: http against https.", remedy)
     if got.lower() == expected.lower():
         return failed(f"{message} Only upper and lower case differ.", remedy)
-    return failed(message, f"Compare issuer with {provider.preset.menus.issuer}. {remedy}")
+    return failed(message, f"Compare issuer with {provider.menus.issuer}. {remedy}")
 
 
 _METHOD_NAMES = {"federated_credential": "private_key_jwt"}
@@ -221,11 +226,7 @@ def _compare_offers(provider: Provider, document: JsonObject) -> Verdict:
     registration = provider.registration
     algorithms = _texts(document.get("id_token_signing_alg_values_supported"))
     if algorithms and not registration.signing_algorithms & set(algorithms):
-        return warning(
-            f"The provider announces that it signs with {plain(', '.join(algorithms))}, but signing_algorithms has "
-            f"{', '.join(sorted(registration.signing_algorithms))}.",
-            "Compare signing_algorithms with the client's registration at the provider.",
-        )
+        return _judge_algorithms(algorithms, sorted(registration.signing_algorithms))
     method = registration.client_authentication
     methods = announced_methods(document)
     if methods and not announces(methods, method):
@@ -237,15 +238,40 @@ def _compare_offers(provider: Provider, document: JsonObject) -> Verdict:
     return ok("The discovery document has everything a sign-in needs.")
 
 
+def _judge_algorithms(announced: list[str], ours: list[str]) -> Verdict:
+    usable = [one for one in announced if one in SIGNATURE_ALGORITHMS]
+    message = f"The provider announces that it signs with {plain(', '.join(announced))}, but signing_algorithms has "
+    if usable:
+        return warning(
+            f"{message}{', '.join(ours)}.",
+            f"Set signing_algorithms: [{usable[0]}], if the client is registered at the provider with {usable[0]}.",
+        )
+    by_secret = next((one for one in announced if one.startswith("HS")), "")
+    why = f"{by_secret} is signed with the client secret and" if by_secret else "Such an ID token is"
+    return failed(
+        f"{message}{', '.join(ours)}. {why} never accepted.",
+        "Change the client's ID token signature algorithm at the provider to "
+        f"{'RS256' if 'RS256' in ours else ours[0]}.",
+    )
+
+
 def _judge_keys(keys: KeySet, algorithms: list[str]) -> Verdict:
     fitting = [key for key in keys.keys if any(key.fits(algorithm) for algorithm in algorithms)]
+    without_id = max(sum(key.kid is None and key.fits(one) for key in keys.keys) for one in algorithms)
+    if without_id > MAX_CANDIDATES:
+        judge = warning if any(key.kid is not None for key in fitting) else failed
+        return judge(
+            f"{without_id} keys of the provider have no id (kid), and a sign-in tries {MAX_CANDIDATES} at most.",
+            f"Have the provider publish its keys with a kid, or only {MAX_CANDIDATES} of them.",
+        )
     if fitting:
         return ok(f"{len(fitting)} of {len(keys.keys)} keys can verify {' or '.join(algorithms)}.")
     theirs = sorted({key.algorithm or (f"curve {key.curve}" if key.curve else "RSA") for key in keys.keys})
+    usable = sorted(one for one in SIGNATURE_ALGORITHMS if any(key.fits(one) for key in keys.keys))
     return failed(
         f"No key of the provider can verify {' or '.join(algorithms)}: its keys are for {plain(', '.join(theirs))}.",
-        "Set signing_algorithms to what the provider signs our ID tokens with, or change that in the client's "
-        "registration there.",
+        f"Set signing_algorithms to what the provider signs our ID tokens with ({' or '.join(usable) or 'RS256'}), or "
+        "change that in the client's registration there.",
     )
 
 

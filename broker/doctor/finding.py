@@ -42,6 +42,7 @@ CHECK_SECONDS = 5.0  # one check
 SUBJECT_SECONDS = 16.0  # all checks of one subject; subjects do not wait for each other
 
 MAX_SAID = 300  # characters of what the other side said
+TEST_SIGN_IN = "Test a sign-in on the setup page: `broker setup-link` prints its address."
 
 T = TypeVar("T")
 
@@ -53,7 +54,7 @@ class Verdict:
     Args:
         status: `unknown` where the other side does not tell.
         message: what was found, for an admin; never a secret.
-        remedy: what to do about it; empty if nothing is to be done.
+        remedy: what to do about it; empty for `ok` alone.
     """
 
     status: Status
@@ -89,17 +90,17 @@ def ok(message: str) -> Verdict:
 
 def warning(message: str, remedy: str) -> Verdict:
     """Return that sign-ins work, but something should be looked at."""
-    return Verdict("warning", message, remedy)
+    return Verdict("warning", message, remedy or TEST_SIGN_IN)
 
 
 def failed(message: str, remedy: str) -> Verdict:
     """Return that sign-ins cannot work like this."""
-    return Verdict("failed", message, remedy)
+    return Verdict("failed", message, remedy or TEST_SIGN_IN)
 
 
 def unknown(message: str, remedy: str = "") -> Verdict:
-    """Return that nobody can tell from here."""
-    return Verdict("unknown", message, remedy)
+    """Return that the check cannot tell; without another remedy, a test sign-in tells."""
+    return Verdict("unknown", message, remedy or TEST_SIGN_IN)
 
 
 class Trouble(Exception):
@@ -182,7 +183,7 @@ class Round:
         done = {one.check for one in self.findings}
         for check in checks:
             if check not in done:
-                self.note(check, unknown(f"Not tried: {because} failed."))
+                self.note(check, unknown(f"Not tried: {because} failed.", f"Correct {because} first, and check again."))
 
 
 def finding(subject: str, check: str, verdict: Verdict, *, guide: str = "") -> Finding:
@@ -241,4 +242,4 @@ def plain(text: object) -> str:
 
 def sentence(text: object) -> str:
     """Put text of the other side at the end of a sentence of ours."""
-    return plain(text).rstrip(" .") + "."
+    return (plain(text).strip().rstrip(" .:;,") or "no reason given") + "."

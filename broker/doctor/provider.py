@@ -22,7 +22,8 @@ from broker.doctor.documents import (
     fetch_discovery,
 )
 from broker.doctor.finding import Begin, Finding, Round, Trouble, unknown, worst_first
-from broker.doctor.registration import check_client_authentication, check_expiry, check_redirect_uri
+from broker.doctor.redirects import check_redirect_uri, check_sign_out_uri
+from broker.doctor.registration import check_client_authentication, check_expiry
 from broker.oidc.client import Reach
 from broker.oidc.messages import read_json_object
 from broker.oidc.metadata import ProviderMetadata
@@ -100,8 +101,17 @@ async def _ask_registration(
         # The browser goes there, not we: that this machine gets no answer means little.
         with contextlib.suppress(Trouble):
             knows_client_id = await checks.ask("redirect_uri", check_redirect_uri(*about), late=unknown)
+        await asyncio.gather(credential(knows_client_id=knows_client_id), signing_out())
+
+    async def credential(*, knows_client_id: bool | None) -> None:
         with contextlib.suppress(Trouble):
             asked = check_client_authentication(*about, announced, knows_client_id=knows_client_id)
             await checks.ask("client_authentication", asked)
+
+    async def signing_out() -> None:
+        if metadata.end_session_endpoint is not None:
+            with contextlib.suppress(Trouble):
+                asked = check_sign_out_uri(patient.provider, patient.reach, metadata.end_session_endpoint)
+                await checks.ask("redirect_uri", asked, late=unknown)
 
     await asyncio.gather(keys(), registration())

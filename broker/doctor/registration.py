@@ -1,41 +1,88 @@
-"""Our registration at a provider: are we known, is the credential right, is the redirect URI registered?
+"""Whether the token endpoint accepts our client id and credential, and for how long the credential is valid.
 
-Each question is asked as a sign-in would ask it, without a person: with a code nobody issued, and with a request that
-must not show a page. It owns how the answers are read. A code we got is never redeemed, and no redirect is followed.
+The check sends a token request with an invalid code. Where the provider refuses the code, a control request with an
+invented client id shows whether the provider looked at the client at all.
 """
 
 from __future__ import annotations
 
+import asyncio
+import json
 import re
 import secrets
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
-from urllib.parse import parse_qsl, unquote, urlsplit
 
+from broker import base64url
 from broker.doctor.documents import announces, fetch
-from broker.doctor.finding import Trouble, Verdict, failed, ok, plain, sentence, unknown, warning
-from broker.errors import BrokerError, ClientRejected, CodeRejected, ProviderRefused, TokenRequestRefused
-from broker.oidc.authorization import build_authorization_url
+from broker.doctor.finding import (
+    CHECK_SECONDS,
+    TEST_SIGN_IN,
+    Trouble,
+    Verdict,
+    failed,
+    ok,
+    plain,
+    sentence,
+    unknown,
+    warning,
+)
+from broker.errors import (
+    BrokerError,
+    ClientRejected,
+    CodeRejected,
+    ProviderUnavailable,
+    TokenRequestRefused,
+    TokenResponseInvalid,
+)
 from broker.oidc.client import Reach
-from broker.oidc.messages import DOCUMENT_LIMIT, Answer, ProviderRequest, provider_text
 from broker.oidc.metadata import ProviderMetadata
+from broker.oidc.registration import Registration
 from broker.oidc.tokens import build_token_request, check_token_response
 from broker.providers import Provider
 
 EXPIRY_WARNING_DAYS = 30
+_CONTROL_ENDS = CHECK_SECONDS - 0.5  # seconds after the check began: a slow control request must not fail the check
 
-# What a provider says when it would have had to show a page, or to ask the person: the request itself was fine.
-_WANTS_A_PERSON = {
-    "login_required", "interaction_required", "consent_required", "account_selection_required", "access_denied",
-}  # fmt: skip
-# What a provider says when no sign-in can begin like this (RFC 6749, section 4.1.2.1).
-_NO_SIGN_IN = {"invalid_scope", "unauthorized_client", "unsupported_response_type"}
-
-_NAMES_REDIRECT_URI = re.compile(r"redirect[_ ]ur[il]s?(?!_?\w|[\"']?\s*[=:]|%3d)", re.IGNORECASE)
-_NAMES_REDIRECT_ERROR = re.compile(r"(invalid_redirect_uri|redirect_uri_mismatch|AADSTS50011)", re.IGNORECASE)
-_NAMES_CLIENT_ERROR = re.compile(
-    r"invalid_client|deleted_client|client[_ ]?(id )?not found|AADSTS700016", re.IGNORECASE
+# Errors that every sign-in would meet (RFC 6749, section 5.2).
+_NO_SIGN_IN = ("unauthorized_client", "unsupported_grant_type", "invalid_scope")
+# Words about the code in refusals that are not `invalid_grant`.
+_NAMES_CODE = re.compile(
+    r"invalid_(code|grant)|code_(challenge|verifier)|verification_code|authorization code", re.IGNORECASE
 )
+_NAMES_CLIENT = re.compile(r"client|AADSTS700016", re.IGNORECASE)
+_CREDENTIALS: Mapping[str, str] = {
+    "none": "Client ID",
+    "private_key_jwt": "Client ID and key",
+    "federated_credential": "Client ID and federated credential",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class _Refusal:
+    """What a token endpoint answered to an invalid code.
+
+    Args:
+        error: as a sign-in would get it; None for tokens.
+        said: the provider's words, without our credentials.
+    """
+
+    error: BrokerError | None
+    said: str
+
+    @property
+    def is_about_the_code(self) -> bool:
+        """Whether the provider refused the code."""
+        refused = isinstance(self.error, TokenRequestRefused) and not self.said.startswith(_NO_SIGN_IN)
+        return isinstance(self.error, CodeRejected) or (refused and _NAMES_CODE.search(self.said) is not None)
+
+    @property
+    def is_about_the_client(self) -> bool:
+        """Whether the provider refused the client."""
+        refused = isinstance(self.error, TokenRequestRefused) and not self.is_about_the_code
+        return isinstance(self.error, ClientRejected) or (refused and _NAMES_CLIENT.search(self.said) is not None)
 
 
 async def check_client_authentication(
@@ -46,7 +93,7 @@ async def check_client_authentication(
     *,
     knows_client_id: bool | None = None,
 ) -> tuple[None, Verdict]:
-    """Ask for tokens with a code nobody issued: a provider that refuses the code has accepted us.
+    """Ask for tokens with an invalid code: who refuses the code, and an invented client otherwise, has accepted us.
 
     Args:
         provider: with our registration and credential.
@@ -56,50 +103,70 @@ async def check_client_authentication(
         knows_client_id: what the authorization endpoint told: a token endpoint refuses a wrong id and a wrong secret
             alike (RFC 6749, section 5.2).
     """
+    began = asyncio.get_running_loop().time()
     try:
-        request = build_token_request(
-            metadata,
-            provider.registration,
-            code=f"broker-check-{secrets.token_hex(8)}",
-            code_verifier=secrets.token_urlsafe(32),
-        )
-    except (BrokerError, ValueError) as error:
-        return None, failed(f"The token request cannot be made ({type(error).__name__}).", "Check the credential.")
-    answer = await fetch(provider, reach, request)
-    return None, _judge_refusal(provider, answer, request.secrets, announced, knows_client_id)
-
-
-async def check_redirect_uri(
-    provider: Provider, reach: Reach, metadata: ProviderMetadata
-) -> tuple[bool | None, Verdict]:
-    """Ask for an authorization that must not show a page: the answer comes to our redirect URI if it is registered.
-
-    Besides, the answer tells whether the provider knows our client id; None: it does not tell.
-
-    Args:
-        provider: with our registration.
-        reach: how far requests go.
-        metadata: says where to ask.
-    """
-    try:
-        url = build_authorization_url(
-            metadata,
-            provider.registration,
-            state=secrets.token_urlsafe(16),
-            nonce=secrets.token_urlsafe(16),
-            code_verifier=secrets.token_urlsafe(32),
-            hints={"prompt": "none"},
-        )
+        refusal = await _refusal(provider, provider.registration, reach, metadata)
     except BrokerError as error:
-        return None, failed(f"No request can be made: {plain(error.expected)}.", error.remedy)
+        return None, failed(f"The token request cannot be made: {sentence(error.got)}", error.remedy)
+    except ValueError:
+        return None, failed("The token request cannot be made: the credential is unusable.", "Check the credential.")
+    if not refusal.is_about_the_code:
+        return None, _judge_refusal(provider, refusal, announced, knows_client_id)
     try:
-        answer = await fetch(provider, reach, ProviderRequest("GET", url, DOCUMENT_LIMIT, {"Accept": "text/html"}))
-    except Trouble as trouble:
-        return None, unknown(trouble.verdict.message, trouble.verdict.remedy)
-    ours = provider.registration.redirect_uri
-    if answer.location is not None and re.split(r"[?#]", answer.location)[0] == ours:
-        return True, _judge_return(provider, answer.location)
-    return _judge_page(provider, answer)
+        async with asyncio.timeout_at(began + _CONTROL_ENDS):
+            control = await _refusal(provider, _invented(provider.registration), reach, metadata)
+    except (Trouble, TimeoutError):
+        return None, unknown("The provider refuses the invalid code, but does not answer an invented client ID.")
+    return None, _judge_control(provider, control)
+
+
+async def _refusal(
+    provider: Provider, registration: Registration, reach: Reach, metadata: ProviderMetadata
+) -> _Refusal:
+    request = build_token_request(
+        metadata,
+        registration,
+        code=f"broker-check-{secrets.token_hex(8)}",
+        code_verifier=secrets.token_urlsafe(32),
+    )
+    answer = await fetch(provider, reach, request)
+    try:
+        check_token_response(answer)
+    except BrokerError as error:
+        error.leave_out(request.secrets)  # a provider may repeat what it was sent, as it was encoded on the way
+        return _Refusal(error, str(error.got))
+    return _Refusal(None, "")
+
+
+def _invented(registration: Registration) -> Registration:
+    """Return a registration that no provider has, with a credential of the same kind: ours cannot be locked by it."""
+    client_id = f"broker-check-{secrets.token_hex(8)}"
+    secret, assertion = secrets.token_urlsafe(32), _unverifiable_assertion(client_id)
+    return replace(
+        registration,
+        client_id=client_id,
+        client_secret=(lambda: secret) if registration.client_secret else None,
+        client_assertion=(lambda _audience: assertion) if registration.client_assertion else None,
+    )
+
+
+def _unverifiable_assertion(client_id: str) -> str:
+    now = int(time.time())
+    claims = {"iss": client_id, "sub": client_id, "jti": secrets.token_urlsafe(16), "iat": now, "exp": now + 60}
+    parts = (json.dumps(part).encode() for part in ({"alg": "RS256", "typ": "JWT"}, claims))
+    return ".".join(map(base64url.encode, (*parts, secrets.token_bytes(256))))
+
+
+def _judge_control(provider: Provider, control: _Refusal) -> Verdict:
+    what = _CREDENTIALS.get(provider.registration.client_authentication, "Client ID and secret")
+    if control.is_about_the_client:
+        return ok(f"{what} accepted (tested with an invalid code).")
+    if control.is_about_the_code:
+        return unknown("This provider looks at the code first, so only a test sign-in tells whether it accepts us.")
+    said = "tokens" if control.error is None else sentence(control.said).rstrip(".")
+    return unknown(
+        f"The provider refuses the invalid code, but its answer to an invented client ID does not tell: {said}."
+    )
 
 
 def check_expiry(provider: Provider, expires: date | None, *, clock: Callable[[], float]) -> Verdict:
@@ -112,7 +179,7 @@ def check_expiry(provider: Provider, expires: date | None, *, clock: Callable[[]
     """
     if provider.registration.client_secret is None:
         return ok("No client secret is used.")
-    where = provider.preset.menus.client_secret
+    where = provider.menus.client_secret
     if expires is None and not provider.preset.client_secrets_expire:
         return ok("This kind of provider has client secrets that do not expire by themselves.")
     if expires is None:
@@ -130,29 +197,26 @@ def check_expiry(provider: Provider, expires: date | None, *, clock: Callable[[]
 
 
 def _judge_refusal(
-    provider: Provider, answer: Answer, credentials: Sequence[str], announced: list[str], knows_client_id: bool | None
+    provider: Provider, refusal: _Refusal, announced: list[str], knows_client_id: bool | None
 ) -> Verdict:
-    try:
-        check_token_response(answer)
-    except BrokerError as error:
-        error.leave_out(credentials)  # a provider may repeat what it was sent, as it was encoded on the way
-        refusal, said = error, str(error.got)
-    else:
-        return failed("The token endpoint gives tokens for a code nobody issued.", "Do not use this provider.")
-    if isinstance(refusal, CodeRejected):
-        return ok("The provider refuses the made-up code and not us: client id and credential are accepted.")
-    if isinstance(refusal, ClientRejected):
+    error, said = refusal.error, refusal.said
+    if error is None:
+        return failed("The token endpoint gives tokens for an invalid code.", "Do not use this provider.")
+    if isinstance(error, ClientRejected):
         return _rejected(provider, said, announced, knows_client_id)
-    if isinstance(refusal, TokenRequestRefused):
-        # Keycloak says unauthorized_client where the secret is wrong; by RFC 6749, 5.2 there is no sign-in either way.
-        if said.startswith("unauthorized_client") or provider.preset.remedy(said) is not None:
-            return _rejected(provider, said, announced, knows_client_id)
-        return unknown(f"The token endpoint says something else about a made-up code: {sentence(said)}")
-    return unknown(f"The token endpoint does not tell: {sentence(said)}", refusal.remedy)
+    if isinstance(error, TokenRequestRefused):
+        remedy = provider.preset.remedy(said)
+        if remedy is not None or said.startswith(_NO_SIGN_IN):
+            return failed(f"The token endpoint does not accept us: {sentence(said)}", remedy or error.remedy)
+        return unknown(f"The token endpoint refuses an invalid code in words of its own: {sentence(said)}")
+    if isinstance(error, TokenResponseInvalid):
+        return unknown(f"The token endpoint answers an invalid code with neither tokens nor an error: {sentence(said)}")
+    remedy = error.remedy if isinstance(error, ProviderUnavailable) else f"{error.remedy} {TEST_SIGN_IN}"
+    return unknown(f"The token endpoint does not tell: {sentence(said)}", remedy)
 
 
 def _rejected(provider: Provider, said: str, announced: list[str], knows_client_id: bool | None) -> Verdict:
-    menus = provider.preset.menus
+    menus = provider.menus
     method = provider.registration.client_authentication
     message = f"The token endpoint does not accept us: {sentence(said)}"
     if announced and not announces(announced, method):
@@ -166,54 +230,9 @@ def _rejected(provider: Provider, said: str, announced: list[str], knows_client_
     if knows_client_id is False:
         return failed(message, f"The provider does not know the client id: compare it with {menus.client_id}.")
     which = "The provider knows the client id, so the" if knows_client_id else "Client id or"
-    compare = menus.client_secret if knows_client_id else f"{menus.client_id}, and {menus.client_secret}"
+    places = (menus.client_secret,) if knows_client_id else (menus.client_id, menus.client_secret)
     return failed(
         message,
         f"{which} credential is wrong or expired, or client_authentication ({method}) is not what the provider "
-        f"expects. Compare with {compare}.",
-    )
-
-
-def _judge_return(provider: Provider, location: str) -> Verdict:
-    parts = urlsplit(location)
-    answer = dict(parse_qsl(parts.query) + parse_qsl(parts.fragment))
-    error = answer.get("error", "")
-    ours = provider.registration.redirect_uri
-    if not error or error in _WANTS_A_PERSON:
-        return ok(f"The provider comes back to {ours}.")
-    refusal = ProviderRefused(expected="a code", got=provider_text(error, answer.get("error_description")))
-    refusal.leave_out([secret()] if (secret := provider.registration.client_secret) else [])
-    said = str(refusal.got)
-    scopes = f"Compare scopes with {provider.preset.menus.scopes}." if error == "invalid_scope" else ""
-    remedy = provider.preset.remedy(said) or scopes or "Allow the authorization code flow and our scopes there."
-    message = f"{ours} is registered, but the provider refuses the request: {sentence(said)}"
-    return failed(message, remedy) if error in _NO_SIGN_IN else warning(message, remedy)
-
-
-def _judge_page(provider: Provider, answer: Answer) -> tuple[bool | None, Verdict]:
-    menus, registration = provider.preset.menus, provider.registration
-    text = f"{unquote(answer.location or '')}\n{answer.body.decode('utf-8', 'replace')}"
-    code = provider.preset.read_page(text)
-    if code is None and answer.status < 400:
-        return None, unknown(
-            f"The provider shows a page or leads elsewhere (status {answer.status}), which tells nothing.",
-            f"Compare by eye: {registration.redirect_uri} has to stand at {menus.redirect_uri}.",
-        )
-    told = code or text
-    if _NAMES_CLIENT_ERROR.search(told):
-        return False, failed(
-            f"The provider does not know the client id {plain(registration.client_id)}.",
-            f"Compare client_id with {menus.client_id}.",
-        )
-    if _NAMES_REDIRECT_ERROR.search(told) or _NAMES_REDIRECT_URI.search(told):
-        return None, failed(
-            f"{registration.redirect_uri} is not registered at the provider.",
-            f"Add exactly this address at {menus.redirect_uri}.",
-        )
-    if code is not None and (remedy := provider.preset.remedy(code)) is not None:
-        return None, failed(f"The provider shows an error page: {sentence(code)}", remedy)
-    return None, unknown(
-        f"The provider shows an error page (status {answer.status}) that does not say why.",
-        f"Most often the redirect URI: {registration.redirect_uri} has to stand at {menus.redirect_uri}. "
-        f"Compare client_id, too, with {menus.client_id}.",
+        f"expects. Compare with {', and '.join(dict.fromkeys(places))}.",
     )

@@ -14,10 +14,11 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from broker.doctor.finding import CHECKS, Begin, Finding, Status, merged
+from broker.doctor.finding import CHECKS, TEST_SIGN_IN, Begin, Finding, Status, merged
 
 _COLOURS: dict[Status, str] = {"ok": "green", "warning": "yellow", "failed": "bold red", "unknown": "cyan"}
 _WIDTH = 100
+_TELLING = ("discovery", "keys", "client_authentication", "redirect_uri")  # unknown, they leave it open
 
 
 @contextmanager
@@ -97,7 +98,13 @@ def _sum(findings: Sequence[Finding]) -> str:
     for one in findings:
         counts[one.status] += 1
     first = next((one for one in findings if one.status == "failed"), None)
-    verdict = (
-        f"Something has to be corrected. Begin with {first.subject}: {first.check}." if first else "Nothing failed."
-    )
+    untold = next((one for one in findings if one.status == "unknown" and one.check in _TELLING), None)
+    verdict = "Nothing failed."
+    if first is not None:
+        verdict = f"Something has to be corrected. Begin with {first.subject}: {first.check}."
+    elif untold is not None:
+        verdict = (
+            f"Nothing failed, but the check cannot tell whether sign-ins work ({untold.subject}: {untold.check}). "
+            f"{TEST_SIGN_IN}"
+        )
     return f"{verdict} {', '.join(f'{count} {status}' for status, count in counts.items())}."

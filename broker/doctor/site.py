@@ -23,6 +23,7 @@ from broker.doctor.finding import (
     failed,
     ok,
     plain,
+    sentence,
     unknown,
     warning,
     worst_first,
@@ -137,7 +138,7 @@ async def _ask_endpoint(site: Site, asker: Asker) -> tuple[None, Verdict]:
     try:
         answer = await _get(site.endpoint, asker)
     except BrokerError as error:
-        return None, failed(f"{site.endpoint} gives no answer: {plain(error.got)}.", where)
+        return None, failed(f"{site.endpoint} gives no answer: {sentence(error.got)}", where)
     if answer is None:
         return None, ok(f"{site.endpoint} answers.")
     if answer.status in (404, 410):
@@ -155,7 +156,7 @@ async def _ask_public_url(public_url: str, asker: Asker) -> tuple[None, Verdict]
         message = f"This machine does not reach {public_url}: {trouble.verdict.message}"
         return None, unknown(message, f"If the broker does not run yet, start it. {by_eye} {trouble.verdict.remedy}")
     except BrokerError as error:
-        return None, unknown(f"This machine gets no answer from {public_url}: {plain(error.got)}.", by_eye)
+        return None, unknown(f"This machine gets no answer from {public_url}: {sentence(error.got)}", by_eye)
     if answer is not None and answer.status == 200 and OUR_MARK in answer.body:
         return None, ok(f"{public_url} leads to the broker.")
     if answer is not None and answer.status >= 500:

@@ -16,9 +16,12 @@ from broker.errors import Mistake, SettingsError
 from broker.settings import Settings, check_settings
 
 SITE = "main"
+_AT_THE_TOP = ("public_url", "trusted_ca_file", "outbound_proxy")
+_LISTS = ("email_domains", "scopes")
 _OF_THE_SITE = ("endpoint", "shared_secret")
 _OF_THE_PROVIDER = (
-    "preset", "tenant", "issuer", "client_id", "client_secret", "client_secret_expires", "email_domains",
+    "preset", "tenant", "issuer", "client_id", "client_secret", "client_secret_expires", "email_domains", "scopes",
+    "allow_private_network",
 )  # fmt: skip
 
 # Stands in for what is not answered yet, where only other values are looked at; nothing of it is written or sent.
@@ -38,6 +41,7 @@ class Answers:
 
     Args:
         id: the provider's, part of the redirect URI.
+        trusted_ca_file: an absolute path.
         fitted: further keys of the provider, because its own document asks for them.
         domain: the one a tenant was found by.
     """
@@ -53,6 +57,10 @@ class Answers:
     email_domains: tuple[str, ...] = ()
     endpoint: str = ""
     shared_secret: str = field(default="", repr=False)
+    trusted_ca_file: str = ""
+    outbound_proxy: str = ""
+    allow_private_network: bool = False
+    scopes: tuple[str, ...] = ()
     fitted: Mapping[str, Any] = field(default_factory=dict)
     domain: str = ""
 
@@ -63,9 +71,15 @@ def answered(answers: Answers, key: str, text: str) -> Answers:
     Args:
         answers: so far.
         key: the name of an answer.
-        text: as given; domains are joined by commas or spaces.
+        text: as given; domains and scopes are joined by commas or spaces.
     """
-    value: Any = tuple(dict.fromkeys(re.split(r"[,;\s]+", text.strip(" ,;")))) if key == "email_domains" else text
+    value: Any = text
+    if key in _LISTS:
+        value = tuple(dict.fromkeys(re.split(r"[,;\s]+", text.strip(" ,;"))))
+    elif key == "trusted_ca_file":
+        value = str(Path(text).expanduser().absolute())  # the settings file may be written to another folder
+    elif key == "allow_private_network":
+        value = True
     return replace(answers, **{key: value})
 
 
@@ -73,13 +87,12 @@ def tree_of(answers: Answers) -> dict[str, Any]:
     """Return the answers as the tree of a settings file."""
     site = {key: getattr(answers, key) for key in _OF_THE_SITE if getattr(answers, key)}
     provider = {key: getattr(answers, key) for key in _OF_THE_PROVIDER if getattr(answers, key)}
-    if "email_domains" in provider:
-        provider["email_domains"] = list(answers.email_domains)
-    tree: dict[str, Any] = {
+    provider |= {key: list(provider[key]) for key in _LISTS if key in provider}
+    return {
+        **{key: getattr(answers, key) for key in _AT_THE_TOP if getattr(answers, key)},
         "sites": {SITE: site},
         "identity_providers": {_identifier(answers): {**provider, **answers.fitted}},
     }
-    return {"public_url": answers.public_url, **tree} if answers.public_url else tree
 
 
 def find_mistake(answers: Answers, key: str) -> Mistake | None:

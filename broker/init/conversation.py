@@ -14,6 +14,7 @@ from broker.doctor import fingerprint
 from broker.init.answers import Answers, answered, find_mistake
 from broker.init.judging import Judged, Look, Objection, judge
 from broker.init.questions import (
+    ON_THE_WAY,
     PROVIDERS,
     QUESTIONS,
     Question,
@@ -111,13 +112,31 @@ class _Talk:
                 if judged.said:
                     self.person.say(judged.said)
                 return judged.answers
+            self.person.say(judged.objection.sentence(question.asks))
+            helped = self._open_the_way(judged.objection, answers)
+            if helped != answers:
+                answers = helped  # the same text is judged once more
+                continue
             if self._keeps(judged.objection, question):
                 return judged.answers
             text, default = "", judged.objection.better or default
 
+    def _open_the_way(self, objection: Objection, answers: Answers) -> Answers:
+        """Return the answers with what the provider cannot be looked at without, if the person has it."""
+        if objection.lacks == "trusted_ca_file":
+            hint = "The file with the certificate of your own authority, in PEM form. Empty: it is not at hand."
+            return self.ask(objection.lacks, answers, hint, afresh=True, optional=True)
+        if objection.lacks == "allow_private_network":
+            self.person.say(
+                "The price of allowing it: whoever controls the provider or its name in DNS can make the broker send "
+                "requests to other machines of your network."
+            )
+            if self.person.agree("Allow the private network for this provider?", default=False):
+                return answered(answers, objection.lacks, "yes")
+        return answers
+
     def _keeps(self, objection: Objection, question: Question) -> bool:
-        """Say what is wrong, and whether the person keeps the answer all the same."""
-        self.person.say(objection.sentence(question.asks))
+        """Say whether the person keeps the answer all the same."""
         if objection.better:
             self.person.say(f"Probably {objection.better} is meant: press Enter to take it.")
             return False
@@ -147,6 +166,8 @@ def _find_provider(talk: _Talk, answers: Answers) -> Answers:
         for number, name in enumerate(PROVIDERS.values(), start=1):
             person.show(f"  {number}  {name}")
     answers = talk.ask("preset", answers)
+    for key in (one for one in ON_THE_WAY if one in talk.given):
+        answers = talk.ask(key, answers)
     answers = talk.ask("id", answers) if "id" in talk.given else replace(answers, id=answers.preset)
     if "issuer" in talk.given and finds_the_provider(answers.preset) != ("issuer",):
         answers = talk.ask("issuer", answers)
@@ -167,12 +188,16 @@ def _get_credentials(talk: _Talk, answers: Answers) -> Answers:
         for line in lined_up(to_register(setup)):
             person.show(f"  {line}")
         person.say(f"Step by step: {setup.guide}. You get a client ID and a client secret.")
-    hidden = f"See {where('client_secret', answers.preset)}. What you paste is not shown here."
+    hidden = f"See {where('client_secret', answers.preset, answers.issuer)}. What you paste is not shown here."
     afresh = False
     while True:
         proposed = answers.client_id if afresh else ""
         answers = talk.ask(
-            "client_id", answers, f"See {where('client_id', answers.preset)}.", default=proposed, afresh=afresh
+            "client_id",
+            answers,
+            f"See {where('client_id', answers.preset, answers.issuer)}.",
+            default=proposed,
+            afresh=afresh,
         )
         answers = talk.ask("client_secret", answers, hidden, afresh=afresh)
         person.say(f"Read: {len(answers.client_secret)} characters.")

@@ -29,6 +29,7 @@ class Objection:
         better: what was probably meant.
         example: a right answer.
         subject: one of several values in the answer.
+        lacks: the answer without which the provider cannot be looked at.
     """
 
     weight: Weight
@@ -36,6 +37,7 @@ class Objection:
     better: str = ""
     example: str = ""
     subject: str = ""
+    lacks: str = ""
 
     def sentence(self, name: str) -> str:
         """Return the problem as a sentence.
@@ -43,7 +45,7 @@ class Objection:
         Args:
             name: the answer's.
         """
-        return self.problem if self.problem[:1].isupper() else f"{self.subject or name} {self.problem}."
+        return self.problem if self.problem.endswith(".") else f"{self.subject or name} {self.problem}."
 
 
 @dataclass(frozen=True, slots=True)

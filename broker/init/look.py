@@ -7,6 +7,7 @@ so that it passes here exactly if it passes at a sign-in.
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from collections.abc import Awaitable, Mapping
 from dataclasses import dataclass, replace
@@ -78,7 +79,7 @@ class NetworkLook:
                 answer = await _in_time(_discovery(patient))
             except Trouble as trouble:
                 said = f"{trouble.verdict.message} {trouble.verdict.remedy}"
-                return Judged(answers, Objection("doubtful", said))
+                return Judged(answers, Objection("doubtful", said, lacks=_setting_named_in(trouble.verdict.remedy)))
             try:
                 _judge(patient.provider, answer)
             except Trouble as trouble:
@@ -115,7 +116,13 @@ class NetworkLook:
                 return Judged(answers, said=_UNTRIED)
         if verdict.status == "failed":
             return Judged(answers, Objection("wrong", f"{verdict.message} {verdict.remedy}"))
-        return Judged(answers, said="The provider accepts both." if verdict.status == "ok" else _UNTRIED)
+        return Judged(answers, said=verdict.message if verdict.status == "ok" else f"{verdict.message} {_UNTRIED}")
+
+
+def _setting_named_in(remedy: str) -> str:
+    """Return the setting that opens the way to a provider, if that is what the doctor advises."""
+    found = re.search(r"\b(trusted_ca_file|allow_private_network)\b", remedy)
+    return found[1] if found else ""
 
 
 def _discovery(patient: ProviderPatient) -> Awaitable[Answer]:

@@ -14,12 +14,13 @@ from broker.errors import Mistake
 from broker.init.answers import Answers
 from broker.init.corrections import tidy
 from broker.init.judging import Look, Objection, judge
-from broker.init.questions import PROVIDERS, QUESTIONS, finds_the_provider
+from broker.init.questions import ON_THE_WAY, PROVIDERS, QUESTIONS, finds_the_provider
 from broker.settings.secret import read_text
 from broker.settings.unusable import Unusable
 
 _STANDARD_INPUT = Path("/dev/stdin")
 _ALWAYS_FIRST = ("public_url", "preset", "id")
+_OPTIONAL = ("client_secret_expires", *ON_THE_WAY)
 _ALWAYS_LAST = ("client_id", "client_secret", "client_secret_expires", "email_domains", "endpoint", "shared_secret")
 
 
@@ -74,18 +75,20 @@ def take(given: Mapping[str, str], look: Look | None) -> Taken:
         text = given.get(key, "")
         if key == "id" and not text:
             answers = replace(answers, id=answers.preset)
-        elif text or key != "client_secret_expires":
+        elif text or key not in _OPTIONAL:
             judged = judge(key, text, answers, look)
             answers = judged.answers
             if judged.said and key == "tenant":
                 warnings.append(judged.said)
-            if judged.objection is not None and judged.objection.weight == "doubtful":
+            if judged.objection is not None and judged.objection.lacks:
+                mistakes.append(_lacking(judged.objection, given))
+            elif judged.objection is not None and judged.objection.weight == "doubtful":
                 warnings.append(_warning(key, judged.objection))
             elif judged.objection is not None:
                 mistakes.append(_mistake(key, judged.objection))
                 answers = _instead(key, judged.objection, answers)
         if key == _ALWAYS_FIRST[-1]:
-            waiting += [*_place_keys(given, answers), *_ALWAYS_LAST]
+            waiting += [*ON_THE_WAY, *_place_keys(given, answers), *_ALWAYS_LAST]
     return Taken(answers, tuple(mistakes), tuple(warnings))
 
 
@@ -110,6 +113,12 @@ def _mistake(key: str, objection: Objection) -> Mistake:
     if key == "preset":
         problem = f"{problem}: {', '.join(PROVIDERS)}" if missing else problem
     return Mistake(question.option, problem, f"{question.option} {objection.better or question.example}")
+
+
+def _lacking(objection: Objection, given: Mapping[str, str]) -> Mistake:
+    question = QUESTIONS[objection.lacks]
+    problem = "does not help" if objection.lacks in given else "is missing"
+    return Mistake(question.option, f"{problem}: {objection.problem}", f"{question.option} {question.example}".strip())
 
 
 def _warning(key: str, objection: Objection) -> str:

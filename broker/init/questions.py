@@ -50,8 +50,15 @@ QUESTIONS: Mapping[str, Question] = {
             "https://acme.comm100.com/AdminWebService/SSO/SSOJWTConsumer.aspx",
         ),
         Question("shared_secret", "Shared secret", "--shared-secret-file", "comm100-secret.txt", hidden=True),
+        Question("trusted_ca_file", "CA certificate file", "--trusted-ca-file", "acme-ca.pem"),
+        Question("outbound_proxy", "Outbound proxy", "--outbound-proxy", "http://proxy.acme.example:3128"),
+        Question("allow_private_network", "Allow the private network", "--allow-private-network", ""),
+        Question("scopes", "Scopes", "--scope", "openid"),
     )
 }
+
+ON_THE_WAY = ("trusted_ca_file", "outbound_proxy", "allow_private_network", "scopes")
+"""Answers nobody needs, unless the provider cannot be reached or asked without them."""
 
 PROVIDERS: Mapping[str, str] = {
     "okta": "Okta",
@@ -76,14 +83,15 @@ def finds_the_provider(preset: str) -> tuple[str, ...]:
     return ("issuer",) if "issuer" in kind.needs else ()
 
 
-def where(key: str, preset: str) -> str:
+def where(key: str, preset: str, issuer: str = "") -> str:
     """Return where at the provider an answer is found, in its own menu names; empty if there is nothing to say.
 
     Args:
         key: the name of the answer.
         preset: the kind of provider.
+        issuer: of the provider, if it is known: it tells the product.
     """
-    menus = providers.PRESETS[preset].menus
+    menus = providers.PRESETS[preset].menus(issuer)
     places = {
         "issuer": menus.issuer,
         "client_id": menus.client_id,

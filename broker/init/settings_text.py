@@ -41,8 +41,8 @@ operations_listen: {operations_listen}
 
 # site_name: Acme sign-in                        # what pages call this site
 # support_email: it-desk@acme.example            # the IT desk, offered on error pages
-# outbound_proxy: http://proxy.acme.example:3128 # if this machine reaches the internet through a proxy only
-# trusted_ca_file: acme-ca.pem                   # certificates of your own authority, or of a firewall that opens TLS
+{outbound_proxy} # if this machine reaches the internet through a proxy only
+{trusted_ca_file} # certificates of your own authority, or of a firewall that opens TLS
 
 # Comm100, from its Control Panel: {menu}.
 # Enter there:  Remote Login URL   {public_url}/login
@@ -88,6 +88,12 @@ def settings_text(answers: Answers) -> str:
         "own_keys": f"{SECRETS_FOLDER}/{OWN_KEYS}",
         "listen": listen,
         "operations_listen": operations_listen,
+        "outbound_proxy": f"outbound_proxy: {_scalar(answers.outbound_proxy)}"
+        if answers.outbound_proxy
+        else "# outbound_proxy: http://proxy.acme.example:3128",
+        "trusted_ca_file": f"trusted_ca_file: {_scalar(answers.trusted_ca_file)}"
+        if answers.trusted_ca_file
+        else "# trusted_ca_file: acme-ca.pem                  ",
         "menu": CONTROL_PANEL_MENU,
         "site": SITE,
         "endpoint": _scalar(answers.endpoint),
@@ -101,7 +107,7 @@ def settings_text(answers: Answers) -> str:
         "email_domains": ", ".join(map(_scalar, answers.email_domains)),
     }
     lines = "".join(f"    {line}\n" for line in _place(answers))
-    private = _PRIVATE if answers.preset == "oidc" else ""
+    private = _PRIVATE if answers.preset == "oidc" and not answers.allow_private_network else ""
     return f"{_HEAD}{_PROVIDER}".format_map(values) + lines + _PROVIDER_END.format_map(values) + private
 
 
@@ -110,6 +116,10 @@ def _place(answers: Answers) -> Iterable[str]:
         yield f"tenant: {_scalar(answers.tenant)}"
     if answers.issuer:
         yield f"issuer: {_scalar(answers.issuer)}"
+    if answers.allow_private_network:
+        yield "allow_private_network: true # the provider is on a private address"
+    if answers.scopes:
+        yield f"scopes: [{', '.join(map(_scalar, answers.scopes))}]"
     for key, value in answers.fitted.items():
         yield f"{key}: {json.dumps(value)}"
 

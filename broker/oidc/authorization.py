@@ -111,7 +111,7 @@ def check_issuer_of_callback(parameters: Mapping[str, str], issuer: str, *, issu
         CallbackIssuer: two admitted issuers took part in one sign-in (mix-up; RFC 9700, section 4.4).
     """
     answered = parameters.get("iss")
-    if answered is not None and issuers.get(answered, answered) != issuers.get(issuer, issuer):
+    if answered and issuers.get(answered, answered) != issuers.get(issuer, issuer):
         raise CallbackIssuer(expected=f"an ID token of {answered}", got=issuer)
 
 

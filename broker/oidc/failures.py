@@ -124,7 +124,7 @@ def why_not_http(message: str) -> str:
             lines and the greetings of other protocols are kept.
     """
     lines = [line.strip() for line in message.splitlines() if line.strip()]
-    words = [re.sub(r":?\s*b['\"].*|:$", "", line) for line in lines if not line.startswith("^")]
+    words = [re.sub(r"b['\"].*", "", line).rstrip().removesuffix(":") for line in lines if not line.startswith("^")]
     said = ": ".join(word for word in words if word)[:MAX_QUOTED] or "unreadable"
     quoted = next((line[2:-1] for line in lines if line.startswith(("b'", 'b"'))), "")
     if not lines or lines[0] != "Bad status line:":

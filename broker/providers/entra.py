@@ -252,19 +252,22 @@ def _address_in(value: object, rules: ClaimRules) -> str | None:
     return email if email.rpartition("@")[2] in rules.email_domains else None
 
 
+_MENUS = Menus(
+    issuer="Entra: Overview > Tenant ID, entered as tenant; leave issuer out",
+    client_id="Entra: App registrations > the application > Overview > Application (client) ID",
+    client_secret=f"Entra: {_CERTIFICATES} > Client secrets, column Value",
+    redirect_uri=f"Entra: {_REDIRECT_URIS}",
+    sign_out_uri=f"Entra: {_REDIRECT_URIS}",
+    scopes="Entra: App registrations > the application > API permissions",
+)
+
 PRESET = Preset(
     name="entra",
     decide_email=decide_email,
     expected_issuer=expect_tenant_issuer,
     callback_issuers=expect_callback_of_tenant,
     remedy=remedy,
-    menus=Menus(
-        issuer="Entra: Overview > Tenant ID, entered as tenant; leave issuer out",
-        client_id="Entra: App registrations > the application > Overview > Application (client) ID",
-        client_secret=f"Entra: {_CERTIFICATES} > Client secrets, column Value",
-        redirect_uri=f"Entra: {_REDIRECT_URIS}",
-        scopes="Entra: App registrations > the application > API permissions",
-    ),
+    menus=lambda _issuer: _MENUS,
     guide="docs/guides/entra.md",
     read_page=read_page,
     prompt_for_another_account="select_account",

@@ -128,19 +128,22 @@ def remedy(said: str) -> str | None:
     return next((advice for words, advice in _REMEDIES if words in said), None)
 
 
+_MENUS = Menus(
+    issuer="Google has one issuer, https://accounts.google.com: leave issuer out",
+    client_id=f"{_CLIENT} > Client ID",
+    client_secret=f"{_CLIENT} > Client secrets",
+    redirect_uri=f"{_CLIENT} > Authorized redirect URIs",
+    sign_out_uri=f"{_CLIENT} > Authorized redirect URIs",
+    scopes=f"{_CONSOLE} > Data Access",
+)
+
 PRESET = Preset(
     name="google",
     decide_email=decide_email,
     expected_issuer=expect_either_spelling,
     callback_issuers=expect_callback_of_either_spelling,
     remedy=remedy,
-    menus=Menus(
-        issuer="Google has one issuer, https://accounts.google.com: leave issuer out",
-        client_id=f"{_CLIENT} > Client ID",
-        client_secret=f"{_CLIENT} > Client secrets",
-        redirect_uri=f"{_CLIENT} > Authorized redirect URIs",
-        scopes=f"{_CONSOLE} > Data Access",
-    ),
+    menus=lambda _issuer: _MENUS,
     guide="docs/guides/google.md",
     client_secrets_expire=False,
     read_page=read_page,

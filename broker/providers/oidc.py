@@ -12,7 +12,6 @@ from dataclasses import dataclass
 
 from broker.errors import BrokerError, EmailContradicts, EmailMalformed, EmailMissing, EmailUnverified
 from broker.identity import check_email
-from broker.oidc.messages import shape
 from broker.oidc.registration import Registration
 from broker.oidc.signature import SignedClaims
 from broker.providers.record import ClaimRules, Claims, Considered, EmailDecision, Menus, Preset, Vouched
@@ -71,9 +70,22 @@ def decide_by_email_verified(vouched: Vouched, rules: ClaimRules, *, silence_cou
                 return taken(offer, considered, "taken: email_verified is true")
     doubtful = next((one for one in offers if not _says_true(one.claims.get("email_verified"))), offers[0])
     word = next((one for one in said if not _says_true(one)), doubtful.claims.get("email_verified"))
-    got = f"email_verified: {json.dumps(word) if isinstance(word, bool | str) else shape(word)}"
-    refusal = EmailUnverified(expected="email_verified: true", got=got)
-    return EmailDecision(None, "", refusal, (*considered, Considered(doubtful.source, f"not taken: {got}")))
+    refusal = _refuse(word)
+    return EmailDecision(None, "", refusal, (*considered, Considered(doubtful.source, f"not taken: {refusal.got}")))
+
+
+def _refuse(word: object) -> EmailUnverified:
+    """Return the refusal for what `email_verified` says; None if the provider does not send it."""
+    if word is None:
+        refusal = EmailUnverified(expected="email_verified: true", got="email_verified: absent")
+        refusal.remedy = f"The provider does not send email_verified: have it added to its claims. {refusal.remedy}"
+        return refusal
+    # Whole, or what the provider echoed could not be left out of it; and never in the remedy.
+    shown = json.dumps(word) if isinstance(word, bool | str | int | float) else "an array or object"
+    refusal = EmailUnverified(expected="email_verified: true", got=f"email_verified: {shown}")
+    if word is not False and word != "false":
+        refusal.remedy = f"The provider sends an email_verified that is neither true nor false. {refusal.remedy}"
+    return refusal
 
 
 def find_offers(vouched: Vouched, claim: str) -> tuple[list[Offer] | BrokerError, tuple[Considered, ...]]:
@@ -138,20 +150,41 @@ def _no_remedy(_said: str) -> None:
     return None
 
 
+_REGISTRATION = "the client's registration at the provider"
+_ISSUER = "the member issuer of the provider's /.well-known/openid-configuration"
+_MENUS = Menus(
+    issuer=_ISSUER,
+    client_id=_REGISTRATION,
+    client_secret=_REGISTRATION,
+    redirect_uri=f"{_REGISTRATION}, under redirect URIs",
+    sign_out_uri=f"{_REGISTRATION}, under post-logout redirect URIs",
+    scopes=_REGISTRATION,
+)
+_KEYCLOAK_MENUS = Menus(
+    issuer=f"{_ISSUER} (Keycloak: Realm settings > General > Endpoints)",
+    client_id="Keycloak: Clients > the client > Settings > Client ID",
+    client_secret="Keycloak: Clients > the client > Credentials",  # noqa: S106 - a place
+    redirect_uri="Keycloak: Clients > the client > Settings > Valid redirect URIs",
+    sign_out_uri="Keycloak: Clients > the client > Settings > Valid post logout redirect URIs",
+    scopes="Keycloak: Clients > the client > Client scopes",
+)
+
+
+def menus(issuer: str) -> Menus:
+    """Return Keycloak's menus for an issuer that is a realm of Keycloak's, and plain words for any other.
+
+    Args:
+        issuer: as configured.
+    """
+    return _KEYCLOAK_MENUS if "/realms/" in issuer else _MENUS
+
+
 PRESET = Preset(
     name="oidc",
     decide_email=decide_email,
     expected_issuer=expect_configured_issuer,
     remedy=_no_remedy,
-    menus=Menus(
-        issuer="the member issuer of the provider's /.well-known/openid-configuration (Keycloak: Realm settings > "
-        "General > Endpoints; as in https://id.acme.example/realms/acme)",
-        client_id="the client's registration at the provider (Keycloak: Clients)",
-        client_secret="the client's registration at the provider (Keycloak: Clients > the client > Credentials)",  # noqa: S106 - a place
-        redirect_uri="the client's registration at the provider (Keycloak: Clients > the client > Settings > Valid "
-        "redirect URIs)",
-        scopes="the client's registration at the provider (Keycloak: Clients > the client > Client scopes)",
-    ),
+    menus=menus,
     guide="docs/guides/other.md",
     prompt_for_another_account="login",
 )

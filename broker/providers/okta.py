@@ -81,20 +81,23 @@ def accept_org_issuer(registration: Registration) -> set[str]:
     return {registration.issuer, origin}
 
 
+_MENUS = Menus(
+    issuer="Okta: the Okta domain alone, without -admin, as in https://acme.okta.com; of a custom authorization "
+    "server Security > API > Authorization Servers > Issuer URI",
+    client_id="Okta: Applications > the application > General > Client Credentials",
+    client_secret="Okta: Applications > the application > General > Client Credentials > Client secrets",  # noqa: S106 - a place
+    redirect_uri="Okta: Applications > the application > General > Login > Sign-in redirect URIs",
+    sign_out_uri="Okta: Applications > the application > General > Login > Sign-out redirect URIs",
+    scopes="Okta: Security > API > Authorization Servers > the server > Scopes",
+)
+
 PRESET = Preset(
     name="okta",
     decide_email=decide_email,
     expected_issuer=expect_configured_issuer,
     remedy=remedy,
     portal_issuers=accept_org_issuer,
-    menus=Menus(
-        issuer="Okta: the Okta domain alone, without -admin, as in https://acme.okta.com; of a custom authorization "
-        "server Security > API > Authorization Servers > Issuer URI",
-        client_id="Okta: Applications > the application > General > Client Credentials",
-        client_secret="Okta: Applications > the application > General > Client Credentials > Client secrets",  # noqa: S106 - a place
-        redirect_uri="Okta: Applications > the application > General > Login > Sign-in redirect URIs",
-        scopes="Okta: Security > API > Authorization Servers > the server > Scopes",
-    ),
+    menus=lambda _issuer: _MENUS,
     guide="docs/guides/okta.md",
     client_secrets_expire=False,
     prompt_for_another_account="login",

@@ -97,6 +97,7 @@ class Menus:
         client_id: our client id.
         client_secret: our client secret, or the public half of our key.
         redirect_uri: the redirect URIs registered.
+        sign_out_uri: the addresses people may come back to after signing out.
         scopes: which scopes we may ask for.
     """
 
@@ -104,6 +105,7 @@ class Menus:
     client_id: str
     client_secret: str
     redirect_uri: str
+    sign_out_uri: str
     scopes: str
 
 
@@ -116,7 +118,7 @@ class Preset:
         decide_email: which claim is the address, and whether it may be believed.
         expected_issuer: what `iss` of this token has to be.
         remedy: what an admin can do about a refusal, by what the provider said; None if nothing special is known.
-        menus: where an admin finds what has to agree on both sides.
+        menus: where an admin finds what has to agree on both sides, by the issuer: one preset serves many products.
         guide: the document that leads through setting up this kind of provider.
         read_page: what an authorization page that did not come back to us says about our request, in the provider's
             own codes, by its text and by where it redirects; None if it says nothing.
@@ -133,7 +135,7 @@ class Preset:
     decide_email: Callable[[Vouched, ClaimRules], EmailDecision]
     expected_issuer: Callable[[Registration, SignedClaims, ClaimRules], str]
     remedy: Callable[[str], str | None]
-    menus: Menus
+    menus: Callable[[str], Menus]
     guide: str
     prompt_for_another_account: str
     read_page: Callable[[str], str | None] = field(default=lambda _: None)
@@ -176,3 +178,8 @@ class Provider:
     groups_claim: str | None
     discovery: Discovery
     send: Send
+
+    @property
+    def menus(self) -> Menus:
+        """Where an admin finds things at this very provider."""
+        return self.preset.menus(self.registration.issuer)

@@ -17,8 +17,6 @@ NOTE = (
     "in Keycloak that is Users > the person > Email verified."
 )
 
-_CLIENT = "the client's registration at the provider (Keycloak: Clients > the client > Settings"
-
 
 def further_values(provider: Provider, wanted: Wanted) -> tuple[Value, ...]:
     """Return where the provider sends people after signing out, and what its portal opens.
@@ -32,7 +30,7 @@ def further_values(provider: Provider, wanted: Wanted) -> tuple[Value, ...]:
         where = "Keycloak: Clients > the client > Settings > Home URL"
         start = Value("Home URL", wanted.home_page, where, "For the account console's list of applications.")
     return (
-        Value("Post logout redirect URI", wanted.post_logout_uri, f"{_CLIENT} > Valid post logout redirect URIs)"),
+        Value("Post logout redirect URI", wanted.post_logout_uri, provider.menus.sign_out_uri),
         start,
     )
 
@@ -47,8 +45,7 @@ def claims(provider: Provider) -> tuple[Value, ...]:
     wanted = dict.fromkeys((rules.email_claim, "email_verified", rules.name_claim))
     if provider.policy.allowed_groups and provider.groups_claim:
         wanted[provider.groups_claim] = None
-    where = "the client's registration at the provider (Keycloak: Clients > the client > Client scopes)"
-    return (Value("Claims", " ".join(wanted), where, "In the ID token, or from userinfo."),)
+    return (Value("Claims", " ".join(wanted), provider.menus.scopes, "In the ID token, or from userinfo."),)
 
 
 def commands(provider: Provider, wanted: Wanted) -> tuple[Command, ...]:

@@ -58,7 +58,7 @@ def setup_of_provider(
         now: seconds since the epoch, from which the end of a new client secret is counted.
     """
     kind = _KINDS[provider.preset.name]
-    menus, registration = provider.preset.menus, provider.registration
+    menus, registration = provider.menus, provider.registration
     last_day = datetime.fromtimestamp(now, UTC) + timedelta(days=CLIENT_SECRET_DAYS)
     start_uri = f"{public_url}/initiate/{provider.id}"
     wanted = Wanted(

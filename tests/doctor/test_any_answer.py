@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Awaitable
 from pathlib import Path
@@ -15,7 +16,8 @@ from hypothesis import strategies as st
 
 from broker.doctor.documents import check_issuer, check_metadata, check_provider_keys, compare_clocks, fetch_discovery
 from broker.doctor.finding import Trouble, Verdict
-from broker.doctor.registration import check_client_authentication, check_redirect_uri
+from broker.doctor.redirects import check_redirect_uri, check_sign_out_uri
+from broker.doctor.registration import check_client_authentication
 from broker.oidc.client import Reach
 from broker.oidc.messages import Answer, ProviderRequest
 from broker.providers import PRESETS, Provider
@@ -25,6 +27,8 @@ from tests.doctor.diagnosis import REDIRECT_URI, settings_on_loopback
 from tests.fakes.presets import TENANT
 from tests.fakes.provider import FakeProvider
 
+CLASS_NAME = re.compile(r"[a-z](Error|Exception)\b")
+EMPTY = re.compile(r"[:;,] *\.$|^\.?$")
 ISSUER = "http://127.0.0.1:1"
 CLIENT_SECRET = "client-secret-of-nobody-4711"
 HONEST = {
@@ -100,7 +104,9 @@ async def test_there_is_always_a_verdict(preset: Path, discovery: Answer, answer
     for verdict in [*await _verdicts_on_documents(provider, discovery), *after_the_secret_was_sent]:
         assert verdict.message.isprintable()
         assert len(verdict.message) < 1500
-        assert verdict.status not in ("failed", "warning") or verdict.remedy
+        assert verdict.status == "ok" or verdict.remedy.endswith(".")
+        assert not EMPTY.search(verdict.message)
+        assert not CLASS_NAME.search(f"{verdict.message} {verdict.remedy}")
 
 
 async def _verdicts_on_documents(provider: Provider, discovery: Answer) -> list[Verdict]:
@@ -123,6 +129,7 @@ async def _verdicts_on_registration(provider: Provider) -> list[Verdict]:
         check_provider_keys(provider, Reach(), metadata),
         check_client_authentication(provider, Reach(), metadata, ["client_secret_post"]),
         check_redirect_uri(provider, Reach(), metadata),
+        check_sign_out_uri(provider, Reach(), f"{ISSUER}/logout"),
     ]
     return [await _verdict(one) for one in asked]
 

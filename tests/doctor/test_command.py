@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote_plus
 
+import httpx
 import jsonschema
 import pytest
 import yaml
@@ -216,3 +217,24 @@ def test_every_check_has_its_section_and_every_section_its_check() -> None:
     text = (ROOT / "docs" / "check.md").read_text(encoding="utf-8")
     sections = [line.removeprefix("### ") for line in text.splitlines() if line.startswith("### ")]
     assert sorted(sections) == sorted(CHECKS)
+
+
+def test_nothing_failed_is_not_all_that_is_said_where_the_provider_looks_at_the_code_first(
+    tmp_path: Path,
+) -> None:
+    provider = FakeProvider("http://127.0.0.1:1", time.time, client_secret=CLIENT_SECRET)
+    provider.lies = Lies(answers={"/token": lambda _: httpx.Response(400, json={"error": "invalid_grant"})})
+    with served(provider_site(provider)) as port:
+        provider.issuer = f"http://127.0.0.1:{port}"
+        settings = settings_on_loopback(provider, client_secret="another-secret-of-nobody")
+        settings["sites"]["main"]["endpoint"] = f"{provider.issuer}/keys"
+        ended = run_check(tmp_path, settings)
+        found = json.loads(run_check(tmp_path, settings, "--json").stdout)["findings"]
+    assert ended.exit_code == 0
+    last = ended.stdout.strip().splitlines()[-1]
+    assert last.startswith(
+        "Nothing failed, but the check cannot tell whether sign-ins work (idp: client_authentication)"
+    )
+    assert "`broker setup-link`" in last
+    assert "accepted" not in ended.stdout
+    assert all(one["remedy"] for one in found if one["status"] != "ok")

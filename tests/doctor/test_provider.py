@@ -31,9 +31,10 @@ from tests.fakes.hostile_server import (
 from tests.fakes.lies import Lies, with_, without
 from tests.fakes.ports import free_port
 from tests.fakes.presets import TENANT
-from tests.fakes.provider import FakeProvider
+from tests.fakes.provider import FakeProvider, new_key
 
-AUTHORIZE = "/authorize"
+AUTHORIZE, LOGOUT = "/authorize", "/logout"
+REALM = "/realms/acme"
 ENTRA = {"preset": "entra", "tenant": TENANT, "client_authentication": "client_secret_basic"}
 GOOGLE = {"preset": "google", "client_authentication": "client_secret_basic"}
 
@@ -94,6 +95,19 @@ def registers_another(provider: FakeProvider) -> None:
     provider.redirect_uris = ["http://127.0.0.1:8000/callback/okta"]
 
 
+def in_a_realm(provider: FakeProvider) -> None:
+    provider.issuer += REALM
+
+
+def signs_out(provider: FakeProvider) -> None:
+    provider.lies = Lies(discovery=lambda document: {**document, "end_session_endpoint": f"{provider.issuer}{LOGOUT}"})
+
+
+def signs_out_in_a_realm(provider: FakeProvider) -> None:
+    in_a_realm(provider)
+    signs_out(provider)
+
+
 def refuses(**answer: str) -> Callable[[FakeProvider], None]:
     def alter(provider: FakeProvider) -> None:
         provider.refuses = answer
@@ -147,7 +161,8 @@ ROWS = {
         lies=lambda _: Lies(discovery=with_(jwks_uri="http://id.acme.example/keys")),
     ),
     "the provider announces another algorithm": Wrong(
-        "metadata", "signs with RS256, but signing_algorithms has ES256", "signing_algorithms", status="warning",
+        "metadata", "signs with RS256, but signing_algorithms has ES256", "Set signing_algorithms: [RS256]",
+        status="warning",
         lies=lambda _: Lies(discovery=with_(id_token_signing_alg_values_supported=["RS256"])),
     ),
     "the provider announces another client authentication": Wrong(
@@ -160,9 +175,11 @@ ROWS = {
         keys={"signing_algorithms": ["RS256"]},
         lies=lambda _: Lies(discovery=without("id_token_signing_alg_values_supported")),
     ),
-    "the provider publishes no key": Wrong("keys", "0 keys", "jwks_uri", lies=lambda _: Lies(jwks=with_(keys=[]))),
+    "the provider publishes no key": Wrong(
+        "keys", "holds no usable keys", "key", lies=lambda _: Lies(jwks=with_(keys=[])),
+    ),
     "the keys are for encryption": Wrong(
-        "keys", "1 keys, none usable", "jwks_uri",
+        "keys", "holds no usable keys", "key",
         lies=lambda _: Lies(jwks=lambda jwks: {"keys": [{**key, "use": "enc"} for key in jwks["keys"]]}),
     ),
     "the keys are not there": Wrong("keys", "got 404", "issuer", tricks={KEYS: page("nothing", 404)}),
@@ -193,7 +210,8 @@ ROWS = {
     ),
     "the client secret is wrong in Keycloak": Wrong(
         "client_authentication", "Invalid client credentials", "Keycloak: Clients > the client > Credentials",
-        tricks={TOKEN: oauth_error("unauthorized_client", "Invalid client or Invalid client credentials", 401)},
+        provider=in_a_realm,
+        tricks={f"{REALM}{TOKEN}": oauth_error("unauthorized_client", "Invalid client credentials", 401)},
     ),
     "the client authentication is another": Wrong(
         "client_authentication", "by private_key_jwt, but client_authentication is client_secret_basic",
@@ -235,8 +253,26 @@ ROWS = {
         tricks={AUTHORIZE: leads_to(google_refuses("redirect_uri_mismatch"))},
     ),
     "the redirect URI is not registered in Keycloak": Wrong(
-        "redirect_uri", "is not registered", "Valid redirect URIs",
-        tricks={AUTHORIZE: page('<p class="instruction">Invalid parameter: redirect_uri</p>', 400)},
+        "redirect_uri", "is not registered", "Valid redirect URIs", provider=in_a_realm,
+        tricks={f"{REALM}{AUTHORIZE}": page('<p class="instruction">Invalid parameter: redirect_uri</p>', 400)},
+    ),
+    "the sign-out address is not registered": Wrong(
+        "redirect_uri", "The sign-out address http://127.0.0.1:8000/logout is not registered",
+        "under post-logout redirect URIs",
+        provider=signs_out, tricks={LOGOUT: page("<h1>oops</h1>post_logout_redirect_uri not registered", 400)},
+    ),
+    "the sign-out address is not registered, in JSON": Wrong(
+        "redirect_uri", "sign-out address", "Add exactly", provider=signs_out,
+        tricks={LOGOUT: oauth_error("invalid_request", "post_logout_redirect_uri is not allowed")},
+    ),
+    "the sign-out address is not registered in Okta": Wrong(
+        "redirect_uri", "sign-out address", "Sign-out redirect URIs", provider=signs_out, keys={"preset": "okta"},
+        tricks={LOGOUT: page("The 'post_logout_redirect_uri' parameter must be a Logout redirect URI", 400)},
+    ),
+    "the sign-out address is not registered in Keycloak": Wrong(
+        "redirect_uri", "sign-out address", "Settings > Valid post logout redirect URIs",
+        provider=signs_out_in_a_realm,
+        tricks={f"{REALM}{LOGOUT}": page("<p>Invalid redirect uri</p>", 400)},
     ),
     "the client is not at Google": Wrong(
         "redirect_uri", "does not know the client id client-1", "Client ID", keys=GOOGLE,
@@ -245,6 +281,27 @@ ROWS = {
     "a scope is not allowed": Wrong(
         "redirect_uri", "invalid_scope", "Compare scopes with",
         provider=refuses(error="invalid_scope", error_description="requested scope is not allowed"),
+    ),
+    "a scope is not allowed, in the words of another error": Wrong(
+        "redirect_uri", "invalid_request: invalid scopes: profile", "Compare scopes with",
+        provider=refuses(error="invalid_request", error_description="invalid scopes: profile"),
+    ),
+    "a scope is not allowed, by access_denied": Wrong(
+        "redirect_uri", "access_denied", "Compare scopes with",
+        provider=refuses(error="access_denied", error_description="the scope email may not be asked for"),
+    ),
+    "a scope is not allowed, on a page": Wrong(
+        "redirect_uri", "refuses the scopes openid email profile", "Compare scopes with",
+        tricks={AUTHORIZE: page("<h1>Error: invalid_scope</h1>", 400)},
+    ),
+    "the request is refused for a reason of the provider's own": Wrong(
+        "redirect_uri", "invalid_request: no PKCE here", "code flow",
+        provider=refuses(error="invalid_request", error_description="no PKCE here"),
+    ),
+    "the provider announces algorithms that sign with the secret alone": Wrong(
+        "metadata", "HS256 is signed with the client secret and never accepted", "at the provider to RS256",
+        keys={"signing_algorithms": ["ES256", "RS256"]},
+        lies=lambda _: Lies(discovery=with_(id_token_signing_alg_values_supported=["HS256", "none"])),
     ),
     "the code flow is not allowed": Wrong(
         "redirect_uri", "unauthorized_client", "code flow", provider=refuses(error="unauthorized_client"),
@@ -297,6 +354,13 @@ async def test_a_provider_that_is_switched_off_is_examined_as_well(tmp_path: Pat
             "redirect_uri",
             id="an error page that repeats the request alone",
         ),
+        pytest.param(
+            AUTHORIZE,
+            page("<h1>NotImplementedError</h1><td>redirect_uri</td> is not registered", 500),
+            "redirect_uri",
+            id="a page of a failing provider that repeats the request",
+        ),
+        pytest.param(AUTHORIZE, page("slow down: redirect_uri", 429), "redirect_uri", id="a provider that is too busy"),
         pytest.param(AUTHORIZE, hung_up, "redirect_uri", id="no answer to what the browser would ask"),
         pytest.param(TOKEN, oauth_error("invalid_request", "no"), "client_authentication", id="another error"),
         pytest.param(TOKEN, page("maintenance", 503), "client_authentication", id="a token endpoint that is failing"),
@@ -320,11 +384,77 @@ async def test_a_document_that_a_cache_kept_for_ten_minutes_says_nothing_against
     assert the(findings, "clock").status == "ok"
 
 
-async def test_the_made_up_code_is_sent_once_and_never_to_an_address_of_another_issuer(tmp_path: Path) -> None:
+async def test_an_error_of_prompt_none_alone_fails_nothing(tmp_path: Path) -> None:
+    async def trick(wire: Wire, answer: httpx.Response) -> None:
+        shows_nothing = "error=login_required" in answer.headers.get("Location", "")
+        refused = leads_to(f"{REDIRECT_URI}?error=invalid_request&error_description=prompt")
+        await (refused if shows_nothing else page("<form>Sign in</form>"))(wire, answer)
+
+    async with hostile_provider({AUTHORIZE: trick}) as server:
+        findings = await diagnose(tmp_path, settings_on_loopback(server.honest))
+    assert the(findings, "redirect_uri").status == "ok"
+    assert "refuses prompt=none alone" in the(findings, "redirect_uri").message
+
+
+async def test_a_request_that_fails_at_prompt_none_is_judged_without_it(tmp_path: Path) -> None:
+    async def trick(wire: Wire, answer: httpx.Response) -> None:
+        shows_nothing = "error=login_required" in answer.headers.get("Location", "")
+        await (page("sorry", 500) if shows_nothing else page("redirect_uri is unknown", 400))(wire, answer)
+
+    async with hostile_provider({AUTHORIZE: trick}) as server:
+        findings = await diagnose(tmp_path, settings_on_loopback(server.honest))
+    assert the(findings, "redirect_uri").status == "failed"
+
+
+@pytest.mark.parametrize(
+    ("trick", "status", "message"),
+    [
+        pytest.param(leads_to("http://127.0.0.1:8000/logout?state=x"), "ok", "comes back to", id="back to us"),
+        pytest.param(leads_to("https://id.acme.example/bye"), "unknown", "leads elsewhere (302)", id="elsewhere"),
+        pytest.param(page("<form>Sign out?</form>"), "unknown", "shows a page", id="a page"),
+        pytest.param(page("post_logout_redirect_uri", 500), "unknown", "error page (500)", id="a failing provider"),
+        pytest.param(page("gone", 404), "unknown", "error page (404)", id="an error without a reason"),
+        pytest.param(page("Missing parameters: id_token_hint", 400), "unknown", "error page", id="it wants a hint"),
+        pytest.param(page("/logout?post_logout_redirect_uri=x", 400), "unknown", "error page", id="only the request"),
+        pytest.param(hung_up, "unknown", "No answer", id="no answer"),
+    ],
+)
+async def test_signing_out_is_asked_for_without_a_session(
+    tmp_path: Path, trick: Trick, status: str, message: str
+) -> None:
+    async with hostile_provider({LOGOUT: trick}) as server:
+        signs_out(server.honest)
+        findings = await diagnose(tmp_path, settings_on_loopback(server.honest))
+    [found] = [one for one in of(findings) if one.check == "redirect_uri" and "/logout" in one.message]
+    assert found.status == status
+    assert message in found.message
+    assert status == "ok" or "post-logout redirect URIs" in found.remedy
+
+
+async def test_no_menu_of_keycloak_is_named_at_another_provider(tmp_path: Path) -> None:
+    async with hostile_provider({LOGOUT: page("post_logout_redirect_uri unknown", 400)}) as server:
+        signs_out(server.honest)
+        registers_another(server.honest)
+        settings = settings_on_loopback(server.honest, client_secret="another-secret-of-nobody", scopes=["openid"])
+        findings = await diagnose(tmp_path, settings)
+    assert "Keycloak" not in "".join(one.remedy for one in findings)
+    assert all(one.remedy for one in findings if one.status != "ok")
+
+
+@pytest.mark.parametrize(("keys", "status"), [(1, "ok"), (4, "ok"), (5, "failed")])
+async def test_keys_without_an_id_are_judged_as_a_sign_in_takes_them(tmp_path: Path, keys: int, status: str) -> None:
+    async with hostile_provider() as server:
+        server.honest.keys = [new_key("ES256", None) for _ in range(keys)]
+        findings = await diagnose(tmp_path, settings_on_loopback(server.honest))
+    assert the(findings, "keys").status == status
+
+
+async def test_the_made_up_code_is_sent_to_no_address_of_another_issuer(tmp_path: Path) -> None:
     async with hostile_provider() as server:
         await diagnose(tmp_path, settings_on_loopback(server.honest))
-        assert server.honest.count(TOKEN) == server.honest.count(AUTHORIZE) == 1
+        asked = server.honest.count(TOKEN), server.honest.count(AUTHORIZE)
+        assert asked == (2, 1)  # ours and an invented client; never a code of a person
         server.honest.lies = Lies(discovery=with_(issuer="https://other.example"))
         findings = await diagnose(tmp_path, settings_on_loopback(server.honest))
-        assert server.honest.count(TOKEN) == server.honest.count(AUTHORIZE) == 1
+        assert (server.honest.count(TOKEN), server.honest.count(AUTHORIZE)) == asked
     assert the(findings, "client_authentication").message == "Not tried: issuer failed."

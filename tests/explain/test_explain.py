@@ -65,7 +65,7 @@ def test_a_person_admitted_is_shown_with_what_comm100_would_get(
     ("preset", "keys", "claims", "reason", "looked_at"),
     [
         pytest.param("oidc", {}, {"email": ADA}, "email_unverified",
-                     ("email (ID token)", "not taken: email_verified: nothing"), id="any provider, unverified"),
+                     ("email (ID token)", "not taken: email_verified: absent"), id="any provider, unverified"),
         pytest.param("oidc", {}, {}, "email_missing", ("email (ID token)", "absent"), id="nothing at all"),
         pytest.param("okta", {}, {**VERIFIED, "email_verified": False}, "email_unverified",
                      ("email (ID token)", "not taken: email_verified: false"), id="Okta denies the address"),

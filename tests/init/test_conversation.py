@@ -230,12 +230,20 @@ def test_a_secret_the_provider_does_not_take_is_asked_for_again_with_the_client_
     ]
     settings, person = asked(tmp_path, given_but(client_secret="another-secret"), answers, looking(provider))
     assert "The token endpoint does not accept us" in person.words
-    assert person.words.count("The provider accepts both.") == 1
+    assert person.words.count("Client ID and secret accepted (tested with an invalid code).") == 1
     assert "another-secret" not in person.words
     assert CLIENT_SECRET not in person.words
     secret = settings.identity_providers["oidc"].client_secret
     assert secret is not None
     assert secret.reveal() == CLIENT_SECRET
+
+
+def test_a_provider_that_looks_at_the_code_first_is_never_said_to_accept_the_secret(tmp_path: Path) -> None:
+    provider = FakeProvider("https://idp.example", time.time, client_secret=CLIENT_SECRET)
+    provider.lies = Lies(answers={"/token": lambda _: httpx.Response(400, json={"error": "invalid_grant"})})
+    _, person = asked(tmp_path, given_but(client_secret="another-secret"), [], looking(provider))
+    assert "looks at the code first, so only a test sign-in tells" in person.words
+    assert "accepted" not in person.words
 
 
 def test_what_a_providers_document_asks_for_is_set(tmp_path: Path) -> None:

@@ -78,7 +78,6 @@ def saying(status: int, body: bytes) -> Callable[[httpx.Response], httpx.Respons
     "answer",
     [
         pytest.param(saying(400, b'{"error": "invalid_request"}'), id="invalid_request"),
-        pytest.param(saying(401, b'{"error": "access_denied"}'), id="a 401 with an error"),
         pytest.param(saying(404, b"<h1>no such code</h1>"), id="a page"),
         pytest.param(saying(200, b'{"error": "bad_verification_code"}'), id="an error with a 200"),
         pytest.param(saying(200, b"error=bad_verification_code"), id="a form with a 200"),

@@ -141,7 +141,7 @@ PROVIDER = [
             put(provider={"redirect_uris": None}), kind=kind)
         for vendor, kind, menu in (
             ("Okta", "okta", "Sign-in redirect URIs"), ("Entra", "entra", "Authentication, platform Web"),
-            ("Google", "google", "Authorized redirect URIs"), ("another provider", "oidc", "Valid redirect URIs"),
+            ("Google", "google", "Authorized redirect URIs"), ("another provider", "oidc", "under redirect URIs"),
         )
     ),
     Row("a scope that the client may not have", "invalid_scope", "Compare scopes with",

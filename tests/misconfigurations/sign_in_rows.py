@@ -74,7 +74,7 @@ ROWS = [
     Row("a client secret that has expired, likewise", "AADSTS7000222", "The client secret expired",
         put(provider={"expired": True}), put(provider={"expired": False}), kind="entra", at="sign-in"),
     Row("tokens signed by an algorithm that is not in signing_algorithms", "id_token_algorithm",
-        "Set signing_algorithms",
+        "signing_algorithms",
         put(idp={"signing_algorithms": ["RS256"]}), put(idp={"signing_algorithms": ["ES256"]}), at="sign-in"),
     Row("a host of Comm100's that redirect_hosts does not have", "redirect_url_refused, with dash11.comm100.example",
         "redirect_hosts",

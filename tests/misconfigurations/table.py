@@ -11,7 +11,7 @@ import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 
-from tests.misconfigurations import check_rows, sign_in_rows
+from tests.misconfigurations import both, both_rows, check_rows, sign_in_rows
 from tests.misconfigurations.bench import Bench, Said, SignIn, bench, sign_in, without_particulars
 from tests.misconfigurations.record import NOTHING_SAID, Row
 
@@ -25,6 +25,16 @@ One mistake at a time, made in a set-up that works: what an admin is told first,
 or by a test sign-in on the setup page, and whether that names the cause. Every row is a test, which also does what the
 remedy says and checks that nothing is left to say. Right is what names this very mistake, in what is said or in what is
 to do; nothing can name what only Comm100 knows. Made by `python -m tests.misconfigurations.table`: do not edit.
+"""
+_BOTH = """\
+
+## The check beside the sign-in
+
+What people report of services like this one: what `broker check` says first, unknown included, and what a test sign-in
+says of the same fault. "Not asked": the fault is on the way to the provider. Each row is a test, too.
+
+| | fault | broker check | test sign-in | to do |
+|---|---|---|---|---|
 """
 _COLUMNS = "| | mistake | told by | said first | to do | right |\n|---|---|---|---|---|---|\n"
 
@@ -51,12 +61,13 @@ def line(row: Row, said: Said) -> str:
     return f"{row.cause} | {said.where} | {told} | {remedy} | {'yes' if row.names else '**no**'} |"
 
 
-def render(lines: Iterable[str]) -> str:
+def render(lines: Iterable[str], pairs: Iterable[str]) -> str:
     """Return the whole document."""
     numbered = [f"| {number} | {one}\n" for number, one in enumerate(lines, 1)]
     right = sum(one.endswith("| yes |\n") for one in numbered)
     sentence = f"{right} of {len(numbered)} are named right at once.\n"
-    return f"{_OPENING}\n{sentence}\n{_COLUMNS}{''.join(numbered)}"
+    beside = "".join(f"| {number} | {one}\n" for number, one in enumerate(pairs, len(numbered) + 1))
+    return f"{_OPENING}\n{sentence}\n{_COLUMNS}{''.join(numbered)}{_BOTH}{beside}"
 
 
 async def _every_line() -> list[str]:
@@ -68,5 +79,13 @@ async def _every_line() -> list[str]:
     return lines
 
 
+async def _every_pair() -> list[str]:
+    lines = []
+    for row in both_rows.ROWS:
+        with tempfile.TemporaryDirectory() as folder:
+            lines.append(both.line(row, *await both.ask_both(row, Path(folder))))
+    return lines
+
+
 if __name__ == "__main__":
-    DOCUMENT.write_text(render(asyncio.run(_every_line())), encoding="utf-8")
+    DOCUMENT.write_text(render(asyncio.run(_every_line()), asyncio.run(_every_pair())), encoding="utf-8")

@@ -25,15 +25,25 @@ class Strict(FakeProvider):
 
     scopes = frozenset({"openid", "email", "profile"})
     takes: str | None = None
+    looks_at_the_code_first = False
+    fails_at_prompt_none = False
 
     def _discovery(self, request: httpx.Request) -> httpx.Response:
         document = super()._discovery(request).json()
         announced = {} if self.takes is None else {"token_endpoint_auth_methods_supported": [self.takes]}
         return httpx.Response(200, json=document | announced)
 
+    def _token(self, request: httpx.Request) -> httpx.Response:
+        code = parse_qs(request.content.decode()).get("code", [""])[0]
+        if self.looks_at_the_code_first and code not in self.grants:
+            return _error("invalid_grant", "code unknown", 400)
+        return super()._token(request)
+
     def _authorize(self, request: httpx.Request) -> httpx.Response:
         answer = super()._authorize(request)
         asked = parse_qs(request.url.query.decode())
+        if self.fails_at_prompt_none and asked.get("prompt") == ["none"]:  # a page for developers repeats the request
+            return _page("NotImplementedError: redirect_uri, whether it is registered or not", 500)
         if answer.status_code != 302 or set(asked["scope"][0].split()) <= self.scopes:
             return answer
         said = {"error": "invalid_scope", "error_description": "requested scope is not allowed"}

@@ -86,7 +86,7 @@ def test_an_account_nobody_of_ours_manages_is_refused_whatever_its_address(
     [
         pytest.param({"email_verified": False}, EmailUnverified, "not taken: email_verified: false", id="unverified"),
         pytest.param({"email_verified": "True"}, EmailUnverified, 'not taken: email_verified: "True"', id="a text"),
-        pytest.param({"email_verified": None}, EmailUnverified, "not taken: email_verified: nothing", id="null"),
+        pytest.param({"email_verified": None}, EmailUnverified, "not taken: email_verified: absent", id="null"),
         pytest.param({"email": None}, EmailMissing, "absent", id="no address"),
         pytest.param({"email": "ada"}, EmailMalformed, "not taken: no plain e-mail address", id="no mailbox"),
     ],

@@ -152,8 +152,8 @@ def test_what_is_neither_true_nor_false_in_userinfo_never_outweighs_a_signed_tru
 @pytest.mark.parametrize(
     ("claims", "got"),
     [
-        pytest.param({"email": ADA}, "email_verified: nothing", id="absent"),
-        pytest.param({"email": ADA, "email_verified": 1}, "email_verified: a number", id="a number"),
+        pytest.param({"email": ADA}, "email_verified: absent", id="absent"),
+        pytest.param({"email": ADA, "email_verified": 1}, "email_verified: 1", id="a number"),
         pytest.param({"email": ADA, "email_verified": "yes"}, 'email_verified: "yes"', id="a text"),
         pytest.param({"email": ADA, "email_verified": False}, "email_verified: false", id="false"),
     ],
@@ -334,3 +334,26 @@ def test_whoever_is_believed_has_an_address_one_document_verifies_and_none_denie
     )
     assert all(claims.get("email_verified", True) not in (False, "false") for claims in (id_token, userinfo or {}))
     assert identity.name
+
+
+@pytest.mark.parametrize(
+    ("claims", "got", "remedy"),
+    [
+        pytest.param({}, "email_verified: absent", "does not send email_verified", id="absent"),
+        pytest.param({"email_verified": None}, "email_verified: absent", "does not send email_verified", id="null"),
+        pytest.param({"email_verified": 1}, "email_verified: 1", "neither true nor false", id="a number"),
+        pytest.param(
+            {"email_verified": [True]}, "email_verified: an array or object", "neither true nor false", id="an array"
+        ),
+        pytest.param({"email_verified": "yes"}, 'email_verified: "yes"', "neither true nor false", id="another text"),
+        pytest.param({"email_verified": False}, "email_verified: false", "The provider must send", id="a no"),
+    ],
+)
+def test_a_refusal_tells_a_claim_that_is_absent_from_one_with_an_odd_value(
+    claims: Claims, got: str, remedy: str
+) -> None:
+    with pytest.raises(EmailUnverified) as refused:
+        decide({"email": ADA, **claims})
+    assert refused.value.got == got
+    assert remedy in refused.value.remedy
+    assert "The provider must send email_verified: true" in refused.value.remedy

@@ -16,6 +16,7 @@ CLIENT = {
     "client_id": "comm100-broker",
     "client_secret": "a:b%2Bc d+e/f&g=h",
     "redirect_uris": [REDIRECT_URI],
+    "post_logout_redirect_uris": ["http://127.0.0.1:8000/logout"],
     "grant_types": ["authorization_code"],
     "response_types": ["code"],
     "token_endpoint_auth_method": "client_secret_basic",
@@ -37,7 +38,10 @@ def settings_for(issuer: str, **keys: Any) -> dict[str, Any]:
 
 async def test_nothing_is_wrong(tmp_path: Path, issuer: str) -> None:
     findings = await diagnose(tmp_path, settings_for(issuer))
-    assert {one.status for one in of(findings)} == {"ok"}, of(findings)
+    # The provider asks on a page whether a person wants to sign out.
+    [page] = [one for one in of(findings) if one.status != "ok"]
+    assert (page.check, page.status) == ("redirect_uri", "unknown")
+    assert "sign-out address http://127.0.0.1:8000/logout" in page.message
 
 
 @pytest.mark.parametrize(
@@ -52,6 +56,16 @@ async def test_what_is_wrong_is_named(
     tmp_path: Path, issuer: str, keys: dict[str, Any], check: str, message: str
 ) -> None:
     assert_first(await diagnose(tmp_path, settings_for(issuer, **keys)), check, "failed", message)
+
+
+async def test_a_sign_out_address_that_is_not_registered_is_named(
+    tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    log = tmp_path_factory.mktemp("forgetful-provider") / "log"
+    client = {**CLIENT, "post_logout_redirect_uris": []}
+    with oidc_provider(log, {"client": client, "accounts": {}, "claims_in_id_token": True}) as forgetful:
+        findings = await diagnose(tmp_path, settings_for(forgetful))
+    assert_first(findings, "redirect_uri", "failed", "The sign-out address http://127.0.0.1:8000/logout")
 
 
 async def test_a_redirect_uri_that_is_not_registered_is_named(tmp_path: Path, issuer: str) -> None:
