@@ -25,7 +25,11 @@ _INNER_CODES = ("code", "error", "errorCode", "type", "status")
 _DESCRIPTIONS = ("error_description", "errorSummary", "errorDescription", "error_message", "message", "detail", "title")
 
 _PARAMETER = re.compile(r"\b([A-Za-z_]{1,40})\s{0,5}=\s{0,5}(?:\"([^\"]*)\"|([^\s,\"]+))")
-_NOT_SHOWN = re.compile(r"<(script|style)\b.*?</\1\s*>|<!--.*?-->|<[^<>]*>", re.IGNORECASE | re.DOTALL)
+_HIDDEN = {
+    "<script": "</script",
+    "<style": "</style",
+    "<!--": "--",
+}  # what begins a part that no page shows, and its end
 _TITLE = re.compile(r"<title[^<>]*>([^<]+)", re.IGNORECASE)
 
 
@@ -150,8 +154,22 @@ def _said(code: str, document: Mapping[str, Any]) -> Said:
 
 def _words_of_page(text: str) -> str:
     title = _TITLE.search(text)
-    words = html.unescape(title[1] if title else _NOT_SHOWN.sub(" ", text))
+    words = html.unescape(title[1] if title else _shown_text(text))
     return provider_text(whole_words(" ".join(words.split()), MAX_PAGE_CHARACTERS), None)
+
+
+def _shown_text(page: str) -> str:
+    """Return a page without its markup, in linear time: a part that does not end hides the rest."""
+    pieces, small, at = [], page.lower(), 0
+    while (start := page.find("<", at)) != -1:
+        pieces.append(page[at:start])
+        end_mark = next((end for begin, end in _HIDDEN.items() if small.startswith(begin, start)), "")
+        hidden_end = small.find(end_mark, start + 4) if end_mark else start
+        end = page.find(">", hidden_end) if hidden_end != -1 else -1
+        if end == -1:
+            return " ".join(pieces)
+        at = end + 1
+    return " ".join([*pieces, page[at:]])
 
 
 def _text(value: object) -> str:
