@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import logging
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_network
 
 from starlette.types import Scope
 
 from broker.rejected_codes import Origin
+from broker.web.client_address import read_hop
 
 _FORWARDING = (b"x-forwarded-for", b"forwarded", b"x-real-ip")
 _REMEDY = (
@@ -39,8 +40,8 @@ class Origins:
             scope: of the request.
             client: the browser's address as far as it is known, from `Web.client_address`.
         """
-        peer = _address((scope.get("client") or ("",))[0])
-        browser = _address(client)
+        peer = read_hop((scope.get("client") or ("",))[0])
+        browser = read_hop(client)
         if browser is not None and browser != peer and not self._is_trusted(browser):
             return _origins_of(browser)
         is_forwarded = any(name in _FORWARDING for name, _ in scope["headers"])
@@ -62,15 +63,6 @@ class Origins:
             _log.warning("a proxy is not trusted", extra={"facts": {"peer": peer, "remedy": _REMEDY}})
 
 
-def _address(text: str) -> IPv4Address | IPv6Address | None:
-    """Return the address, an IPv4 one in IPv6 clothes as IPv4; None if it is none."""
-    try:
-        address = ip_address(text)
-    except ValueError:
-        return None
-    return (address.ipv4_mapped if isinstance(address, IPv6Address) else None) or address
-
-
 def _origins_of(browser: IPv4Address | IPv6Address) -> tuple[Origin, ...]:
     """Return the network of one browser; for IPv6 the /48 around it, too, for one customer may have all of its /64."""
     one = Origin(_network(browser), shared=False)
@@ -80,11 +72,9 @@ def _origins_of(browser: IPv4Address | IPv6Address) -> tuple[Origin, ...]:
 
 
 def _claimed(scope: Scope) -> IPv4Address | IPv6Address | None:
-    """Return the last address in X-Forwarded-For, which a proxy appends; some write a port behind it."""
+    """Return the last address in X-Forwarded-For, which a proxy appends."""
     values = [value.decode("latin-1") for name, value in scope["headers"] if name == b"x-forwarded-for"]
-    last = values[-1].rpartition(",")[2].strip() if values else ""
-    without_port = last.partition("]")[0].removeprefix("[") if "]" in last else last.partition(":")[0]
-    return _address(last) or _address(without_port)
+    return read_hop(values[-1].rpartition(",")[2]) if values else None
 
 
 def _network(address: IPv4Address | IPv6Address | None) -> str:

@@ -18,7 +18,7 @@ from broker.outcome import Outcome
 from broker.providers import Provider
 from broker.replica import Broker
 from broker.web.checks import Checks
-from broker.web.client_address import ClientAddress, find_client_address
+from broker.web.client_address import find_client_address
 from broker.web.languages import choose_language
 from broker.web.last_seen import LastCalls
 from broker.web.origins import Origins
@@ -107,14 +107,6 @@ class Web:
 
         Args:
             scope: of the request; its peer is believed only to be who it is.
-        """
-        return self.find_client(scope).text
-
-    def find_client(self, scope: Scope) -> ClientAddress:
-        """Return the browser's address, and whether many people may share it.
-
-        Args:
-            scope: of the request.
         """
         peer: str = (scope.get("client") or ("",))[0]
         forwarded = [value.decode("latin-1") for name, value in scope["headers"] if name == b"x-forwarded-for"]
