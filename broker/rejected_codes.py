@@ -1,7 +1,7 @@
 """How many codes from one address may reach a provider's token endpoint: rejected ones are counted, good ones never.
 
 Anybody can send invented codes, and each costs a token request with our credential. Providers limit those requests for
-a whole organisation. Why the limits are these: docs/decisions/0016-rejected-codes.md.
+a whole organisation. Why the limits are these: docs/decisions/0017-rejected-codes.md.
 """
 
 from __future__ import annotations
