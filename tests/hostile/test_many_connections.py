@@ -77,7 +77,7 @@ def crowd(stack: ExitStack, port: int, count: int, sent: bytes) -> list[socket.s
         pytest.param(300, HEAD + b"a:\r\n" * 120, 20, id="300 of 120 header lines, unfinished"),
         pytest.param(1_000, HEAD + b"X: " + b"x" * 30_000, 60, id="1,000 unfinished heads of 30 KB"),
         pytest.param(3_000, HEAD + b"X: " + b"x" * 30_000, 90, id="3,000 unfinished heads of 30 KB"),
-        pytest.param(300, (HEAD + b"\r\n") + HEAD + b"X: " + b"x" * 250_000, 20, id="300 behind a good request"),
+        pytest.param(300, (HEAD + b"\r\n") + HEAD + b"X: " + b"x" * 250_000, 40, id="300 behind a good request"),
     ],
 )
 def test_what_is_never_a_whole_request_takes_little_memory_and_keeps_nobody_out(
@@ -102,7 +102,7 @@ def test_9000_idle_connections_take_little_memory_and_those_idle_longest_go_firs
         grown = (broker.memory() - before) / MEGABYTE
         kept = [number for number, line in enumerate(lines) if is_open(line)]
     print(f"9,000 idle connections: {before / MEGABYTE:.0f} MB before, {grown:.1f} MB more, {len(kept)} kept")
-    assert grown < 70
+    assert grown < 110  # the chart gives 256 MiB, and the service takes 76 without them
     assert MAX_CONNECTIONS - 20 < len(kept) <= MAX_CONNECTIONS
     surplus = 9_000 - MAX_CONNECTIONS
     # The rest gave way unfinished: a busy machine takes requests later than connections.

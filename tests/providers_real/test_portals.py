@@ -80,10 +80,13 @@ def test_the_hint_reaches_the_provider(scene: Scene, browser: httpx.Client) -> N
             id="a host that begins like ours",
         ),
         pytest.param(
-            [("iss", "{origin}"), ("login_hint", "a\r\nb")], InitiationRefused, "another text", id="a hint of two lines"
+            [("iss", "{origin}"), ("login_hint", "a\r\nb")],
+            InitiationRefused,
+            "4 characters, U+000D among them",
+            id="a hint of two lines",
         ),
         pytest.param(
-            [("iss", "{origin}"), ("login_hint", "a" * 255)], InitiationRefused, "another text", id="a hint too long"
+            [("iss", "{origin}"), ("login_hint", "a" * 255)], InitiationRefused, "255 characters", id="a hint too long"
         ),
     ],
 )
