@@ -16,7 +16,7 @@ from joserfc.jwk import ECKey, Key, OKPKey, RSAKey
 from broker import base64url
 from broker.errors import KeysInvalid
 from broker.oidc.messages import DOCUMENT_LIMIT, Answer, ProviderRequest, read_json_object, shape, short_text
-from broker.oidc.metadata import check_document_status
+from broker.oidc.refusal import check_success
 from broker.oidc.registration import SIGNATURE_ALGORITHMS
 
 MIN_RSA_BITS = 2048  # RFC 7518, section 3.3
@@ -147,7 +147,7 @@ def check_keys(answer: Answer) -> tuple[KeySet, float]:
         ProviderFailing, AnswerUnexpected: the status is not 200.
         KeysInvalid: no usable key in it.
     """
-    check_document_status(answer)
+    check_success(answer)
     published = read_json_object(answer.body).get("keys")
     if not isinstance(published, list):
         raise KeysInvalid(expected="keys: an array", got=f"keys: {shape(published)}")
@@ -188,7 +188,7 @@ def _verification_key(jwk: object) -> VerificationKey | str:
     key_type, algorithm, issuer = jwk.get("kty"), jwk.get("alg"), jwk.get("issuer")
     members = _PUBLIC_MEMBERS.get(key_type, ()) if isinstance(key_type, str) else ()
     if not members:
-        return f"kty: {_shown(key_type)}"
+        return f"kty: {short_text(key_type)}"
     public = {member: jwk.get(member) for member in members}
     if odd := [name for name, value in public.items() if not isinstance(value, str)]:
         return f"{odd[0]}: {shape(public[odd[0]])}"
@@ -208,16 +208,12 @@ def _other_purpose(jwk: Mapping[str, Any]) -> str | None:
     """Say what it is for, if not for signatures: by `use`, `key_ops` and `alg` (RFC 7517, sections 4.2 to 4.4)."""
     use, operations, algorithm = jwk.get("use"), jwk.get("key_ops"), jwk.get("alg")
     if use not in (None, "sig"):
-        return f"use: {_shown(use)}"
+        return f"use: {short_text(use)}"
     if operations is not None and not (isinstance(operations, list) and "verify" in operations):
         return "key_ops without verify"
     if isinstance(algorithm, str) and algorithm not in SIGNATURE_ALGORITHMS:
-        return f"alg: {_shown(algorithm)}"
+        return f"alg: {short_text(algorithm)}"
     return None
-
-
-def _shown(value: object) -> str:
-    return short_text(value) if isinstance(value, str) else shape(value)
 
 
 def _shown_id(kid: str) -> str:
@@ -234,7 +230,7 @@ def _key_object(key_type: str, public: dict[str, Any]) -> Key | str:
                 return f"RSA {bits} bits"
             return RSAKey.import_key(public) if exponent <= MAX_EXPONENT_BITS else f"an exponent of {exponent} bits"
         if public["crv"] not in _CURVES.values():
-            return f"crv: {_shown(public['crv'])}"
+            return f"crv: {short_text(public['crv'])}"
         elliptic = ECKey.import_key(public) if key_type == "EC" else OKPKey.import_key(public)
         _ = elliptic.public_key  # a point off the curve shows here, not at the first sign-in
     except (JoseError, ValueError, TypeError, KeyError):

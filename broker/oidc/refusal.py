@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qsl
 
-from broker.errors import AnswerUnreadable, BrokerError, ProviderFailing
+from broker.errors import AnswerUnexpected, AnswerUnreadable, BrokerError, ProviderFailing
 from broker.oidc.messages import KIBIBYTE, Answer, is_failing, place, provider_text, read_json_object, whole_words
 
 MAX_PAGE_BYTES = 4 * KIBIBYTE  # of a page, looked at for its words
@@ -106,7 +106,7 @@ def describe_refusal(answer: Answer, said: Said | None = None) -> str:
     return f"{answer.status}{to}: {words}" if words else f"{answer.status}{to}"
 
 
-def check_success(answer: Answer, refused: type[BrokerError]) -> None:
+def check_success(answer: Answer, refused: type[BrokerError] = AnswerUnexpected) -> None:
     """Accept a 200 alone; a redirect is not followed, for it could lead anywhere.
 
     Args:

@@ -83,7 +83,7 @@ def _check_header(unverified_token: str) -> JsonObject:
     # (RFC 8725, section 3.12).
     kind = header.get("typ")
     if kind is not None and (not isinstance(kind, str) or kind.upper() not in ("JWT", "APPLICATION/JWT")):
-        raise IdTokenMalformed(expected="typ: JWT, or no typ", got=f"typ: {_shown(kind)}")
+        raise IdTokenMalformed(expected="typ: JWT, or no typ", got=f"typ: {short_text(kind)}")
     for member in ("crit", "b64"):  # no extension is understood (RFC 7515, section 4.1.11; RFC 7797)
         if header.get(member) is not None:
             raise IdTokenMalformed(expected=f"no {member} in the header", got=f"{member}: {shape(header[member])}")
@@ -96,7 +96,7 @@ def _check_algorithm(algorithm: object, accepted: Collection[str]) -> str:
     """Take an algorithm from our settings alone, and none that is symmetric whatever they say (RFC 8725, 3.1)."""
     if isinstance(algorithm, str) and algorithm in accepted and algorithm in SIGNATURE_ALGORITHMS:
         return algorithm
-    refusal = IdTokenAlgorithm(expected=sorted(accepted), got=_shown(algorithm))
+    refusal = IdTokenAlgorithm(expected=sorted(accepted), got=short_text(algorithm))
     if not isinstance(algorithm, str):
         raise refusal
     if algorithm in ("HS256", "HS384", "HS512"):
@@ -138,7 +138,3 @@ def _read_object(content: bytes, name: str) -> JsonObject:
         return read_json_object(content)
     except AnswerUnreadable as error:
         raise IdTokenMalformed(expected=f"{name}: a JSON object", got=f"{name}: {error.got}") from None
-
-
-def _shown(value: object) -> str:
-    return short_text(value) if isinstance(value, str) else shape(value)
