@@ -6,6 +6,8 @@ import re
 from collections.abc import Iterable, Sequence
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 
+from starlette.types import Scope
+
 MAX_HOPS = 100  # looked at, from the nearest on
 
 _PORT = re.compile(r"\[(?P<v6>[^\]]*)\](?::\d+)?|(?P<v4>[^:]*):\d+")
@@ -21,13 +23,13 @@ def find_client_address(peer: str, forwarded: Iterable[str], trusted: Sequence[N
 
     Args:
         peer: of the connection.
-        forwarded: each value of X-Forwarded-For, in the order of the headers; unverified.
+        forwarded: the values of X-Forwarded-For, from `forwarded_for`.
         trusted: whose word is believed.
     """
     address = read_hop(peer)
     hops = [hop for value in forwarded for hop in value.split(",")]
     unread = len(hops)
-    while address is not None and unread and len(hops) - unread < MAX_HOPS and _is_in(address, trusted):
+    while address is not None and unread and len(hops) - unread < MAX_HOPS and is_in(address, trusted):
         unread -= 1
         hop = read_hop(hops[unread])
         if hop is None and not _says_nothing(hops[unread]):
@@ -63,5 +65,15 @@ def _says_nothing(hop: str) -> bool:
     return hop in ("", "unknown") or hop.startswith("_")
 
 
-def _is_in(address: Address, networks: Sequence[Network]) -> bool:
+def is_in(address: Address, networks: Sequence[Network]) -> bool:
+    """Tell whether one of the networks has the address."""
     return any(address in network for network in networks)
+
+
+def forwarded_for(scope: Scope) -> list[str]:
+    """Return each value of X-Forwarded-For, in the order of the headers; unverified.
+
+    Args:
+        scope: of the request.
+    """
+    return [value.decode("latin-1") for name, value in scope["headers"] if name == b"x-forwarded-for"]

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import logging
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_network
+from ipaddress import IPv4Address, IPv6Address, ip_network
 
 from starlette.types import Scope
 
 from broker.rejected_codes import Origin
-from broker.web.client_address import read_hop
+from broker.web.client_address import Address, Network, forwarded_for, is_in, read_hop
 
 _FORWARDING = (b"x-forwarded-for", b"forwarded", b"x-real-ip")
 _REMEDY = (
@@ -25,7 +25,7 @@ class Origins:
         trusted_proxies: whose word about the browser's address is believed.
     """
 
-    def __init__(self, trusted_proxies: tuple[IPv4Network | IPv6Network, ...]) -> None:
+    def __init__(self, trusted_proxies: tuple[Network, ...]) -> None:
         self._trusted_proxies = trusted_proxies
         self._has_warned = False
 
@@ -54,8 +54,8 @@ class Origins:
         claimed = _claimed(scope)
         return (wide,) if claimed is None else (wide, Origin(_network(claimed), shared=False, claimed_by=wide.network))
 
-    def _is_trusted(self, address: IPv4Address | IPv6Address) -> bool:
-        return any(address in network for network in self._trusted_proxies)
+    def _is_trusted(self, address: Address) -> bool:
+        return is_in(address, self._trusted_proxies)
 
     def _warn_once(self, peer: str) -> None:
         if not self._has_warned:
@@ -63,7 +63,7 @@ class Origins:
             _log.warning("a proxy is not trusted", extra={"facts": {"peer": peer, "remedy": _REMEDY}})
 
 
-def _origins_of(browser: IPv4Address | IPv6Address) -> tuple[Origin, ...]:
+def _origins_of(browser: Address) -> tuple[Origin, ...]:
     """Return the network of one browser; for IPv6 the /48 around it, too, for one customer may have all of its /64."""
     one = Origin(_network(browser), shared=False)
     if isinstance(browser, IPv4Address):
@@ -71,13 +71,13 @@ def _origins_of(browser: IPv4Address | IPv6Address) -> tuple[Origin, ...]:
     return Origin(str(ip_network((browser.packed, 48), strict=False)), shared=True), one
 
 
-def _claimed(scope: Scope) -> IPv4Address | IPv6Address | None:
+def _claimed(scope: Scope) -> Address | None:
     """Return the last address in X-Forwarded-For, which a proxy appends."""
-    values = [value.decode("latin-1") for name, value in scope["headers"] if name == b"x-forwarded-for"]
+    values = forwarded_for(scope)
     return read_hop(values[-1].rpartition(",")[2]) if values else None
 
 
-def _network(address: IPv4Address | IPv6Address | None) -> str:
+def _network(address: Address | None) -> str:
     """Return what one customer of a network gets at least: an IPv4 address, an IPv6 /64."""
     if isinstance(address, IPv6Address):
         return str(ip_network((address.packed, 64), strict=False))
