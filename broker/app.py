@@ -91,15 +91,12 @@ async def create_app(
             log_email=settings.log_email, secret_keys=settings.secret_keys.reveal, weakenings=weakenings(settings)
         )
         measures = Measures(signals.registry)
-        everyone = {
-            id_: wire_provider(
-                settings,
-                id_,
-                send=measures.timed(id_, _sender(settings, provider, clients)),
-                clock=clock,
-                sleep=sleep,
-            )
+        senders = {
+            id_: measures.timed(id_, _sender(settings, provider, clients))
             for id_, provider in settings.identity_providers.items()
+        }
+        everyone = {
+            id_: wire_provider(settings, id_, send=send, clock=clock, sleep=sleep) for id_, send in senders.items()
         }
         providers = {id_: one for id_, one in everyone.items() if settings.identity_providers[id_].enabled}
         broker = Broker(
