@@ -37,8 +37,8 @@ from broker.wiring import reach_of, reach_of_browsers, sites_of, wire_provider, 
 
 WARMTH_SECONDS = 30.0  # between looks at what is missing or old
 NO_PROXY_TRUSTED = (
-    "Name the proxy in front in trusted_proxies. Until then people behind it share one bound for rejected codes, and "
-    "the log has the proxy's address. Without a proxy: nothing."
+    "Add your proxy's address to trusted_proxies. Until then, all people behind the proxy share one bound for rejected "
+    "codes, and the log shows the proxy's address. If there is no proxy, you do not have to do anything."
 )
 
 _log = logging.getLogger("broker")

@@ -223,10 +223,10 @@ def _check_token_destination(url: str, site: Site) -> None:
 
 
 def _check_further_targets(piece: str, site: Site) -> None:
-    """Refuse a parameter that leads from the endpoint to a host that is not the site's: it would take a person there.
+    """Refuse a parameter that leads a person from the endpoint to a host that is not the site's.
 
-    Every way of reading is judged, for nobody knows how often the endpoint decodes, or at which signs it separates:
-    each value is read to the end of the piece, and a host has to end where a path, query or fragment begins.
+    It is not known how often the endpoint decodes, or at which characters it separates. So each reading is checked: a
+    value extends to the end of the piece, and its host has to end where a path, query or fragment begins.
 
     Args:
         piece: of the query or the fragment, between two `&`.

@@ -114,7 +114,7 @@ class Broker:
         self._spent[transaction_id] = now
 
     def remember_as_refused(self, transaction_id: str) -> None:
-        """Remember a sign-in that got no tokens among those anybody can cause: the oldest of too many is forgotten.
+        """Remember a sign-in without tokens apart: strangers can cause many, so of too many the oldest is forgotten.
 
         Args:
             transaction_id: of the sign-in, spent before.

@@ -290,7 +290,7 @@ async def fit_for_the_log(provider: Provider, secrets: Sequence[str]) -> AsyncIt
 
 
 async def _redeem(provider: Provider, token_request: ProviderRequest, progress: Progress) -> TokenResponse:
-    """Exchange the code, and note what the provider said about it; whatever says neither yes nor no is no verdict."""
+    """Exchange the code, and note the verdict of the provider; an answer that is neither yes nor no is none."""
     progress.verdict = "unanswered"
     try:
         tokens = check_token_response(await provider.send(token_request))

@@ -46,7 +46,7 @@ async def check_redirect_uri(
 ) -> tuple[bool | None, Verdict]:
     """Ask for an authorization that must not show a page: the answer comes to our redirect URI if it is registered.
 
-    Besides, the answer tells whether the provider knows our client id; None: it does not tell. Where the answer may be
+    The answer also tells whether the provider knows our client id; None if it does not tell. Where the answer may be
     about `prompt=none` alone, the check asks again without it, as a sign-in does.
 
     Args:
@@ -69,7 +69,7 @@ async def check_redirect_uri(
 
 
 async def check_sign_out_uri(provider: Provider, reach: Reach, end_session_endpoint: str) -> tuple[None, Verdict]:
-    """Ask to sign out nobody: the answer comes to our /logout if that address is registered (RP-Initiated Logout, 3).
+    """Ask to sign out without a session: a registered address gets the answer (RP-Initiated Logout, section 3).
 
     Args:
         provider: with our registration.

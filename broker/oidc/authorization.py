@@ -79,7 +79,7 @@ def check_callback(
     Raises:
         CallbackIssuer: `iss` is another's, or missing although announced (RFC 9207, section 2.4).
         ParametersContradict: a code and an error at once.
-        ProviderRefused: an error came; the browser brought it, and anybody can write one.
+        ProviderRefused: an error came; the browser brought it, so a stranger can write it.
         CodeMissing: neither code nor error.
     """
     parameters = {name: value for name, value in parameters.items() if value}  # RFC 6749, section 3.1: empty is absent
@@ -99,7 +99,7 @@ def check_callback(
 
 
 def check_issuer_of_callback(parameters: Mapping[str, str], issuer: str, *, issuers: Mapping[str, str]) -> None:
-    """Check that whoever answered at the callback also made the ID token (RFC 9207, section 2.4).
+    """Check that the issuer at the callback also made the ID token (RFC 9207, section 2.4).
 
     Args:
         parameters: of the callback, checked by `check_callback`.

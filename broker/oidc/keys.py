@@ -103,19 +103,22 @@ class KeySet:
         too_many = len(self._without_id(kid, algorithm))
         whose = "a token without kid" if kid is None else f"kid {_shown_id(kid)}"
         if kid is not None and (named := [key for key in self.keys if key.kid == kid]):
-            return f"{whose}: a key for {named[0].purpose}", "The provider publishes the key for another algorithm."
+            return (
+                f"{whose}: a key for {named[0].purpose}",
+                "The provider publishes this key for another algorithm: have its alg corrected there.",
+            )
         if kid is not None and kid in self.passed_over:
             remedy = "The key the token names cannot be used. The provider has to publish a usable one."
             return f"{whose}: {self.passed_over[kid]}", remedy
         if too_many:
             which = "keys" if kid is None else "keys without kid"
-            remedy = f"Let the provider name its keys (kid), in the keys and in the token, or publish {MAX_CANDIDATES}."
+            remedy = f"Have the provider add kid to its keys and tokens, or publish at most {MAX_CANDIDATES} keys."
             return f"{whose}: {too_many} {which} fit {algorithm}, and {MAX_CANDIDATES} are tried at most", remedy
         if kid is None:
             purposes = ", ".join(sorted({key.purpose for key in self.keys})[:MAX_NAMED])
             return (
                 f"{whose}; published: keys for {purposes}",
-                "The provider publishes no key for the token's algorithm.",
+                "The provider has to publish a key for the token's algorithm.",
             )
         ids = [_shown_id(key.kid) for key in self.keys if key.kid is not None]
         return f"{whose}; published: {', '.join(ids[:MAX_NAMED]) or 'no kid'}", None
@@ -217,7 +220,7 @@ def _other_purpose(jwk: Mapping[str, Any]) -> str | None:
 
 
 def _shown_id(kid: str) -> str:
-    """Show an id whole, for it is looked for in the provider's document, or not at all."""
+    """Show an id in full, or only its length: an admin searches the provider's document for it."""
     return kid if len(kid) <= MAX_ID_CHARACTERS else f"of {len(kid)} characters"
 
 

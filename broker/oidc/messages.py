@@ -122,7 +122,7 @@ def text_member(document: Mapping[str, Any], member: str, error: type[BrokerErro
 
 
 def shape(value: object) -> str:
-    """Name what a value is, as JSON names it, without the value itself."""
+    """Name the type of a value in the words of JSON, without the value itself."""
     if value is None or isinstance(value, bool):
         return {None: "nothing", True: "true", False: "false"}[value]
     if value == "":

@@ -1,4 +1,4 @@
-"""A provider's own words about a refusal, in whatever form it sends them, bounded and fit for a log.
+"""Reads a provider's words about a refusal, in each form that providers use, bounded and fit for a log.
 
 RFC 6749, section 5.2 and RFC 6750, section 3 define two forms. Providers use others: problem documents (RFC 9457),
 error objects, Okta's `errorCode`, bodies encoded as a form, pages of HTML.
@@ -180,7 +180,7 @@ def _text(value: object) -> str:
 
 
 def names_any(text: str, names: Collection[str]) -> bool:
-    """Whether a text names one of these codes as a word of its own, in any case.
+    """Tell whether a text has one of these codes as a whole word, in any case.
 
     Args:
         text: a provider's words.

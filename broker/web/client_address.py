@@ -1,4 +1,4 @@
-"""The browser's address, by the word of trusted proxies."""
+"""Finds the browser's address behind trusted proxies."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ Address = IPv4Address | IPv6Address
 
 
 def find_client_address(peer: str, forwarded: Iterable[str], trusted: Sequence[Network]) -> str:
-    """Return the last address in the chain of hops that no trusted proxy has; empty if there is none.
+    """Return the nearest address in the chain of hops that is not a trusted proxy's; empty if there is none.
 
-    A hop that cannot be read ends the chain: the address that named it is the last one to believe.
+    A hop that cannot be read ends the chain: the address that sent it is returned.
 
     Args:
         peer: of the connection.
         forwarded: the values of X-Forwarded-For, from `forwarded_for`.
-        trusted: whose word is believed.
+        trusted: the networks of trusted proxies.
     """
     address = read_hop(peer)
     hops = [hop for value in forwarded for hop in value.split(",")]
@@ -60,7 +60,7 @@ def read_hop(text: str) -> Address | None:
 
 
 def _says_nothing(hop: str) -> bool:
-    """Tell whether a proxy says that it does not know, or does not tell (RFC 7239, sections 6.2 and 6.3)."""
+    """Tell whether a hop is empty, unknown or obfuscated (RFC 7239, sections 6.2 and 6.3)."""
     hop = hop.strip().strip('"').lower()
     return hop in ("", "unknown") or hop.startswith("_")
 

@@ -55,8 +55,8 @@ class Web:
         record_rehearsal: writes that of a test sign-in, which counts apart.
         setup: the setup page.
         public_url: where browsers reach us.
-        trusted_proxies: whose word about the browser's address is believed.
-        origins: by whom rejected codes are counted.
+        trusted_proxies: the networks of proxies that may name the browser's address.
+        origins: tells the origins of a callback.
     """
 
     broker: Broker
