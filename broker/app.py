@@ -37,8 +37,8 @@ from broker.wiring import reach_of, reach_of_browsers, sites_of, wire_provider, 
 
 WARMTH_SECONDS = 30.0  # between looks at what is missing or old
 NO_PROXY_TRUSTED = (
-    "Name the proxy in front in trusted_proxies. Until then people behind it share one bound for rejected codes, and "
-    "the log has the proxy's address. Without a proxy: nothing."
+    "Add your proxy's address to trusted_proxies. Until then, all people behind the proxy share one bound for rejected "
+    "codes, and the log shows the proxy's address. If there is no proxy, you do not have to do anything."
 )
 
 _log = logging.getLogger("broker")
@@ -91,15 +91,12 @@ async def create_app(
             log_email=settings.log_email, secret_keys=settings.secret_keys.reveal, weakenings=weakenings(settings)
         )
         measures = Measures(signals.registry)
-        everyone = {
-            id_: wire_provider(
-                settings,
-                id_,
-                send=measures.timed(id_, _sender(settings, provider, clients)),
-                clock=clock,
-                sleep=sleep,
-            )
+        senders = {
+            id_: measures.timed(id_, _sender(settings, provider, clients))
             for id_, provider in settings.identity_providers.items()
+        }
+        everyone = {
+            id_: wire_provider(settings, id_, send=send, clock=clock, sleep=sleep) for id_, send in senders.items()
         }
         providers = {id_: one for id_, one in everyone.items() if settings.identity_providers[id_].enabled}
         broker = Broker(

@@ -21,7 +21,7 @@ MAX_COOKIES = 5  # sign-ins under way in one browser
 MAX_COOKIE_CHARACTERS = 2500  # of all of them together, names included; with the other cookies under 4 KB
 MAX_LUGGAGE_BYTES = 4096  # unpacked
 
-_NAME_PREFIX: Final = "signin_"
+NAME_PREFIX: Final = "signin_"
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,12 +96,12 @@ def cookie_name(transaction_id: str) -> str:
     Args:
         transaction_id: the hash of the browser's randomness.
     """
-    return f"{_NAME_PREFIX}{transaction_id[:10]}"
+    return f"{NAME_PREFIX}{transaction_id[:10]}"
 
 
 def is_cookie_name(name: str) -> bool:
     """Whether a cookie of this name, without the web floor's prefix, may be a sign-in's."""
-    return re.fullmatch(rf"{_NAME_PREFIX}[A-Za-z0-9_-]{{10}}", name) is not None
+    return re.fullmatch(rf"{NAME_PREFIX}[A-Za-z0-9_-]{{10}}", name) is not None
 
 
 def surplus(cookies: Sequence[BrowserCookie], newcomer: BrowserCookie) -> list[BrowserCookie]:

@@ -19,13 +19,11 @@ from broker.errors import RedirectUrlRefused
 from broker.identity import Identity
 
 MAX_REDIRECT_URL_CHARACTERS = 2048
-MAX_REDIRECT_URL_PARAMETERS = 50  # in `append` delivery, where the name of each is decoded
-MAX_ENCODINGS = 10  # one inside the other, of a parameter's name
 NOT_BEFORE_LEEWAY = 60  # seconds our clock may be ahead of Comm100's
 CONTROL_PANEL_MENU = "Global Settings > Security > Agent Single Sign-On > JWT SSO"
 """Where Comm100's Control Panel has the endpoint and the shared secret, and wants our two addresses."""
 
-MAX_ENCODINGS = 4  # around one another, in a redirect_url; no program encodes that often
+MAX_ENCODINGS = 4  # inside one another, in a redirect_url; no program encodes that often
 MAX_PARAMETERS = 100  # of a redirect_url in `append` delivery, where each of them is judged
 MAX_QUOTED_CHARACTERS = 80  # of a refused value in the log
 
@@ -225,10 +223,10 @@ def _check_token_destination(url: str, site: Site) -> None:
 
 
 def _check_further_targets(piece: str, site: Site) -> None:
-    """Refuse a parameter that leads from the endpoint to a host that is not the site's: it would take a person there.
+    """Refuse a parameter that leads a person from the endpoint to a host that is not the site's.
 
-    Every way of reading is judged, for nobody knows how often the endpoint decodes, or at which signs it separates:
-    each value is read to the end of the piece, and a host has to end where a path, query or fragment begins.
+    It is not known how often the endpoint decodes, or at which characters it separates. So each reading is checked: a
+    value extends to the end of the piece, and its host has to end where a path, query or fragment begins.
 
     Args:
         piece: of the query or the fragment, between two `&`.

@@ -1,9 +1,9 @@
 """Decides which connection is closed when there are too many, or when unfinished requests hold too much memory.
 
-The oldest connection that waits for a request goes first, then the one that was kept alive unused for longest. A
-connection that is being answered stays. In its first moment a connection is spared while there are idle ones: else
-newcomers would close each other before their requests arrive. Each step costs the same whatever the number of
-connections.
+The oldest connection that waits for a request is closed first, then the connection that is idle for longest. A
+connection stays open while its request is being answered. A new connection is spared for a moment while others are
+idle: otherwise newcomers would close each other before their requests arrive. The cost of a step does not depend on
+the number of connections.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class Connection(Protocol):
 
 
 class _Unfinished(NamedTuple):
-    """A request that did not arrive in full: the bytes it holds, and since when it is waited for."""
+    """A request that has not arrived in full: the bytes it holds, and the time since which the broker waits for it."""
 
     held: int
     since: float
@@ -72,7 +72,7 @@ class Connections:
         self._idle.pop(connection, None)
 
     def make_room(self, newcomer: Connection) -> bool:
-        """Drop the connection that is missed least; return False if only the newcomer is left to drop.
+        """Drop the least useful connection; return False if only the newcomer can be dropped.
 
         Args:
             newcomer: waits for its first request.

@@ -1,4 +1,4 @@
-"""HTTP/1.1 on the broker's sockets: what uvicorn, httptools and asyncio leave open is closed here.
+"""HTTP/1.1 on the broker's sockets, stricter and with more bounds than uvicorn, httptools and asyncio have.
 
 Every private part of these libraries that the broker overrides is in this file. `pyproject.toml` caps their minor
 versions, and `tests/test_library_internals.py` fails when a part changes:
@@ -74,8 +74,8 @@ class _Line:
 class BoundedProtocol(HttpToolsProtocol):
     """uvicorn's protocol, strict about where a message ends, with bounds on what a client can make us hold.
 
-    The connection is deaf behind its last message: nothing that follows is read as a request. The last message is one
-    with `Connection: close`, one that is answered before its end was read, and one whose end is in doubt.
+    After its last message a connection is deaf: no further bytes are read as a request. A message is the last one if it
+    says `Connection: close`, if it is answered before its end is read, or if its end is in doubt.
     """
 
     seconds = HEAD_SECONDS
@@ -231,8 +231,8 @@ class BoundedProtocol(HttpToolsProtocol):
         self._keeps_alive = self._keeps_alive and self.cycle.keep_alive
         self.cycle.keep_alive = False
         if self.parser.should_upgrade():
-            # The parser ends such a message behind its head, whatever its framing says: a body would be read as the
-            # next request. Upgrade is ignored (RFC 9110, section 7.8), and nothing more is read.
+            # The parser ends such a message after its head and ignores its framing: it would read a body as the next
+            # request. The broker ignores Upgrade (RFC 9110, section 7.8) and reads no more.
             self._is_deaf = True
             self._stop_timer()
             self._others.forget(self)
@@ -254,7 +254,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._is_deaf = not self.cycle.keep_alive
 
     def on_response_complete(self) -> None:
-        """Note who waits for whom now, and free what the answered request held."""
+        """Register the connection as waiting or idle, and free the memory of the answered request."""
         super().on_response_complete()
         if self.is_hung_up:
             return
@@ -273,7 +273,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
     # ------------------------------------------------------------------------------------------------------ refusing
 
-    def send_400_response(self, msg: str) -> None:  # noqa: ARG002 - what the parser says is nobody's business
+    def send_400_response(self, msg: str) -> None:  # noqa: ARG002 - the parser's words are not shown
         """Refuse what the parser cannot read."""
         self._refuse()
 

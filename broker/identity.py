@@ -94,7 +94,7 @@ def check_email(unverified_email: object) -> str:
         raise EmailMalformed(expected="ASCII", got=f"U+{ord(odd):04X} among {len(unverified_email)} characters")
     mailbox = _MAILBOX.fullmatch(unverified_email.lower())
     if mailbox is None:
-        form = re.sub("[A-Za-z0-9]+", "x", unverified_email).replace("@", "(at)")  # names nobody
+        form = re.sub("[A-Za-z0-9]+", "x", unverified_email).replace("@", "(at)")  # without the name
         raise EmailMalformed(expected="x(at)x.x", got=form[:MAX_FORM_CHARACTERS] or "an empty text")
     if len(mailbox["local"]) > MAX_LOCAL_PART_CHARACTERS:
         got = f"{len(mailbox['local'])} characters"
@@ -119,7 +119,7 @@ def clean_name(unverified_name: object) -> str:
 
 
 def _without_invisible_ends(name: str) -> str:
-    """Cut off what nobody sees: what is before the first visible character, and blanks behind the last one."""
+    """Cut off all before the first visible character, and blanks after the last one."""
     start = next((place for place, c in enumerate(name) if _is_visible(c)), len(name))
     end = len(name)
     while end > start and _is_blank(name[end - 1]):

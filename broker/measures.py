@@ -15,10 +15,9 @@ from typing import Any
 
 from prometheus_client import CollectorRegistry, Gauge, Histogram
 
-from broker.errors import ProviderFailing
 from broker.oidc.cached import Cached
 from broker.oidc.discovery import Discovery, Send
-from broker.oidc.messages import Answer, Asked, ProviderRequest, check_available
+from broker.oidc.messages import Answer, Asked, ProviderRequest, is_failing
 
 _CALLS: tuple[Asked, ...] = ("metadata", "keys", "token", "userinfo")
 _BUCKETS = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)  # seconds; after the last a call is given up
@@ -86,7 +85,7 @@ class Measures:
             began, result = time.perf_counter(), "failed"
             try:
                 answer = await send(request)
-                result = "answered" if _is_available(answer) else "failed"
+                result = "failed" if is_failing(answer) else "answered"
                 return answer
             finally:
                 seconds.labels(provider, request.asked, result).observe(time.perf_counter() - began)
@@ -121,11 +120,3 @@ def _version() -> str:
         return version("comm100-sso-broker")
     except PackageNotFoundError:
         return "unknown"
-
-
-def _is_available(answer: Answer) -> bool:
-    try:
-        check_available(answer)
-    except ProviderFailing:
-        return False
-    return True

@@ -1,7 +1,7 @@
-"""How many codes from one address may reach a provider's token endpoint: rejected ones are counted, good ones never.
+"""Bounds the rejected codes that one address may send to a provider's token endpoint; accepted codes never count.
 
-Anybody can send invented codes, and each costs a token request with our credential. Providers limit those requests for
-a whole organisation. Why the limits are these: docs/decisions/0017-rejected-codes.md.
+A stranger can send invented codes. Each one costs a token request with our credential, and providers limit those
+requests for a whole organisation. Why the limits are these: docs/decisions/0017-rejected-codes.md.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from broker.errors import TooManyRejectedCodes
 MAX_ADDRESSES = 20_000
 FORGET_SECONDS = 3600.0  # without a call; then an address counts as new
 WINDOW_SECONDS = 60.0  # in which a full count of rejected codes runs out
-WAIT_SECONDS = 4.0  # a callback waits at most for others of its address to be judged; half the deadline of a sign-in
+WAIT_SECONDS = 4.0  # a callback waits at most for others of its address; half the deadline of a sign-in
 
 Verdict = Literal["accepted", "rejected", "unanswered", "not asked"]
 
@@ -106,14 +106,14 @@ class RejectedCodes:
 
     @asynccontextmanager
     async def turns(self, origins: Sequence[Origin], verdict: Callable[[], Verdict]) -> AsyncIterator[None]:
-        """Hold one call of each of several origins of the same callback.
+        """Hold one call for each origin of a callback.
 
         Args:
-            origins: the widest first, so that claims make no records once the peer that makes them has its fill.
+            origins: the widest first, so that a peer at its bound can create no records by claiming addresses.
             verdict: asked at the end: what the provider said about the code.
 
         Raises:
-            TooManyRejectedCodes: one of them may have no call.
+            TooManyRejectedCodes: an origin has no call left.
         """
         async with AsyncExitStack() as held:
             for origin in origins:
@@ -129,7 +129,7 @@ class RejectedCodes:
             verdict: asked at the end: what the provider said about the code.
 
         Raises:
-            TooManyRejectedCodes: codes from there were rejected too often, or too many are not judged yet.
+            TooManyRejectedCodes: too many codes of the origin were rejected, or are not judged yet.
         """
         record, limits = self._record(origin), origin.limits
         if _is_spent(record, limits):
@@ -154,7 +154,7 @@ class RejectedCodes:
         return record
 
     def _forget(self, now: float) -> None:
-        """Forget who called long ago; where there are too many, who called longest ago. Calls in flight stay."""
+        """Forget origins without a recent call, and of too many the oldest. Origins with calls in flight stay."""
         for _ in range(2):  # one more than a call adds
             origin, record = next(iter(self._records.items()))
             if record.in_flight or record.waiting:
@@ -178,7 +178,7 @@ class RejectedCodes:
                 may_call = await asyncio.shield(place)
         except BaseException as end:
             if place.done() and place.result():
-                self._leave(record, limits)  # the place came in the very moment in which the wait ended
+                self._leave(record, limits)  # the place came as the wait ended
             elif not place.done():
                 record.waiting.remove(place)
             if isinstance(end, TimeoutError):
@@ -188,7 +188,7 @@ class RejectedCodes:
             raise _refusal(record, limits)
 
     def _leave(self, record: _Record, limits: Limits) -> None:
-        """Hand free places to those who wait, the first ones first; refuse them all if there will be none."""
+        """Hand free places to waiting callbacks in their order; refuse them all if no place will come."""
         record.in_flight -= 1
         while record.waiting and (_is_spent(record, limits) or _is_free(record, limits)):
             may_call = not _is_spent(record, limits)

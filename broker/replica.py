@@ -17,11 +17,11 @@ from broker.errors import Overloaded, ProviderTimedOut, TransactionSpent
 from broker.oidc.cached import Clock
 from broker.providers import Provider
 from broker.rejected_codes import RejectedCodes
+from broker.transaction import CLOCK_LEEWAY
 
 DEADLINE_SECONDS = 8.0  # of /login and of /callback, however many calls to the provider they need
 MAX_IN_FLIGHT = 2000  # sign-ins being begun or completed at once, with one provider
 MAX_REFUSED = 20_000  # refused sign-ins remembered
-CLOCK_LEEWAY = 60  # seconds the clocks of two replicas may differ
 RETRY_AFTER_SECONDS = 5  # what a person is told when all places are taken
 
 
@@ -114,7 +114,7 @@ class Broker:
         self._spent[transaction_id] = now
 
     def remember_as_refused(self, transaction_id: str) -> None:
-        """Remember a sign-in that got no tokens among those anybody can cause: the oldest of too many is forgotten.
+        """Remember a sign-in without tokens apart: strangers can cause many, so of too many the oldest is forgotten.
 
         Args:
             transaction_id: of the sign-in, spent before.

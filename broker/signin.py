@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 
 from broker.browser_cookie import BrowserCookie
 from broker.comm100 import Site, build_claims, build_delivery_url, build_token, check_redirect_url
@@ -147,15 +148,11 @@ async def depart(
     """
     async with broker.place(provider.id):
         metadata = await provider.discovery.metadata.get()
-
-    def address(state: str, nonce: str, code_verifier: str) -> str:
-        return build_authorization_url(
-            metadata, provider.registration, state=state, nonce=nonce, code_verifier=code_verifier, hints=hints
-        )
-
-    room = MAX_ADDRESS_CHARACTERS - len(address("", _AS_LONG_AS_A_NONCE, _AS_LONG_AS_A_NONCE))
-    sealed = seal_now(room)
-    return Departure(address(sealed.state, sealed.nonce, sealed.code_verifier), sealed.cookie)
+    address = partial(build_authorization_url, metadata, provider.registration, hints=hints)
+    without_state = address(state="", nonce=_AS_LONG_AS_A_NONCE, code_verifier=_AS_LONG_AS_A_NONCE)
+    sealed = seal_now(MAX_ADDRESS_CHARACTERS - len(without_state))
+    location = address(state=sealed.state, nonce=sealed.nonce, code_verifier=sealed.code_verifier)
+    return Departure(location, sealed.cookie)
 
 
 async def complete(
@@ -293,7 +290,7 @@ async def fit_for_the_log(provider: Provider, secrets: Sequence[str]) -> AsyncIt
 
 
 async def _redeem(provider: Provider, token_request: ProviderRequest, progress: Progress) -> TokenResponse:
-    """Exchange the code, and note what the provider said about it; whatever says neither yes nor no is no verdict."""
+    """Exchange the code, and note the verdict of the provider; an answer that is neither yes nor no is none."""
     progress.verdict = "unanswered"
     try:
         tokens = check_token_response(await provider.send(token_request))

@@ -39,7 +39,7 @@ MAX_LISTED = 20
 # Also percent-encoded. What stands before it keeps the search linear: a word is looked through once, from its start.
 _ADDRESS = re.compile(r"(?<![^\s@<>\"'()\[\],;:=])[^\s@<>\"'()\[\],;:=]+(@|%(?:25)*40)([^\s@<>\"'()\[\],;:]+)")
 
-# Refusals that a wrong registration can cause in every sign-in, and anybody in theirs.
+# Refusals that a wrong registration causes in every sign-in, and that a stranger can cause, too.
 UNPROVEN = (ProviderError, ProviderReportedFailure, CodeRejected, CodeMissing, CallbackIssuer, TooManyRejectedCodes)
 
 LOGGER = logging.getLogger("broker")
@@ -145,7 +145,7 @@ class Telemetry:
             LOGGER.warning("insecure option is on", extra={"facts": {"option": option}})
 
     def expect(self, site: str, provider: str) -> None:
-        """Export at 0 what alerts ask for: how sign-ins of a site with a provider can end otherwise than by a person.
+        """Export at 0 the results that alerts ask for: those that are not the person's doing.
 
         Prometheus sees a series increase only from its second value on: without this, the first failure is lost.
 

@@ -10,7 +10,8 @@ import pytest
 
 from broker.browser_cookie import LIFETIME
 from broker.errors import Overloaded, ProviderTimedOut, TransactionSpent
-from broker.replica import CLOCK_LEEWAY, Broker
+from broker.replica import Broker
+from broker.transaction import CLOCK_LEEWAY
 from tests.fakes.clock import START, Clock
 
 MAX_IN_FLIGHT = 3

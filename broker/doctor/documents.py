@@ -22,7 +22,8 @@ from broker.errors import (
 from broker.oidc.client import Reach
 from broker.oidc.keys import MAX_CANDIDATES, KeySet, build_keys_request, check_keys
 from broker.oidc.messages import Answer, JsonObject, ProviderRequest, provider_text, read_json_object
-from broker.oidc.metadata import ProviderMetadata, build_discovery_request, check_discovery, check_document_status
+from broker.oidc.metadata import ProviderMetadata, build_discovery_request, check_discovery
+from broker.oidc.refusal import check_success
 from broker.oidc.registration import SIGNATURE_ALGORITHMS
 from broker.providers import Provider
 
@@ -80,7 +81,7 @@ def judge_discovery(provider: Provider, answer: Answer) -> Verdict:
     """
     request = build_discovery_request(provider.registration.issuer, provider.registration.metadata_url)
     try:
-        check_document_status(answer)
+        check_success(answer)
         read_json_object(answer.body)
     except AnswerUnreadable as error:
         raise Trouble(

@@ -16,7 +16,7 @@ from broker.errors import BrokerError, ProviderRefused
 from broker.oidc.authorization import build_authorization_url
 from broker.oidc.client import Reach
 from broker.oidc.logout import build_end_session_url
-from broker.oidc.messages import DOCUMENT_LIMIT, Answer, ProviderRequest, provider_text
+from broker.oidc.messages import DOCUMENT_LIMIT, Answer, ProviderRequest, is_failing, provider_text
 from broker.oidc.metadata import ProviderMetadata
 from broker.providers import Provider
 
@@ -46,7 +46,7 @@ async def check_redirect_uri(
 ) -> tuple[bool | None, Verdict]:
     """Ask for an authorization that must not show a page: the answer comes to our redirect URI if it is registered.
 
-    Besides, the answer tells whether the provider knows our client id; None: it does not tell. Where the answer may be
+    The answer also tells whether the provider knows our client id; None if it does not tell. Where the answer may be
     about `prompt=none` alone, the check asks again without it, as a sign-in does.
 
     Args:
@@ -69,7 +69,7 @@ async def check_redirect_uri(
 
 
 async def check_sign_out_uri(provider: Provider, reach: Reach, end_session_endpoint: str) -> tuple[None, Verdict]:
-    """Ask to sign out nobody: the answer comes to our /logout if that address is registered (RP-Initiated Logout, 3).
+    """Ask to sign out without a session: a registered address gets the answer (RP-Initiated Logout, section 3).
 
     Args:
         provider: with our registration.
@@ -96,7 +96,7 @@ async def check_sign_out_uri(provider: Provider, reach: Reach, end_session_endpo
     code = provider.preset.read_page(text)
     told = code or text
     names = _NAMES_SIGN_OUT_URI.search(told) or _NAMES_REDIRECT_URI.search(told) or _NAMES_REDIRECT_ERROR.search(told)
-    refuses = code is not None or (answer.status >= 400 and not _is_failing(answer))
+    refuses = code is not None or (answer.status >= 400 and not is_failing(answer))
     if refuses and names and not _WANTS_A_HINT.search(told):
         return None, failed(
             f"The sign-out address {ours} is not registered at the provider: signing out ends on its error page.",
@@ -134,14 +134,10 @@ def _comes_back(answer: Answer, ours: str) -> bool:
     return answer.location is not None and re.split(r"[?#]", answer.location)[0] == ours
 
 
-def _is_failing(answer: Answer) -> bool:
-    return answer.status == 429 or answer.status >= 500
-
-
 def _is_odd(provider: Provider, answer: Answer) -> bool:
     """Whether `prompt=none` may be what the provider does not like."""
     if not _comes_back(answer, provider.registration.redirect_uri):
-        return _is_failing(answer)
+        return is_failing(answer)
     error, said = _refusal_in(provider, answer)
     return bool(error) and error not in _WANTS_A_PERSON | _NO_SIGN_IN and not _NAMES_SCOPE.search(said)
 
@@ -173,11 +169,11 @@ def _judge_second(provider: Provider, first: Answer, second: Answer) -> tuple[bo
     came_back = _comes_back(first, registration.redirect_uri)
     if _comes_back(second, registration.redirect_uri):
         return True, _judge_return(provider, second)
-    if second.status >= 400 and not _is_failing(second):
+    if second.status >= 400 and not is_failing(second):
         return _judge_page(provider, second)
     if came_back and second.status < 400:
         return True, ok(f"The provider comes back to {registration.redirect_uri}. It refuses prompt=none alone.")
-    failing = f"at prompt=none ({first.status})" if _is_failing(first) else f"at a sign-in request ({second.status})"
+    failing = f"at prompt=none ({first.status})" if is_failing(first) else f"at a sign-in request ({second.status})"
     return (True if came_back else None), unknown(
         f"The provider fails {failing}, which tells nothing of the registration.",
         f"Compare by eye: {registration.redirect_uri} has to stand at {provider.menus.redirect_uri}.",

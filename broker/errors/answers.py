@@ -14,7 +14,7 @@ class ProviderRefused(
 
 
 class ProviderReported(ProviderRefused):
-    """An error that the browser brought to the callback: the provider's, or written by anybody."""
+    """An error that the browser brought to the callback: the provider or a stranger wrote it."""
 
 
 class AccessDenied(

@@ -81,7 +81,7 @@ class TooManyRejectedCodes(
     status=429,
     person="Too many sign-ins from your network failed just now.",
     remedy="The provider rejected many codes from this address; the log lines before say why. If the address is a "
-    "proxy's, name the proxy in trusted_proxies: then each browser is counted for itself.",
+    "proxy's, name the proxy in trusted_proxies: then each browser is counted separately.",
 ):
     """Codes from one address were rejected too often: the provider is not asked (RFC 6585, section 4)."""
 

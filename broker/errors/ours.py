@@ -54,7 +54,7 @@ class OutboundProxyFailed(
     BrokerTrouble,
     code="outbound_proxy_failed",
     remedy="Check outbound_proxy: its address, its user name and password, and that the proxy allows and reaches this "
-    "host. A provider that needs no proxy has outbound_proxy: none.",
+    "host. For a provider that needs no proxy, set outbound_proxy: none.",
 ):
     """The proxy of the settings cannot be reached, or does not connect us (RFC 9110, section 9.3.6)."""
 

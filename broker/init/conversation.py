@@ -124,12 +124,14 @@ class _Talk:
     def _open_the_way(self, objection: Objection, answers: Answers) -> Answers:
         """Return the answers with what the provider cannot be looked at without, if the person has it."""
         if objection.lacks == "trusted_ca_file":
-            hint = "The file with the certificate of your own authority, in PEM form. Empty: it is not at hand."
+            hint = (
+                "The file with the certificate of your own authority, in PEM form. Leave empty if you do not have it."
+            )
             return self.ask(objection.lacks, answers, hint, afresh=True, optional=True)
         if objection.lacks == "allow_private_network":
             self.person.say(
-                "The price of allowing it: whoever controls the provider or its name in DNS can make the broker send "
-                "requests to other machines of your network."
+                "The risk: a person who controls the provider, or its name in DNS, can make the broker send requests "
+                "to other machines in your network."
             )
             if self.person.agree("Allow the private network for this provider?", default=False):
                 return answered(answers, objection.lacks, "yes")

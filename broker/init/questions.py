@@ -58,7 +58,7 @@ QUESTIONS: Mapping[str, Question] = {
 }
 
 ON_THE_WAY = ("trusted_ca_file", "outbound_proxy", "allow_private_network", "scopes")
-"""Answers nobody needs, unless the provider cannot be reached or asked without them."""
+"""Optional answers, for providers that cannot be reached or asked without them."""
 
 PROVIDERS: Mapping[str, str] = {
     "okta": "Okta",

@@ -21,7 +21,6 @@ from broker.oidc.messages import provider_text
 from broker.oidc.metadata import ProviderMetadata
 from broker.oidc.registration import Registration
 
-MAX_SAID = 1_000  # characters of an error's words that are looked at
 _INTERACTION = ("interaction_required", "login_required", "account_selection_required", "consent_required")
 
 
@@ -80,7 +79,7 @@ def check_callback(
     Raises:
         CallbackIssuer: `iss` is another's, or missing although announced (RFC 9207, section 2.4).
         ParametersContradict: a code and an error at once.
-        ProviderRefused: an error came; the browser brought it, and anybody can write one.
+        ProviderRefused: an error came; the browser brought it, so a stranger can write it.
         CodeMissing: neither code nor error.
     """
     parameters = {name: value for name, value in parameters.items() if value}  # RFC 6749, section 3.1: empty is absent
@@ -100,7 +99,7 @@ def check_callback(
 
 
 def check_issuer_of_callback(parameters: Mapping[str, str], issuer: str, *, issuers: Mapping[str, str]) -> None:
-    """Check that whoever answered at the callback also made the ID token (RFC 9207, section 2.4).
+    """Check that the issuer at the callback also made the ID token (RFC 9207, section 2.4).
 
     Args:
         parameters: of the callback, checked by `check_callback`.
@@ -117,7 +116,7 @@ def check_issuer_of_callback(parameters: Mapping[str, str], issuer: str, *, issu
 
 def _raise_refusal(error: str, description: str) -> NoReturn:
     # RFC 6749, section 4.1.2.1; OpenID Connect Core, section 3.1.2.6. The description decides nothing.
-    said = provider_text(error[:MAX_SAID], description[:MAX_SAID])
+    said = provider_text(error, description)
     if error in ("temporarily_unavailable", "server_error"):
         raise ProviderReportedFailure(expected="a code", got=said)
     if error == "access_denied":

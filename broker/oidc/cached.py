@@ -100,7 +100,7 @@ class Cached(Generic[Document]):
         """Return the document after an attempt to get a newer one; None if it is no time for another attempt yet.
 
         The first attempt is made at once. One that did not help is followed by the next after 1, 2, 4 ... 60 seconds;
-        who comes a second before its turn waits for it.
+        a caller at most one second early waits for its turn.
 
         Args:
             outdated: the document that did not do; if there is a newer one already, nothing is fetched.

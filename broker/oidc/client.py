@@ -208,7 +208,7 @@ class _NeverSent(Exception):
 
 
 def _translated(error: Exception, request: ProviderRequest, progress: Progress) -> Exception:
-    """Return the error of ours for one of the library's, which may have wrapped its own."""
+    """Return our error for the library's, which may wrap another one."""
     cause = error if isinstance(error, aiohttp.ClientError) else error.__cause__ or error
     place = _place(request)
     match cause:

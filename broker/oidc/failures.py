@@ -1,4 +1,4 @@
-"""Why no answer came, in words: names, connections, handshakes, certificates, answers that are not HTTP.
+"""Says why no answer came: names, connections, handshakes, certificates, answers that are not HTTP.
 
 The sign-in and the doctor share these words. Of an answer only the first bytes are quoted, and only if it is not HTTP.
 """
@@ -11,11 +11,11 @@ import socket
 import ssl
 from dataclasses import dataclass
 
-MAX_QUOTED = 60  # characters of the other side's
-MAX_GREETING = 24  # likewise, of an answer that is not HTTP
+MAX_QUOTED = 60  # characters of a text from the other side
+MAX_GREETING = 24  # characters of an answer that is not HTTP
 _GREETING = re.compile(r"SSH-|[0-9]{3}[ -]|<|\+OK|\* OK|\\x")
 
-_CLOCK = "Compare the clock of this machine first."
+_CLOCK = "Check the clock of this machine first."
 _FIREWALL = "A firewall or proxy that opens TLS connections shows certificates of its own authority."
 _AUTHORITY = (
     "Put the certificate of the authority into trusted_ca_file: your own, or that of a firewall or proxy that opens "
@@ -38,9 +38,9 @@ class CertificateFault:
 
 _EXPIRED = CertificateFault(
     "expired",
-    f"Have the certificate, or that of its authority, renewed at the provider. {_CLOCK} {_FIREWALL}",
+    f"{_CLOCK} If the clock is right, ask the provider to renew the certificate or its authority. {_FIREWALL}",
 )
-_NOT_YET_VALID = CertificateFault("not yet valid", f"{_CLOCK} If it is right, the provider has to correct its own.")
+_NOT_YET_VALID = CertificateFault("not yet valid", f"{_CLOCK} If it is right, ask the provider to correct theirs.")
 _SELF_SIGNED = CertificateFault("self-signed", _AUTHORITY)
 _UNKNOWN_AUTHORITY = CertificateFault("unknown authority", _AUTHORITY)
 _WRONG_HOST = CertificateFault(
@@ -50,13 +50,13 @@ _WRONG_HOST = CertificateFault(
 )
 _TOO_WEAK = CertificateFault(
     "too weak",
-    "Have the certificate made anew with a longer key and SHA-256: OpenSSL does not accept this one. If it is of your "
-    "own authority or of a firewall that opens TLS connections, renew that authority and trusted_ca_file.",
+    "OpenSSL does not accept this certificate: have it issued again with a longer key and SHA-256. If your own "
+    "authority or a firewall that opens TLS connections issued it, renew that authority and update trusted_ca_file.",
 )
 _INVALID_AUTHORITY = CertificateFault(
     "invalid authority",
-    "The certificate of the authority in between may not sign others: have it made anew with CA:TRUE and keyCertSign, "
-    "and put the new one into trusted_ca_file if it is your own. " + _FIREWALL,
+    "An intermediate certificate may not sign others: have it issued again with CA:TRUE and keyCertSign. If it is your "
+    f"own, put the new one into trusted_ca_file. {_FIREWALL}",
 )
 _REFUSED = CertificateFault("refused", f"Have the certificate corrected at the provider. {_FIREWALL}")
 
@@ -99,7 +99,7 @@ def why_failed(error: BaseException, host: str) -> str:
 
     Args:
         error: of the operating system or of OpenSSL.
-        host: whom it was to.
+        host: the other side of the connection.
     """
     match error:
         case ssl.SSLCertVerificationError():
@@ -119,9 +119,9 @@ def why_not_http(message: str) -> str:
     """Say why an answer is not HTTP.
 
     Args:
-        message: the parser's. It quotes the line it stumbled over, which may be a part of a token: a server whose
-            Content-Length is too small makes the parser read the rest of a body as the next answer. So only status
-            lines and the greetings of other protocols are kept.
+        message: the parser's. It quotes the line that the parser could not read, which may be a part of a token:
+            after a Content-Length that is too small, the parser reads the rest of a body as the next answer. So only
+            status lines and the greetings of other protocols are kept.
     """
     lines = [line.strip() for line in message.splitlines() if line.strip()]
     words = [re.sub(r"b['\"].*", "", line).rstrip().removesuffix(":") for line in lines if not line.startswith("^")]

@@ -123,7 +123,7 @@ def check_subject(claims: Mapping[str, Any]) -> str:
 
 
 def _check_audience(claims: Mapping[str, Any], client_id: str, trusted: Collection[str]) -> None:
-    """3 to 5: the token is for us, for nobody else whom the admin does not trust, and `azp` is us.
+    """3 to 5: `aud` has us, and beside us only trusted audiences; `azp` is us.
 
     3 lets a client refuse audiences it does not trust. Beside a trusted one `azp` must be there (4 and 5), for a token
     of that audience's own may list us, too; `azp` never replaces `aud`.

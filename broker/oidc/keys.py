@@ -16,7 +16,7 @@ from joserfc.jwk import ECKey, Key, OKPKey, RSAKey
 from broker import base64url
 from broker.errors import KeysInvalid
 from broker.oidc.messages import DOCUMENT_LIMIT, Answer, ProviderRequest, read_json_object, shape, short_text
-from broker.oidc.metadata import check_document_status
+from broker.oidc.refusal import check_success
 from broker.oidc.registration import SIGNATURE_ALGORITHMS
 
 MIN_RSA_BITS = 2048  # RFC 7518, section 3.3
@@ -103,19 +103,22 @@ class KeySet:
         too_many = len(self._without_id(kid, algorithm))
         whose = "a token without kid" if kid is None else f"kid {_shown_id(kid)}"
         if kid is not None and (named := [key for key in self.keys if key.kid == kid]):
-            return f"{whose}: a key for {named[0].purpose}", "The provider publishes the key for another algorithm."
+            return (
+                f"{whose}: a key for {named[0].purpose}",
+                "The provider publishes this key for another algorithm: have its alg corrected there.",
+            )
         if kid is not None and kid in self.passed_over:
             remedy = "The key the token names cannot be used. The provider has to publish a usable one."
             return f"{whose}: {self.passed_over[kid]}", remedy
         if too_many:
             which = "keys" if kid is None else "keys without kid"
-            remedy = f"Let the provider name its keys (kid), in the keys and in the token, or publish {MAX_CANDIDATES}."
+            remedy = f"Have the provider add kid to its keys and tokens, or publish at most {MAX_CANDIDATES} keys."
             return f"{whose}: {too_many} {which} fit {algorithm}, and {MAX_CANDIDATES} are tried at most", remedy
         if kid is None:
             purposes = ", ".join(sorted({key.purpose for key in self.keys})[:MAX_NAMED])
             return (
                 f"{whose}; published: keys for {purposes}",
-                "The provider publishes no key for the token's algorithm.",
+                "The provider has to publish a key for the token's algorithm.",
             )
         ids = [_shown_id(key.kid) for key in self.keys if key.kid is not None]
         return f"{whose}; published: {', '.join(ids[:MAX_NAMED]) or 'no kid'}", None
@@ -147,7 +150,7 @@ def check_keys(answer: Answer) -> tuple[KeySet, float]:
         ProviderFailing, AnswerUnexpected: the status is not 200.
         KeysInvalid: no usable key in it.
     """
-    check_document_status(answer)
+    check_success(answer)
     published = read_json_object(answer.body).get("keys")
     if not isinstance(published, list):
         raise KeysInvalid(expected="keys: an array", got=f"keys: {shape(published)}")
@@ -188,7 +191,7 @@ def _verification_key(jwk: object) -> VerificationKey | str:
     key_type, algorithm, issuer = jwk.get("kty"), jwk.get("alg"), jwk.get("issuer")
     members = _PUBLIC_MEMBERS.get(key_type, ()) if isinstance(key_type, str) else ()
     if not members:
-        return f"kty: {_shown(key_type)}"
+        return f"kty: {short_text(key_type)}"
     public = {member: jwk.get(member) for member in members}
     if odd := [name for name, value in public.items() if not isinstance(value, str)]:
         return f"{odd[0]}: {shape(public[odd[0]])}"
@@ -208,20 +211,16 @@ def _other_purpose(jwk: Mapping[str, Any]) -> str | None:
     """Say what it is for, if not for signatures: by `use`, `key_ops` and `alg` (RFC 7517, sections 4.2 to 4.4)."""
     use, operations, algorithm = jwk.get("use"), jwk.get("key_ops"), jwk.get("alg")
     if use not in (None, "sig"):
-        return f"use: {_shown(use)}"
+        return f"use: {short_text(use)}"
     if operations is not None and not (isinstance(operations, list) and "verify" in operations):
         return "key_ops without verify"
     if isinstance(algorithm, str) and algorithm not in SIGNATURE_ALGORITHMS:
-        return f"alg: {_shown(algorithm)}"
+        return f"alg: {short_text(algorithm)}"
     return None
 
 
-def _shown(value: object) -> str:
-    return short_text(value) if isinstance(value, str) else shape(value)
-
-
 def _shown_id(kid: str) -> str:
-    """Show an id whole, for it is looked for in the provider's document, or not at all."""
+    """Show an id in full, or only its length: an admin searches the provider's document for it."""
     return kid if len(kid) <= MAX_ID_CHARACTERS else f"of {len(kid)} characters"
 
 
@@ -234,7 +233,7 @@ def _key_object(key_type: str, public: dict[str, Any]) -> Key | str:
                 return f"RSA {bits} bits"
             return RSAKey.import_key(public) if exponent <= MAX_EXPONENT_BITS else f"an exponent of {exponent} bits"
         if public["crv"] not in _CURVES.values():
-            return f"crv: {_shown(public['crv'])}"
+            return f"crv: {short_text(public['crv'])}"
         elliptic = ECKey.import_key(public) if key_type == "EC" else OKPKey.import_key(public)
         _ = elliptic.public_key  # a point off the curve shows here, not at the first sign-in
     except (JoseError, ValueError, TypeError, KeyError):

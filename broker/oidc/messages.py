@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, NoReturn
 from urllib.parse import urlsplit
 
-from broker.errors import AnswerUnreadable, BrokerError, ProviderFailing
+from broker.errors import AnswerUnreadable, BrokerError
 
 KIBIBYTE = 1024
 DOCUMENT_LIMIT = 512 * KIBIBYTE  # bytes of a discovery document or JWK Set
@@ -107,19 +107,6 @@ def is_failing(answer: Answer) -> bool:
     return answer.status == 429 or answer.status >= 500
 
 
-def check_available(answer: Answer) -> None:
-    """Tell a provider that cannot answer now from one that did.
-
-    Args:
-        answer: to any request.
-
-    Raises:
-        ProviderFailing: it cannot.
-    """
-    if is_failing(answer):
-        raise ProviderFailing(expected=200, got=answer.status, retry_after=answer.retry_after)
-
-
 def text_member(document: Mapping[str, Any], member: str, error: type[BrokerError]) -> str:
     """Return a member that must be a non-empty string.
 
@@ -135,7 +122,7 @@ def text_member(document: Mapping[str, Any], member: str, error: type[BrokerErro
 
 
 def shape(value: object) -> str:
-    """Name what a value is, as JSON names it, without the value itself."""
+    """Name the type of a value in the words of JSON, without the value itself."""
     if value is None or isinstance(value, bool):
         return {None: "nothing", True: "true", False: "false"}[value]
     if value == "":
@@ -219,15 +206,17 @@ def whole_words(text: str, limit: int = MAX_WORDS_CHARACTERS) -> str:
     return text if len(text) <= limit else f"{text[: limit + 1].rpartition(' ')[0]} ..."
 
 
-def short_text(text: str) -> str:
-    """Return a name or a value of the protocol for the log, or its length if it is too long for one.
+def short_text(value: object) -> str:
+    """Return a name or a value of the protocol for the log: a short text itself, else its length or its type.
 
     Args:
-        text: unverified.
+        value: unverified.
     """
-    if len(text) > MAX_NAME_CHARACTERS:
-        return f"a text of {len(text)} characters"
-    return provider_text(text, None) if text else "an empty string"
+    if not isinstance(value, str) or not value:
+        return shape(value)
+    if len(value) > MAX_NAME_CHARACTERS:
+        return f"a text of {len(value)} characters"
+    return provider_text(value, None)
 
 
 def place(url: str) -> str:

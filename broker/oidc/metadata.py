@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-from broker.errors import AnswerUnexpected, MetadataInvalid, MetadataIssuer
+from broker.errors import MetadataInvalid, MetadataIssuer
 from broker.oidc.messages import (
     DOCUMENT_LIMIT,
     Answer,
@@ -83,7 +83,7 @@ def check_discovery(
         MetadataIssuer: another issuer, or none (OpenID Connect Discovery, section 4.3).
         MetadataInvalid: a member we need is missing or unusable (section 3).
     """
-    check_document_status(answer)
+    check_success(answer)
     document = read_json_object(answer.body)
     issuer = document.get("issuer")
     if issuer != expected_issuer:
@@ -125,19 +125,6 @@ def only_unusable_algorithms(document: Mapping[str, Any]) -> tuple[str, ...]:
     announced = document.get("id_token_signing_alg_values_supported")
     names = [one for one in announced if isinstance(one, str)] if isinstance(announced, list) else []
     return () if SIGNATURE_ALGORITHMS.intersection(names) else tuple(names)
-
-
-def check_document_status(answer: Answer) -> None:
-    """Accept a 200 alone; a redirect is not followed, for it could lead anywhere.
-
-    Args:
-        answer: the answer to a GET of a public document.
-
-    Raises:
-        ProviderFailing: for a 5xx or 429.
-        AnswerUnexpected: for any other status.
-    """
-    check_success(answer, AnswerUnexpected)
 
 
 def is_loopback_host(host: str) -> bool:

@@ -1,4 +1,4 @@
-"""A provider's own words about a refusal, in whatever form it sends them, bounded and fit for a log.
+"""Reads a provider's words about a refusal, in each form that providers use, bounded and fit for a log.
 
 RFC 6749, section 5.2 and RFC 6750, section 3 define two forms. Providers use others: problem documents (RFC 9457),
 error objects, Okta's `errorCode`, bodies encoded as a form, pages of HTML.
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qsl
 
-from broker.errors import AnswerUnreadable, BrokerError, ProviderFailing
+from broker.errors import AnswerUnexpected, AnswerUnreadable, BrokerError, ProviderFailing
 from broker.oidc.messages import KIBIBYTE, Answer, is_failing, place, provider_text, read_json_object, whole_words
 
 MAX_PAGE_BYTES = 4 * KIBIBYTE  # of a page, looked at for its words
@@ -106,7 +106,7 @@ def describe_refusal(answer: Answer, said: Said | None = None) -> str:
     return f"{answer.status}{to}: {words}" if words else f"{answer.status}{to}"
 
 
-def check_success(answer: Answer, refused: type[BrokerError]) -> None:
+def check_success(answer: Answer, refused: type[BrokerError] = AnswerUnexpected) -> None:
     """Accept a 200 alone; a redirect is not followed, for it could lead anywhere.
 
     Args:
@@ -180,7 +180,7 @@ def _text(value: object) -> str:
 
 
 def names_any(text: str, names: Collection[str]) -> bool:
-    """Whether a text names one of these codes as a word of its own, in any case.
+    """Tell whether a text has one of these codes as a whole word, in any case.
 
     Args:
         text: a provider's words.

@@ -1,4 +1,4 @@
-"""The ID token's signature: from a text nobody vouches for to claims that one of the provider's keys signed.
+"""Verifies the ID token's signature: from an unverified text to claims that one of the provider's keys signed.
 
 RFC 7515, with RFC 8725's cautions. Nothing in the token chooses the algorithm or the address of a key.
 """
@@ -23,7 +23,7 @@ MAX_HEADER_BYTES = 16 * 1024
 
 @dataclass(frozen=True, slots=True)
 class SignedClaims:
-    """Claims whose signature was verified, and nothing else.
+    """Claims with a verified signature; the claims themselves are not checked yet.
 
     Args:
         algorithm: of the signature.
@@ -69,7 +69,7 @@ def verify_signature(unverified_token: str, keys: KeySet, *, algorithms: Collect
 def _check_header(unverified_token: str) -> JsonObject:
     """Read the header before any cryptography: three parts, a JWT, nothing critical, nothing unencoded.
 
-    What is not named here is ignored (RFC 7515, section 4), and a null is absent: providers write `"kid": null`.
+    Other members are ignored (RFC 7515, section 4). A null counts as absent: providers write `"kid": null`.
     """
     parts = unverified_token.split(".")
     if len(parts) != 3:
@@ -83,7 +83,7 @@ def _check_header(unverified_token: str) -> JsonObject:
     # (RFC 8725, section 3.12).
     kind = header.get("typ")
     if kind is not None and (not isinstance(kind, str) or kind.upper() not in ("JWT", "APPLICATION/JWT")):
-        raise IdTokenMalformed(expected="typ: JWT, or no typ", got=f"typ: {_shown(kind)}")
+        raise IdTokenMalformed(expected="typ: JWT, or no typ", got=f"typ: {short_text(kind)}")
     for member in ("crit", "b64"):  # no extension is understood (RFC 7515, section 4.1.11; RFC 7797)
         if header.get(member) is not None:
             raise IdTokenMalformed(expected=f"no {member} in the header", got=f"{member}: {shape(header[member])}")
@@ -93,10 +93,10 @@ def _check_header(unverified_token: str) -> JsonObject:
 
 
 def _check_algorithm(algorithm: object, accepted: Collection[str]) -> str:
-    """Take an algorithm from our settings alone, and none that is symmetric whatever they say (RFC 8725, 3.1)."""
+    """Accept an algorithm from our settings alone, and never a symmetric one (RFC 8725, section 3.1)."""
     if isinstance(algorithm, str) and algorithm in accepted and algorithm in SIGNATURE_ALGORITHMS:
         return algorithm
-    refusal = IdTokenAlgorithm(expected=sorted(accepted), got=_shown(algorithm))
+    refusal = IdTokenAlgorithm(expected=sorted(accepted), got=short_text(algorithm))
     if not isinstance(algorithm, str):
         raise refusal
     if algorithm in ("HS256", "HS384", "HS512"):
@@ -117,7 +117,7 @@ def _key_unknown(keys: KeySet, kid: str | None, algorithm: str) -> IdTokenKeyUnk
 
 
 def _verifies(algorithm: str, key: Key, signing_input: bytes, signature: bytes) -> bool:
-    """Verify by the library's algorithm alone: its own reading of the header judges members that mean nothing here."""
+    """Verify with the library's algorithm alone: the library would also judge header members that we ignore."""
     verifier = jws.JWSRegistry.algorithms[algorithm]
     try:
         verifier.check_key(key)
@@ -138,7 +138,3 @@ def _read_object(content: bytes, name: str) -> JsonObject:
         return read_json_object(content)
     except AnswerUnreadable as error:
         raise IdTokenMalformed(expected=f"{name}: a JSON object", got=f"{name}: {error.got}") from None
-
-
-def _shown(value: object) -> str:
-    return short_text(value) if isinstance(value, str) else shape(value)

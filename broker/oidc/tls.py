@@ -1,4 +1,4 @@
-"""Whose certificates the broker trusts on outbound connections; no flag is left to the Python version."""
+"""The TLS context of outbound connections: trusted authorities, and flags that do not depend on the Python version."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 import certifi
 
 # TRUSTED_FIRST: a cross-signed root that expired does not break the chain to the one at hand.
-# PARTIAL_CHAIN: an intermediate in trusted_ca_file is enough; many organisations are handed only theirs.
+# PARTIAL_CHAIN: an intermediate in trusted_ca_file is enough; many organisations have no other certificate.
 # Not STRICT (RFC 5280 to the letter): it refuses the authorities of many TLS-inspecting firewalls and of Windows
 # domains, whose basicConstraints are not critical. Python sets it from 3.13 on, so the same file would be accepted by
 # one image and refused by the next.

@@ -105,7 +105,7 @@ def check_token_response(answer: Answer) -> TokenResponse:
 
     Raises:
         ProviderFailing: for a 5xx or 429.
-        CodeRejected, ClientRejected, TokenRequestRefused: a refusal, as `judge_token_refusal` has it.
+        CodeRejected, ClientRejected, TokenRequestRefused: a refusal, in whatever form it comes.
         TokenResponseInvalid: a member missing or of the wrong type.
         AnswerUnexpected, AnswerUnreadable: no answer of a token endpoint.
     """
@@ -122,26 +122,6 @@ def check_token_response(answer: Answer) -> TokenResponse:
     if not access_token.isascii() or not access_token.isprintable() or " " in access_token:
         raise TokenResponseInvalid(expected="access_token: printable ASCII", got="access_token: other characters")
     return TokenResponse(access_token, text_member(document, "id_token", TokenResponseInvalid))
-
-
-def judge_token_refusal(answer: Answer) -> BrokerError | None:
-    """Return what a refusal of the token endpoint means, in whatever form it comes; None if it is no refusal.
-
-    This is the one judgement of a sign-in and of the doctor: `check_token_response` raises what it returns. By RFC
-    6749, section 5.2, `invalid_client` is a 400 or 401 and the rest are 400; providers differ in the status, the body
-    and the error. A credential is rejected if the error says so, if the status is 401 (whatever the error, but for
-    one about the code), or if `unauthorized_client` comes with 403 or with words about a credential.
-
-    Args:
-        answer: what the token endpoint said.
-    """
-    try:
-        check_token_response(answer)
-    except (ClientRejected, CodeRejected, TokenRequestRefused, ProviderFailing) as refusal:
-        return refusal
-    except BrokerError as other:
-        return None if answer.status == 200 else other
-    return None
 
 
 def _read_tokens(answer: Answer) -> JsonObject:
@@ -183,6 +163,10 @@ def _judge_error(answer: Answer, said: Said, got: str) -> BrokerError:
 
 
 def _rejects_credential(status: int, code: str, words: str) -> bool:
+    """Tell whether our credential is refused: by the error, by a 401, or by `unauthorized_client` as explained below.
+
+    By RFC 6749, section 5.2, `invalid_client` comes with 400 or 401. Providers differ in the status and in the error.
+    """
     if status == 401 or code in _ABOUT_THE_CREDENTIAL or _ENTRA_CREDENTIAL.search(words):
         return True
     if code == "unauthorizedclient":

@@ -45,8 +45,8 @@ def decide_email(vouched: Vouched, rules: ClaimRules) -> EmailDecision:
 def decide_by_email_verified(vouched: Vouched, rules: ClaimRules, *, silence_counts: bool) -> EmailDecision:
     """Decide about the address a document names, by what the same document says about it.
 
-    A document that says false refuses, whatever the other says and whether or not it has the address. What is neither
-    true nor false never outweighs a true in the signed ID token; nor does userinfo's true outweigh it there.
+    False in one document is enough to refuse, even if that document has no address. An odd value in userinfo does not
+    outweigh true in the signed ID token. True in userinfo does not outweigh an odd value in the ID token.
 
     Args:
         vouched: what the provider vouches for.
@@ -137,7 +137,7 @@ def _vouches_for(claims: Claims, email: str) -> bool:
 
 
 def _says_true(word: object) -> bool:
-    """Read JSON true and the very text `true`; no other spelling, and no number."""
+    """Tell whether a value is JSON true or the text `true`; no other spelling counts, and no number."""
     return word is True or (isinstance(word, str) and word == "true")
 
 

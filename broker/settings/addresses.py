@@ -155,7 +155,7 @@ def proxy(text: str) -> str:
     """Take the URL of a proxy: scheme, host and port, and perhaps a user name and a password, percent-encoded.
 
     Raises:
-        Unusable: it is none, or names something else besides.
+        Unusable: it is no such URL, or has a path.
     """
     scheme, _, rest = text.partition("://")
     before, at, place = rest.rpartition("@")

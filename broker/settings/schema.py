@@ -94,9 +94,9 @@ def _is_method(method: str) -> dict[str, Any]:
 
 def _credential_of(method: str) -> dict[str, Any]:
     needed = CREDENTIALS[method]
-    others = [key for key in CREDENTIALS.values() if key not in (None, needed)]
+    others = dict.fromkeys(key for key in CREDENTIALS.values() if key and key != needed)
     foreign = [key for key, credential in SAID_OF.items() if credential != needed]
-    refused = _none_of(*(name for key in dict.fromkeys(others) for name in _pair(str(key))), *foreign)
+    refused = _none_of(*(name for key in others for name in _pair(key)), *foreign)
     return refused | (_one_of(*_pair(needed)) if needed else {})
 
 

@@ -1,10 +1,12 @@
-"""The browser's address, by the word of trusted proxies."""
+"""Finds the browser's address behind trusted proxies."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
+
+from starlette.types import Scope
 
 MAX_HOPS = 100  # looked at, from the nearest on
 
@@ -15,19 +17,19 @@ Address = IPv4Address | IPv6Address
 
 
 def find_client_address(peer: str, forwarded: Iterable[str], trusted: Sequence[Network]) -> str:
-    """Return the last address in the chain of hops that no trusted proxy has; empty if there is none.
+    """Return the nearest address in the chain of hops that is not a trusted proxy's; empty if there is none.
 
-    A hop that cannot be read ends the chain: the address that named it is the last one to believe.
+    A hop that cannot be read ends the chain: the address that sent it is returned.
 
     Args:
         peer: of the connection.
-        forwarded: each value of X-Forwarded-For, in the order of the headers; unverified.
-        trusted: whose word is believed.
+        forwarded: the values of X-Forwarded-For, from `forwarded_for`.
+        trusted: the networks of trusted proxies.
     """
     address = read_hop(peer)
     hops = [hop for value in forwarded for hop in value.split(",")]
     unread = len(hops)
-    while address is not None and unread and len(hops) - unread < MAX_HOPS and _is_in(address, trusted):
+    while address is not None and unread and len(hops) - unread < MAX_HOPS and is_in(address, trusted):
         unread -= 1
         hop = read_hop(hops[unread])
         if hop is None and not _says_nothing(hops[unread]):
@@ -58,10 +60,20 @@ def read_hop(text: str) -> Address | None:
 
 
 def _says_nothing(hop: str) -> bool:
-    """Tell whether a proxy says that it does not know, or does not tell (RFC 7239, sections 6.2 and 6.3)."""
+    """Tell whether a hop is empty, unknown or obfuscated (RFC 7239, sections 6.2 and 6.3)."""
     hop = hop.strip().strip('"').lower()
     return hop in ("", "unknown") or hop.startswith("_")
 
 
-def _is_in(address: Address, networks: Sequence[Network]) -> bool:
+def is_in(address: Address, networks: Sequence[Network]) -> bool:
+    """Tell whether one of the networks has the address."""
     return any(address in network for network in networks)
+
+
+def forwarded_for(scope: Scope) -> list[str]:
+    """Return each value of X-Forwarded-For, in the order of the headers; unverified.
+
+    Args:
+        scope: of the request.
+    """
+    return [value.decode("latin-1") for name, value in scope["headers"] if name == b"x-forwarded-for"]

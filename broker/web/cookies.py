@@ -9,9 +9,12 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable
 
-from broker.browser_cookie import LIFETIME, BrowserCookie, is_cookie_name
+from broker.browser_cookie import LIFETIME, NAME_PREFIX, BrowserCookie, is_cookie_name
+from broker.remembrance import COOKIE_NAME
 
-_OURS = ("signin_", "signed_in", "last_provider")  # beginnings of the names, without the prefix
+LAST_PROVIDER_COOKIE = "last_provider"
+
+_OURS = (NAME_PREFIX, COOKIE_NAME, LAST_PROVIDER_COOKIE)  # beginnings of the names, without the prefix
 _VALUE = re.compile(r"[A-Za-z0-9_.-]+")
 
 

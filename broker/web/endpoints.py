@@ -55,6 +55,17 @@ def is_posted_answer(scope: Scope) -> bool:
     return bool(scope["method"] == "POST" and scope["path"].startswith("/callback/"))
 
 
+def refuse_method(scope: Scope) -> BrokerError:
+    """Return the error for a method that no address takes.
+
+    Args:
+        scope: of the request.
+    """
+    if is_posted_answer(scope):
+        return ResponseModeUnsupported(expected="a GET", got="a POST")
+    return MethodNotAllowed(expected="GET", got=scope["method"])
+
+
 async def answer(endpoint: Endpoint, web: Web, request: Request) -> Response:
     """Run an endpoint; whatever goes wrong ends in a page, a log line and a counted reason.
 
@@ -96,6 +107,4 @@ async def no_such_page(_web: Web, request: Request, _attempt: Attempt) -> Respon
 
 async def method_not_allowed(_web: Web, request: Request, _attempt: Attempt) -> Response:
     """Every other method: nothing is started, nothing consumed."""
-    if is_posted_answer(request.scope):
-        raise ResponseModeUnsupported(expected="a GET", got="a POST")
-    raise MethodNotAllowed(expected="GET", got=request.method)
+    raise refuse_method(request.scope)

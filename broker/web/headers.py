@@ -205,7 +205,7 @@ def check_bounds(scope: Scope, *, https: bool) -> Excess | None:
     if len(cookies) > MAX_COOKIES:
         return Excess(431, f"at most {MAX_COOKIES} cookies", f"{len(cookies)} cookies of {MAX_COOKIES}")
     for name, value in headers:
-        # A value that is no plain zero counts, whatever it says.
+        # Any value but a plain zero counts.
         if name == b"content-length" and value.strip(b"0") != b"":
             return Excess(413, "no body", f"Content-Length: {value[:40].decode('latin-1')}")
     return None

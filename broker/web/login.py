@@ -16,7 +16,7 @@ from broker.errors import BrokerError, EmailMalformed, InitiationRefused, NoSuch
 from broker.identity import check_email
 from broker.providers import Provider
 from broker.signin import begin
-from broker.web.cookies import read_cookie, set_cookie
+from broker.web.cookies import LAST_PROVIDER_COOKIE, read_cookie, set_cookie
 from broker.web.departing import send_off
 from broker.web.headers import MAY_BE_FRAMED
 from broker.web.last_seen import names
@@ -25,7 +25,6 @@ from broker.web.problems import Attempt
 from broker.web.reading import check_navigation, given, is_framed, listed, once, provider_of, quoted, site_of
 from broker.web.site import Web
 
-LAST_PROVIDER_COOKIE = "last_provider"
 LAST_PROVIDER_LIFETIME = 180 * 86400  # seconds
 
 _log = logging.getLogger("broker")

@@ -84,5 +84,5 @@ def _site_of_state(web: Web, state: str | None, remembered: str | None) -> Site 
 
 
 def _hash(cookie_value: str) -> str:
-    """Cut to 128 bits: the state is part of an address, and it only has to fit one cookie of ours."""
+    """Return a hash of 128 bits: it travels in an address, and only has to tell our cookies apart."""
     return base64url.encode(hashlib.sha256(cookie_value.encode()).digest()[:16])

@@ -1,18 +1,22 @@
-"""By whom rejected codes are counted: one browser's network, or everybody behind a proxy that is not believed."""
+"""Tells the origins of a callback, for which rejected codes are counted.
+
+An origin is a browser's network, or all people behind a proxy that is not trusted.
+"""
 
 from __future__ import annotations
 
 import logging
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_network
+from ipaddress import IPv4Address, IPv6Address, ip_network
 
 from starlette.types import Scope
 
 from broker.rejected_codes import Origin
-from broker.web.client_address import read_hop
+from broker.web.client_address import Address, Network, forwarded_for, is_in, read_hop
 
 _FORWARDING = (b"x-forwarded-for", b"forwarded", b"x-real-ip")
 _REMEDY = (
-    "If this peer is the proxy in front, name it in trusted_proxies. Otherwise a stranger sent the header: nothing."
+    "If this peer is your proxy, add its address to trusted_proxies. If not, a stranger sent the header: you do not "
+    "have to do anything."
 )
 
 _log = logging.getLogger("broker")
@@ -22,19 +26,18 @@ class Origins:
     """Tells the origin of a callback, and warns once of a proxy that is not trusted.
 
     Args:
-        trusted_proxies: whose word about the browser's address is believed.
+        trusted_proxies: the networks of proxies that may name the browser's address.
     """
 
-    def __init__(self, trusted_proxies: tuple[IPv4Network | IPv6Network, ...]) -> None:
+    def __init__(self, trusted_proxies: tuple[Network, ...]) -> None:
         self._trusted_proxies = trusted_proxies
         self._has_warned = False
 
     def of(self, scope: Scope, client: str) -> tuple[Origin, ...]:
         """Return the origins of a request, the widest first.
 
-        An address that a trusted proxy names is a browser's. The peer's own address is one if it is public and says
-        nothing of other addresses. Every other peer may stand for many people; the address that it claims can only
-        narrow what a request may have, for the peer's own bound applies as well.
+        An address from a trusted proxy is a browser's. So is the address of a public peer without a forwarding header.
+        Any other peer may stand for many people. An address that it claims adds a bound: the peer's own bound stays.
 
         Args:
             scope: of the request.
@@ -54,8 +57,8 @@ class Origins:
         claimed = _claimed(scope)
         return (wide,) if claimed is None else (wide, Origin(_network(claimed), shared=False, claimed_by=wide.network))
 
-    def _is_trusted(self, address: IPv4Address | IPv6Address) -> bool:
-        return any(address in network for network in self._trusted_proxies)
+    def _is_trusted(self, address: Address) -> bool:
+        return is_in(address, self._trusted_proxies)
 
     def _warn_once(self, peer: str) -> None:
         if not self._has_warned:
@@ -63,22 +66,22 @@ class Origins:
             _log.warning("a proxy is not trusted", extra={"facts": {"peer": peer, "remedy": _REMEDY}})
 
 
-def _origins_of(browser: IPv4Address | IPv6Address) -> tuple[Origin, ...]:
-    """Return the network of one browser; for IPv6 the /48 around it, too, for one customer may have all of its /64."""
+def _origins_of(browser: Address) -> tuple[Origin, ...]:
+    """Return the browser's network, and for IPv6 the /48 around it: one customer may have a whole /48."""
     one = Origin(_network(browser), shared=False)
     if isinstance(browser, IPv4Address):
         return (one,)
     return Origin(str(ip_network((browser.packed, 48), strict=False)), shared=True), one
 
 
-def _claimed(scope: Scope) -> IPv4Address | IPv6Address | None:
+def _claimed(scope: Scope) -> Address | None:
     """Return the last address in X-Forwarded-For, which a proxy appends."""
-    values = [value.decode("latin-1") for name, value in scope["headers"] if name == b"x-forwarded-for"]
+    values = forwarded_for(scope)
     return read_hop(values[-1].rpartition(",")[2]) if values else None
 
 
-def _network(address: IPv4Address | IPv6Address | None) -> str:
-    """Return what one customer of a network gets at least: an IPv4 address, an IPv6 /64."""
+def _network(address: Address | None) -> str:
+    """Return the smallest network of one customer: an IPv4 address, or an IPv6 /64."""
     if isinstance(address, IPv6Address):
         return str(ip_network((address.packed, 64), strict=False))
     return str(address or "")

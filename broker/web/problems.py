@@ -33,7 +33,7 @@ class Attempt:
         start_again: where a person can start again, once that is known.
         use_another_account: where a person can choose another account, once that makes sense.
         restarts: start again without being asked.
-        is_signin: it belongs to a sign-in, by its path and method; scanners and health checks count, but warn nobody.
+        is_signin: it belongs to a sign-in, by its path and method; refusals of other requests are logged as info.
         page_lost: starting again does not lead to the page the person wanted: the browser no longer has its address.
         is_rehearsal: it belongs to a test sign-in, and counts as none.
         drop_cookies: names of cookies that have done their duty.

@@ -11,7 +11,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from broker.errors import BrokerError, RequestTooLarge, ResponseModeUnsupported
+from broker.errors import BrokerError, RequestTooLarge
 from broker.web import endpoints
 from broker.web.callback import callback
 from broker.web.headers import Excess, RequestBounds, SecurityHeaders
@@ -75,7 +75,7 @@ async def _refuse(web: Web, scope: Scope, receive: Receive, send: Send, excess: 
     error: BrokerError = RequestTooLarge(expected=excess.expected, got=excess.got)
     status = excess.status
     if status == 413 and endpoints.is_posted_answer(scope):
-        error = ResponseModeUnsupported(expected="a GET", got="a POST")
+        error = endpoints.refuse_method(scope)
         status = error.status
     web.record(attempt.outcome(error))
     await render_problem(error, attempt, status=status)(scope, receive, send)

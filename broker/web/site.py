@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from ipaddress import IPv4Network, IPv6Network
 from urllib.parse import urlencode
 
 from starlette.responses import Response
@@ -18,7 +17,7 @@ from broker.outcome import Outcome
 from broker.providers import Provider
 from broker.replica import Broker
 from broker.web.checks import Checks
-from broker.web.client_address import find_client_address
+from broker.web.client_address import Network, find_client_address, forwarded_for
 from broker.web.languages import choose_language
 from broker.web.last_seen import LastCalls
 from broker.web.origins import Origins
@@ -56,8 +55,8 @@ class Web:
         record_rehearsal: writes that of a test sign-in, which counts apart.
         setup: the setup page.
         public_url: where browsers reach us.
-        trusted_proxies: whose word about the browser's address is believed.
-        origins: by whom rejected codes are counted.
+        trusted_proxies: the networks of proxies that may name the browser's address.
+        origins: tells the origins of a callback.
     """
 
     broker: Broker
@@ -66,7 +65,7 @@ class Web:
     record_rehearsal: Callable[[Outcome], None]
     setup: Setup
     public_url: str
-    trusted_proxies: tuple[IPv4Network | IPv6Network, ...]
+    trusted_proxies: tuple[Network, ...]
     origins: Origins
 
     @property
@@ -109,5 +108,4 @@ class Web:
             scope: of the request; its peer is believed only to be who it is.
         """
         peer: str = (scope.get("client") or ("",))[0]
-        forwarded = [value.decode("latin-1") for name, value in scope["headers"] if name == b"x-forwarded-for"]
-        return find_client_address(peer, forwarded, self.trusted_proxies)
+        return find_client_address(peer, forwarded_for(scope), self.trusted_proxies)

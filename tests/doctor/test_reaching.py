@@ -44,7 +44,7 @@ async def speaking_tls(folder: Path, authority: Authority, *hosts: str, days: in
                      id="an authority nobody told us of"),
         pytest.param(True, "id.acme.example", 300, "tls", "wrong host", "Compare the host's spelling",
                      id="a certificate of another host"),
-        pytest.param(True, "127.0.0.1", -1, "tls", "expired", "renewed", id="an expired certificate"),
+        pytest.param(True, "127.0.0.1", -1, "tls", "expired", "renew", id="an expired certificate"),
         pytest.param(True, "127.0.0.1", 300, "issuer", "the document says: nothing", "Compare issuer",
                      id="an authority of our own, trusted: the next trouble is found"),
     ],

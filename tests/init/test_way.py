@@ -104,7 +104,7 @@ def test_a_private_address_is_allowed_at_its_price(tmp_path: Path) -> None:
     given = {**GIVEN, "issuer": PRIVATE}
     settings, person = asked(tmp_path, given, answers, NetworkLook())
     assert "fd00::1 is on a private network" in person.words
-    assert "make the broker send requests to other machines of your network" in person.words
+    assert "make the broker send requests to other machines in your network" in person.words
     assert settings.identity_providers["oidc"].allow_private_network
     text = (tmp_path / "broker.yaml").read_text(encoding="utf-8")
     assert text.count("allow_private_network") == 1

@@ -59,7 +59,7 @@ CASES = {
         intermediate=INTERMEDIATE, sends_intermediate=False, cause="unknown authority", remedy="leaves out its intermed"
     ),
     "self-signed": Case(root=None, trusts="", cause="self-signed", remedy="trusted_ca_file"),
-    "expired": Case(server=replace(SERVER, days=-1), cause="expired", remedy="renewed"),
+    "expired": Case(server=replace(SERVER, days=-1), cause="expired", remedy="renew"),
     "of an expired authority": Case(root=replace(AUTHORITY, days=-1), cause="expired", remedy="clock of this machine"),
     "not yet valid": Case(server=replace(SERVER, begins=2), cause="not yet valid", remedy="clock of this machine"),
     "another host": Case(host="login.acme.test", cause="wrong host", remedy="spelling"),

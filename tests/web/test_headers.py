@@ -11,7 +11,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from broker.remembrance import COOKIE_NAME
-from broker.web.cookies import our_cookies, prefix
+from broker.web.cookies import LAST_PROVIDER_COOKIE, our_cookies, prefix
 from broker.web.headers import (
     MAX_COOKIE_BYTES,
     MAX_COOKIES,
@@ -22,7 +22,6 @@ from broker.web.headers import (
     RequestBounds,
     SecurityHeaders,
 )
-from broker.web.login import LAST_PROVIDER_COOKIE
 
 SITE = "https://sso.acme.example"
 EXPECTED = {
