@@ -89,7 +89,7 @@ async def check_sign_out_uri(provider: Provider, reach: Reach, end_session_endpo
     try:
         answer = await _get(provider, reach, url)
     except Trouble as trouble:
-        return None, unknown(f"Sign-out address {ours}: {trouble.verdict.message}", by_eye)
+        return None, unknown(f"Sign-out address {ours}: {trouble.verdict.message}", by_eye, optional=True)
     if _comes_back(answer, ours):
         return None, ok(f"After signing out, the provider comes back to {ours}.")
     text = _text_of(answer)
@@ -106,6 +106,7 @@ async def check_sign_out_uri(provider: Provider, reach: Reach, end_session_endpo
     return None, unknown(
         f"Whether the sign-out address {ours} is registered is not known: the provider {shows} ({answer.status}).",
         by_eye,
+        optional=True,
     )
 
 
