@@ -95,6 +95,9 @@ def judge_discovery(provider: Provider, answer: Answer) -> Verdict:
         if isinstance(error, ProviderUnavailable):
             raise Trouble(failed(message, error.remedy)) from None
         remedy = provider.preset.remedy(said) or f"Compare issuer with {provider.menus.issuer}."
+        if answer.location is not None:
+            message = f"{request.url} answers with status {sentence(error.got)}"
+            remedy = f"Redirects are not followed: set issuer to the address that answers itself. {remedy}"
         raise Trouble(failed(message, remedy)) from None
     return ok(f"{request.url} answers.")
 
@@ -188,6 +191,8 @@ def _check_discovery(provider: Provider, answer: Answer) -> ProviderMetadata:
 
 def _explain_issuer(provider: Provider, expected: str, got: str) -> Verdict:
     message = f"The discovery document names another issuer. Configured: {expected}; the document says: {got}."
+    if "://" not in got:  # no address: the member is missing, or is no text
+        return failed(message, f"Compare issuer with {provider.menus.issuer}. The provider has to name itself there.")
     remedy = f"Set issuer to exactly {got}, if that is your provider."
     if got.rstrip("/") == expected.rstrip("/"):
         has = "ends with a slash" if got.endswith("/") else "has no slash at the end"
@@ -196,6 +201,9 @@ def _explain_issuer(provider: Provider, expected: str, got: str) -> Verdict:
         return failed(f"{message} Only the scheme differs: http against https.", remedy)
     if got.lower() == expected.lower():
         return failed(f"{message} Only upper and lower case differ.", remedy)
+    elsewhere = "If the document is not below that address, leave issuer so and set metadata_url to the document's."
+    if provider.registration.metadata_url is None:
+        remedy = f"{remedy} {elsewhere}"
     return failed(message, f"Compare issuer with {provider.menus.issuer}. {remedy}")
 
 

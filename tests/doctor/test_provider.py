@@ -129,11 +129,11 @@ ROWS = {
         lies=lambda issuer: Lies(discovery=with_(issuer=issuer.replace("http:", "https:"))),
     ),
     "the issuer is another's": Wrong(
-        "issuer", "says: https://other.example", "/.well-known/openid-configuration",
+        "issuer", "says: https://other.example", "set metadata_url to the document's",
         lies=lambda _: Lies(discovery=with_(issuer="https://other.example")),
     ),
     "the document names no issuer": Wrong(
-        "issuer", "the document says: nothing", "Compare issuer", lies=lambda _: Lies(discovery=without("issuer")),
+        "issuer", "the document says: nothing", "has to name itself", lies=lambda _: Lies(discovery=without("issuer")),
     ),
     "an authorization server that Okta does not have": Wrong(
         "discovery", "status 404", "Security > API > Authorization Servers",
@@ -147,7 +147,8 @@ ROWS = {
         "discovery", "not with JSON", "A proxy may have answered", tricks={DISCOVERY: page("<h1>Welcome</h1>")},
     ),
     "the discovery address leads elsewhere": Wrong(
-        "discovery", "status 302", "Compare issuer", tricks={DISCOVERY: leads_to("https://id.acme.example/")},
+        "discovery", "status 302 to id.acme.example/auth", "Redirects are not followed",
+        tricks={DISCOVERY: leads_to("https://id.acme.example/auth?session=1")},
     ),
     "the provider is failing": Wrong(
         "discovery", "status 503", "status page", tricks={DISCOVERY: page("sorry", 503)},
