@@ -137,6 +137,13 @@ def check_metadata(provider: Provider, answer: Answer) -> tuple[ProviderMetadata
     except BrokerError as error:
         message = f"The discovery document is not usable. Expected {plain(error.expected)}; got {sentence(error.got)}"
         raise Trouble(failed(message, f"This has to be corrected at the provider. {error.remedy}")) from None
+    unusable = [one for one in metadata.ignored if one.startswith("userinfo_endpoint")]
+    if unusable and provider.userinfo != "never":
+        return metadata, warning(
+            f"The discovery document has a member that cannot be used and is ignored: {sentence(unusable[0])}",
+            "Unless the ID token has the e-mail address, nobody can sign in: the provider has to correct the member. "
+            "If the ID token has it, set userinfo: never.",
+        )
     return metadata, _compare_offers(provider, read_json_object(answer.body))
 
 

@@ -12,7 +12,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 from broker.doctor.documents import fetch
 from broker.doctor.finding import Trouble, Verdict, failed, ok, plain, sentence, unknown, warning
-from broker.errors import BrokerError, ProviderRefused
+from broker.errors import BrokerError, ProviderRefused, ProviderReportedFailure
 from broker.oidc.authorization import build_authorization_url
 from broker.oidc.client import Reach
 from broker.oidc.logout import build_end_session_url
@@ -164,7 +164,9 @@ def _judge_return(provider: Provider, answer: Answer) -> Verdict:
     if not error or (error in _WANTS_A_PERSON and not (error == "access_denied" and names_scope)):
         return ok(f"The provider comes back to {ours}.")
     scopes = f"Compare scopes with {provider.menus.scopes}." if names_scope else ""
-    remedy = provider.preset.remedy(said) or scopes or "Allow the authorization code flow and our scopes there."
+    flow = "Allow the authorization code flow and our scopes there."
+    passes = ProviderReportedFailure.remedy if error in _MAY_PASS else ""
+    remedy = provider.preset.remedy(said) or scopes or passes or flow
     message = f"{ours} is registered, but the provider refuses the request: {sentence(said)}"
     return warning(message, remedy) if error in _MAY_PASS else failed(message, remedy)
 

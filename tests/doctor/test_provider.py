@@ -304,6 +304,13 @@ ROWS = {
         keys={"signing_algorithms": ["ES256", "RS256"]},
         lies=lambda _: Lies(discovery=with_(id_token_signing_alg_values_supported=["HS256", "none"])),
     ),
+    "the provider reports a failure of its own": Wrong(
+        "redirect_uri", "server_error", "status page", status="warning", provider=refuses(error="server_error"),
+    ),
+    "the userinfo endpoint cannot be used": Wrong(
+        "metadata", "userinfo_endpoint: an empty string", "userinfo: never", status="warning",
+        lies=lambda _: Lies(discovery=with_(userinfo_endpoint="")),
+    ),
     "the code flow is not allowed": Wrong(
         "redirect_uri", "unauthorized_client", "code flow", provider=refuses(error="unauthorized_client"),
     ),
