@@ -307,6 +307,14 @@ ROWS = {
     "the provider reports a failure of its own": Wrong(
         "redirect_uri", "server_error", "status page", status="warning", provider=refuses(error="server_error"),
     ),
+    "the answer names another issuer": Wrong(
+        "redirect_uri", "but with iss https://other.example.", "its own redirect URI",
+        lies=lambda _: Lies(callback=with_(iss="https://other.example")),
+    ),
+    "the answer lacks the issuer that the provider announces": Wrong(
+        "redirect_uri", "but with no iss", "let no proxy drop parameters", status="warning",
+        lies=lambda _: Lies(discovery=with_(authorization_response_iss_parameter_supported=True)),
+    ),
     "the userinfo endpoint cannot be used": Wrong(
         "metadata", "userinfo_endpoint: an empty string", "userinfo: never", status="warning",
         lies=lambda _: Lies(discovery=with_(userinfo_endpoint="")),
