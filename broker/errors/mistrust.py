@@ -174,7 +174,7 @@ class IdTokenNonce(
 class IdTokenSubject(
     ProviderMistrusted,
     code="id_token_subject",
-    remedy="The token has no usable sub; the provider is at fault.",
+    remedy="The provider has to send a usable sub in the ID token: a short, stable identifier in ASCII.",
 ):
     """`sub` missing, empty, or longer than 255 ASCII characters (OpenID Connect Core, section 2)."""
 
@@ -207,7 +207,8 @@ class UserinfoInvalid(
 class UserinfoSubject(
     ProviderMistrusted,
     code="userinfo_subject",
-    remedy="Userinfo speaks of another person than the ID token; the provider is at fault.",
+    remedy="Userinfo speaks of another person than the ID token: the provider has to name the same sub in both. If the "
+    "ID token has everything, set userinfo: never.",
 ):
     """`sub` of userinfo missing or not the ID token's (OpenID Connect Core, section 5.3.2)."""
 
