@@ -20,7 +20,7 @@ from broker.errors import (
     ProviderUnavailable,
 )
 from broker.oidc.client import Reach
-from broker.oidc.keys import MAX_CANDIDATES, KeySet, build_keys_request, check_keys
+from broker.oidc.keys import MAX_CANDIDATES, MAX_KEYS, KeySet, build_keys_request, check_keys
 from broker.oidc.messages import Answer, JsonObject, ProviderRequest, provider_text, read_json_object
 from broker.oidc.metadata import ProviderMetadata, build_discovery_request, check_discovery, check_document_status
 from broker.oidc.registration import SIGNATURE_ALGORITHMS
@@ -278,6 +278,11 @@ def _judge_keys(keys: KeySet, algorithms: list[str]) -> Verdict:
         return judge(
             f"{without_id} keys of the provider have no id (kid), and a sign-in tries {MAX_CANDIDATES} at most.",
             f"Have the provider publish its keys with a kid, or only {MAX_CANDIDATES} of them.",
+        )
+    if len(keys.keys) + len(keys.passed_over) > MAX_KEYS:
+        return warning(
+            f"The provider publishes more than {MAX_KEYS} keys, and a sign-in looks at the first {MAX_KEYS}.",
+            "Have the provider publish only the keys in use.",
         )
     if fitting:
         return ok(f"{len(fitting)} of {len(keys.keys)} keys can verify {' or '.join(algorithms)}.")

@@ -183,7 +183,8 @@ class Round:
 
     def not_tried(self, checks: Iterable[str]) -> None:
         """Note every one of these checks that did not come about, and because of which."""
-        because = next((one.check for one in self.findings if one.status == "failed"), "an earlier check")
+        troubled = [one.check for one in self.findings if one.status == "failed"]
+        because = troubled[0] if troubled else self.findings[-1].check
         done = {one.check for one in self.findings}
         for check in checks:
             if check not in done:

@@ -465,6 +465,13 @@ async def test_keys_without_an_id_are_judged_as_a_sign_in_takes_them(tmp_path: P
     assert the(findings, "keys").status == status
 
 
+async def test_keys_that_a_sign_in_does_not_look_at_are_a_warning(tmp_path: Path) -> None:
+    async with hostile_provider() as server:
+        server.honest.keys = [new_key("ES256", f"key-{number}") for number in range(101)]
+        findings = await diagnose(tmp_path, settings_on_loopback(server.honest))
+    assert (the(findings, "keys").status, "the first 100" in the(findings, "keys").message) == ("warning", True)
+
+
 async def test_the_made_up_code_is_sent_to_no_address_of_another_issuer(tmp_path: Path) -> None:
     async with hostile_provider() as server:
         await diagnose(tmp_path, settings_on_loopback(server.honest))
