@@ -20,7 +20,7 @@ from broker.errors import (
     ProviderUnavailable,
 )
 from broker.oidc.client import Reach
-from broker.oidc.keys import MAX_CANDIDATES, KeySet, build_keys_request, check_keys
+from broker.oidc.keys import MAX_CANDIDATES, MAX_KEYS, KeySet, build_keys_request, check_keys
 from broker.oidc.messages import Answer, JsonObject, ProviderRequest, provider_text, read_json_object
 from broker.oidc.metadata import ProviderMetadata, build_discovery_request, check_discovery
 from broker.oidc.refusal import check_success
@@ -96,6 +96,9 @@ def judge_discovery(provider: Provider, answer: Answer) -> Verdict:
         if isinstance(error, ProviderUnavailable):
             raise Trouble(failed(message, error.remedy)) from None
         remedy = provider.preset.remedy(said) or f"Compare issuer with {provider.menus.issuer}."
+        if answer.location is not None:
+            message = f"{request.url} answers with status {sentence(error.got)}"
+            remedy = f"Redirects are not followed: set issuer to the address that answers itself. {remedy}"
         raise Trouble(failed(message, remedy)) from None
     return ok(f"{request.url} answers.")
 
@@ -135,6 +138,13 @@ def check_metadata(provider: Provider, answer: Answer) -> tuple[ProviderMetadata
     except BrokerError as error:
         message = f"The discovery document is not usable. Expected {plain(error.expected)}; got {sentence(error.got)}"
         raise Trouble(failed(message, f"This has to be corrected at the provider. {error.remedy}")) from None
+    unusable = [one for one in metadata.ignored if one.startswith("userinfo_endpoint")]
+    if unusable and provider.userinfo != "never":
+        return metadata, warning(
+            f"The discovery document has a member that cannot be used and is ignored: {sentence(unusable[0])}",
+            "Unless the ID token has the e-mail address, nobody can sign in: the provider has to correct the member. "
+            "If the ID token has it, set userinfo: never.",
+        )
     return metadata, _compare_offers(provider, read_json_object(answer.body))
 
 
@@ -189,6 +199,8 @@ def _check_discovery(provider: Provider, answer: Answer) -> ProviderMetadata:
 
 def _explain_issuer(provider: Provider, expected: str, got: str) -> Verdict:
     message = f"The discovery document names another issuer. Configured: {expected}; the document says: {got}."
+    if "://" not in got:  # no address: the member is missing, or is no text
+        return failed(message, f"Compare issuer with {provider.menus.issuer}. The provider has to name itself there.")
     remedy = f"Set issuer to exactly {got}, if that is your provider."
     if got.rstrip("/") == expected.rstrip("/"):
         has = "ends with a slash" if got.endswith("/") else "has no slash at the end"
@@ -197,6 +209,9 @@ def _explain_issuer(provider: Provider, expected: str, got: str) -> Verdict:
         return failed(f"{message} Only the scheme differs: http against https.", remedy)
     if got.lower() == expected.lower():
         return failed(f"{message} Only upper and lower case differ.", remedy)
+    elsewhere = "If the document is not below that address, leave issuer so and set metadata_url to the document's."
+    if provider.registration.metadata_url is None:
+        remedy = f"{remedy} {elsewhere}"
     return failed(message, f"Compare issuer with {provider.menus.issuer}. {remedy}")
 
 
@@ -264,6 +279,11 @@ def _judge_keys(keys: KeySet, algorithms: list[str]) -> Verdict:
         return judge(
             f"{without_id} keys of the provider have no id (kid), and a sign-in tries {MAX_CANDIDATES} at most.",
             f"Have the provider publish its keys with a kid, or only {MAX_CANDIDATES} of them.",
+        )
+    if len(keys.keys) + len(keys.passed_over) > MAX_KEYS:
+        return warning(
+            f"The provider publishes more than {MAX_KEYS} keys, and a sign-in looks at the first {MAX_KEYS}.",
+            "Have the provider publish only the keys in use.",
         )
     if fitting:
         return ok(f"{len(fitting)} of {len(keys.keys)} keys can verify {' or '.join(algorithms)}.")

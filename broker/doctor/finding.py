@@ -55,11 +55,13 @@ class Verdict:
         status: `unknown` where the other side does not tell.
         message: what was found, for an admin; never a secret.
         remedy: what to do about it; empty for `ok` alone.
+        optional: signing in works without it.
     """
 
     status: Status
     message: str
     remedy: str = ""
+    optional: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +75,7 @@ class Finding:
         message: as in `Verdict`.
         remedy: as in `Verdict`.
         doc: where in the documents it is explained.
+        optional: as in `Verdict`.
     """
 
     subject: str
@@ -81,6 +84,7 @@ class Finding:
     message: str
     remedy: str
     doc: str
+    optional: bool = False
 
 
 def ok(message: str) -> Verdict:
@@ -98,9 +102,9 @@ def failed(message: str, remedy: str) -> Verdict:
     return Verdict("failed", message, remedy or TEST_SIGN_IN)
 
 
-def unknown(message: str, remedy: str = "") -> Verdict:
+def unknown(message: str, remedy: str = "", *, optional: bool = False) -> Verdict:
     """Return that the check cannot tell; without another remedy, a test sign-in tells."""
-    return Verdict("unknown", message, remedy or TEST_SIGN_IN)
+    return Verdict("unknown", message, remedy or TEST_SIGN_IN, optional)
 
 
 class Trouble(Exception):
@@ -179,7 +183,8 @@ class Round:
 
     def not_tried(self, checks: Iterable[str]) -> None:
         """Note every one of these checks that did not come about, and because of which."""
-        because = next((one.check for one in self.findings if one.status == "failed"), "an earlier check")
+        troubled = [one.check for one in self.findings if one.status == "failed"]
+        because = troubled[0] if troubled else self.findings[-1].check
         done = {one.check for one in self.findings}
         for check in checks:
             if check not in done:
@@ -189,7 +194,8 @@ class Round:
 def finding(subject: str, check: str, verdict: Verdict, *, guide: str = "") -> Finding:
     """Return a verdict as a finding, with the section that explains it: the provider's guide has some of them."""
     document = guide if guide and check in GUIDED else "docs/check.md"
-    return Finding(subject, check, verdict.status, verdict.message, verdict.remedy, f"{document}#{check}")
+    doc = f"{document}#{check}"
+    return Finding(subject, check, verdict.status, verdict.message, verdict.remedy, doc, verdict.optional)
 
 
 def unusable_settings(mistakes: Iterable[Mistake]) -> list[Finding]:

@@ -12,8 +12,8 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 from broker.doctor.documents import fetch
 from broker.doctor.finding import Trouble, Verdict, failed, ok, plain, sentence, unknown, warning
-from broker.errors import BrokerError, ProviderRefused
-from broker.oidc.authorization import build_authorization_url
+from broker.errors import BrokerError, CallbackIssuer, ProviderRefused, ProviderReportedFailure
+from broker.oidc.authorization import build_authorization_url, check_callback
 from broker.oidc.client import Reach
 from broker.oidc.logout import build_end_session_url
 from broker.oidc.messages import DOCUMENT_LIMIT, Answer, ProviderRequest, is_failing, provider_text
@@ -62,9 +62,9 @@ async def check_redirect_uri(
     except Trouble as trouble:
         return None, unknown(trouble.verdict.message, trouble.verdict.remedy)
     if again is not None:
-        return _judge_second(provider, answer, again)
+        return _judge_second(provider, metadata, answer, again)
     if _comes_back(answer, provider.registration.redirect_uri):
-        return True, _judge_return(provider, answer)
+        return True, _judge_return(provider, metadata, answer)
     return _judge_page(provider, answer)
 
 
@@ -89,7 +89,7 @@ async def check_sign_out_uri(provider: Provider, reach: Reach, end_session_endpo
     try:
         answer = await _get(provider, reach, url)
     except Trouble as trouble:
-        return None, unknown(f"Sign-out address {ours}: {trouble.verdict.message}", by_eye)
+        return None, unknown(f"Sign-out address {ours}: {trouble.verdict.message}", by_eye, optional=True)
     if _comes_back(answer, ours):
         return None, ok(f"After signing out, the provider comes back to {ours}.")
     text = _text_of(answer)
@@ -106,6 +106,7 @@ async def check_sign_out_uri(provider: Provider, reach: Reach, end_session_endpo
     return None, unknown(
         f"Whether the sign-out address {ours} is registered is not known: the provider {shows} ({answer.status}).",
         by_eye,
+        optional=True,
     )
 
 
@@ -152,23 +153,44 @@ def _refusal_in(provider: Provider, answer: Answer) -> tuple[str, str]:
     return error, str(refusal.got)
 
 
-def _judge_return(provider: Provider, answer: Answer) -> Verdict:
+def _judge_issuer(provider: Provider, metadata: ProviderMetadata, answer: Answer) -> Verdict | None:
+    """Say that a sign-in would refuse the answer because of `iss` (RFC 9207, section 2.4); None if it would not."""
+    parameters = dict(parse_qsl(urlsplit(answer.location or "").query))
+    issuers = provider.preset.callback_issuers(provider.registration, provider.rules)
+    try:
+        check_callback(parameters, metadata, issuers=issuers)
+    except CallbackIssuer as error:
+        judge = failed if parameters.get("iss") else warning  # some providers leave it out of errors alone
+        message = f"The provider comes back to {provider.registration.redirect_uri}, but with {sentence(error.got)}"
+        return judge(f"{message} A sign-in expects iss {plain(' or '.join(issuers))}.", error.remedy)
+    except BrokerError:
+        pass
+    return None
+
+
+def _judge_return(provider: Provider, metadata: ProviderMetadata, answer: Answer) -> Verdict:
+    if (misnamed := _judge_issuer(provider, metadata, answer)) is not None:
+        return misnamed
     error, said = _refusal_in(provider, answer)
     ours = provider.registration.redirect_uri
     names_scope = error == "invalid_scope" or (error != "" and _NAMES_SCOPE.search(said) is not None)
     if not error or (error in _WANTS_A_PERSON and not (error == "access_denied" and names_scope)):
         return ok(f"The provider comes back to {ours}.")
     scopes = f"Compare scopes with {provider.menus.scopes}." if names_scope else ""
-    remedy = provider.preset.remedy(said) or scopes or "Allow the authorization code flow and our scopes there."
+    flow = "Allow the authorization code flow and our scopes there."
+    passes = ProviderReportedFailure.remedy if error in _MAY_PASS else ""
+    remedy = provider.preset.remedy(said) or scopes or passes or flow
     message = f"{ours} is registered, but the provider refuses the request: {sentence(said)}"
     return warning(message, remedy) if error in _MAY_PASS else failed(message, remedy)
 
 
-def _judge_second(provider: Provider, first: Answer, second: Answer) -> tuple[bool | None, Verdict]:
+def _judge_second(
+    provider: Provider, metadata: ProviderMetadata, first: Answer, second: Answer
+) -> tuple[bool | None, Verdict]:
     registration = provider.registration
     came_back = _comes_back(first, registration.redirect_uri)
     if _comes_back(second, registration.redirect_uri):
-        return True, _judge_return(provider, second)
+        return True, _judge_return(provider, metadata, second)
     if second.status >= 400 and not is_failing(second):
         return _judge_page(provider, second)
     if came_back and second.status < 400:

@@ -98,7 +98,8 @@ def _sum(findings: Sequence[Finding]) -> str:
     for one in findings:
         counts[one.status] += 1
     first = next((one for one in findings if one.status == "failed"), None)
-    untold = next((one for one in findings if one.status == "unknown" and one.check in _TELLING), None)
+    unknown = (one for one in findings if one.status == "unknown" and not one.optional)
+    untold = next((one for one in unknown if one.check in _TELLING), None)
     verdict = "Nothing failed."
     if first is not None:
         verdict = f"Something has to be corrected. Begin with {first.subject}: {first.check}."

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from broker.comm100 import CONTROL_PANEL_MENU, Site
-from broker.doctor.connection import look_up, shake_hands
+from broker.doctor.connection import Way, look_up, shake_hands
 from broker.doctor.finding import (
     Begin,
     Finding,
@@ -82,7 +82,8 @@ async def examine_site(patient: SitePatient, *, offline: bool, begin: Begin) -> 
     if not offline:
         try:
             way = await checks.ask("dns", look_up(site.endpoint, asker.reach))
-            await checks.ask("tls", shake_hands(way, asker.reach))
+            late = failed if asker.reach.outbound_proxy is None else unknown
+            await checks.ask("tls", _shake_hands(way, asker.reach), late=late)
             await checks.ask("endpoint", _ask_endpoint(site, asker))
         except Trouble:
             checks.not_tried(("dns", "tls", "endpoint"))
@@ -131,6 +132,18 @@ def judge_shared_secret(secret: str) -> Verdict:
         usual = f"{SHARED_SECRET_CHARACTERS} characters are usual"
         return warning(f"The shared secret looks as if its end were missing ({facts}; {usual}).", again)
     return ok(f"The shared secret has {facts}.")
+
+
+async def _shake_hands(way: Way, reach: Reach) -> tuple[None, Verdict]:
+    """Connect as `shake_hands` does; a proxy that keeps this machine from Comm100 keeps no browser from it."""
+    try:
+        return await shake_hands(way, reach)
+    except Trouble as trouble:
+        if reach.outbound_proxy is None:
+            raise
+        said = trouble.verdict
+        remedy = f"Sign-ins do not need it: browsers go to Comm100, the broker does not. {said.remedy}"
+        raise Trouble(unknown(said.message, remedy)) from None
 
 
 async def _ask_endpoint(site: Site, asker: Asker) -> tuple[None, Verdict]:

@@ -26,7 +26,7 @@ class EmailMalformed(
     NotAdmitted,
     code="email_malformed",
     person="The e-mail address of your account cannot be used here.",
-    remedy="The address is no plain ASCII mailbox. It is refused as it stands, never repaired.",
+    remedy="Correct the address in the directory: it has to be a plain ASCII mailbox.",
 ):
     """The e-mail address is not a plain ASCII mailbox of at most 254 characters."""
 

@@ -24,7 +24,7 @@ class AnswerUnreadable(
 class AnswerTooLarge(
     ProviderMistrusted,
     code="answer_too_large",
-    remedy="The provider's answer exceeds the bounds, or is compressed although that was declined.",
+    remedy="Have the provider, or a proxy between, send a smaller answer and no Content-Encoding.",
 ):
     """More bytes than the bound for this kind of message, or a content encoding we declined."""
 
@@ -58,7 +58,8 @@ class CallbackIssuer(
     ProviderMistrusted,
     code="callback_issuer",
     status=400,
-    remedy="The authorization response came from another issuer. Give each provider its own redirect URI.",
+    remedy="The answer has to name the provider in iss. Give each provider its own redirect URI, and let no proxy drop "
+    "parameters.",
 ):
     """`iss` at the callback is wrong, or missing although announced (RFC 9207, section 2.4)."""
 
@@ -76,7 +77,7 @@ class ClientRejected(
     ProviderMistrusted,
     code="client_rejected",
     person="Your organisation's sign-in service does not accept requests from here.",
-    remedy="The client secret is wrong or expired, or client_authentication is not what the provider expects.",
+    remedy="Client ID or credential is wrong or expired, or client_authentication is not what the provider expects.",
 ):
     """The token endpoint does not take our credentials (`invalid_client`; RFC 6749, section 5.2)."""
 
@@ -84,7 +85,7 @@ class ClientRejected(
 class TokenResponseInvalid(
     ProviderMistrusted,
     code="token_response_invalid",
-    remedy="The token endpoint's answer lacks a member or has one of the wrong type; openid must be in scopes.",
+    remedy="The provider has to correct the member named. If it is id_token, openid must be in scopes, and granted.",
 ):
     """The token response is not as OpenID Connect Core, section 3.1.3.3 demands."""
 
@@ -93,7 +94,7 @@ class TokenRequestRefused(
     ProviderMistrusted,
     code="token_request_refused",
     person="Your organisation's sign-in service does not accept requests from here.",
-    remedy="The token endpoint refused the request; its error is in the log line. Check grant types and redirect URI.",
+    remedy="The token endpoint refused the request: got says why. Check grant types, redirect URI and client secret.",
 ):
     """Any other error of the token endpoint (RFC 6749, section 5.2)."""
 
@@ -109,7 +110,7 @@ class KeysInvalid(
 class IdTokenMalformed(
     ProviderMistrusted,
     code="id_token_malformed",
-    remedy="The ID token is no signed JWT of the expected form. Encrypted ID tokens are not supported.",
+    remedy="The provider has to correct what got names. Switch encryption of ID tokens off: it is not supported.",
 ):
     """Not a signed, compact JWT with a header we accept (RFC 7515; RFC 8725, section 3)."""
 
@@ -173,7 +174,7 @@ class IdTokenNonce(
 class IdTokenSubject(
     ProviderMistrusted,
     code="id_token_subject",
-    remedy="The token has no usable sub; the provider is at fault.",
+    remedy="The provider has to send a usable sub in the ID token: a short, stable identifier in ASCII.",
 ):
     """`sub` missing, empty, or longer than 255 ASCII characters (OpenID Connect Core, section 2)."""
 
@@ -197,7 +198,8 @@ class IdTokenAuthTime(
 class UserinfoInvalid(
     ProviderMistrusted,
     code="userinfo_invalid",
-    remedy="The userinfo endpoint refused or answered something else than a JSON object.",
+    remedy="The userinfo endpoint has to answer with a JSON object: switch signed userinfo off. If the ID token has "
+    "e-mail and name, set userinfo: never.",
 ):
     """The userinfo response is not as OpenID Connect Core, section 5.3.2 demands."""
 
@@ -205,7 +207,8 @@ class UserinfoInvalid(
 class UserinfoSubject(
     ProviderMistrusted,
     code="userinfo_subject",
-    remedy="Userinfo speaks of another person than the ID token; the provider is at fault.",
+    remedy="Userinfo speaks of another person than the ID token: the provider has to name the same sub in both. If the "
+    "ID token has everything, set userinfo: never.",
 ):
     """`sub` of userinfo missing or not the ID token's (OpenID Connect Core, section 5.3.2)."""
 

@@ -24,8 +24,8 @@ _WORDS = {"null", "true", "false", "yes", "no", "on", "off", "y", "n"}  # YAML's
 _HEAD = """\
 # Settings of the Comm100 SSO broker, written by `broker init`.
 #
-# Every key is explained in docs/settings.md. Lines that begin with # say nothing to the broker; take the # away to
-# use one. Afterwards run `broker check`, and start the broker again.
+# Every key is explained in docs/settings.md. Lines that begin with # are comments. Remove the # to enable a
+# setting. Afterwards run `broker check`, and start the broker again.
 # Paths begin at the folder of this file. A secret's file may be replaced at any time, without a restart.
 
 # Where browsers reach the broker: scheme and host, no path. Every address it gives out begins with this.

@@ -174,7 +174,9 @@ class Cached(Generic[Document]):
         failure = self._failure
         if failure is None:
             return ProviderUnreachable(expected="a document", got="a fetch broken off")
-        return type(failure)(expected=failure.expected, got=failure.got, retry_after=failure.retry_after)
+        again = type(failure)(expected=failure.expected, got=failure.got, retry_after=failure.retry_after)
+        again.remedy = failure.remedy  # of this cause, where the failure has one
+        return again
 
 
 def _within(now: float, then: float | None, interval: float) -> bool:

@@ -131,7 +131,9 @@ def _check_audience(claims: Mapping[str, Any], client_id: str, trusted: Collecti
     audience = claims.get("aud")
     audiences = [audience] if isinstance(audience, str) else audience
     if not isinstance(audiences, list):
-        raise IdTokenAudience(expected=client_id, got=f"aud: {shape(audience)}")
+        refusal = IdTokenAudience(expected=client_id, got=f"aud: {shape(audience)}")
+        refusal.remedy = "The provider has to send our client id in aud."
+        raise refusal
     got = audience if isinstance(audience, str) else [one if isinstance(one, str) else shape(one) for one in audiences]
     if client_id not in audiences:
         raise IdTokenAudience(expected=client_id, got=got)
@@ -145,8 +147,12 @@ def _check_audience(claims: Mapping[str, Any], client_id: str, trusted: Collecti
         raise refusal
     party = claims.get("azp")
     if party != client_id and (party is not None or others):
-        got = party if isinstance(party, str) else f"azp: {shape(party)}"
-        raise IdTokenAudience(expected=f"azp {client_id}", got=got)
+        refusal = IdTokenAudience(
+            expected=f"azp {client_id}", got=party if isinstance(party, str) else f"azp: {shape(party)}"
+        )
+        if not isinstance(party, str):
+            refusal.remedy = "Beside further audiences the provider has to send our client id in azp."
+        raise refusal
 
 
 def _check_times(claims: Mapping[str, Any], now: float) -> None:

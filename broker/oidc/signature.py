@@ -100,8 +100,9 @@ def _check_algorithm(algorithm: object, accepted: Collection[str]) -> str:
     if not isinstance(algorithm, str):
         raise refusal
     if algorithm in ("HS256", "HS384", "HS512"):
+        wanted = "RS256" if "RS256" in accepted else " or ".join(sorted(accepted))
         refusal.remedy = (
-            f"Change the client's ID token algorithm at the provider to RS256. {algorithm} is never accepted: it is "
+            f"Change the client's ID token algorithm at the provider to {wanted}. {algorithm} is never accepted: it is "
             "signed with the client secret."
         )
     elif algorithm in SIGNATURE_ALGORITHMS:

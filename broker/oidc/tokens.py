@@ -35,16 +35,18 @@ from broker.oidc.registration import Registration
 CLIENT_ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 
 # Codes without case and separators.
-_ABOUT_THE_CODE = {"invalidgrant", "invalidcode", "invalidauthorizationcode", "badverificationcode"}
-_ABOUT_THE_CREDENTIAL = {
-    "invalidclient", "invalidclientid", "invalidclientsecret", "invalidclientcredential", "invalidclientcredentials",
-    "invalidclientassertion", "incorrectclientcredentials", "unknownclient", "clientnotfound", "clientauthfailed",
-}  # fmt: skip
+_ABOUT_THE_CODE = re.compile(
+    "invalidgrant|(invalid|bad|wrong|expired|used|unknown)(authorization|verification)?code|code(invalid|expired|used)"
+)
+# `invalid_client` and `bad_client_secret` alike, but not `unauthorized_client`.
+_ABOUT_THE_CREDENTIAL = re.compile(
+    "client(id|secret|credential|assertion|auth|notfound|unknown|disabled)|(invalid|incorrect|bad|wrong|unknown)client"
+)
 # https://learn.microsoft.com/en-us/entra/identity-platform/reference-error-codes: the application is unknown or
 # disabled, or its secret, certificate, assertion or federated credential is missing, wrong or expired.
 _ENTRA_CREDENTIAL = re.compile(
     r"AADSTS(700016|7000112|7000114|70001|7000215|7000216|7000218|7000222|700023|700024|700027|700030|700211|700212|"
-    r"700213|70021|50012)(?!\d)"
+    r"700213|70021|50012)(?!\d)|AADB2C90081(?!\d)"
 )
 _NAMES_CREDENTIAL = re.compile(
     r"(invalid|incorrect|wrong|bad|unknown|expired|missing)\s(or\s\w+\s)?client\s(or\b|secret|credential|id\b|assertion|"
@@ -151,7 +153,7 @@ def _judge(answer: Answer, said: Said) -> BrokerError:
 
 def _judge_error(answer: Answer, said: Said, got: str) -> BrokerError:
     code = _normalised(said.code)
-    if code in _ABOUT_THE_CODE:
+    if _ABOUT_THE_CODE.search(code):
         return CodeRejected(expected="tokens", got=got)
     if _rejects_credential(answer.status, code, said.words):
         return ClientRejected(expected="tokens", got=got)
@@ -167,7 +169,7 @@ def _rejects_credential(status: int, code: str, words: str) -> bool:
 
     By RFC 6749, section 5.2, `invalid_client` comes with 400 or 401. Providers differ in the status and in the error.
     """
-    if status == 401 or code in _ABOUT_THE_CREDENTIAL or _ENTRA_CREDENTIAL.search(words):
+    if status == 401 or _ABOUT_THE_CREDENTIAL.search(code) or _ENTRA_CREDENTIAL.search(words):
         return True
     if code == "unauthorizedclient":
         # A 400 is mostly a grant type that is not allowed (RFC 6749, section 5.2). Keycloak and Glewlwyd say it of a

@@ -219,6 +219,21 @@ def test_every_check_has_its_section_and_every_section_its_check() -> None:
     assert sorted(sections) == sorted(CHECKS)
 
 
+def test_a_sign_out_address_that_nobody_confirms_leaves_no_doubt_about_signing_in(tmp_path: Path) -> None:
+    provider = FakeProvider("http://127.0.0.1:1", time.time, client_secret=CLIENT_SECRET)
+    provider.lies = Lies(
+        discovery=lambda said: {**said, "end_session_endpoint": f"{said['issuer']}/logout"},
+        answers={"/logout": lambda _: httpx.Response(200, text="Sign out?")},
+    )
+    with served(provider_site(provider)) as port:
+        provider.issuer = f"http://127.0.0.1:{port}"
+        settings = settings_on_loopback(provider)
+        settings["sites"]["main"]["endpoint"] = f"{provider.issuer}/keys"
+        ended = run_check(tmp_path, settings)
+    assert "Whether the sign-out address" in ended.stdout
+    assert ended.stdout.strip().splitlines()[-1].startswith("Nothing failed. ")
+
+
 def test_nothing_failed_is_not_all_that_is_said_where_the_provider_looks_at_the_code_first(
     tmp_path: Path,
 ) -> None:

@@ -129,11 +129,11 @@ ROWS = {
         lies=lambda issuer: Lies(discovery=with_(issuer=issuer.replace("http:", "https:"))),
     ),
     "the issuer is another's": Wrong(
-        "issuer", "says: https://other.example", "/.well-known/openid-configuration",
+        "issuer", "says: https://other.example", "set metadata_url to the document's",
         lies=lambda _: Lies(discovery=with_(issuer="https://other.example")),
     ),
     "the document names no issuer": Wrong(
-        "issuer", "the document says: nothing", "Compare issuer", lies=lambda _: Lies(discovery=without("issuer")),
+        "issuer", "the document says: nothing", "has to name itself", lies=lambda _: Lies(discovery=without("issuer")),
     ),
     "an authorization server that Okta does not have": Wrong(
         "discovery", "status 404", "Security > API > Authorization Servers",
@@ -147,7 +147,8 @@ ROWS = {
         "discovery", "not with JSON", "A proxy may have answered", tricks={DISCOVERY: page("<h1>Welcome</h1>")},
     ),
     "the discovery address leads elsewhere": Wrong(
-        "discovery", "status 302", "Compare issuer", tricks={DISCOVERY: leads_to("https://id.acme.example/")},
+        "discovery", "status 302 to id.acme.example/auth", "Redirects are not followed",
+        tricks={DISCOVERY: leads_to("https://id.acme.example/auth?session=1")},
     ),
     "the provider is failing": Wrong(
         "discovery", "status 503", "status page", tricks={DISCOVERY: page("sorry", 503)},
@@ -303,6 +304,21 @@ ROWS = {
         keys={"signing_algorithms": ["ES256", "RS256"]},
         lies=lambda _: Lies(discovery=with_(id_token_signing_alg_values_supported=["HS256", "none"])),
     ),
+    "the provider reports a failure of its own": Wrong(
+        "redirect_uri", "server_error", "status page", status="warning", provider=refuses(error="server_error"),
+    ),
+    "the answer names another issuer": Wrong(
+        "redirect_uri", "but with iss https://other.example.", "its own redirect URI",
+        lies=lambda _: Lies(callback=with_(iss="https://other.example")),
+    ),
+    "the answer lacks the issuer that the provider announces": Wrong(
+        "redirect_uri", "but with no iss", "let no proxy drop parameters", status="warning",
+        lies=lambda _: Lies(discovery=with_(authorization_response_iss_parameter_supported=True)),
+    ),
+    "the userinfo endpoint cannot be used": Wrong(
+        "metadata", "userinfo_endpoint: an empty string", "userinfo: never", status="warning",
+        lies=lambda _: Lies(discovery=with_(userinfo_endpoint="")),
+    ),
     "the code flow is not allowed": Wrong(
         "redirect_uri", "unauthorized_client", "code flow", provider=refuses(error="unauthorized_client"),
     ),
@@ -447,6 +463,13 @@ async def test_keys_without_an_id_are_judged_as_a_sign_in_takes_them(tmp_path: P
         server.honest.keys = [new_key("ES256", None) for _ in range(keys)]
         findings = await diagnose(tmp_path, settings_on_loopback(server.honest))
     assert the(findings, "keys").status == status
+
+
+async def test_keys_that_a_sign_in_does_not_look_at_are_a_warning(tmp_path: Path) -> None:
+    async with hostile_provider() as server:
+        server.honest.keys = [new_key("ES256", f"key-{number}") for number in range(101)]
+        findings = await diagnose(tmp_path, settings_on_loopback(server.honest))
+    assert (the(findings, "keys").status, "the first 100" in the(findings, "keys").message) == ("warning", True)
 
 
 async def test_the_made_up_code_is_sent_to_no_address_of_another_issuer(tmp_path: Path) -> None:

@@ -85,6 +85,17 @@ async def test_an_endpoint_that_cannot_be_reached_is_named_by_its_cause(
     assert message in first.message
 
 
+async def test_a_proxy_that_keeps_this_machine_from_comm100_fails_nothing(tmp_path: Path) -> None:
+    async with serving(says(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n")) as proxy:
+        settings = {**settings_with_site(), "outbound_proxy": f"http://127.0.0.1:{proxy.port}"}
+        findings = of(await diagnose(tmp_path, settings), "main")
+    assert {one.check: one.status for one in findings} == {
+        "dns": "unknown", "tls": "unknown", "endpoint": "unknown", "shared_secret": "ok",
+    }  # fmt: skip
+    assert "(403 Forbidden)" in the(findings, "tls", "main").message
+    assert "browsers go to Comm100" in the(findings, "tls", "main").remedy
+
+
 async def test_our_public_address_is_known_by_our_own_page(tmp_path: Path) -> None:
     port = free_port()
     settings = settings_with_site() | {"public_url": f"http://127.0.0.1:{port}"}

@@ -167,7 +167,7 @@ ROWS = [
         put(provider={"person": _claims(email_verified=1)}), "neither true nor false"),
     Both("an outbound proxy that wants a password", "outbound_proxy", WITHOUT_SIGN_IN, _proxy_that_wants_a_password,
         tls=True),
-    Both("the same, and nothing said of the client in the answer", "does not accept us: 401", "client_rejected",
+    Both("a wrong client secret, refused with status 401 and no words", "does not accept us: 401", "client_rejected",
         put(provider={"lies": Lies(answers={TOKEN: lambda _: httpx.Response(
             401, headers={"WWW-Authenticate": 'Basic realm="token"'})})}), "credential is wrong or expired"),
     Both("a wrong client secret, refused with status 200", "does not accept us: invalid_client", "client_rejected",

@@ -91,6 +91,7 @@ async def test_everyone_who_waits_shares_one_fetch(cached: Cached[str], source: 
 async def test_everyone_who_waits_shares_one_failure(cached: Cached[str], source: Source) -> None:
     source.gate.clear()
     source.failure = ProviderFailing(expected=200, got=503, retry_after=9)
+    source.failure.remedy = "Do this."  # of this cause
     waiting = [asyncio.create_task(cached.get()) for _ in range(50)]
     await settle()
     source.gate.set()
@@ -99,6 +100,7 @@ async def test_everyone_who_waits_shares_one_failure(cached: Cached[str], source
     for failure in failures:
         assert isinstance(failure, ProviderFailing)
         assert (failure.expected, failure.got, failure.retry_after) == (200, 503, 9)
+        assert failure.remedy == "Do this."
     assert len({id(failure) for failure in failures}) == 50  # each person's error has a traceback of its own
 
 

@@ -140,6 +140,22 @@ def test_the_remedy_tells_another_client_from_a_further_audience(audience: objec
 
 
 @pytest.mark.parametrize(
+    ("audience", "party", "remedy"),
+    [
+        pytest.param(None, CLIENT_ID, "send our client id in aud", id="no aud"),
+        pytest.param([CLIENT_ID, PROJECT], None, "send our client id in azp", id="no azp beside a trusted audience"),
+        pytest.param([CLIENT_ID, PROJECT], "client-2", "Compare client_id", id="another azp"),
+    ],
+)
+def test_the_remedy_tells_a_claim_that_is_missing_from_another_client(
+    audience: object, party: object, remedy: str
+) -> None:
+    with pytest.raises(IdTokenAudience) as refusal:
+        check(trusted=[PROJECT], aud=audience, azp=party)
+    assert remedy in refusal.value.remedy
+
+
+@pytest.mark.parametrize(
     "claim", ["azp", "nbf", "at_hash", "auth_time", "acr", "amr", "name", "email", "email_verified"]
 )
 def test_an_optional_claim_that_is_null_is_absent(claim: str) -> None:

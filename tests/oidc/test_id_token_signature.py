@@ -232,6 +232,12 @@ def test_the_remedy_for_an_algorithm_can_be_followed(alg: object, remedy: str) -
     assert refusal.value.got == (alg or "nothing")
 
 
+def test_the_remedy_for_hs256_names_an_algorithm_of_the_settings() -> None:
+    with pytest.raises(IdTokenAlgorithm) as refusal:
+        verify(f"{b64(json.dumps({**HEADER, 'alg': 'HS256'}).encode())}.{BODY}.{SIGNATURE}", "ES256")
+    assert "at the provider to ES256. HS256 is never accepted" in refusal.value.remedy
+
+
 PEM = KEY.public_key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
 
 

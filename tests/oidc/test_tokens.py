@@ -303,6 +303,14 @@ REJECTED_CREDENTIALS = [
     pytest.param(200, {"error": "invalid_client"}, {}, "invalid_client", id="invalid_client as a 200"),
     pytest.param(400, {"error": "invalid_client_id"}, {}, "invalid_client_id", id="invalid_client_id"),
     pytest.param(400, {"error": "InvalidClient"}, {}, "InvalidClient", id="another spelling"),
+    pytest.param(400, {"error": "bad_client_secret"}, {}, "bad_client_secret", id="a code of the provider's own"),
+    pytest.param(
+        400,
+        {"error": "invalid_request", "error_description": "AADB2C90081: The client_secret does not match"},
+        {},
+        "invalid_request: AADB2C90081: The client_secret does not match",
+        id="Entra External ID",
+    ),
     pytest.param(
         400,
         {"error": {"code": "invalid_client", "message": "Who?"}},
