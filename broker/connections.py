@@ -1,6 +1,6 @@
-"""Decides which connection is closed when there are too many, or when unfinished requests hold too much memory.
+"""Decides which connection is closed when there are too many, or when unfinished messages hold too much memory.
 
-The oldest connection that waits for a request goes first, then the one that was kept alive unused for longest. A
+The oldest connection that waits for its client goes first, then the one that was kept alive unused for longest. A
 connection that is being answered stays. In its first moment a connection is spared while there are idle ones: else
 newcomers would close each other before their requests arrive. Each step costs the same whatever the number of
 connections.
