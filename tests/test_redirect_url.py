@@ -445,6 +445,15 @@ def test_in_append_delivery_more_parameters_than_anybody_sends_are_refused(separ
     assert (refusal.value.expected, refusal.value.got) == ("at most 100 parameters", 101)
 
 
+@pytest.mark.parametrize("separator", ["&", ";", "?", "#"])
+def test_in_append_delivery_more_further_targets_than_anybody_sends_are_refused(separator: str) -> None:
+    targets = [f"to=https://{HOST}/{number}" for number in range(21)]
+    assert is_accepted(f"{ENDPOINT}?{separator.join(targets[:20])}", site("append"))
+    with pytest.raises(RedirectUrlRefused) as refusal:
+        check_redirect_url(f"{ENDPOINT}?{separator.join(targets)}", site("append"))
+    assert (refusal.value.expected, refusal.value.got) == ("at most 20 further targets", "more")
+
+
 def test_the_refusal_of_a_further_target_names_its_parameter_and_host_alone() -> None:
     with pytest.raises(RedirectUrlRefused) as refusal:
         check_redirect_url(f"{ENDPOINT}?Return_Url=https%3A%2F%2Fada:pw@evil.example%2Fpath%3Fa%3Db", site("append"))

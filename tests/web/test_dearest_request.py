@@ -31,6 +31,11 @@ TARGETS: dict[str, tuple[str, Headers]] = {
     "a redirect_url of many names": (f"/login?redirect_url={quote(ENDPOINT + '?' + 'a&' * 900)}", []),
     "a redirect_url of many encoded names": (f"/login?redirect_url={quote(ENDPOINT + '?' + '%2561&' * 300)}", []),
     "an issuer of 8,000 characters": (f"/initiate/idp?iss={'a' * 8000}", []),
+    "a redirect_url of many paths": (f"/login?redirect_url={quote(ENDPOINT + '#a=b' + ';to=%c3%80' * 195)}", []),
+    "a redirect_url of many further ones": (
+        f"/login?redirect_url={quote(ENDPOINT + '?a=b' + ';to=//acme.comm100.com/%c3%80' * 65)}",
+        [],
+    ),
     "a portal's target": (
         f"/initiate/idp?iss=https://idp.example&target_link_uri={quote(ENDPOINT + '?' + '%2561&' * 300)}",
         [],
