@@ -14,7 +14,9 @@ Network = IPv4Network | IPv6Network
 Address = IPv4Address | IPv6Address
 
 
-def find_client_address(peer: str, forwarded: Iterable[str], trusted: Sequence[Network]) -> str:
+def find_client_address(
+    peer: str, forwarded: Iterable[str], trusted: Sequence[Network], *, unbroken: bool = False
+) -> str:
     """Return the last address in the chain of hops that no trusted proxy has; empty if there is none.
 
     A hop that cannot be read ends the chain: the address that named it is the last one to believe.
@@ -23,6 +25,8 @@ def find_client_address(peer: str, forwarded: Iterable[str], trusted: Sequence[N
         peer: of the connection.
         forwarded: each value of X-Forwarded-For, in the order of the headers; unverified.
         trusted: whose word is believed.
+        unbroken: a hop that says nothing ends the chain, too: who wrote what stands before it is not known. Good
+            enough for a log, that is a way for a stranger to have any address.
     """
     address = read_hop(peer)
     hops = [hop for value in forwarded for hop in value.split(",")]
@@ -30,7 +34,7 @@ def find_client_address(peer: str, forwarded: Iterable[str], trusted: Sequence[N
     while address is not None and unread and len(hops) - unread < MAX_HOPS and _is_in(address, trusted):
         unread -= 1
         hop = read_hop(hops[unread])
-        if hop is None and not _says_nothing(hops[unread]):
+        if hop is None and (unbroken or not _says_nothing(hops[unread])):
             break
         address = hop or address
     return "" if address is None else str(address)

@@ -8,7 +8,7 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_net
 from starlette.types import Scope
 
 from broker.rejected_codes import Origin
-from broker.web.client_address import read_hop
+from broker.web.client_address import find_client_address, read_hop
 
 _FORWARDING = (b"x-forwarded-for", b"forwarded", b"x-real-ip")
 _REMEDY = (
@@ -42,7 +42,7 @@ class Origins:
         """
         peer = read_hop((scope.get("client") or ("",))[0])
         browser = read_hop(client)
-        if browser is not None and browser != peer and not self._is_trusted(browser):
+        if browser is not None and browser != peer and not self._is_trusted(browser) and self._is_vouched_for(scope):
             return _origins_of(browser)
         is_forwarded = any(name in _FORWARDING for name, _ in scope["headers"])
         if peer is not None and peer.is_global and not is_forwarded and not self._is_trusted(peer):
@@ -56,6 +56,12 @@ class Origins:
 
     def _is_trusted(self, address: IPv4Address | IPv6Address) -> bool:
         return any(address in network for network in self._trusted_proxies)
+
+    def _is_vouched_for(self, scope: Scope) -> bool:
+        """Tell whether trusted proxies named every hop up to the browser; else a stranger may have written it."""
+        peer = (scope.get("client") or ("",))[0]
+        last = read_hop(find_client_address(peer, _forwarded(scope), self._trusted_proxies, unbroken=True))
+        return last is not None and not self._is_trusted(last)
 
     def _warn_once(self, peer: str) -> None:
         if not self._has_warned:
@@ -73,8 +79,12 @@ def _origins_of(browser: IPv4Address | IPv6Address) -> tuple[Origin, ...]:
 
 def _claimed(scope: Scope) -> IPv4Address | IPv6Address | None:
     """Return the last address in X-Forwarded-For, which a proxy appends."""
-    values = [value.decode("latin-1") for name, value in scope["headers"] if name == b"x-forwarded-for"]
+    values = _forwarded(scope)
     return read_hop(values[-1].rpartition(",")[2]) if values else None
+
+
+def _forwarded(scope: Scope) -> list[str]:
+    return [value.decode("latin-1") for name, value in scope["headers"] if name == b"x-forwarded-for"]
 
 
 def _network(address: IPv4Address | IPv6Address | None) -> str:
