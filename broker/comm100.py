@@ -38,7 +38,8 @@ _SCHEME = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*):(?P<rest>.*)", re.DOT
 _ENCODED = re.compile(r"(?:%[0-9A-Fa-f]{2})+")
 _CODE_UNIT = re.compile(r"%u([0-9a-f]{4})", re.IGNORECASE)
 _AS_BROWSERS_READ = str.maketrans({"\t": None, "\n": None, "\r": None, "\\": "/"})
-_LEADING_BLANKS = re.compile(r"[\x00-\x20\x7f\x85\xa0\u200b\ufeff]*+")
+# What some reader takes off: controls, every white space of Unicode (.NET's Trim), and what nobody sees.
+_LEADING_BLANKS = re.compile(r"[\s\x00-\x20\x7f-\xa0\xad\u180e\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufeff]*+")
 # Two slashes or a scheme behind them, as a browser reads it: with tabs and line ends anywhere.
 _LEADS_AWAY = re.compile(r"(?:[/\\][\t\n\r]*+[/\\]|[A-Za-z][A-Za-z0-9+.\-\t\n\r]*+:)")
 
