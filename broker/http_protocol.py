@@ -8,17 +8,15 @@ docs/decisions/0016-private-parts-of-the-http-server.md.
 from __future__ import annotations
 
 import re
-import resource
 from asyncio import TimerHandle, Transport, sslproto
 from contextlib import suppress
-from functools import cache
 from typing import Any, cast
 from weakref import WeakKeyDictionary
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
-from broker.connections import Connections
+from broker.connections import Connections, max_connections
 from broker.web.headers import build_security_headers
 
 MAX_HEAD_BYTES = 32 * 1024  # of request line and headers; what `web` refuses with a page is smaller
@@ -30,9 +28,7 @@ LINGER_SECONDS = 2.0  # for reading on after the last answer, so that a reset do
 LINGER_BYTES = 16 * 1024 * 1024  # read and dropped in that time
 MAX_PIPELINED = 4  # requests waiting on one connection behind the one being answered; browsers and proxies send none
 PIPELINED_BYTES = 4 * 1024  # of memory that such a request takes
-MAX_CONNECTIONS = 8_192  # of one port; an idle one takes about 5 KB
 TLS_BUFFER_BYTES = 16 * 1024  # of each connection to a provider; of asyncio's own size, 1,000 took 350 MB
-MAX_OPEN_FILES = 65_536  # asked of the system, where it gives less without being asked
 
 # RFC 9112, section 3.2, and RFC 3986, section 3.2.2. It may be empty: a URI without an authority has no host.
 _HOST = re.compile(rb"(?:\[[\w.~!$&'()*+,;=:%-]+\]|[\w.~!$&'()*+,;=%-]*)(?::[0-9]*)?")
@@ -101,8 +97,7 @@ class BoundedProtocol(HttpToolsProtocol):
         """Start the clock of the first request; where there are too many connections, another one makes room."""
         super().connection_made(cast("Transport", _Line(transport, self)))
         self._socket = transport
-        # A client that does not take its answer holds that one alone in our memory, and we are told of it at once.
-        transport.set_write_buffer_limits(high=0)
+        transport.set_write_buffer_limits(high=0)  # we are told at once of an answer that the client does not take
         self._others = _CONNECTIONS.setdefault(self.server_state, Connections())
         self._others.wait(self)
         if len(self.connections) > max_connections() and not self._others.make_room(self):
@@ -200,8 +195,7 @@ class BoundedProtocol(HttpToolsProtocol):
         if self.is_hung_up:
             return
         if self.flow.write_paused:
-            held = self._socket.get_write_buffer_size() + PIPELINED_BYTES * len(self.pipeline)
-            self._others.wait(self, held)
+            self._others.wait(self, self._socket.get_write_buffer_size() + PIPELINED_BYTES * len(self.pipeline))
         elif self._awaits_client():
             self._others.wait(self, self._arrived + LINE_BYTES * self._lines)
         elif self._is_between and self._answering is None:
@@ -346,17 +340,6 @@ class BoundedProtocol(HttpToolsProtocol):
         if self._write_timer is not None:
             self._write_timer.cancel()
             self._write_timer = None
-
-
-@cache
-def max_connections() -> int:
-    """Half of what the system lets us open, at most: the rest is for providers, the other port, and files."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = MAX_OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, MAX_OPEN_FILES)
-    if soft != resource.RLIM_INFINITY and soft < wanted:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
-        soft = wanted
-    return min(wanted if soft == resource.RLIM_INFINITY else soft, 2 * MAX_CONNECTIONS) // 2
 
 
 def bound_tls_buffers() -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from broker.browser_cookie import BrowserCookie
 from broker.comm100 import Site, build_claims, build_delivery_url, build_token, check_redirect_url
@@ -29,7 +29,7 @@ from broker.identity import Identity
 from broker.oidc.authorization import build_authorization_url, check_callback, check_issuer_of_callback
 from broker.oidc.cached import Clock
 from broker.oidc.id_token import VerifiedIdToken, check_claims
-from broker.oidc.messages import Answer, JsonObject, ProviderRequest
+from broker.oidc.messages import JsonObject, ProviderRequest, without_echo
 from broker.oidc.metadata import ProviderMetadata
 from broker.oidc.signature import SignedClaims, verify_signature
 from broker.oidc.tokens import TokenResponse, build_token_request, check_token_response
@@ -43,7 +43,6 @@ from broker.transaction import BoundTransaction, OpenedState, SealedTransaction,
 MAX_REFETCHES = 2  # of the keys, for one sign-in
 FORGEABLE = "The words came through the browser: anybody can write them."
 MAX_ADDRESS_CHARACTERS = 1750  # of the provider's, in all: Entra refuses about 1,800 (AADSTS90015)
-MIN_ECHO_CHARACTERS = 8  # of a code; a shorter one has no words in it, and is found by chance
 _AS_LONG_AS_A_NONCE = "x" * 43
 
 
@@ -297,7 +296,7 @@ async def _redeem(provider: Provider, token_request: ProviderRequest, progress: 
     """Exchange the code, and note what the provider said about it; whatever says neither yes nor no is no verdict."""
     progress.verdict = "unanswered"
     try:
-        tokens = check_token_response(_without_echo(await provider.send(token_request), progress.code or ""))
+        tokens = check_token_response(without_echo(await provider.send(token_request), progress.code or ""))
     except Overloaded:
         progress.verdict = "not asked"
         raise
@@ -308,21 +307,6 @@ async def _redeem(provider: Provider, token_request: ProviderRequest, progress: 
         raise
     progress.verdict = "accepted"
     return tokens
-
-
-def _without_echo(answer: Answer, code: str) -> Answer:
-    """Leave the code out of a refusal before it is judged.
-
-    Anybody may have written it: the provider's words for a wrong client secret, say, which would wake somebody.
-    """
-    if answer.status == 200 or len(code) < MIN_ECHO_CHARACTERS:
-        return answer
-    header = answer.www_authenticate
-    return replace(
-        answer,
-        body=answer.body.replace(code.encode(), b"[left out]"),
-        www_authenticate=header and header.replace(code, "[left out]"),
-    )
 
 
 def _remember(provider: Provider, verified: Verified) -> Remembrance | None:

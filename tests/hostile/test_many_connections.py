@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
-from broker.http_protocol import MAX_CONNECTIONS
+from broker.connections import MAX_CONNECTIONS
 from tests.fakes import processes
 from tests.fakes.ports import free_port
 from tests.fakes.processes import BrokerProcess, provider_site, served
