@@ -8,8 +8,9 @@ from __future__ import annotations
 import re
 import secrets
 import unicodedata
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Literal, NoReturn
 from urllib.parse import quote, urlsplit
 
@@ -25,6 +26,7 @@ CONTROL_PANEL_MENU = "Global Settings > Security > Agent Single Sign-On > JWT SS
 
 MAX_ENCODINGS = 4  # inside one another, in a redirect_url; no program encodes that often
 MAX_PARAMETERS = 100  # of a redirect_url in `append` delivery, where each of them is judged
+MAX_TARGETS = 20  # further ones in it, in all ways of reading
 MAX_QUOTED_CHARACTERS = 80  # of a refused value in the log
 
 # No URI has these characters, or a browser's parser drops them (controls), turns them into / (backslash) or encodes
@@ -36,7 +38,10 @@ _SCHEME = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*):(?P<rest>.*)", re.DOT
 _ENCODED = re.compile(r"(?:%[0-9A-Fa-f]{2})+")
 _CODE_UNIT = re.compile(r"%u([0-9a-f]{4})", re.IGNORECASE)
 _AS_BROWSERS_READ = str.maketrans({"\t": None, "\n": None, "\r": None, "\\": "/"})
-_LEADING_BLANKS = "".join(map(chr, range(0x21))) + "\x7f\x85\xa0\u200b\ufeff"
+# What some reader takes off: controls, every white space of Unicode (.NET's Trim), and what nobody sees.
+_LEADING_BLANKS = re.compile(r"[\s\x00-\x20\x7f-\xa0\xad\u180e\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufeff]*+")
+# Two slashes or a scheme behind them, as a browser reads it: with tabs and line ends anywhere.
+_LEADS_AWAY = re.compile(r"(?:[/\\][\t\n\r]*+[/\\]|[A-Za-z][A-Za-z0-9+.\-\t\n\r]*+:)")
 
 _PARAMETER = re.compile(r"(?:^|[?&;#])(?P<name>[^?&;#=]+)[?&;#]*=")
 _NAMES_A_TARGET = re.compile(
@@ -217,36 +222,61 @@ def _check_token_destination(url: str, site: Site) -> None:
     for name in {pair.partition("=")[0] for pair in pairs}:
         if _letters(_readings(name)[-1]) == "jwt":
             raise RedirectUrlRefused(expected="no jwt parameter", got=f"parameter {name[:MAX_QUOTED_CHARACTERS]}")
-    for piece in {*query.split("&"), *fragment.split("&")}:
-        if "=" in piece or "%" in piece:
-            _check_further_targets(piece, site)
+    pieces = {piece for piece in (*query.split("&"), *fragment.split("&")) if "=" in piece or "%" in piece}
+    for count, target in enumerate(chain.from_iterable(map(_further_targets, pieces)), start=1):
+        if count > MAX_TARGETS:
+            raise RedirectUrlRefused(expected=f"at most {MAX_TARGETS} further targets", got="more")
+        _check_further_target(target, site)
 
 
-def _check_further_targets(piece: str, site: Site) -> None:
-    """Refuse a parameter that leads a person from the endpoint to a host that is not the site's.
+@dataclass(frozen=True, slots=True)
+class _Target:
+    """A parameter that leads away from the endpoint.
+
+    Args:
+        name: of the parameter.
+        value: to the end of the piece.
+        as_read: the value as a browser reads it.
+        is_relative: it begins with two slashes, and has no scheme.
+    """
+
+    name: str
+    value: str
+    as_read: str
+    is_relative: bool
+
+
+def _further_targets(piece: str) -> Iterator[_Target]:
+    """Yield the parameters that lead from the endpoint to a host: it would take a person there.
 
     It is not known how often the endpoint decodes, or at which characters it separates. So each reading is checked: a
     value extends to the end of the piece, and its host has to end where a path, query or fragment begins.
 
     Args:
         piece: of the query or the fragment, between two `&`.
-        site: whose hosts are accepted.
     """
     readings = _readings(piece)
     for reading in readings:
         for parameter in _PARAMETER.finditer(reading):
-            name, target = _letters(parameter["name"]), reading[parameter.end() :]
+            name, start = _letters(parameter["name"]), parameter.end()
             if not _NAMES_A_TARGET.search(name):
                 continue
-            read = target.translate(_AS_BROWSERS_READ).lstrip(_LEADING_BLANKS)
+            begins = start + len(_LEADING_BLANKS.match(reading, start)[0])  # type: ignore[index] # matches always
             # Comm100's own parameter is judged like the one received: no path alone will do.
-            is_checked = name == "redirecturl" and reading is readings[-1] and read[:1] not in ("", "&", ";")
-            if not is_checked and not read.startswith("//") and _SCHEME.match(read) is None:
+            is_own = name == "redirecturl" and reading is readings[-1] and reading[begins : begins + 1] not in "&;"
+            if not is_own and _LEADS_AWAY.match(reading, begins) is None:
                 continue  # a path, or text: it stays at the endpoint's host
-            absolute = f"https:{target}" if read.startswith("//") and not is_checked else target
-            if not _is_of_site(absolute, site) or _begins_with_two_slashes(urlsplit(absolute).path):
-                got = f"parameter {parameter['name'][:MAX_QUOTED_CHARACTERS]}, {_place(read)}"
-                raise RedirectUrlRefused(expected=f"further targets at {', '.join(sorted(_hosts(site)))}", got=got)
+            as_read = reading[begins:].translate(_AS_BROWSERS_READ)
+            is_relative = as_read.startswith("//") and not is_own
+            yield _Target(parameter["name"], reading[start:], as_read, is_relative)
+
+
+def _check_further_target(target: _Target, site: Site) -> None:
+    """Refuse a parameter that leads to a host that is not the site's."""
+    absolute = f"https:{target.value}" if target.is_relative else target.value
+    if not _is_of_site(absolute, site) or _begins_with_two_slashes(urlsplit(absolute).path):
+        got = f"parameter {target.name[:MAX_QUOTED_CHARACTERS]}, {_place(target.as_read)}"
+        raise RedirectUrlRefused(expected=f"further targets at {', '.join(sorted(_hosts(site)))}", got=got)
 
 
 def _place(target: str) -> str:

@@ -1,6 +1,6 @@
-"""Decides which connection is closed when there are too many, or when unfinished requests hold too much memory.
+"""Decides which connection is closed when there are too many, or when unfinished messages hold too much memory.
 
-The oldest connection that waits for a request is closed first, then the connection that is idle for longest. A
+The oldest connection that waits for its client is closed first, then the connection that is idle for longest. A
 connection stays open while its request is being answered. A new connection is spared for a moment while others are
 idle: otherwise newcomers would close each other before their requests arrive. The cost of a step does not depend on
 the number of connections.
@@ -8,11 +8,15 @@ the number of connections.
 
 from __future__ import annotations
 
+import resource
 import time
 from collections import OrderedDict
 from collections.abc import Callable
+from functools import cache
 from typing import NamedTuple, Protocol
 
+MAX_CONNECTIONS = 8_192  # of one port; an idle one takes about 5 KB
+MAX_OPEN_FILES = 65_536  # asked of the system, where it gives less without being asked
 MAX_HELD_BYTES = 32 * 1024 * 1024  # of all unfinished requests together
 GRACE_SECONDS = 0.2  # for a request to follow its connection: the way there and back
 
@@ -94,3 +98,14 @@ class Connections:
         connection, unfinished = self._unfinished.popitem(last=False)
         self._held -= unfinished.held
         connection.drop()
+
+
+@cache
+def max_connections() -> int:
+    """Half of what the system lets us open, at most: the rest is for providers, the other port, and files."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = MAX_OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, MAX_OPEN_FILES)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+        soft = wanted
+    return min(wanted if soft == resource.RLIM_INFINITY else soft, 2 * MAX_CONNECTIONS) // 2

@@ -8,17 +8,15 @@ docs/decisions/0016-private-parts-of-the-http-server.md.
 from __future__ import annotations
 
 import re
-import resource
 from asyncio import TimerHandle, Transport, sslproto
 from contextlib import suppress
-from functools import cache
 from typing import Any, cast
 from weakref import WeakKeyDictionary
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
-from broker.connections import Connections
+from broker.connections import Connections, max_connections
 from broker.web.headers import build_security_headers
 
 MAX_HEAD_BYTES = 32 * 1024  # of request line and headers; what `web` refuses with a page is smaller
@@ -28,10 +26,9 @@ MAX_BODY_BYTES = 1024  # kept of a body: enough to say that there is one
 HEAD_SECONDS = 10.0  # for a request to arrive in full, and for a client to take its answer
 LINGER_SECONDS = 2.0  # for reading on after the last answer, so that a reset does not destroy the answer
 LINGER_BYTES = 16 * 1024 * 1024  # read and dropped in that time
-MAX_PIPELINED = 32  # requests waiting on one connection behind the one being answered; browsers send none
-MAX_CONNECTIONS = 8_192  # of one port; an idle one takes about 5 KB
+MAX_PIPELINED = 4  # requests waiting on one connection behind the one being answered; browsers and proxies send none
+PIPELINED_BYTES = 4 * 1024  # of memory that such a request takes
 TLS_BUFFER_BYTES = 16 * 1024  # of each connection to a provider; of asyncio's own size, 1,000 took 350 MB
-MAX_OPEN_FILES = 65_536  # asked of the system, where it gives less without being asked
 
 # RFC 9112, section 3.2, and RFC 3986, section 3.2.2. It may be empty: a URI without an authority has no host.
 _HOST = re.compile(rb"(?:\[[\w.~!$&'()*+,;=:%-]+\]|[\w.~!$&'()*+,;=%-]*)(?::[0-9]*)?")
@@ -100,6 +97,7 @@ class BoundedProtocol(HttpToolsProtocol):
         """Start the clock of the first request; where there are too many connections, another one makes room."""
         super().connection_made(cast("Transport", _Line(transport, self)))
         self._socket = transport
+        transport.set_write_buffer_limits(high=0)  # we are told at once of an answer that the client does not take
         self._others = _CONNECTIONS.setdefault(self.server_state, Connections())
         self._others.wait(self)
         if len(self.connections) > max_connections() and not self._others.make_room(self):
@@ -136,13 +134,15 @@ class BoundedProtocol(HttpToolsProtocol):
         self._stop_timer()
         if self._is_between and not self._dropped:
             self._socket.close()
+            if held := self._socket.get_write_buffer_size():
+                self._others.wait(self, held)
             self._timer = self.loop.call_later(self.seconds, self._socket.abort)  # if it never takes the answer
             return
         with suppress(OSError):  # the client has gone
             self._socket.write_eof()
         self.parser = None  # type: ignore[assignment] # it holds as much as one read brought
         self.flow.resume_reading()
-        self._others.wait(self)
+        self._others.wait(self, self._socket.get_write_buffer_size())
         self._timer = self.loop.call_later(self.linger_seconds, self._socket.abort)
 
     def shutdown(self) -> None:
@@ -154,11 +154,13 @@ class BoundedProtocol(HttpToolsProtocol):
         """Start the clock of an answer that the client does not take."""
         super().pause_writing()
         self._write_timer = self.loop.call_later(self.seconds, self.drop)
+        self._note()
 
     def resume_writing(self) -> None:
         """Stop that clock."""
         self._stop_write_timer()
         super().resume_writing()
+        self._note()
 
     # -------------------------------------------------------------------------------------------------------- reading
 
@@ -178,8 +180,8 @@ class BoundedProtocol(HttpToolsProtocol):
         if self._arrived > MAX_HEAD_BYTES:
             self._status = 414 if len(self.url) > MAX_HEAD_BYTES // 2 else 431
             self._refuse()
-        elif self._awaits_client():
-            self._others.wait(self, self._arrived + LINE_BYTES * self._lines)
+        else:
+            self._note()
 
     def _drop_data(self, data: bytes) -> None:
         self._dropped += len(data)
@@ -187,6 +189,19 @@ class BoundedProtocol(HttpToolsProtocol):
             self.flow.pause_reading()  # until the last answer is sent
         elif self._dropped > LINGER_BYTES:
             self._socket.abort()
+
+    def _note(self) -> None:
+        """Tell who waits for whom: we for the client, which holds memory meanwhile, or the client for us."""
+        if self.is_hung_up:
+            return
+        if self.flow.write_paused:
+            self._others.wait(self, self._socket.get_write_buffer_size() + PIPELINED_BYTES * len(self.pipeline))
+        elif self._awaits_client():
+            self._others.wait(self, self._arrived + LINE_BYTES * self._lines)
+        elif self._is_between and self._answering is None:
+            self._others.idle(self)
+        else:
+            self._others.forget(self)
 
     def _awaits_client(self) -> bool:
         """Tell whether nothing is to be answered before the client sends more."""
@@ -249,7 +264,7 @@ class BoundedProtocol(HttpToolsProtocol):
             return
         self._is_between = True
         self._stop_timer()
-        self._others.forget(self)
+        self._note()
         self.cycle.keep_alive = self._keeps_alive and not self.cycle.response_started
         self._is_deaf = not self.cycle.keep_alive
 
@@ -258,11 +273,9 @@ class BoundedProtocol(HttpToolsProtocol):
         super().on_response_complete()
         if self.is_hung_up:
             return
-        if self._awaits_client():
-            self._others.wait(self, self._arrived + LINE_BYTES * self._lines)
-        elif self._answering is not None and self._answering.response_complete:
+        if not self._awaits_client() and self._answering is not None and self._answering.response_complete:
             self.cycle = self.scope = self.headers = self._answering = None  # type: ignore[assignment]
-            self._others.idle(self)
+        self._note()
 
     def _has_host(self) -> bool:
         """Tell whether there is one valid Host; HTTP/1.0 knows none (RFC 9112, section 3.2)."""
@@ -327,17 +340,6 @@ class BoundedProtocol(HttpToolsProtocol):
         if self._write_timer is not None:
             self._write_timer.cancel()
             self._write_timer = None
-
-
-@cache
-def max_connections() -> int:
-    """Half of what the system lets us open, at most: the rest is for providers, the other port, and files."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = MAX_OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, MAX_OPEN_FILES)
-    if soft != resource.RLIM_INFINITY and soft < wanted:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
-        soft = wanted
-    return min(wanted if soft == resource.RLIM_INFINITY else soft, 2 * MAX_CONNECTIONS) // 2
 
 
 def bound_tls_buffers() -> None:

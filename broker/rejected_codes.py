@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from collections import OrderedDict, deque
+from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
@@ -80,7 +80,7 @@ class _Record:
     at: float
     rejected: float = 0.0
     in_flight: int = 0
-    waiting: deque[asyncio.Future[bool]] = field(default_factory=deque)
+    waiting: list[asyncio.Future[bool]] = field(default_factory=list)  # an empty deque takes ten times as much
 
 
 class RejectedCodes:
@@ -193,7 +193,7 @@ class RejectedCodes:
         while record.waiting and (_is_spent(record, limits) or _is_free(record, limits)):
             may_call = not _is_spent(record, limits)
             record.in_flight += may_call
-            record.waiting.popleft().set_result(may_call)
+            record.waiting.pop(0).set_result(may_call)
 
 
 def _judge(record: _Record, limits: Limits, verdict: Verdict) -> None:

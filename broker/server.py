@@ -16,7 +16,8 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from broker.app import Service, create_app
-from broker.http_protocol import BoundedProtocol, bound_tls_buffers, max_connections
+from broker.connections import max_connections
+from broker.http_protocol import BoundedProtocol, bound_tls_buffers
 from broker.settings import Listen, Settings
 
 IDLE_SECONDS = 75  # a connection is kept without a request; longer than common proxies keep theirs

@@ -30,7 +30,7 @@ from broker.identity import Identity
 from broker.oidc.authorization import build_authorization_url, check_callback, check_issuer_of_callback
 from broker.oidc.cached import Clock
 from broker.oidc.id_token import VerifiedIdToken, check_claims
-from broker.oidc.messages import JsonObject, ProviderRequest
+from broker.oidc.messages import JsonObject, ProviderRequest, without_echo
 from broker.oidc.metadata import ProviderMetadata
 from broker.oidc.signature import SignedClaims, verify_signature
 from broker.oidc.tokens import TokenResponse, build_token_request, check_token_response
@@ -293,7 +293,7 @@ async def _redeem(provider: Provider, token_request: ProviderRequest, progress: 
     """Exchange the code, and note the verdict of the provider; an answer that is neither yes nor no is none."""
     progress.verdict = "unanswered"
     try:
-        tokens = check_token_response(await provider.send(token_request))
+        tokens = check_token_response(without_echo(await provider.send(token_request), progress.code or ""))
     except Overloaded:
         progress.verdict = "not asked"
         raise

@@ -51,7 +51,7 @@ def test_the_parser_is_of_the_version_whose_behaviour_is_tested() -> None:
 
 def test_each_method_that_is_overridden_is_there_to_be_overridden() -> None:
     ours = {name for name, member in vars(BoundedProtocol).items() if inspect.isfunction(member)}
-    new = {"drop", "hang_up", "_drop_data", "_awaits_client", "_has_host", "_refuse", "_count", "_check"}
+    new = {"drop", "hang_up", "_drop_data", "_note", "_awaits_client", "_has_host", "_refuse", "_count", "_check"}
     new |= {"_start_timer", "_stop_timer", "_stop_write_timer"}
     assert ours - new == ours & set(dir(httptools_impl.HttpToolsProtocol))
     assert not new & set(dir(httptools_impl.HttpToolsProtocol)), "uvicorn has a method of a name of ours now"
@@ -66,6 +66,7 @@ def test_uvicorn_runs_the_class_it_is_given() -> None:
 def test_asyncio_has_the_parts_we_use() -> None:
     assert isinstance(sslproto.SSLProtocol.max_size, int)
     transport = selector_events._SelectorSocketTransport  # type: ignore[attr-defined] # noqa: SLF001
-    for name in ("abort", "close", "is_closing", "pause_reading", "resume_reading", "write_eof"):
+    reading, writing = ("pause_reading", "resume_reading"), ("get_write_buffer_size", "set_write_buffer_limits")
+    for name in ("abort", "close", "is_closing", *reading, *writing, "write_eof"):
         assert callable(getattr(transport, name))
     assert issubclass(transport, asyncio.Transport)

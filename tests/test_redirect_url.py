@@ -396,6 +396,9 @@ NESTED_TWICE = encoded(f"https://{HOST}/a?redirect_url={encoded(EVIL, 1)}", 1)
         pytest.param("?next=/%09/evil.example", id="next, around a tab"),
         pytest.param("?next=+//evil.example", id="next, behind a space"),
         pytest.param("?next=%C2%A0//evil.example", id="next, behind a space that does not break"),
+        pytest.param("?next=%E3%80%80//evil.example", id="next, behind a wide space, which .NET trims"),
+        pytest.param("?next=%E2%80%A8//evil.example", id="next, behind a line separator"),
+        pytest.param("?next=%E2%81%A0//evil.example", id="next, behind a word joiner, which nobody sees"),
         pytest.param("?url=https:evil.example", id="url without slashes"),
         pytest.param("?url=HTTPS:/%5Cevil.example", id="url with odd slashes"),
         pytest.param("?url=ht%09tps://evil.example", id="url with a tab in its scheme"),
@@ -443,6 +446,15 @@ def test_in_append_delivery_more_parameters_than_anybody_sends_are_refused(separ
     with pytest.raises(RedirectUrlRefused) as refusal:
         check_redirect_url(f"{ENDPOINT}?{separator.join(['a=b'] * 101)}", site("append"))
     assert (refusal.value.expected, refusal.value.got) == ("at most 100 parameters", 101)
+
+
+@pytest.mark.parametrize("separator", ["&", ";", "?", "#"])
+def test_in_append_delivery_more_further_targets_than_anybody_sends_are_refused(separator: str) -> None:
+    targets = [f"to=https://{HOST}/{number}" for number in range(21)]
+    assert is_accepted(f"{ENDPOINT}?{separator.join(targets[:20])}", site("append"))
+    with pytest.raises(RedirectUrlRefused) as refusal:
+        check_redirect_url(f"{ENDPOINT}?{separator.join(targets)}", site("append"))
+    assert (refusal.value.expected, refusal.value.got) == ("at most 20 further targets", "more")
 
 
 def test_the_refusal_of_a_further_target_names_its_parameter_and_host_alone() -> None:

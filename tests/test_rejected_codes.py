@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import tracemalloc
 from contextlib import AsyncExitStack
 
 import pytest
@@ -157,3 +158,17 @@ async def test_an_address_that_calls_no_more_is_forgotten(clock: Clock) -> None:
 
 def test_the_bound_of_many_people_stays_below_what_providers_allow_an_organisation() -> None:
     assert OF_ONE_ADDRESS.rejected * 10 < OF_MANY_PEOPLE.rejected < 1000
+
+
+@pytest.mark.requirement("S-60")
+async def test_20000_addresses_take_little_memory() -> None:
+    codes = RejectedCodes(Clock(0))
+    tracemalloc.start()
+    try:
+        for number in range(20_000):
+            async with codes.turn(Origin(f"10.{number >> 8}.{number & 255}.1", shared=False), lambda: "rejected"):
+                pass
+        taken, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert taken < 12_000_000

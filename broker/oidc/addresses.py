@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 
 # IPv4-compatible (RFC 4291, section 2.5.5.1) and local NAT64 (RFC 8215): only the local network knows where they lead.
 _NEVER_PUBLIC = (ipaddress.ip_network("::/96"), ipaddress.ip_network("64:ff9b:1::/48"))
 
 
+# What a resolver takes for an IPv4 address in another spelling, such as 127.1 or 0x7f000001: no name ends in a number
+# (RFC 1123, section 2.1; https://url.spec.whatwg.org/#ends-in-a-number-checker).
+_ENDS_IN_A_NUMBER = re.compile(r"(?:.*\.)?(?:[0-9]+|0x[0-9a-f]*)\.?", re.IGNORECASE | re.DOTALL)
+
+
 def is_public_or_name(host: str) -> bool:
-    """Whether a host is a name, or an address on the public network."""
+    """Whether a host is a name, or an address on the public network in its one usual spelling."""
     try:
-        ipaddress.ip_address(host)
+        return is_public_address(host)
     except ValueError:
-        return True
-    return is_public_address(host)
+        return _ENDS_IN_A_NUMBER.fullmatch(host) is None
 
 
 def is_public_address(text: str) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Mapping
 from typing import NoReturn
 from urllib.parse import urlencode
@@ -21,6 +22,7 @@ from broker.oidc.messages import provider_text
 from broker.oidc.metadata import ProviderMetadata
 from broker.oidc.registration import Registration
 
+_NO_CODE_CHARACTER = re.compile(r"[^ -~]")
 _INTERACTION = ("interaction_required", "login_required", "account_selection_required", "consent_required")
 
 
@@ -80,7 +82,7 @@ def check_callback(
         CallbackIssuer: `iss` is another's, or missing although announced (RFC 9207, section 2.4).
         ParametersContradict: a code and an error at once.
         ProviderRefused: an error came; the browser brought it, so a stranger can write it.
-        CodeMissing: neither code nor error.
+        CodeMissing: neither code nor error, or a code that no provider may send.
     """
     parameters = {name: value for name, value in parameters.items() if value}  # RFC 6749, section 3.1: empty is absent
     issuer = parameters.get("iss")  # RFC 9207, section 2.4: against mix-up, before anything else is believed
@@ -95,6 +97,10 @@ def check_callback(
         _raise_refusal(error, parameters.get("error_description", ""))
     if code is None:
         raise CodeMissing(expected="code", got="neither code nor error")
+    if odd := _NO_CODE_CHARACTER.search(code):
+        # Not asked: many a token endpoint answers such a one with a 500, and strangers would raise an alert.
+        got = f"code: U+{ord(odd[0]):04X} as character {odd.start() + 1}"
+        raise CodeMissing(expected="code: printable ASCII (RFC 6749, appendix A.11)", got=got)
     return code
 
 

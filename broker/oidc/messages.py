@@ -10,7 +10,7 @@ import math
 import re
 from codecs import BOM_UTF8
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, NoReturn
 from urllib.parse import urlsplit
 
@@ -22,6 +22,7 @@ RESPONSE_LIMIT = 256 * KIBIBYTE  # bytes of a token or userinfo response
 MAX_NAME_CHARACTERS = 60  # of a member's name in a log
 MAX_WORDS_CHARACTERS = 500  # of a provider's error, and of its description
 MAX_PLACE_CHARACTERS = 4000
+MIN_ECHO_CHARACTERS = 8  # of a code; a shorter one has no words in it, and is found by chance
 
 JsonObject = dict[str, Any]
 Asked = Literal["metadata", "keys", "token", "userinfo", "other"]
@@ -105,6 +106,25 @@ def is_failing(answer: Answer) -> bool:
         answer: to any request.
     """
     return answer.status == 429 or answer.status >= 500
+
+
+def without_echo(answer: Answer, code: str) -> Answer:
+    """Leave the code out of a refusal before it is judged.
+
+    A stranger can write it, for example the provider's own words for a wrong client secret.
+
+    Args:
+        answer: to the request that redeems the code.
+        code: from the callback.
+    """
+    if answer.status == 200 or len(code) < MIN_ECHO_CHARACTERS:
+        return answer
+    header = answer.www_authenticate
+    return replace(
+        answer,
+        body=answer.body.replace(code.encode(), b"[left out]"),
+        www_authenticate=header and header.replace(code, "[left out]"),
+    )
 
 
 def text_member(document: Mapping[str, Any], member: str, error: type[BrokerError]) -> str:

@@ -16,7 +16,9 @@ Network = IPv4Network | IPv6Network
 Address = IPv4Address | IPv6Address
 
 
-def find_client_address(peer: str, forwarded: Iterable[str], trusted: Sequence[Network]) -> str:
+def find_client_address(
+    peer: str, forwarded: Iterable[str], trusted: Sequence[Network], *, unbroken: bool = False
+) -> str:
     """Return the nearest address in the chain of hops that is not a trusted proxy's; empty if there is none.
 
     A hop that cannot be read ends the chain: the address that sent it is returned.
@@ -25,6 +27,8 @@ def find_client_address(peer: str, forwarded: Iterable[str], trusted: Sequence[N
         peer: of the connection.
         forwarded: the values of X-Forwarded-For, from `forwarded_for`.
         trusted: the networks of trusted proxies.
+        unbroken: a hop that says nothing ends the chain, too: it is not known who wrote the hops in front of it. A log
+            may show such an address; a bound must not, or a stranger could choose any.
     """
     address = read_hop(peer)
     hops = [hop for value in forwarded for hop in value.split(",")]
@@ -32,7 +36,7 @@ def find_client_address(peer: str, forwarded: Iterable[str], trusted: Sequence[N
     while address is not None and unread and len(hops) - unread < MAX_HOPS and is_in(address, trusted):
         unread -= 1
         hop = read_hop(hops[unread])
-        if hop is None and not _says_nothing(hops[unread]):
+        if hop is None and (unbroken or not _says_nothing(hops[unread])):
             break
         address = hop or address
     return "" if address is None else str(address)

@@ -14,7 +14,8 @@ from broker.remembrance import COOKIE_NAME
 
 LAST_PROVIDER_COOKIE = "last_provider"
 
-_OURS = (NAME_PREFIX, COOKIE_NAME, LAST_PROVIDER_COOKIE)  # beginnings of the names, without the prefix
+_OURS = "|".join(map(re.escape, (NAME_PREFIX, COOKIE_NAME, LAST_PROVIDER_COOKIE)))  # beginnings of the names
+_BEGINS = {https: re.compile(f"{'__Host-' if https else ''}(?:{_OURS})") for https in (True, False)}
 _VALUE = re.compile(r"[A-Za-z0-9_.-]+")
 
 
@@ -50,17 +51,13 @@ def read_cookie(headers: Iterable[tuple[bytes, bytes]], name: str, *, https: boo
 
 
 def our_cookies(headers: Iterable[tuple[bytes, bytes]], *, https: bool) -> Iterable[str]:
-    """Yield each cookie that has a name of ours, as it came; a neighbour's cookie cannot have one under https.
+    """Return each cookie that has a name of ours, as it came; a neighbour's cookie cannot have one under https.
 
     Args:
         headers: of the request, as they came.
         https: whether the prefix is demanded.
     """
-    start = prefix(https=https)
-    for pair in _pairs(headers):
-        name = pair.partition("=")[0].strip()
-        if name.startswith(start) and name.removeprefix(start).startswith(_OURS):
-            yield pair
+    return _pairs(headers, https=https)
 
 
 def set_cookie(cookie: BrowserCookie, *, https: bool, max_age: int = LIFETIME) -> str:
@@ -86,7 +83,7 @@ def _read(
     seen: set[str] = set()
     repeated: set[str] = set()
     start = prefix(https=https)
-    for pair in _pairs(headers):
+    for pair in _pairs(headers, https=https):
         name, equals, value = pair.partition("=")
         if not equals or not name.startswith(start) or not is_wanted(name.removeprefix(start)):
             continue
@@ -97,11 +94,21 @@ def _read(
     return {name: cookie for name, cookie in found.items() if name not in repeated}
 
 
-def _pairs(headers: Iterable[tuple[bytes, bytes]]) -> Iterable[str]:
+def _pairs(headers: Iterable[tuple[bytes, bytes]], *, https: bool) -> Iterable[str]:
+    """Yield the cookies with a name of ours, also behind white space; those of others are not even looked at.
+
+    A neighbour may have thousands, and each request of a stranger.
+    """
     for name, value in headers:
         if name == b"cookie":
-            # One space behind the semicolon, as RFC 6265, section 4.2.1 writes it; any more belongs to the name.
-            yield from (pair.removeprefix(" ") for pair in value.decode("latin-1").split(";"))
+            text = value.decode("latin-1")
+            for ours in _BEGINS[https].finditer(text):
+                start = text.rfind(";", 0, ours.start()) + 1
+                before = text[start : ours.start()]
+                if before == "" or before.isspace():
+                    pair = text[start:].partition(";")[0]
+                    # One space behind the semicolon: RFC 6265, section 4.2.1. Any more belongs to the name.
+                    yield pair.removeprefix(" ")
 
 
 def _attributes(*, https: bool) -> str:

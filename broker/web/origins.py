@@ -11,7 +11,7 @@ from ipaddress import IPv4Address, IPv6Address, ip_network
 from starlette.types import Scope
 
 from broker.rejected_codes import Origin
-from broker.web.client_address import Address, Network, forwarded_for, is_in, read_hop
+from broker.web.client_address import Address, Network, find_client_address, forwarded_for, is_in, read_hop
 
 _FORWARDING = (b"x-forwarded-for", b"forwarded", b"x-real-ip")
 _REMEDY = (
@@ -45,7 +45,7 @@ class Origins:
         """
         peer = read_hop((scope.get("client") or ("",))[0])
         browser = read_hop(client)
-        if browser is not None and browser != peer and not self._is_trusted(browser):
+        if browser is not None and browser != peer and not self._is_trusted(browser) and self._is_vouched_for(scope):
             return _origins_of(browser)
         is_forwarded = any(name in _FORWARDING for name, _ in scope["headers"])
         if peer is not None and peer.is_global and not is_forwarded and not self._is_trusted(peer):
@@ -59,6 +59,12 @@ class Origins:
 
     def _is_trusted(self, address: Address) -> bool:
         return is_in(address, self._trusted_proxies)
+
+    def _is_vouched_for(self, scope: Scope) -> bool:
+        """Tell whether trusted proxies named every hop up to the browser; else a stranger may have written it."""
+        peer = (scope.get("client") or ("",))[0]
+        last = read_hop(find_client_address(peer, forwarded_for(scope), self._trusted_proxies, unbroken=True))
+        return last is not None and not self._is_trusted(last)
 
     def _warn_once(self, peer: str) -> None:
         if not self._has_warned:

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
-from broker.http_protocol import MAX_CONNECTIONS
+from broker.connections import MAX_CONNECTIONS
 from tests.fakes import processes
 from tests.fakes.ports import free_port
 from tests.fakes.processes import BrokerProcess, provider_site, served
@@ -56,12 +56,14 @@ def sign_in(broker: BrokerProcess) -> None:
         assert person.get(callback).headers["location"].startswith(f"{COMM100}?")
 
 
-def crowd(stack: ExitStack, port: int, count: int, sent: bytes) -> list[socket.socket]:
-    """Open connections, send each the same, and do not wait for an answer."""
+def crowd(stack: ExitStack, port: int, count: int, sent: bytes, *, receives: int | None = None) -> list[socket.socket]:
+    """Open connections, send each the same, and do not wait for an answer; take no more than `receives` bytes of it."""
     lines = []
     for _ in range(count):
         line = stack.enter_context(socket.socket())
         line.settimeout(SECONDS)
+        if receives is not None:
+            line.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receives)
         line.connect(("127.0.0.1", port))
         with suppress(ConnectionError, TimeoutError):
             line.sendall(sent)
@@ -91,6 +93,18 @@ def test_what_is_never_a_whole_request_takes_little_memory_and_keeps_nobody_out(
         grown = (broker.peak_memory() - before) / MEGABYTE
     print(f"{count} connections: {before / MEGABYTE:.0f} MB before, {grown:.1f} MB more")
     assert grown < megabytes
+
+
+@pytest.mark.requirement("S-60")
+def test_answers_that_nobody_takes_hold_little_memory_and_keep_nobody_out(tmp_path: Path) -> None:
+    with a_broker(tmp_path) as broker, ExitStack() as stack:
+        before = broker.memory()
+        broker.forget_peak()
+        crowd(stack, broker.port, 1_500, (HEAD + b"\r\n") * 32, receives=2_048)
+        sign_in(broker.program)
+        grown = (broker.peak_memory() - before) / MEGABYTE
+    print(f"1,500 connections: {before / MEGABYTE:.0f} MB before, {grown:.1f} MB more")
+    assert grown < 50
 
 
 @pytest.mark.requirement("S-60")

@@ -12,7 +12,7 @@ from broker.rejected_codes import OF_MANY_PEOPLE, OF_ONE_ADDRESS
 from tests.fakes.admin import rehearse
 from tests.fakes.clock import Clock
 from tests.fakes.lies import Lies, says
-from tests.fakes.world import BROKER, COMM100, Browser, World, assert_refused, metrics
+from tests.fakes.world import BROKER, COMM100, Browser, World, assert_refused, error_code, metrics
 
 ALLOWED = 150  # token requests a minute, for the whole organisation
 AGENT, STRANGER = "198.51.100.7", "203.0.113.66"
@@ -29,10 +29,10 @@ async def with_invented_codes(browser: Browser, times: int) -> httpx.Response:
     return [await with_an_invented_code(browser) for _ in range(times)][-1]
 
 
-async def with_an_invented_code(browser: Browser) -> httpx.Response:
+async def with_an_invented_code(browser: Browser, code: str = "an-invented-one") -> httpx.Response:
     departure = await browser.open(f"{BROKER}/login")
     state = httpx.URL(departure.headers["location"]).params["state"]
-    return await browser.open(f"{BROKER}/callback/idp", state=state, code="an-invented-one")
+    return await browser.open(f"{BROKER}/callback/idp", state=state, code=code)
 
 
 class Bounded:
@@ -93,6 +93,25 @@ async def test_whatever_a_provider_says_to_an_invented_code_counts(
         page = await with_invented_codes(stranger, 2 * OF_ONE_ADDRESS.rejected)
     assert_refused(page, TooManyRejectedCodes)
     assert world.provider.count("/token") == OF_ONE_ADDRESS.rejected
+
+
+@pytest.mark.requirement("S-62")
+@pytest.mark.parametrize("code", ["AADSTS7000222", "invalid_client", "wrong client secret", "client not found"])
+@pytest.mark.parametrize(
+    "words",
+    [
+        pytest.param(b'{"error": "unauthorized_client", "error_description": "no such code: %s"}', id="an error"),
+        pytest.param(b'{"message": "no such code: %s"}', id="a message"),
+        pytest.param(b"<title>no such code: %s</title>", id="a page"),
+    ],
+)
+async def test_a_code_that_a_provider_repeats_says_nothing_of_our_credential(
+    world: World, code: str, words: bytes
+) -> None:
+    world.provider.lies = Lies(answers={"/token": saying(400, words % code.encode())})
+    async with world.broker() as service:
+        page = await with_an_invented_code(world.browser(service), code)
+    assert error_code(page) in ("token_request_refused", "answer_unexpected")
 
 
 @pytest.mark.requirement("S-62")

@@ -157,6 +157,29 @@ def test_a_code_and_an_error_at_once_are_refused_and_empty_ones_are_absent(
         assert check_callback(parameters, METADATA) == "c1"
 
 
+@pytest.mark.requirement("S-62")
+@pytest.mark.parametrize(
+    ("code", "got"),
+    [
+        pytest.param("a\0b", "code: U+0000 as character 2", id="NUL, which databases refuse with a 500"),
+        pytest.param("a\n", "code: U+000A as character 2", id="a line end"),
+        pytest.param("\x7f", "code: U+007F as character 1", id="DEL"),
+        pytest.param("caf\xe9", "code: U+00E9 as character 4", id="beyond ASCII"),
+        pytest.param("\ufffd", "code: U+FFFD as character 1", id="what was no UTF-8"),
+    ],
+)
+def test_a_code_that_no_provider_may_send_is_not_passed_on(code: str, got: str) -> None:
+    """RFC 6749, appendix A.11."""
+    with pytest.raises(CodeMissing) as refusal:
+        check_callback({"code": code}, METADATA)
+    assert refusal.value.got == got
+
+
+def test_a_code_of_any_printable_characters_is_passed_on() -> None:
+    code = "".join(map(chr, range(0x20, 0x7F)))
+    assert check_callback({"code": code}, METADATA) == code
+
+
 @pytest.mark.parametrize("parameters", [pytest.param({}, id="nothing"), pytest.param({"code": ""}, id="an empty code")])
 def test_neither_code_nor_error_is_refused(parameters: dict[str, str]) -> None:
     with pytest.raises(CodeMissing):

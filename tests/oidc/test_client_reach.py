@@ -23,7 +23,7 @@ from broker.errors import (
     ProviderUnavailable,
     ProviderUnreachable,
 )
-from broker.oidc.addresses import is_public_address
+from broker.oidc.addresses import is_public_address, is_public_or_name
 from broker.oidc.client import ProviderClient, Reach, open_client
 from broker.oidc.messages import Answer, ProviderRequest
 from tests.oidc.servers import Authority, new_authority, ok, says, serving
@@ -166,6 +166,20 @@ def test_a_public_address_is_public(address: str) -> None:
 
 
 @pytest.mark.requirement("S-41")
+@pytest.mark.parametrize(
+    "host", ["127.1", "2130706433", "0x7f000001", "0X7F.1", "0177.0.0.1", "127.0.0.1.", "169.254.43518", "a.1", "1.0x"]
+)
+def test_an_address_in_an_odd_spelling_is_no_name(host: str) -> None:
+    """With outbound_proxy, the proxy's resolver would take it for an address that is checked nowhere."""
+    assert not is_public_or_name(host)
+
+
+@pytest.mark.parametrize("host", ["idp.example", "login.1und1.example.", "0x7f.example", "8.8.8.8", "a1", "1a"])
+def test_a_name_with_digits_is_a_name(host: str) -> None:
+    assert is_public_or_name(host)
+
+
+@pytest.mark.requirement("S-41")
 @pytest.mark.parametrize("address", PRIVATE)
 async def test_a_private_literal_is_refused_before_a_socket_is_made(address: str) -> None:
     host = f"[{address.partition('%')[0]}]" if ":" in address else address
@@ -187,10 +201,10 @@ async def test_a_private_literal_is_refused_before_a_socket_is_made(address: str
         pytest.param("[::ffff:127.0.0.1]", ProviderAddressRefused, id="IPv4-mapped"),
         pytest.param("0x7f000001", ProviderAddressRefused, id="one hexadecimal number"),
         pytest.param("LocalHost.", ProviderUnavailable, id="the name with a dot at its end"),
-        pytest.param("0177.0.0.1", AnswerUnexpected, id="octal"),
-        pytest.param("127.1", ProviderUnreachable, id="cut short"),
-        pytest.param("2130706433", ProviderUnreachable, id="one decimal number"),
-        pytest.param("0", ProviderUnreachable, id="zero"),
+        pytest.param("0177.0.0.1", ProviderAddressRefused, id="octal"),
+        pytest.param("127.1", ProviderAddressRefused, id="cut short"),
+        pytest.param("2130706433", ProviderAddressRefused, id="one decimal number"),
+        pytest.param("0", ProviderAddressRefused, id="zero"),
     ],
 )
 async def test_no_spelling_of_loopback_is_connected_to(host: str, expected: type[BrokerError]) -> None:

@@ -31,6 +31,11 @@ TARGETS: dict[str, tuple[str, Headers]] = {
     "a redirect_url of many names": (f"/login?redirect_url={quote(ENDPOINT + '?' + 'a&' * 900)}", []),
     "a redirect_url of many encoded names": (f"/login?redirect_url={quote(ENDPOINT + '?' + '%2561&' * 300)}", []),
     "an issuer of 8,000 characters": (f"/initiate/idp?iss={'a' * 8000}", []),
+    "a redirect_url of many paths": (f"/login?redirect_url={quote(ENDPOINT + '#a=b' + ';to=%c3%80' * 195)}", []),
+    "a redirect_url of many further ones": (
+        f"/login?redirect_url={quote(ENDPOINT + '?a=b' + ';to=//acme.comm100.com/%c3%80' * 65)}",
+        [],
+    ),
     "a portal's target": (
         f"/initiate/idp?iss=https://idp.example&target_link_uri={quote(ENDPOINT + '?' + '%2561&' * 300)}",
         [],
@@ -43,6 +48,10 @@ TARGETS: dict[str, tuple[str, Headers]] = {
     "as many parameters as there may be": ("/login?" + "&".join(f"p{number}=1" for number in range(100)), []),
     "many cookies": ("/login", [(b"cookie", b"; ".join(b"signin_%010d=%s" % (one, b"a" * 100) for one in range(58)))]),
     "long cookies": ("/login", [(b"cookie", b"__Host-signin_aaaaaaaaaa=" + b"a" * 8000)] * 2),
+    "cookies without a name": ("/login", [(b"cookie", b";" * 16_000)]),
+    "cookies of neighbours": ("/logout", [(b"cookie", b"a=b; " * 3_200)]),
+    "cookies of neighbours that look like ours": ("/login", [(b"cookie", b"a__Host-signed_in;" * 880)]),
+    "cookies of neighbours that hold ours": ("/logout", [(b"cookie", b" __Host-signed_in" * 940)]),
     "many languages": ("/nothing", [(b"accept-language", b"fr-AAAA;q=0.1, " * 1000)]),
     "a language of tabs": ("/nothing", [(b"accept-language", b"\t" * 15_000)]),
     "many hops": ("/nothing", [(b"x-forwarded-for", b",".join([b"1.1.1.1"] * 1500))]),

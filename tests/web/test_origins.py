@@ -59,6 +59,14 @@ def test_the_origin_is_a_browsers_network_or_a_peer_shared_by_many(
 
 
 @pytest.mark.requirement("S-62")
+@pytest.mark.parametrize("silent", ["unknown", "", "_hidden", "unknown, 10.0.0.2", "10.0.0.2, unknown"])
+def test_what_stands_before_a_hop_that_says_nothing_makes_no_origin(silent: str) -> None:
+    headers = [(b"x-forwarded-for", f"203.0.113.66, {silent}".encode())]
+    scope = {"client": ("10.0.0.1", 4711), "headers": headers}
+    assert Origins(TRUSTED).of(scope, "203.0.113.66") == (Origin("10.0.0.1", shared=True),)
+
+
+@pytest.mark.requirement("S-62")
 def test_around_a_64_the_48_has_a_bound_too() -> None:
     origins = Origins(()).of({"client": ("2a00:1450:4001:82a::200e", 1), "headers": []}, "2a00:1450:4001:82a::200e")
     assert origins == (Origin("2a00:1450:4001::/48", shared=True), Origin("2a00:1450:4001:82a::/64", shared=False))
