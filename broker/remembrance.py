@@ -37,7 +37,7 @@ class Remembrance:
     logout_hint: str = field(repr=False)
 
 
-def seal_remembrance(remembrance: Remembrance, *, now: float, secret_keys: Sequence[str]) -> str:
+def encrypt_remembrance(remembrance: Remembrance, *, now: float, secret_keys: Sequence[str]) -> str:
     """Return the cookie's value; without the ID token, then without the hint, if that would make it too large.
 
     Args:
@@ -53,7 +53,7 @@ def seal_remembrance(remembrance: Remembrance, *, now: float, secret_keys: Seque
     return value
 
 
-def open_remembrance(cookie_value: str, *, now: float, secret_keys: Sequence[str]) -> Remembrance | None:
+def decrypt_remembrance(cookie_value: str, *, now: float, secret_keys: Sequence[str]) -> Remembrance | None:
     """Return what a cookie of ours remembers; None if it is not ours, or too old.
 
     Args:
@@ -64,10 +64,10 @@ def open_remembrance(cookie_value: str, *, now: float, secret_keys: Sequence[str
     try:
         # Not Fernet's own check of the age: it takes its time from the machine, not from our clock.
         packed = _box(tuple(secret_keys)).decrypt(cookie_value + "=" * (-len(cookie_value) % 4))
-        sealed_at, provider, id_token, logout_hint = json.loads(zlib.decompress(packed))
+        signed_at, provider, id_token, logout_hint = json.loads(zlib.decompress(packed))
     except (InvalidToken, zlib.error, ValueError):
         return None
-    if not -CLOCK_LEEWAY <= now - sealed_at <= LIFETIME:
+    if not -CLOCK_LEEWAY <= now - signed_at <= LIFETIME:
         return None
     return Remembrance(provider, id_token, logout_hint)
 

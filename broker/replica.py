@@ -1,6 +1,6 @@
 """What one running broker holds: the configured sites and providers, and a bounded memory of its sign-ins.
 
-Nothing here has to be shared with other replicas: what must hold across them is in the sealed state, in the browser's
+Nothing here has to be shared with other replicas: what must hold across them is in the signed state, in the browser's
 cookie, and in the provider's one-time code.
 """
 

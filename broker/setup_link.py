@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from broker.errors import SetupLinkRefused
-from broker.sealing import seal_value, unseal_value
+from broker.signing import sign_value, unsign_value
 
 MAX_HOURS = 168  # a week
 CLOCK_LEEWAY = 60  # seconds the clocks of two replicas may differ
@@ -43,7 +43,7 @@ def make_link(*, public_url: str, hours: int, now: float, secret_keys: Sequence[
         secret_keys: newest first; the first signs.
     """
     expires = int(now) + 3600 * hours
-    return SetupLink(seal_value([expires, public_url], purpose=_PURPOSE, key=secret_keys[0]), expires)
+    return SetupLink(sign_value([expires, public_url], purpose=_PURPOSE, key=secret_keys[0]), expires)
 
 
 def build_setup_url(public_url: str, token: str) -> str:
@@ -68,11 +68,11 @@ def check_link(unverified_token: str, *, public_url: str, now: float, secret_key
     Raises:
         SetupLinkRefused: it is not ours to the byte, another broker's, expired, or good for longer than any is made.
     """
-    unsealed = unseal_value(unverified_token, purpose=_PURPOSE, secret_keys=secret_keys)
-    if unsealed is None:
+    unsigned = unsign_value(unverified_token, purpose=_PURPOSE, secret_keys=secret_keys)
+    if unsigned is None:
         got = f"{len(unverified_token)} characters that none of them signed"
         raise SetupLinkRefused(expected="a link signed by one of secret_keys", got=got)
-    (expires, made_for), _ = unsealed
+    (expires, made_for), _ = unsigned
     if not hmac.compare_digest(made_for.encode(), public_url.encode()):
         raise SetupLinkRefused(expected=f"a link for {public_url}", got=f"one for {made_for}")
     if now >= expires:

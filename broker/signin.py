@@ -39,7 +39,7 @@ from broker.providers import Provider, Vouched, admit_person, wants_userinfo
 from broker.rejected_codes import Origin, Verdict
 from broker.remembrance import Remembrance
 from broker.replica import Broker
-from broker.transaction import BoundTransaction, OpenedState, SealedTransaction, bind, seal
+from broker.transaction import BoundTransaction, OpenedState, SignedTransaction, bind, sign
 
 MAX_REFETCHES = 2  # of the keys, for one sign-in
 FORGEABLE = "The words came through the browser: anybody can write them."
@@ -117,8 +117,8 @@ async def begin(
         ProviderUnavailable, ProviderMistrusted: there is no usable metadata of the provider.
     """
 
-    def sealed(max_state: int) -> SealedTransaction:
-        return seal(
+    def signed(max_state: int) -> SignedTransaction:
+        return sign(
             site=site.id,
             provider=provider.id,
             redirect_url=redirect_url,
@@ -129,18 +129,18 @@ async def begin(
             max_state=max_state,
         )
 
-    return await depart(broker, provider, sealed, hints=hints)
+    return await depart(broker, provider, signed, hints=hints)
 
 
 async def depart(
-    broker: Broker, provider: Provider, seal_now: Callable[[int], SealedTransaction], *, hints: Mapping[str, str] | None
+    broker: Broker, provider: Provider, sign_now: Callable[[int], SignedTransaction], *, hints: Mapping[str, str] | None
 ) -> Departure:
-    """Seal what begins, once the provider's metadata is at hand, and name the address the browser goes to.
+    """Sign what begins, once the provider's metadata is at hand, and name the address the browser goes to.
 
     Args:
         broker: what all sign-ins share.
         provider: whose address it is.
-        seal_now: seals a sign-in, or a rehearsal of one; is told how many characters the state may have.
+        sign_now: signs a sign-in, or a rehearsal of one; is told how many characters the state may have.
         hints: for the provider, made or bounded by us.
 
     Raises:
@@ -150,9 +150,9 @@ async def depart(
         metadata = await provider.discovery.metadata.get()
     address = partial(build_authorization_url, metadata, provider.registration, hints=hints)
     without_state = address(state="", nonce=_AS_LONG_AS_A_NONCE, code_verifier=_AS_LONG_AS_A_NONCE)
-    sealed = seal_now(MAX_ADDRESS_CHARACTERS - len(without_state))
-    location = address(state=sealed.state, nonce=sealed.nonce, code_verifier=sealed.code_verifier)
-    return Departure(location, sealed.cookie)
+    signed = sign_now(MAX_ADDRESS_CHARACTERS - len(without_state))
+    location = address(state=signed.state, nonce=signed.nonce, code_verifier=signed.code_verifier)
+    return Departure(location, signed.cookie)
 
 
 async def complete(
@@ -169,7 +169,7 @@ async def complete(
     Args:
         broker: what all sign-ins share.
         provider: whose callback was called.
-        opened: the state, sealed by us.
+        opened: the state, signed by us.
         cookie_value: of the cookie this sign-in left with the browser, if it is there.
         parameters: of the callback, each of them once; a redirect_url among them is nobody's.
         origins: of the callback, by which rejected codes are counted.

@@ -1,14 +1,14 @@
-"""One sign-in under way: sealed in `state`, bound to one browser by one cookie, kept nowhere.
+"""One sign-in under way: signed in `state`, bound to one browser by one cookie, kept nowhere.
 
 The cookie holds fresh randomness and nothing else of worth. From it and our secret key come the nonce and the PKCE
-verifier; its hash is the transaction's id, which the sealed state carries. So a state is worth nothing without the
+verifier; its hash is the transaction's id, which the signed state carries. So a state is worth nothing without the
 cookie of the browser it was made for, and the state, which the provider and its logs see, holds no secret.
 
 Of a redirect_url too long for the provider's bound on the address, the state carries as much as there is room for, and
 the hash of the whole; the rest travels in the cookie. So does the setup link of a rehearsal (a test sign-in), which is
 none of the provider's business.
 
-A rehearsal's state is sealed for another purpose: it opens as no sign-in, here or on any other replica.
+A rehearsal's state is signed for another purpose: it opens as no sign-in, here or on any other replica.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from broker.errors import (
     StateOfAnotherProvider,
     TransactionExpired,
 )
-from broker.sealing import seal_value, unseal_value
+from broker.signing import sign_value, unsign_value
 
 HEAD_STEP = 16  # characters of a divided redirect_url
 CLOCK_LEEWAY = 60  # seconds the clocks of two replicas may differ
@@ -66,7 +66,7 @@ class Transaction:
 
 
 @dataclass(frozen=True, slots=True)
-class SealedTransaction:
+class SignedTransaction:
     """A sign-in that begins: what goes to the provider and what stays with the browser."""
 
     transaction: Transaction
@@ -84,7 +84,7 @@ class _Opened:
         transaction: what the state had room for.
         luggage_hash: of the text whose end travels in the cookie; None if nothing does.
         head: the beginning of that text, which the state had room for.
-        key: the secret key that sealed it, which the nonce and the verifier need.
+        key: the secret key that signed it, which the nonce and the verifier need.
     """
 
     transaction: Transaction
@@ -125,7 +125,7 @@ class BoundTransaction:
     code_verifier: str = field(repr=False)
 
 
-def seal(
+def sign(
     *,
     site: str,
     provider: str,
@@ -135,7 +135,7 @@ def seal(
     secret_keys: Sequence[str],
     trace_id: str = "",
     max_state: int = MAX_STATE_CHARACTERS,
-) -> SealedTransaction:
+) -> SignedTransaction:
     """Begin a sign-in.
 
     Args:
@@ -144,7 +144,7 @@ def seal(
         redirect_url: checked; None if none came.
         restarted: this sign-in replaces one that was lost.
         now: seconds since the epoch.
-        secret_keys: newest first; the first seals.
+        secret_keys: newest first; the first signs.
         trace_id: under which the log has the whole sign-in.
         max_state: characters the state may have; a long redirect_url is divided accordingly.
     """
@@ -154,38 +154,38 @@ def seal(
     if restarted:
         payload["r"] = 1
     if redirect_url is None:
-        return _sealed(transaction, seal_value(payload, purpose=_SIGN_IN, key=key), key, randomness, None)
-    state = seal_value({**payload, "u": redirect_url}, purpose=_SIGN_IN, key=key)
+        return _signed(transaction, sign_value(payload, purpose=_SIGN_IN, key=key), key, randomness, None)
+    state = sign_value({**payload, "u": redirect_url}, purpose=_SIGN_IN, key=key)
     if len(state) <= max_state:
-        return _sealed(transaction, state, key, randomness, None)
+        return _signed(transaction, state, key, randomness, None)
 
     def with_head(length: int) -> str:
         divided = {**payload, "h": _text_hash(redirect_url), "d": redirect_url[:length]}
-        return seal_value(divided, purpose=_SIGN_IN, key=key)
+        return sign_value(divided, purpose=_SIGN_IN, key=key)
 
     # The state is compressed, so that its length is found by trying, in steps that cost little room.
     lengths = range(0, len(redirect_url), HEAD_STEP)
     head = lengths[max(0, bisect_right(lengths, max_state, key=lambda length: len(with_head(length))) - 1)]
-    return _sealed(transaction, with_head(head), key, randomness, redirect_url[head:])
+    return _signed(transaction, with_head(head), key, randomness, redirect_url[head:])
 
 
-def seal_rehearsal(
+def sign_rehearsal(
     *, provider: str, setup_link: str, now: float, secret_keys: Sequence[str], trace_id: str
-) -> SealedTransaction:
+) -> SignedTransaction:
     """Begin a rehearsal.
 
     Args:
         provider: id of the identity provider, enabled or not.
         setup_link: valid now; it has to be valid at the callback, too.
         now: seconds since the epoch.
-        secret_keys: newest first; the first seals.
+        secret_keys: newest first; the first signs.
         trace_id: under which the log has the whole rehearsal.
     """
     randomness, key = secrets.token_bytes(_RANDOM_BYTES), secret_keys[0]
     transaction = Transaction(_id_of(randomness), "", provider, None, int(now), False, trace_id, setup_link)
     payload = {**_payload(transaction), "h": _text_hash(setup_link)}
-    state = seal_value(payload, purpose=_REHEARSAL, key=key)
-    return _sealed(transaction, state, key, randomness, setup_link)
+    state = sign_value(payload, purpose=_REHEARSAL, key=key)
+    return _signed(transaction, state, key, randomness, setup_link)
 
 
 def open_state(unverified_state: str, *, secret_keys: Sequence[str]) -> OpenedState:
@@ -193,10 +193,10 @@ def open_state(unverified_state: str, *, secret_keys: Sequence[str]) -> OpenedSt
 
     Args:
         unverified_state: from the callback.
-        secret_keys: any of them may have sealed it.
+        secret_keys: any of them may have signed it.
 
     Raises:
-        StateInvalid: none of them did, it is not byte for byte what we sealed, or it is no sign-in's.
+        StateInvalid: none of them did, it is not byte for byte what we signed, or it is no sign-in's.
     """
     payload, key = _open(unverified_state, _SIGN_IN, secret_keys)
     transaction = Transaction(
@@ -216,10 +216,10 @@ def open_rehearsal(unverified_state: str, *, secret_keys: Sequence[str]) -> Open
 
     Args:
         unverified_state: from the callback.
-        secret_keys: any of them may have sealed it.
+        secret_keys: any of them may have signed it.
 
     Raises:
-        StateInvalid: none of them did, it is not byte for byte what we sealed, or it is no rehearsal's.
+        StateInvalid: none of them did, it is not byte for byte what we signed, or it is no rehearsal's.
     """
     payload, key = _open(unverified_state, _REHEARSAL, secret_keys)
     transaction = Transaction(payload["i"], "", payload["p"], None, payload["t"], False, payload["x"])
@@ -281,10 +281,10 @@ def _payload(transaction: Transaction) -> dict[str, Any]:
     return {"i": transaction.id, "p": transaction.provider, "t": transaction.issued, "x": transaction.trace_id}
 
 
-def _sealed(
+def _signed(
     transaction: Transaction, state: str, key: str, randomness: bytes, luggage: str | None
-) -> SealedTransaction:
-    return SealedTransaction(
+) -> SignedTransaction:
+    return SignedTransaction(
         transaction=transaction,
         state=state,
         nonce=_derive(key, randomness, b"nonce"),
@@ -294,11 +294,11 @@ def _sealed(
 
 
 def _open(unverified_state: str, purpose: bytes, secret_keys: Sequence[str]) -> tuple[dict[str, Any], str]:
-    unsealed = unseal_value(unverified_state, purpose=purpose, secret_keys=secret_keys)
-    if unsealed is None:
-        got = f"{len(unverified_state)} characters that none of them sealed"
-        raise StateInvalid(expected="a state sealed by one of secret_keys", got=got)
-    return unsealed
+    unsigned = unsign_value(unverified_state, purpose=purpose, secret_keys=secret_keys)
+    if unsigned is None:
+        got = f"{len(unverified_state)} characters that none of them signed"
+        raise StateInvalid(expected="a state signed by one of secret_keys", got=got)
+    return unsigned
 
 
 def _id_of(randomness: bytes) -> str:

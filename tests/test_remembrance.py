@@ -12,8 +12,8 @@ from broker.remembrance import (
     LIFETIME,
     MAX_COOKIE_CHARACTERS,
     Remembrance,
-    open_remembrance,
-    seal_remembrance,
+    decrypt_remembrance,
+    encrypt_remembrance,
 )
 from tests.fakes.clock import START
 
@@ -21,25 +21,25 @@ OLD, NEW = "k1-6f1d0c2b9a8e7f6d5c4b3a2918070605", "k2-0506071829304b5a6c7d8e9f0a
 ADA = Remembrance("okta", "eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiIwMHUifQ.c2lnbmF0dXJl", "ada-hint")
 
 
-def seal(remembrance: Remembrance = ADA, *keys: str) -> str:
-    return seal_remembrance(remembrance, now=START, secret_keys=keys or (OLD,))
+def sign(remembrance: Remembrance = ADA, *keys: str) -> str:
+    return encrypt_remembrance(remembrance, now=START, secret_keys=keys or (OLD,))
 
 
 def opened(value: str, *keys: str, now: float = START) -> Remembrance | None:
-    return open_remembrance(value, now=now, secret_keys=keys or (OLD,))
+    return decrypt_remembrance(value, now=now, secret_keys=keys or (OLD,))
 
 
 def test_what_was_sealed_is_opened() -> None:
-    assert opened(seal()) == ADA
+    assert opened(sign()) == ADA
 
 
 def test_nobody_else_can_read_it() -> None:
-    value = seal()
+    value = sign()
     raw = base64.urlsafe_b64decode(value + "=" * (-len(value) % 4))
     for told in ("okta", "ada-hint", *ADA.id_token.split(".")):
         assert told not in value
         assert told.encode() not in raw
-    assert seal() != value
+    assert sign() != value
 
 
 def test_it_does_not_show_itself() -> None:
@@ -48,23 +48,23 @@ def test_it_does_not_show_itself() -> None:
 
 @pytest.mark.requirement("S-51")
 def test_a_changed_key_still_opens_it_until_it_is_gone() -> None:
-    value = seal()
+    value = sign()
     assert opened(value, NEW, OLD) == ADA
     assert opened(value, NEW) is None
-    assert opened(seal(ADA, NEW, OLD), NEW) == ADA
+    assert opened(sign(ADA, NEW, OLD), NEW) == ADA
 
 
 @pytest.mark.parametrize(
     ("seconds", "is_open"),
     [
-        pytest.param(-CLOCK_LEEWAY - 1, False, id="sealed by a clock too far ahead"),
-        pytest.param(-CLOCK_LEEWAY, True, id="sealed by a clock a minute ahead"),
+        pytest.param(-CLOCK_LEEWAY - 1, False, id="signed by a clock too far ahead"),
+        pytest.param(-CLOCK_LEEWAY, True, id="signed by a clock a minute ahead"),
         pytest.param(LIFETIME, True, id="at the end of the day"),
         pytest.param(LIFETIME + 1, False, id="after it"),
     ],
 )
 def test_it_has_an_end(seconds: float, is_open: bool) -> None:
-    assert (opened(seal(), now=START + seconds) == ADA) is is_open
+    assert (opened(sign(), now=START + seconds) == ADA) is is_open
 
 
 @pytest.mark.parametrize(
@@ -74,10 +74,10 @@ def test_it_has_an_end(seconds: float, is_open: bool) -> None:
         pytest.param("x", id="a letter"),
         pytest.param("." * 100, id="dots"),
         pytest.param("A" * 1400, id="zeroes"),
-        pytest.param(seal()[:-10], id="cut"),
-        pytest.param(f"B{seal()[1:]}", id="another version"),
-        pytest.param(f"{seal()[:40]}{'A' if seal()[40] != 'A' else 'B'}{seal()[41:]}", id="a byte of another one"),
-        pytest.param(seal(ADA, NEW), id="sealed by another broker"),
+        pytest.param(sign()[:-10], id="cut"),
+        pytest.param(f"B{sign()[1:]}", id="another version"),
+        pytest.param(f"{sign()[:40]}{'A' if sign()[40] != 'A' else 'B'}{sign()[41:]}", id="a byte of another one"),
+        pytest.param(sign(ADA, NEW), id="signed by another broker"),
     ],
 )
 def test_what_is_not_ours_is_nothing(value: str) -> None:
@@ -96,7 +96,7 @@ def test_what_is_not_ours_is_nothing(value: str) -> None:
 )
 def test_it_never_grows_beyond_its_room(id_token: int, hint: int, kept: tuple[str, ...]) -> None:
     remembrance = Remembrance("okta", secrets.token_urlsafe(id_token)[:id_token], secrets.token_urlsafe(hint)[:hint])
-    value = seal(remembrance)
+    value = sign(remembrance)
     assert len(value) <= MAX_COOKIE_CHARACTERS
     found = opened(value)
     assert found is not None
@@ -106,4 +106,4 @@ def test_it_never_grows_beyond_its_room(id_token: int, hint: int, kept: tuple[st
 
 
 def test_it_fits_into_a_cookie_as_it_is() -> None:
-    assert set(seal()) <= set("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_")
+    assert set(sign()) <= set("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_")

@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from broker.errors import SetupLinkRefused, StateInvalid
-from broker.sealing import seal_value
 from broker.setup_link import CLOCK_LEEWAY, MAX_HOURS, SetupLink, build_setup_url, check_link, make_link
-from broker.transaction import open_rehearsal, open_state, seal, seal_rehearsal
+from broker.signing import sign_value
+from broker.transaction import open_rehearsal, open_state, sign, sign_rehearsal
 
 KEY = "k1-6f1d0c2b9a8e7f6d5c4b3a2918070605"
 OLDER_KEY = "k0-0f1e2d3c4b5a69788796a5b4c3d2e1f0"
@@ -61,7 +61,7 @@ def test_another_broker_with_the_same_keys_refuses_it() -> None:
 
 
 def sealed_for(purpose: bytes) -> str:
-    return seal_value([int(NOW) + 3600, HERE], purpose=purpose, key=KEY)
+    return sign_value([int(NOW) + 3600, HERE], purpose=purpose, key=KEY)
 
 
 @pytest.mark.requirement("S-56")
@@ -80,9 +80,9 @@ def sealed_for(purpose: bytes) -> str:
         pytest.param("." + OURS, id="said to be packed"),
         pytest.param("A" * 8000, id="huge"),
         pytest.param(made(MAX_HOURS + 1).token, id="for longer than any is made"),
-        pytest.param(sealed_for(b"broker state 1"), id="sealed as a sign-in's state"),
-        pytest.param(sealed_for(b"broker rehearsal state 1"), id="sealed as a test sign-in's state"),
-        pytest.param(sealed_for(b"broker logout state 1"), id="sealed as a sign-out's state"),
+        pytest.param(sealed_for(b"broker state 1"), id="signed as a sign-in's state"),
+        pytest.param(sealed_for(b"broker rehearsal state 1"), id="signed as a test sign-in's state"),
+        pytest.param(sealed_for(b"broker logout state 1"), id="signed as a sign-out's state"),
     ],
 )
 def test_whatever_is_not_a_link_of_ours_is_refused(token: str) -> None:
@@ -116,8 +116,8 @@ def test_a_later_expiry_written_into_it_does_not_count() -> None:
 
 def test_a_link_opens_as_no_state_and_no_state_as_a_link() -> None:
     states = (
-        seal(site="main", provider="idp", redirect_url=None, restarted=False, now=NOW, secret_keys=[KEY]).state,
-        seal_rehearsal(provider="idp", setup_link=OURS, now=NOW, secret_keys=[KEY], trace_id="").state,
+        sign(site="main", provider="idp", redirect_url=None, restarted=False, now=NOW, secret_keys=[KEY]).state,
+        sign_rehearsal(provider="idp", setup_link=OURS, now=NOW, secret_keys=[KEY], trace_id="").state,
     )
     for state in states:
         with pytest.raises(SetupLinkRefused):

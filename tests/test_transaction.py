@@ -1,4 +1,4 @@
-"""The sign-in under way: sealed in the state, bound to one browser, kept nowhere."""
+"""The sign-in under way: signed in the state, bound to one browser, kept nowhere."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from broker.transaction import (
     CLOCK_LEEWAY,
     MAX_STATE_CHARACTERS,
     BoundTransaction,
-    SealedTransaction,
+    SignedTransaction,
     bind,
     open_rehearsal,
     open_state,
     recover_redirect_url,
-    seal,
-    seal_rehearsal,
+    sign,
+    sign_rehearsal,
 )
 
 KEY = "k1-6f1d0c2b9a8e7f6d5c4b3a2918070605"
@@ -38,14 +38,14 @@ REPETITIVE = f"https://acme.comm100.com/agent?filter={'queue=vip&' * 100}"  # pa
 LONG = "https://acme.comm100.com/agent?filter=" + hashlib.shake_256(b"long").hexdigest(1000)
 
 
-def begun(redirect_url: str | None = SHORT, *, now: float = NOW, keys: tuple[str, ...] = (KEY,)) -> SealedTransaction:
-    return seal(site="main", provider="idp", redirect_url=redirect_url, restarted=False, now=now, secret_keys=keys)
+def begun(redirect_url: str | None = SHORT, *, now: float = NOW, keys: tuple[str, ...] = (KEY,)) -> SignedTransaction:
+    return sign(site="main", provider="idp", redirect_url=redirect_url, restarted=False, now=now, secret_keys=keys)
 
 
 def come_back(
-    sealed: SealedTransaction, cookie_value: str | None, *, keys: tuple[str, ...] = (KEY,), now: float = NOW + 30
+    signed: SignedTransaction, cookie_value: str | None, *, keys: tuple[str, ...] = (KEY,), now: float = NOW + 30
 ) -> BoundTransaction:
-    return bind(open_state(sealed.state, secret_keys=keys), cookie_value, provider="idp", now=now)
+    return bind(open_state(signed.state, secret_keys=keys), cookie_value, provider="idp", now=now)
 
 
 def payload_of(state: str) -> dict[str, Any]:
@@ -70,30 +70,30 @@ URLS = [
 @pytest.mark.parametrize("redirect_url", URLS)
 @pytest.mark.parametrize("restarted", [False, True], ids=["the first time", "started again"])
 def test_what_was_sealed_comes_back_whole(redirect_url: str | None, restarted: bool) -> None:
-    sealed = seal(
+    signed = sign(
         site="emea", provider="idp", redirect_url=redirect_url, restarted=restarted, now=NOW, secret_keys=[KEY]
     )
-    bound = come_back(sealed, sealed.cookie.value)
-    assert bound.transaction == sealed.transaction
+    bound = come_back(signed, signed.cookie.value)
+    assert bound.transaction == signed.transaction
     assert (bound.transaction.site, bound.transaction.redirect_url) == ("emea", redirect_url)
     assert bound.transaction.restarted is restarted
-    assert (bound.nonce, bound.code_verifier) == (sealed.nonce, sealed.code_verifier)
+    assert (bound.nonce, bound.code_verifier) == (signed.nonce, signed.code_verifier)
 
 
 @pytest.mark.parametrize("redirect_url", URLS)
 def test_state_and_cookie_need_no_escaping_and_fit_the_bounds(redirect_url: str | None) -> None:
-    sealed = begun(redirect_url)
-    assert re.fullmatch(r"[A-Za-z0-9._-]+", sealed.state)
-    assert len(sealed.state) <= MAX_STATE_CHARACTERS
-    assert re.fullmatch(r"[A-Za-z0-9._-]+", sealed.cookie.value)
-    assert len(sealed.cookie.name) + len(sealed.cookie.value) <= MAX_COOKIE_CHARACTERS
-    assert is_cookie_name(sealed.cookie.name)
+    signed = begun(redirect_url)
+    assert re.fullmatch(r"[A-Za-z0-9._-]+", signed.state)
+    assert len(signed.state) <= MAX_STATE_CHARACTERS
+    assert re.fullmatch(r"[A-Za-z0-9._-]+", signed.cookie.value)
+    assert len(signed.cookie.name) + len(signed.cookie.value) <= MAX_COOKIE_CHARACTERS
+    assert is_cookie_name(signed.cookie.name)
 
 
 @pytest.mark.parametrize("max_state", [0, 200, 400, 1000, 1300])
 @pytest.mark.parametrize("redirect_url", URLS[3:])
 def test_a_long_redirect_url_is_divided_between_state_and_cookie(redirect_url: str, max_state: int) -> None:
-    sealed = seal(
+    signed = sign(
         site="main",
         provider="idp",
         redirect_url=redirect_url,
@@ -102,47 +102,47 @@ def test_a_long_redirect_url_is_divided_between_state_and_cookie(redirect_url: s
         secret_keys=[KEY],
         max_state=max_state,
     )
-    payload = payload_of(sealed.state)
+    payload = payload_of(signed.state)
     assert "u" not in payload
     assert len(payload["h"]) == 43
     assert redirect_url.startswith(payload["d"])
-    assert len(sealed.state) <= max(max_state, 300)
+    assert len(signed.state) <= max(max_state, 300)
     assert bool(payload["d"]) is (max_state > 300)
-    assert come_back(sealed, sealed.cookie.value).transaction.redirect_url == redirect_url
+    assert come_back(signed, signed.cookie.value).transaction.redirect_url == redirect_url
 
 
 @pytest.mark.parametrize("redirect_url", URLS)
 def test_the_state_holds_neither_nonce_nor_verifier_nor_the_browsers_randomness(redirect_url: str | None) -> None:
-    sealed = begun(redirect_url)
-    randomness = sealed.cookie.value.split(".")[1]
-    public = sealed.state + json.dumps(payload_of(sealed.state))
-    for secret in (sealed.nonce, sealed.code_verifier, randomness, KEY):
+    signed = begun(redirect_url)
+    randomness = signed.cookie.value.split(".")[1]
+    public = signed.state + json.dumps(payload_of(signed.state))
+    for secret in (signed.nonce, signed.code_verifier, randomness, KEY):
         assert secret not in public
     for shown in (
-        sealed,
-        sealed.cookie,
-        open_state(sealed.state, secret_keys=[KEY]),
-        come_back(sealed, sealed.cookie.value),
+        signed,
+        signed.cookie,
+        open_state(signed.state, secret_keys=[KEY]),
+        come_back(signed, signed.cookie.value),
     ):
-        for secret in (sealed.nonce, sealed.code_verifier, randomness, KEY, sealed.state):
+        for secret in (signed.nonce, signed.code_verifier, randomness, KEY, signed.state):
             assert secret not in repr(shown)
 
 
 @pytest.mark.requirement("S-01")
 def test_nonce_and_verifier_have_256_bits_and_the_characters_rfc_7636_allows() -> None:
-    for sealed in (begun() for _ in range(50)):
-        assert re.fullmatch(r"[A-Za-z0-9._~-]{43,128}", sealed.code_verifier)
-        assert len(base64.urlsafe_b64decode(sealed.nonce + "==")) == 32
-        assert sealed.nonce != sealed.code_verifier
+    for signed in (begun() for _ in range(50)):
+        assert re.fullmatch(r"[A-Za-z0-9._~-]{43,128}", signed.code_verifier)
+        assert len(base64.urlsafe_b64decode(signed.nonce + "==")) == 32
+        assert signed.nonce != signed.code_verifier
 
 
 @pytest.mark.requirement("S-01")
 def test_the_cookie_alone_yields_neither_nonce_nor_verifier() -> None:
-    sealed = begun()
-    opened = open_state(sealed.state, secret_keys=[KEY])
-    ours = bind(opened, sealed.cookie.value, provider="idp", now=NOW)
-    thiefs = bind(replace(opened, key=OLDER_KEY), sealed.cookie.value, provider="idp", now=NOW)
-    assert (ours.nonce, ours.code_verifier) == (sealed.nonce, sealed.code_verifier)
+    signed = begun()
+    opened = open_state(signed.state, secret_keys=[KEY])
+    ours = bind(opened, signed.cookie.value, provider="idp", now=NOW)
+    thiefs = bind(replace(opened, key=OLDER_KEY), signed.cookie.value, provider="idp", now=NOW)
+    assert (ours.nonce, ours.code_verifier) == (signed.nonce, signed.code_verifier)
     assert not {thiefs.nonce, thiefs.code_verifier} & {ours.nonce, ours.code_verifier}
 
 
@@ -182,9 +182,9 @@ def test_another_browser_cannot_use_the_state(cookie_value: str | None, redirect
 
 @pytest.mark.requirement("S-04")
 def test_the_time_in_the_cookie_decides_nothing_at_the_callback() -> None:
-    sealed = begun()
-    _, _, rest = sealed.cookie.value.partition(".")
-    assert come_back(sealed, f"0.{rest}").transaction == sealed.transaction
+    signed = begun()
+    _, _, rest = signed.cookie.value.partition(".")
+    assert come_back(signed, f"0.{rest}").transaction == signed.transaction
 
 
 def packed(redirect_url: bytes) -> str:
@@ -204,25 +204,25 @@ def packed(redirect_url: bytes) -> str:
     ],
 )
 def test_another_redirect_url_in_the_cookie_is_refused(part: str) -> None:
-    sealed = begun(LONG)
-    changed = f"{sealed.cookie.value.rpartition('.')[0]}.{part}"
+    signed = begun(LONG)
+    changed = f"{signed.cookie.value.rpartition('.')[0]}.{part}"
     with pytest.raises(CookieMissing):
-        come_back(sealed, changed)
-    assert recover_redirect_url(open_state(sealed.state, secret_keys=[KEY]), changed) is None
+        come_back(signed, changed)
+    assert recover_redirect_url(open_state(signed.state, secret_keys=[KEY]), changed) is None
 
 
 @pytest.mark.requirement("S-35")
 def test_a_redirect_url_put_into_the_cookie_does_not_replace_the_sealed_one() -> None:
-    sealed = begun(SHORT)
-    bound = come_back(sealed, f"{sealed.cookie.value}.{packed(b'https://evil.example/')}")
+    signed = begun(SHORT)
+    bound = come_back(signed, f"{signed.cookie.value}.{packed(b'https://evil.example/')}")
     assert bound.transaction.redirect_url == SHORT
 
 
 @pytest.mark.requirement("S-06")
 def test_a_state_of_one_provider_is_refused_at_another() -> None:
-    sealed = begun()
+    signed = begun()
     with pytest.raises(StateOfAnotherProvider) as refusal:
-        bind(open_state(sealed.state, secret_keys=[KEY]), sealed.cookie.value, provider="other", now=NOW)
+        bind(open_state(signed.state, secret_keys=[KEY]), signed.cookie.value, provider="other", now=NOW)
     assert (refusal.value.code, refusal.value.expected, refusal.value.got) == (
         "state_of_another_provider",
         "other",
@@ -244,38 +244,38 @@ def test_a_state_of_one_provider_is_refused_at_another() -> None:
     ],
 )
 def test_a_sign_in_takes_ten_minutes_at_most_by_our_own_clock(seconds: float, fits: bool) -> None:
-    sealed = begun()
+    signed = begun()
     if fits:
-        assert come_back(sealed, sealed.cookie.value, now=NOW + seconds).transaction == sealed.transaction
+        assert come_back(signed, signed.cookie.value, now=NOW + seconds).transaction == signed.transaction
         return
     with pytest.raises(TransactionExpired) as refusal:
-        come_back(sealed, sealed.cookie.value, now=NOW + seconds)
+        come_back(signed, signed.cookie.value, now=NOW + seconds)
     assert refusal.value.code == "transaction_expired"
 
 
 @pytest.mark.requirement("S-04")
 @pytest.mark.parametrize("redirect_url", URLS)
 def test_an_expired_sign_in_still_tells_where_to_start_again(redirect_url: str | None) -> None:
-    sealed = begun(redirect_url)
-    assert recover_redirect_url(open_state(sealed.state, secret_keys=[KEY]), sealed.cookie.value) == redirect_url
+    signed = begun(redirect_url)
+    assert recover_redirect_url(open_state(signed.state, secret_keys=[KEY]), signed.cookie.value) == redirect_url
 
 
 @pytest.mark.requirement("S-51")
 @pytest.mark.parametrize("redirect_url", [SHORT, LONG], ids=["short", "long"])
 def test_a_key_rotated_in_mid_sign_in_costs_nothing(redirect_url: str) -> None:
-    sealed = begun(redirect_url, keys=(OLDER_KEY,))
-    bound = come_back(sealed, sealed.cookie.value, keys=(KEY, OLDER_KEY))
-    assert (bound.nonce, bound.code_verifier) == (sealed.nonce, sealed.code_verifier)
+    signed = begun(redirect_url, keys=(OLDER_KEY,))
+    bound = come_back(signed, signed.cookie.value, keys=(KEY, OLDER_KEY))
+    assert (bound.nonce, bound.code_verifier) == (signed.nonce, signed.code_verifier)
 
 
 @pytest.mark.requirement("S-51")
 def test_the_first_key_seals_and_all_of_them_open() -> None:
-    sealed = begun(keys=(KEY, OLDER_KEY))
-    assert open_state(sealed.state, secret_keys=[KEY]).transaction.id == sealed.transaction.id
+    signed = begun(keys=(KEY, OLDER_KEY))
+    assert open_state(signed.state, secret_keys=[KEY]).transaction.id == signed.transaction.id
     with pytest.raises(StateInvalid):
-        open_state(sealed.state, secret_keys=[OLDER_KEY])
+        open_state(signed.state, secret_keys=[OLDER_KEY])
     with pytest.raises(StateInvalid):
-        open_state(sealed.state, secret_keys=[])
+        open_state(signed.state, secret_keys=[])
 
 
 @pytest.mark.requirement("S-02")
@@ -289,23 +289,23 @@ def test_no_other_cookie_binds_and_none_breaks_anything(value: str) -> None:
 LINK = "WzE4MDAwMDM2MDAsImh0dHBzOi8vc3NvLmFjbWUuZXhhbXBsZSJd.c2lnbmF0dXJl"
 
 
-def rehearsed() -> SealedTransaction:
-    return seal_rehearsal(provider="idp", setup_link=LINK, now=NOW, secret_keys=[KEY], trace_id="t1")
+def rehearsed() -> SignedTransaction:
+    return sign_rehearsal(provider="idp", setup_link=LINK, now=NOW, secret_keys=[KEY], trace_id="t1")
 
 
 def test_a_rehearsal_comes_back_whole_with_its_setup_link() -> None:
-    sealed = rehearsed()
-    opened = open_rehearsal(sealed.state, secret_keys=[KEY])
-    bound = bind(opened, sealed.cookie.value, provider="idp", now=NOW + 30)
-    assert bound.transaction == sealed.transaction
+    signed = rehearsed()
+    opened = open_rehearsal(signed.state, secret_keys=[KEY])
+    bound = bind(opened, signed.cookie.value, provider="idp", now=NOW + 30)
+    assert bound.transaction == signed.transaction
     assert (bound.transaction.setup_link, bound.transaction.trace_id) == (LINK, "t1")
-    assert (bound.nonce, bound.code_verifier) == (sealed.nonce, sealed.code_verifier)
+    assert (bound.nonce, bound.code_verifier) == (signed.nonce, signed.code_verifier)
 
 
 def test_the_provider_never_sees_the_setup_link() -> None:
-    sealed = rehearsed()
-    assert LINK not in sealed.state + json.dumps(payload_of(sealed.state)) + repr(sealed)
-    assert len(sealed.state) < 300
+    signed = rehearsed()
+    assert LINK not in signed.state + json.dumps(payload_of(signed.state)) + repr(signed)
+    assert len(signed.state) < 300
 
 
 @pytest.mark.requirement("S-35")
@@ -327,7 +327,7 @@ def test_a_rehearsals_state_opens_as_no_sign_in_and_a_sign_ins_as_no_rehearsal()
     ],
 )
 def test_a_rehearsal_needs_its_own_cookie_with_its_own_link(cookie_value: Callable[[str], str | None]) -> None:
-    sealed = rehearsed()
-    opened = open_rehearsal(sealed.state, secret_keys=[KEY])
+    signed = rehearsed()
+    opened = open_rehearsal(signed.state, secret_keys=[KEY])
     with pytest.raises(CookieMissing):
-        bind(opened, cookie_value(sealed.cookie.value), provider="idp", now=NOW)
+        bind(opened, cookie_value(signed.cookie.value), provider="idp", now=NOW)

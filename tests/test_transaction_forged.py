@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from itsdangerous import URLSafeSerializer, URLSafeTimedSerializer
 
 from broker.errors import StateInvalid
-from broker.transaction import open_state, seal
+from broker.transaction import open_state, sign
 
 KEY = "k1-6f1d0c2b9a8e7f6d5c4b3a2918070605"
 OLDER_KEY = "k0-0f1e2d3c4b5a69788796a5b4c3d2e1f0"
@@ -25,7 +25,7 @@ LONG = "https://acme.comm100.com/agent?filter=" + hashlib.shake_256(b"long").hex
 
 
 def state_of(redirect_url: str | None) -> str:
-    return seal(
+    return sign(
         site="main", provider="idp", redirect_url=redirect_url, restarted=False, now=1_800_000_000, secret_keys=[KEY]
     ).state
 

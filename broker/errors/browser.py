@@ -152,7 +152,7 @@ class StateInvalid(
     code="state_invalid",
     remedy="The state is not one of ours, or its key is no longer in secret_keys. All replicas need the same keys.",
 ):
-    """The state was not sealed by one of our keys, or not a byte of it may differ."""
+    """The state was not signed by one of our keys, or not a byte of it may differ."""
 
 
 class StateOfAnotherProvider(

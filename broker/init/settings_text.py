@@ -31,7 +31,7 @@ _HEAD = """\
 # Where browsers reach the broker: scheme and host, no path. Every address it gives out begins with this.
 public_url: {public_url}
 
-# The broker's own keys, made just now; nobody else needs them. They seal what a browser carries during a sign-in.
+# The broker's own keys, made just now; nobody else needs them. They sign what a browser carries during a sign-in.
 secret_keys_file: {own_keys}
 
 # Where the broker listens: on this machine alone, for a proxy that ends TLS. For a proxy elsewhere, or in a container,

@@ -43,7 +43,7 @@ def build_authorization_url(
     Args:
         metadata: the provider's.
         registration: ours there.
-        state: sealed; carries the sign-in.
+        state: signed; carries the sign-in.
         nonce: comes back in the ID token (OpenID Connect Core, section 3.1.2.1).
         code_verifier: only its hash travels (RFC 7636, section 4.2).
         hints: of this one sign-in (`prompt`, `login_hint`); they cannot replace what the protocol needs.

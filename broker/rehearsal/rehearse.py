@@ -16,7 +16,7 @@ from broker.rehearsal.steps import Way, describe_steps
 from broker.rejected_codes import Origin
 from broker.replica import Broker
 from broker.signin import Departure, Progress, depart, redeeming, secrets_of, verify
-from broker.transaction import OpenedRehearsal, bind, seal_rehearsal
+from broker.transaction import OpenedRehearsal, bind, sign_rehearsal
 
 
 async def begin_rehearsal(
@@ -37,7 +37,7 @@ async def begin_rehearsal(
     return await depart(
         broker,
         provider,
-        lambda _: seal_rehearsal(
+        lambda _: sign_rehearsal(
             provider=provider.id,
             setup_link=setup_link,
             now=broker.clock(),
@@ -65,7 +65,7 @@ async def rehearse(
         broker: what all sign-ins share.
         provider: whose callback was called, enabled or not.
         sites: those that offer the provider, or will once it is enabled.
-        opened: the state, sealed by us for a test sign-in.
+        opened: the state, signed by us for a test sign-in.
         cookie_value: of the cookie this test sign-in left with the browser, if it is there.
         check_setup_link: raises what has to be raised if the link is no longer good.
         parameters: of the callback, each of them once.

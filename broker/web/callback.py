@@ -21,7 +21,7 @@ from broker.errors import (
 )
 from broker.oidc.messages import provider_text
 from broker.providers import Provider
-from broker.remembrance import COOKIE_NAME, LIFETIME, seal_remembrance
+from broker.remembrance import COOKIE_NAME, LIFETIME, encrypt_remembrance
 from broker.signin import Arrival, complete
 from broker.transaction import OpenedRehearsal, OpenedState, open_rehearsal, open_state, recover_redirect_url
 from broker.web.cookies import read_cookie, read_cookies, set_cookie
@@ -104,7 +104,7 @@ def _open_state(web: Web, request: Request, attempt: Attempt) -> OpenedState:
     attempt.drop_cookies += [one.cookie_name for one in opened]
     if not opened:
         raise StateInvalid(
-            expected="a state sealed by one of secret_keys", got=f"{len(states)} that none of them sealed"
+            expected="a state signed by one of secret_keys", got=f"{len(states)} that none of them signed"
         )
     once(request, "state")
     return opened[0]
@@ -125,7 +125,7 @@ def _arrive(web: Web, request: Request, attempt: Attempt, arrival: Arrival) -> R
         if read_cookie(request.headers.raw, COOKIE_NAME, https=web.https) is not None:
             attempt.drop_cookies.append(COOKIE_NAME)  # of an earlier sign-in, at a provider that can end it
         return response
-    value = seal_remembrance(arrival.remembrance, now=web.broker.clock(), secret_keys=web.broker.secret_keys())
+    value = encrypt_remembrance(arrival.remembrance, now=web.broker.clock(), secret_keys=web.broker.secret_keys())
     cookie = BrowserCookie(COOKIE_NAME, value)
     response.headers.append("Set-Cookie", set_cookie(cookie, https=web.https, max_age=LIFETIME))
     return response

@@ -12,8 +12,8 @@ from broker import base64url
 from broker.comm100 import Site
 from broker.errors import BrokerError
 from broker.oidc.logout import build_end_session_url
-from broker.remembrance import COOKIE_NAME, open_remembrance
-from broker.sealing import seal_value, unseal_value
+from broker.remembrance import COOKIE_NAME, decrypt_remembrance
+from broker.signing import sign_value, unsign_value
 from broker.web.cookies import read_cookie, read_cookies
 from broker.web.problems import Attempt
 from broker.web.reading import check_navigation, once, site_of
@@ -42,7 +42,7 @@ async def logout(web: Web, request: Request, attempt: Attempt) -> Response:
 async def _end_session_url(web: Web, remembered: str | None, site: Site) -> str | None:
     """Where to sign out at the provider; None where there is nobody to sign out, or no such place."""
     keys = web.broker.secret_keys()
-    remembrance = open_remembrance(remembered or "", now=web.broker.clock(), secret_keys=keys)
+    remembrance = decrypt_remembrance(remembered or "", now=web.broker.clock(), secret_keys=keys)
     provider = web.broker.providers.get(remembrance.provider) if remembrance else None
     if remembrance is None or provider is None:
         return None
@@ -57,7 +57,7 @@ async def _end_session_url(web: Web, remembered: str | None, site: Site) -> str 
         metadata.end_session_endpoint,
         client_id=provider.registration.client_id,
         post_logout_redirect_uri=f"{web.public_url}/logout",
-        state=seal_value([site.id, int(web.broker.clock()), _hash(remembered or "")], purpose=_PURPOSE, key=keys[0]),
+        state=sign_value([site.id, int(web.broker.clock()), _hash(remembered or "")], purpose=_PURPOSE, key=keys[0]),
         id_token_hint=remembrance.id_token,
         logout_hint=remembrance.logout_hint,
     )
@@ -74,13 +74,13 @@ def _site_of_state(web: Web, state: str | None, remembered: str | None) -> Site 
         state: unverified.
         remembered: the cookie, gone since the sign-out began, or still the one it began with.
     """
-    unsealed = unseal_value(state or "", purpose=_PURPOSE, secret_keys=web.broker.secret_keys())
-    if unsealed is None:
+    unsigned = unsign_value(state or "", purpose=_PURPOSE, secret_keys=web.broker.secret_keys())
+    if unsigned is None:
         return None
-    (site_id, sealed_at, remembered_hash), _ = unsealed
+    (site_id, signed_at, remembered_hash), _ = unsigned
     if remembered is not None and not hmac.compare_digest(_hash(remembered), remembered_hash):
         return None
-    return web.broker.sites.get(site_id) if web.broker.clock() - sealed_at <= STATE_LIFETIME else None
+    return web.broker.sites.get(site_id) if web.broker.clock() - signed_at <= STATE_LIFETIME else None
 
 
 def _hash(cookie_value: str) -> str:

@@ -93,7 +93,7 @@ async def conclude(web: Web, request: Request, attempt: Attempt, opened: OpenedR
         web: what all endpoints share.
         request: the browser's.
         attempt: what is known of it.
-        opened: the state, sealed by us for a test sign-in.
+        opened: the state, signed by us for a test sign-in.
 
     Raises:
         TransactionError, SetupLinkRefused: whoever this is, there is nothing to report to them.

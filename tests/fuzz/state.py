@@ -1,6 +1,6 @@
 """What comes back in `state`, and the cookie that must come with it.
 
-This file owns what must hold of any pair. It can seal, but knows no secret of the one sign-in it holds against them.
+This file owns what must hold of any pair. It can sign, but knows no secret of the one sign-in it holds against them.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from broker.errors import CookieMissing, StateInvalid
-from broker.transaction import BoundTransaction, SealedTransaction, bind, open_state, seal
+from broker.transaction import BoundTransaction, SignedTransaction, bind, open_state, sign
 from tests.fakes.clock import START
 
 KEYS = ("the newest key, of 32 bytes or more", "the one before, of 32 bytes or more")
@@ -22,16 +22,16 @@ LONG = f"{SHORT}?" + "".join(f"{number:x}~" for number in range(500))
 class SignIn:
     """One that is under way."""
 
-    sealed: SealedTransaction
+    signed: SignedTransaction
     redirect_url: str | None
 
 
 def begin(redirect_url: str | None, *, key: int = 0) -> SignIn:
     """Begin a sign-in, with the newest key or one before."""
-    sealed = seal(
+    signed = sign(
         site="main", provider="idp", redirect_url=redirect_url, restarted=False, now=START, secret_keys=KEYS[key:]
     )
-    return SignIn(sealed, redirect_url)
+    return SignIn(signed, redirect_url)
 
 
 def judge(state: str, cookie_value: str | None, under_way: SignIn) -> BoundTransaction | None:
@@ -39,16 +39,16 @@ def judge(state: str, cookie_value: str | None, under_way: SignIn) -> BoundTrans
     try:
         opened = open_state(state, secret_keys=KEYS)
     except StateInvalid:
-        assert state != under_way.sealed.state
+        assert state != under_way.signed.state
         return None
-    assert state == under_way.sealed.state, "no other bytes open"
+    assert state == under_way.signed.state, "no other bytes open"
     try:
         bound = bind(opened, cookie_value, provider="idp", now=START)
     except CookieMissing:
-        assert cookie_value != under_way.sealed.cookie.value
+        assert cookie_value != under_way.signed.cookie.value
         return None
     assert bound.transaction.redirect_url == under_way.redirect_url
-    assert (bound.nonce, bound.code_verifier) == (under_way.sealed.nonce, under_way.sealed.code_verifier)
+    assert (bound.nonce, bound.code_verifier) == (under_way.signed.nonce, under_way.signed.code_verifier)
     return bound
 
 
@@ -64,12 +64,12 @@ def judging() -> Iterator[Callable[[bytes], None]]:
     def one_input(data: bytes) -> None:
         text = data.decode("utf-8", "surrogateescape")
         for under_way in sign_ins:
-            payload, _, signature = under_way.sealed.state.rpartition(".")
+            payload, _, signature = under_way.signed.state.rpartition(".")
             state, _, cookie = (
-                text.replace("{state}", under_way.sealed.state)
+                text.replace("{state}", under_way.signed.state)
                 .replace("{payload}", payload)
                 .replace("{signature}", signature)
-                .replace("{cookie}", under_way.sealed.cookie.value)
+                .replace("{cookie}", under_way.signed.cookie.value)
                 .partition("\n")
             )
             judge(state, cookie, under_way)

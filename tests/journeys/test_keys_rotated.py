@@ -134,7 +134,7 @@ async def test_good_keys_outlive_an_outage_of_the_key_set(world: World, clock: C
     ("keys_before", "keys_after"),
     [
         pytest.param([SECRET_KEY], [NEWER_KEY, SECRET_KEY], id="to a replica with a newer key"),
-        pytest.param([NEWER_KEY, SECRET_KEY], [SECRET_KEY, NEWER_KEY], id="to a replica that still seals with the old"),
+        pytest.param([NEWER_KEY, SECRET_KEY], [SECRET_KEY, NEWER_KEY], id="to a replica that still signs with the old"),
     ],
 )
 async def test_a_secret_key_rotated_in_mid_sign_in_costs_nothing(

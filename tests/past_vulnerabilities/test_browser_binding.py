@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from broker.errors import CodeRejected, CookieMissing, StateInvalid
-from broker.transaction import bind, open_state, seal
+from broker.transaction import bind, open_state, sign
 from tests.fakes.clock import START
 from tests.fakes.provider import Person
 from tests.fakes.world import BROKER, PAGE, SECRET_KEY, World, assert_refused
@@ -117,7 +117,7 @@ async def test_a_number_or_a_size_in_a_cookie_costs_nothing(world: World, value:
 
 def test_a_compressed_address_in_a_cookie_is_unpacked_within_bounds() -> None:
     """CVE-2024-24814 again: ours names no number, but four million bytes fit into a cookie when they are compressed."""
-    sealed = seal(
+    signed = sign(
         site="main",
         provider="idp",
         redirect_url=f"{PAGE}&{''.join(f'{number:x}~' for number in range(400))}",
@@ -125,9 +125,9 @@ def test_a_compressed_address_in_a_cookie_is_unpacked_within_bounds() -> None:
         now=START,
         secret_keys=[SECRET_KEY],
     )
-    opened = open_state(sealed.state, secret_keys=[SECRET_KEY])
+    opened = open_state(signed.state, secret_keys=[SECRET_KEY])
     assert opened.luggage_hash is not None
-    genuine = sealed.cookie.value.rpartition(".")[0]
+    genuine = signed.cookie.value.rpartition(".")[0]
     bomb = urlsafe_b64encode(zlib.compress(b"a" * 4_000_000, 9)).rstrip(b"=").decode()
     tracemalloc.start()
     with pytest.raises(CookieMissing):

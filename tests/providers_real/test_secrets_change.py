@@ -119,5 +119,5 @@ def test_a_key_taken_away_in_the_middle_of_a_sign_in_is_a_sign_in_to_start_again
 ) -> None:
     callback = under_way(scene, browser)
     change(scene, "secret-keys", NEW_KEY)
-    assert_refused(browser.get(callback), scene, StateInvalid, got="1 that none of them sealed")
+    assert_refused(browser.get(callback), scene, StateInvalid, got="1 that none of them signed")
     assert signed_in(scene, browser)

@@ -9,7 +9,7 @@ import pytest
 
 from broker.app import Service
 from broker.errors import BrokerError, MethodNotAllowed, NoSuchPage, NotANavigation, ParameterRepeated
-from broker.sealing import seal_value
+from broker.signing import sign_value
 from tests.fakes.clock import Clock
 from tests.fakes.lies import Lies, with_
 from tests.fakes.presets import use_preset
@@ -205,7 +205,7 @@ async def test_a_provider_that_is_gone_from_the_settings_is_not_told(ending_worl
 
 
 async def test_a_state_of_the_version_before_is_a_sign_out_like_any_other(ending_world: World, clock: Clock) -> None:
-    state = seal_value(["main", int(clock())], purpose=b"broker logout state 1", key=SECRET_KEY)
+    state = sign_value(["main", int(clock())], purpose=b"broker logout state 1", key=SECRET_KEY)
     async with ending_world.broker() as service:
         browser = await signed_in(ending_world, service)
         assert (await browser.open(LOGOUT, state=state)).headers["location"].startswith(END)

@@ -98,7 +98,7 @@ BAD_REQUESTS = [
         "invalid_scope: Scope 'mail' is unknown",
         id="a refusal without state",
     ),
-    pytest.param("/callback/idp?code=c1&state=forged", {}, None, "1 that none of them sealed", id="a forged state"),
+    pytest.param("/callback/idp?code=c1&state=forged", {}, None, "1 that none of them signed", id="a forged state"),
     pytest.param("/setup", {}, "one link", "0 links", id="no link"),
     pytest.param("/setup?link=forged", {}, None, "6 characters that none of them signed", id="a forged link"),
     pytest.param(

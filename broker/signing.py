@@ -1,6 +1,6 @@
 """Values that leave us signed and come back: how itsdangerous is used, in one place.
 
-SHA-256, a key derived by HMAC, and a salt per purpose, so that what was sealed for one purpose opens for no other.
+SHA-256, a key derived by HMAC, and a salt per purpose, so that what was signed for one purpose opens for no other.
 """
 
 from __future__ import annotations
@@ -15,29 +15,29 @@ from itsdangerous import BadData, URLSafeSerializer
 from broker import base64url
 
 
-def seal_value(value: Any, *, purpose: bytes, key: str) -> str:
+def sign_value(value: Any, *, purpose: bytes, key: str) -> str:
     """Return a value signed, as text that needs no escaping in an address; anyone can read it.
 
     Args:
         value: JSON can hold it.
-        purpose: no two kinds of sealed values share one.
+        purpose: no two kinds of signed values share one.
         key: one of the broker's own.
     """
-    return str(_sealer(key, purpose).dumps(value))
+    return str(_serializer(key, purpose).dumps(value))
 
 
-def unseal_value(text: str, *, purpose: bytes, secret_keys: Sequence[str]) -> tuple[Any, str] | None:
-    """Return a value of ours and the key that sealed it; None if the text is not byte for byte what we sealed.
+def unsign_value(text: str, *, purpose: bytes, secret_keys: Sequence[str]) -> tuple[Any, str] | None:
+    """Return a value of ours and the key that signed it; None if the text is not byte for byte what we signed.
 
     Args:
         text: whatever came back.
-        purpose: what it was sealed for.
-        secret_keys: any of them may have sealed it.
+        purpose: what it was signed for.
+        secret_keys: any of them may have signed it.
     """
     signature = text.rpartition(".")[2]
     for key in secret_keys:
         try:
-            value = _sealer(key, purpose).loads(text)
+            value = _serializer(key, purpose).loads(text)
             # base64 has several spellings of the same bytes; only ours is accepted.
             return (value, key) if base64url.encode(base64url.decode(signature)) == signature else None
         except (BadData, ValueError, RecursionError):
@@ -46,7 +46,7 @@ def unseal_value(text: str, *, purpose: bytes, secret_keys: Sequence[str]) -> tu
 
 
 @lru_cache(maxsize=64)
-def _sealer(key: str, purpose: bytes) -> URLSafeSerializer:
+def _serializer(key: str, purpose: bytes) -> URLSafeSerializer:
     return URLSafeSerializer(
         key, salt=purpose, signer_kwargs={"key_derivation": "hmac", "digest_method": hashlib.sha256}
     )
