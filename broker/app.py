@@ -115,7 +115,7 @@ async def create_app(
             broker=broker,
             pages=pages,
             record=signals.record,
-            record_rehearsal=signals.record_rehearsal,
+            record_dry_run=signals.record_dry_run,
             setup=_setup(settings, broker, everyone, checks),
             public_url=settings.public_url,
             trusted_proxies=settings.trusted_proxies,

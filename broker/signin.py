@@ -1,6 +1,6 @@
 """One sign-in, from Comm100's redirect to the token Comm100 accepts: the whole story, on one screen.
 
-`begin` ends at the provider, `complete` at Comm100. In between, `verify` goes the steps of the protocol; a rehearsal
+`begin` ends at the provider, `complete` at Comm100. In between, `verify` goes the steps of the protocol; a test sign-in
 goes the same ones. This file owns the order of the steps; each step is judged where its message is known. It knows no
 web framework.
 """
@@ -140,7 +140,7 @@ async def depart(
     Args:
         broker: what all sign-ins share.
         provider: whose address it is.
-        sign_now: signs a sign-in, or a rehearsal of one; is told how many characters the state may have.
+        sign_now: signs a sign-in, or a test sign-in of one; is told how many characters the state may have.
         hints: for the provider, made or bounded by us.
 
     Raises:

@@ -116,7 +116,7 @@ class Telemetry:
             ["site", "provider", "result", "reason"],
             registry=self.registry,
         )
-        self._rehearsals = Counter(
+        self._dry_runs = Counter(
             "broker_test_signins",
             "Test sign-ins of the setup page by how they ended; none of them is a sign-in.",
             ["provider", "result", "reason"],
@@ -185,14 +185,14 @@ class Telemetry:
         is_strangers = not outcome.is_signin and result == "refused"
         self._write("request refused" if is_strangers else "sign-in", outcome, result, reason)
 
-    def record_rehearsal(self, outcome: Outcome) -> None:
+    def record_dry_run(self, outcome: Outcome) -> None:
         """Count how a test sign-in ended and write its line; it is no sign-in, and counts as none.
 
         Args:
             outcome: of one test sign-in.
         """
         result, reason = _result(outcome.error, well="admitted")
-        self._rehearsals.labels(outcome.provider, result, reason).inc()
+        self._dry_runs.labels(outcome.provider, result, reason).inc()
         self._write("test sign-in", outcome, result, reason)
 
     def metrics(self) -> bytes:

@@ -5,10 +5,10 @@ verifier; its hash is the transaction's id, which the signed state carries. So a
 cookie of the browser it was made for, and the state, which the provider and its logs see, holds no secret.
 
 Of a redirect_url too long for the provider's bound on the address, the state carries as much as there is room for, and
-the hash of the whole; the rest travels in the cookie. So does the setup link of a rehearsal (a test sign-in), which is
+the hash of the whole; the rest travels in the cookie. So does the setup link of a test sign-in, which is
 none of the provider's business.
 
-A rehearsal's state is signed for another purpose: it opens as no sign-in, here or on any other replica.
+A test sign-in's state is signed for another purpose: it opens as no sign-in, here or on any other replica.
 """
 
 from __future__ import annotations
@@ -37,22 +37,22 @@ MAX_STATE_CHARACTERS = 1000  # where the address it goes into is not known
 
 _RANDOM_BYTES = 32
 _SIGN_IN = b"broker state 1"
-_REHEARSAL = b"broker rehearsal state 1"
+_DRY_RUN = b"broker test sign-in state 1"
 
 
 @dataclass(frozen=True, slots=True)
 class Transaction:
-    """What a sign-in, or a rehearsal of one, remembers until the callback.
+    """What a sign-in, or a test sign-in of one, remembers until the callback.
 
     Args:
         id: the hash of the browser's randomness, 256 bits.
-        site: id of the Comm100 site; empty for a rehearsal.
+        site: id of the Comm100 site; empty for a test sign-in.
         provider: id of the identity provider.
         redirect_url: checked at /login; None if none came, or if it went away with the cookie.
         issued: seconds since the epoch.
         restarted: the sign-in was started again by itself once; not a second time.
         trace_id: under which the log has the whole sign-in.
-        setup_link: a rehearsal's leave to show anything; None for a sign-in, or if it went away with the cookie.
+        setup_link: a test sign-in's leave to show anything; None for a sign-in, or if it went away with the cookie.
     """
 
     id: str
@@ -110,8 +110,8 @@ class OpenedState(_Opened):
     __slots__ = ()
 
 
-class OpenedRehearsal(_Opened):
-    """The state of a rehearsal."""
+class OpenedDryRun(_Opened):
+    """The state of a test sign-in."""
 
     __slots__ = ()
 
@@ -169,22 +169,22 @@ def sign(
     return _signed(transaction, with_head(head), key, randomness, redirect_url[head:])
 
 
-def sign_rehearsal(
+def sign_dry_run(
     *, provider: str, setup_link: str, now: float, secret_keys: Sequence[str], trace_id: str
 ) -> SignedTransaction:
-    """Begin a rehearsal.
+    """Begin a test sign-in.
 
     Args:
         provider: id of the identity provider, enabled or not.
         setup_link: valid now; it has to be valid at the callback, too.
         now: seconds since the epoch.
         secret_keys: newest first; the first signs.
-        trace_id: under which the log has the whole rehearsal.
+        trace_id: under which the log has the whole test sign-in.
     """
     randomness, key = secrets.token_bytes(_RANDOM_BYTES), secret_keys[0]
     transaction = Transaction(_id_of(randomness), "", provider, None, int(now), False, trace_id, setup_link)
     payload = {**_payload(transaction), "h": _text_hash(setup_link)}
-    state = sign_value(payload, purpose=_REHEARSAL, key=key)
+    state = sign_value(payload, purpose=_DRY_RUN, key=key)
     return _signed(transaction, state, key, randomness, setup_link)
 
 
@@ -211,25 +211,25 @@ def open_state(unverified_state: str, *, secret_keys: Sequence[str]) -> OpenedSt
     return OpenedState(transaction, payload.get("h"), payload.get("d", ""), key)
 
 
-def open_rehearsal(unverified_state: str, *, secret_keys: Sequence[str]) -> OpenedRehearsal:
-    """Return what the state of a rehearsal says.
+def open_dry_run(unverified_state: str, *, secret_keys: Sequence[str]) -> OpenedDryRun:
+    """Return what the state of a test sign-in says.
 
     Args:
         unverified_state: from the callback.
         secret_keys: any of them may have signed it.
 
     Raises:
-        StateInvalid: none of them did, it is not byte for byte what we signed, or it is no rehearsal's.
+        StateInvalid: none of them did, it is not byte for byte what we signed, or it is no test sign-in's.
     """
-    payload, key = _open(unverified_state, _REHEARSAL, secret_keys)
+    payload, key = _open(unverified_state, _DRY_RUN, secret_keys)
     transaction = Transaction(payload["i"], "", payload["p"], None, payload["t"], False, payload["x"])
-    return OpenedRehearsal(transaction, payload["h"], "", key)
+    return OpenedDryRun(transaction, payload["h"], "", key)
 
 
 def bind(
-    opened: OpenedState | OpenedRehearsal, cookie_value: str | None, *, provider: str, now: float
+    opened: OpenedState | OpenedDryRun, cookie_value: str | None, *, provider: str, now: float
 ) -> BoundTransaction:
-    """Return the sign-in or rehearsal, if it is this browser's, of this provider, and not too old.
+    """Return the sign-in or test sign-in, if it is this browser's, of this provider, and not too old.
 
     Args:
         opened: the state.
@@ -256,7 +256,7 @@ def bind(
         )
     if opened.luggage_hash is not None and opened.luggage(cookie_value) is None:
         raise CookieMissing(expected="in the cookie, what was put there", got="a cookie that was altered")
-    if isinstance(opened, OpenedRehearsal):
+    if isinstance(opened, OpenedDryRun):
         transaction = replace(transaction, setup_link=opened.luggage(cookie_value))
     else:
         transaction = replace(transaction, redirect_url=recover_redirect_url(opened, cookie_value))

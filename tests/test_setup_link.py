@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from broker.errors import SetupLinkRefused, StateInvalid
 from broker.setup_link import CLOCK_LEEWAY, MAX_HOURS, SetupLink, build_setup_url, check_link, make_link
 from broker.signing import sign_value
-from broker.transaction import open_rehearsal, open_state, sign, sign_rehearsal
+from broker.transaction import open_dry_run, open_state, sign, sign_dry_run
 
 KEY = "k1-6f1d0c2b9a8e7f6d5c4b3a2918070605"
 OLDER_KEY = "k0-0f1e2d3c4b5a69788796a5b4c3d2e1f0"
@@ -81,7 +81,7 @@ def sealed_for(purpose: bytes) -> str:
         pytest.param("A" * 8000, id="huge"),
         pytest.param(made(MAX_HOURS + 1).token, id="for longer than any is made"),
         pytest.param(sealed_for(b"broker state 1"), id="signed as a sign-in's state"),
-        pytest.param(sealed_for(b"broker rehearsal state 1"), id="signed as a test sign-in's state"),
+        pytest.param(sealed_for(b"broker test sign-in state 1"), id="signed as a test sign-in's state"),
         pytest.param(sealed_for(b"broker logout state 1"), id="signed as a sign-out's state"),
     ],
 )
@@ -117,12 +117,12 @@ def test_a_later_expiry_written_into_it_does_not_count() -> None:
 def test_a_link_opens_as_no_state_and_no_state_as_a_link() -> None:
     states = (
         sign(site="main", provider="idp", redirect_url=None, restarted=False, now=NOW, secret_keys=[KEY]).state,
-        sign_rehearsal(provider="idp", setup_link=OURS, now=NOW, secret_keys=[KEY], trace_id="").state,
+        sign_dry_run(provider="idp", setup_link=OURS, now=NOW, secret_keys=[KEY], trace_id="").state,
     )
     for state in states:
         with pytest.raises(SetupLinkRefused):
             checked(state)
-    for open_ in (open_state, open_rehearsal):
+    for open_ in (open_state, open_dry_run):
         with pytest.raises(StateInvalid):
             open_(OURS, secret_keys=[KEY])
 

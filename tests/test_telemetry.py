@@ -343,7 +343,7 @@ async def test_a_service_with_ugly_options_says_so_in_log_and_metrics(world: Wor
 )
 def test_a_test_sign_in_has_its_own_line_and_counter(log: Written, outcome: Outcome, result: str, reason: str) -> None:
     telemetry = Telemetry(log_email="hashed", secret_keys=lambda: ["a key of 32 bytes or more, kept"], weakenings=[])
-    telemetry.record_rehearsal(outcome)
+    telemetry.record_dry_run(outcome)
     (line,) = log.lines
     assert (line["event"], line["result"], line["code"]) == ("test sign-in", result, reason)
     assert "ada@acme.example" not in json.dumps(line)

@@ -23,11 +23,11 @@ from broker.transaction import (
     BoundTransaction,
     SignedTransaction,
     bind,
-    open_rehearsal,
+    open_dry_run,
     open_state,
     recover_redirect_url,
     sign,
-    sign_rehearsal,
+    sign_dry_run,
 )
 
 KEY = "k1-6f1d0c2b9a8e7f6d5c4b3a2918070605"
@@ -289,13 +289,13 @@ def test_no_other_cookie_binds_and_none_breaks_anything(value: str) -> None:
 LINK = "WzE4MDAwMDM2MDAsImh0dHBzOi8vc3NvLmFjbWUuZXhhbXBsZSJd.c2lnbmF0dXJl"
 
 
-def rehearsed() -> SignedTransaction:
-    return sign_rehearsal(provider="idp", setup_link=LINK, now=NOW, secret_keys=[KEY], trace_id="t1")
+def tried() -> SignedTransaction:
+    return sign_dry_run(provider="idp", setup_link=LINK, now=NOW, secret_keys=[KEY], trace_id="t1")
 
 
 def test_a_rehearsal_comes_back_whole_with_its_setup_link() -> None:
-    signed = rehearsed()
-    opened = open_rehearsal(signed.state, secret_keys=[KEY])
+    signed = tried()
+    opened = open_dry_run(signed.state, secret_keys=[KEY])
     bound = bind(opened, signed.cookie.value, provider="idp", now=NOW + 30)
     assert bound.transaction == signed.transaction
     assert (bound.transaction.setup_link, bound.transaction.trace_id) == (LINK, "t1")
@@ -303,7 +303,7 @@ def test_a_rehearsal_comes_back_whole_with_its_setup_link() -> None:
 
 
 def test_the_provider_never_sees_the_setup_link() -> None:
-    signed = rehearsed()
+    signed = tried()
     assert LINK not in signed.state + json.dumps(payload_of(signed.state)) + repr(signed)
     assert len(signed.state) < 300
 
@@ -311,9 +311,9 @@ def test_the_provider_never_sees_the_setup_link() -> None:
 @pytest.mark.requirement("S-35")
 def test_a_rehearsals_state_opens_as_no_sign_in_and_a_sign_ins_as_no_rehearsal() -> None:
     with pytest.raises(StateInvalid):
-        open_state(rehearsed().state, secret_keys=[KEY])
+        open_state(tried().state, secret_keys=[KEY])
     with pytest.raises(StateInvalid):
-        open_rehearsal(begun().state, secret_keys=[KEY])
+        open_dry_run(begun().state, secret_keys=[KEY])
 
 
 @pytest.mark.requirement("S-02")
@@ -327,7 +327,7 @@ def test_a_rehearsals_state_opens_as_no_sign_in_and_a_sign_ins_as_no_rehearsal()
     ],
 )
 def test_a_rehearsal_needs_its_own_cookie_with_its_own_link(cookie_value: Callable[[str], str | None]) -> None:
-    signed = rehearsed()
-    opened = open_rehearsal(signed.state, secret_keys=[KEY])
+    signed = tried()
+    opened = open_dry_run(signed.state, secret_keys=[KEY])
     with pytest.raises(CookieMissing):
         bind(opened, cookie_value(signed.cookie.value), provider="idp", now=NOW)

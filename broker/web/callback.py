@@ -23,7 +23,7 @@ from broker.oidc.messages import provider_text
 from broker.providers import Provider
 from broker.remembrance import COOKIE_NAME, LIFETIME, encrypt_remembrance
 from broker.signin import Arrival, complete
-from broker.transaction import OpenedRehearsal, OpenedState, open_rehearsal, open_state, recover_redirect_url
+from broker.transaction import OpenedDryRun, OpenedState, open_dry_run, open_state, recover_redirect_url
 from broker.web.cookies import read_cookie, read_cookies, set_cookie
 from broker.web.last_seen import names
 from broker.web.problems import Attempt
@@ -43,9 +43,9 @@ async def callback(web: Web, request: Request, attempt: Attempt) -> Response:
     """`GET /callback/{idp}`: the redirect URI; ends at Comm100, or, if it was a test sign-in, with a report."""
     check_navigation(request)
     try:
-        rehearsal = _open_rehearsal(web, request)
-        if rehearsal is not None:
-            return await conclude(web, request, attempt, rehearsal)
+        dry_run = _open_dry_run(web, request)
+        if dry_run is not None:
+            return await conclude(web, request, attempt, dry_run)
         provider = provider_of(web, request, attempt)
         attempt.start_again = web.login_url()
         arrival = await _complete(web, request, attempt, provider)
@@ -56,11 +56,11 @@ async def callback(web: Web, request: Request, attempt: Attempt) -> Response:
     return _arrive(web, request, attempt, arrival)
 
 
-def _open_rehearsal(web: Web, request: Request) -> OpenedRehearsal | None:
+def _open_dry_run(web: Web, request: Request) -> OpenedDryRun | None:
     """Return the state of a test sign-in, if it is one; whatever else came is judged as a sign-in's answer."""
     states = given(request, "state")
     with suppress(StateInvalid):
-        return open_rehearsal(states[0], secret_keys=web.broker.secret_keys()) if len(states) == 1 else None
+        return open_dry_run(states[0], secret_keys=web.broker.secret_keys()) if len(states) == 1 else None
     return None
 
 
@@ -100,7 +100,7 @@ def _open_state(web: Web, request: Request, attempt: Attempt) -> OpenedState:
         with suppress(StateInvalid):
             opened.append(open_state(state, secret_keys=web.broker.secret_keys()))
         with suppress(StateInvalid):
-            attempt.drop_cookies.append(open_rehearsal(state, secret_keys=web.broker.secret_keys()).cookie_name)
+            attempt.drop_cookies.append(open_dry_run(state, secret_keys=web.broker.secret_keys()).cookie_name)
     attempt.drop_cookies += [one.cookie_name for one in opened]
     if not opened:
         raise StateInvalid(

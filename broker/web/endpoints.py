@@ -91,7 +91,7 @@ async def answer(endpoint: Endpoint, web: Web, request: Request) -> Response:
 
 
 def _record(web: Web, attempt: Attempt, error: BrokerError) -> None:
-    record = web.record_rehearsal if attempt.is_rehearsal else web.record
+    record = web.record_dry_run if attempt.is_dry_run else web.record
     record(attempt.outcome(error))
 
 

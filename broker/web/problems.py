@@ -35,7 +35,7 @@ class Attempt:
         restarts: start again without being asked.
         is_signin: it belongs to a sign-in, by its path and method; refusals of other requests are logged as info.
         page_lost: starting again does not lead to the page the person wanted: the browser no longer has its address.
-        is_rehearsal: it belongs to a test sign-in, and counts as none.
+        is_dry_run: it belongs to a test sign-in, and counts as none.
         drop_cookies: names of cookies that have done their duty.
         started: of the request, by the machine's own clock.
     """
@@ -50,7 +50,7 @@ class Attempt:
     restarts: bool = False
     is_signin: bool = True
     page_lost: bool = False
-    is_rehearsal: bool = False
+    is_dry_run: bool = False
     drop_cookies: list[str] = field(default_factory=list)
     started: float = field(default_factory=time.perf_counter)
 

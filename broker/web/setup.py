@@ -13,12 +13,12 @@ from urllib.parse import urlsplit
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
+from broker.dry_run import DryRun, begin_dry_run, report_failed_start, run_dry_run
 from broker.errors import BrokerError, NotANavigation, SetupLinkRefused
 from broker.providers import Provider
-from broker.rehearsal import Rehearsal, begin_rehearsal, rehearse, report_failed_start
 from broker.setup import ProviderSetup, setup_of_provider, setup_of_site
 from broker.setup_link import SetupLink, build_setup_url, check_link
-from broker.transaction import OpenedRehearsal
+from broker.transaction import OpenedDryRun
 from broker.web.cookies import read_cookies
 from broker.web.departing import send_off
 from broker.web.headers import HAS_SCRIPT, IS_SETUP_PAGE
@@ -68,10 +68,10 @@ async def setup_test(web: Web, request: Request, attempt: Attempt) -> Response:
     """`GET /setup/test/{idp}`: a test sign-in begins; ends at the identity provider."""
     link = _check_visit(web, request)
     provider = _provider_of(web, request, attempt)
-    attempt.is_rehearsal = True
+    attempt.is_dry_run = True
     attempt.start_again = build_setup_url(web.public_url, link.token)
     try:
-        departure = await begin_rehearsal(
+        departure = await begin_dry_run(
             web.broker,
             provider,
             setup_link=link.token,
@@ -86,7 +86,7 @@ async def setup_test(web: Web, request: Request, attempt: Attempt) -> Response:
     return send_off(web, request, attempt, departure)
 
 
-async def conclude(web: Web, request: Request, attempt: Attempt, opened: OpenedRehearsal) -> Response:
+async def conclude(web: Web, request: Request, attempt: Attempt, opened: OpenedDryRun) -> Response:
     """Answer the callback of a test sign-in: with a report, to the browser that began it, while its link is good.
 
     Args:
@@ -101,13 +101,13 @@ async def conclude(web: Web, request: Request, attempt: Attempt, opened: OpenedR
     attempt.trace_id = opened.transaction.trace_id or attempt.trace_id
     attempt.drop_cookies.append(opened.cookie_name)
     provider = _provider_of(web, request, attempt)
-    attempt.is_rehearsal = True
+    attempt.is_dry_run = True
     cookie = read_cookies(request.headers.raw, https=web.https).get(opened.cookie_name)
     cookie_value = cookie.value if cookie else None
     token = opened.luggage(cookie_value) or ""
     with suppress(SetupLinkRefused):
         attempt.start_again = build_setup_url(web.public_url, _check_link(web, request, token).token)
-    report = await rehearse(
+    report = await run_dry_run(
         web.broker,
         provider,
         web.setup.offered_at[provider.id],
@@ -174,10 +174,10 @@ def _links(web: Web, token: str) -> SetupLinks:
     )
 
 
-def _show_report(web: Web, request: Request, attempt: Attempt, report: Rehearsal, token: str) -> Response:
+def _show_report(web: Web, request: Request, attempt: Attempt, report: DryRun, token: str) -> Response:
     """Show how a test sign-in went; with 200 however it went, for a proxy may replace the page of a 502."""
-    web.record_rehearsal(attempt.outcome(report.refusal, report.identity))
-    return _show(request, web.setup.pages.rehearsal(report, links=_links(web, token)))
+    web.record_dry_run(attempt.outcome(report.refusal, report.identity))
+    return _show(request, web.setup.pages.dry_run(report, links=_links(web, token)))
 
 
 def _show(request: Request, page: str, *, has_script: bool = False) -> Response:

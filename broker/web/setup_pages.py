@@ -15,9 +15,9 @@ from datetime import UTC, datetime
 from types import MappingProxyType
 
 from broker.doctor import WORST_FIRST, Finding, merged
+from broker.dry_run import DryRun
 from broker.errors import every_error
 from broker.explain import shown
-from broker.rehearsal import Rehearsal
 from broker.setup import ProviderSetup, SiteSetup
 from broker.web.languages import ENGLISH
 from broker.web.last_seen import LastSeen
@@ -135,27 +135,27 @@ class SetupPages:
             links=links,
         )
 
-    def rehearsal(self, rehearsal: Rehearsal, *, links: SetupLinks | None = None) -> str:
+    def dry_run(self, dry_run: DryRun, *, links: SetupLinks | None = None) -> str:
         """Return the page at the end of a test sign-in: the verdict, every check, what came and what Comm100 would get.
 
         Args:
-            rehearsal: how it went.
+            dry_run: how it went.
             links: to test again, and back; None shows no links.
         """
-        refusal = rehearsal.refusal
-        return self._template("setup_rehearsal.html").render(
-            rehearsal=rehearsal,
+        refusal = dry_run.refusal
+        return self._template("setup_dry_run.html").render(
+            dry_run=dry_run,
             refusal=refusal,
-            facts=_verdict(rehearsal),
-            next_steps=list(_next_steps(rehearsal)),
-            steps=[(one.name, one.status, _STEP_WORDS[one.status], visible(one.detail)) for one in rehearsal.steps],
-            received=[_claims(name, claims) for name, claims in rehearsal.documents],
+            facts=_verdict(dry_run),
+            next_steps=list(_next_steps(dry_run)),
+            steps=[(one.name, one.status, _STEP_WORDS[one.status], visible(one.detail)) for one in dry_run.steps],
+            received=[_claims(name, claims) for name, claims in dry_run.documents],
             considered=_Table(
                 "Claims looked at, in order",
                 ("Claim", "Verdict"),
-                [(visible(one.claim), visible(one.verdict)) for one in rehearsal.considered],
+                [(visible(one.claim), visible(one.verdict)) for one in dry_run.considered],
             ),
-            previews=[_claims(f"Site {one.site}", one.claims) for one in rehearsal.previews],
+            previews=[_claims(f"Site {one.site}", one.claims) for one in dry_run.previews],
             links=links,
         )
 
@@ -195,9 +195,9 @@ def _counted(count: int, status: str) -> str:
     return f"{count} {status}s" if status == "warning" and count > 1 else f"{count} {status}"
 
 
-def _verdict(rehearsal: Rehearsal) -> dict[str, str]:
+def _verdict(dry_run: DryRun) -> dict[str, str]:
     """Return who was admitted and by what, or why nobody was."""
-    refusal, identity = rehearsal.refusal, rehearsal.identity
+    refusal, identity = dry_run.refusal, dry_run.identity
     if refusal is not None:
         sides = {"Expected": refusal.expected, "Got": refusal.got}
         known = {side: shown(value) for side, value in sides.items() if value is not None}
@@ -223,16 +223,16 @@ def _value(name: str, value: object) -> str:
     return visible(value)
 
 
-def _next_steps(rehearsal: Rehearsal) -> Iterable[str]:
+def _next_steps(dry_run: DryRun) -> Iterable[str]:
     """Say what the admin does now; there is always something."""
-    if rehearsal.refusal is not None:
-        yield rehearsal.refusal.remedy
+    if dry_run.refusal is not None:
+        yield dry_run.refusal.remedy
         yield "Restart the broker if you changed its settings, then test again."
         return
-    if not rehearsal.previews:
-        yield f"No site offers this provider: name {rehearsal.provider} in identity_providers of a site."
+    if not dry_run.previews:
+        yield f"No site offers this provider: name {dry_run.provider} in identity_providers of a site."
     yield "Compare the e-mail address with the agent's in Comm100: it must be the same, and the agent must exist there."
-    if not rehearsal.enabled:
-        where = f"identity_providers.{rehearsal.provider}"
+    if not dry_run.enabled:
+        where = f"identity_providers.{dry_run.provider}"
         yield f"Take enabled: false out of {where} and restart the broker: then agents are offered it."
     yield "Switch on JWT SSO in Comm100, as the setup page says, and sign in from its sign-in page in a private window."

@@ -52,7 +52,7 @@ class Web:
         broker: the sign-ins.
         pages: what people see, by language.
         record: writes an outcome to the log and the counters.
-        record_rehearsal: writes that of a test sign-in, which counts apart.
+        record_dry_run: writes that of a test sign-in, which counts apart.
         setup: the setup page.
         public_url: where browsers reach us.
         trusted_proxies: the networks of proxies that may name the browser's address.
@@ -62,7 +62,7 @@ class Web:
     broker: Broker
     pages: Mapping[str, Pages]
     record: Callable[[Outcome], None]
-    record_rehearsal: Callable[[Outcome], None]
+    record_dry_run: Callable[[Outcome], None]
     setup: Setup
     public_url: str
     trusted_proxies: tuple[Network, ...]

@@ -20,7 +20,7 @@ from tests.browser.chromium import (
     running_chromium,
 )
 from tests.setup import sample_pages
-from tests.setup.sample_pages import FINDINGS, LINKS, PAGES, REFUSED, URL, rehearsal
+from tests.setup.sample_pages import FINDINGS, LINKS, PAGES, REFUSED, URL, dry_run
 
 HEADERS = build_security_headers(
     style_sha256=PAGES.style_sha256, script_sha256=PAGES.script_sha256, https=URL.startswith("https:")
@@ -39,8 +39,8 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, str]:
         "setup_commands": sample_pages.commands(tmp_path_factory.mktemp("commands")),
         "setup_checks": PAGES.checks(FINDINGS, links=LINKS),
         "setup_admitted": sample_pages.real_test_sign_in(tmp_path_factory.mktemp("test_sign_in")),
-        "setup_refused": PAGES.rehearsal(REFUSED, links=LINKS),
-        "setup_long_claims": PAGES.rehearsal(rehearsal(claims=LONG)),
+        "setup_refused": PAGES.dry_run(REFUSED, links=LINKS),
+        "setup_long_claims": PAGES.dry_run(dry_run(claims=LONG)),
     }
 
 

@@ -158,7 +158,7 @@ async def test_every_metric_and_label_asked_for_is_exported_by_the_service(tmp_p
         families = list(text_string_to_metric_families(await metrics(service)))
     exported: dict[str, set[str]] = {one.name: set(one.labels) for family in families for one in family.samples}
     assert any(family.name == "broker_test_signins" for family in families)
-    exported["broker_test_signins_total"] = {"provider", "result", "reason"}  # nobody rehearsed here
+    exported["broker_test_signins_total"] = {"provider", "result", "reason"}  # nobody tried here
     exported |= {name: {"provider"} for name in RECORDED}
 
     for expression in expressions():

@@ -36,7 +36,7 @@ def link_for(world: World, *, hours: int = 1, public_url: str = BROKER, key: str
     return make_link(public_url=public_url, hours=hours, now=world.clock(), secret_keys=[key]).token
 
 
-async def rehearse(browser: Browser, idp: str = "idp", *, link: str = "") -> httpx.Response:
+async def run_dry_run(browser: Browser, idp: str = "idp", *, link: str = "") -> httpx.Response:
     """Go a test sign-in to its end."""
     link = link or link_for(browser.world)
     return await browser.follow(await browser.open(f"{BROKER}/setup/test/{idp}", link=link))

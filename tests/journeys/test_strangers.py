@@ -9,7 +9,7 @@ import pytest
 
 from broker.errors import CodeRejected, ProviderFailing, TooManyRejectedCodes
 from broker.rejected_codes import OF_MANY_PEOPLE, OF_ONE_ADDRESS
-from tests.fakes.admin import rehearse
+from tests.fakes.admin import run_dry_run
 from tests.fakes.clock import Clock
 from tests.fakes.lies import Lies, says
 from tests.fakes.world import BROKER, COMM100, Browser, World, assert_refused, error_code, metrics
@@ -143,7 +143,7 @@ async def test_a_test_sign_in_counts_with_the_sign_ins_of_its_address(world: Wor
     async with world.broker(trusted_proxies=[PEER]) as service:
         browser = from_address(world.browser(service), STRANGER)
         await with_invented_codes(browser, OF_ONE_ADDRESS.rejected)
-        report = await rehearse(browser)
+        report = await run_dry_run(browser)
     assert "too_many_rejected_codes" in report.text
 
 

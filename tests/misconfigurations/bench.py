@@ -26,7 +26,7 @@ from broker.doctor import unusable_settings
 from broker.doctor.site import OUR_MARK
 from broker.errors import SettingsError
 from broker.settings import load_settings
-from tests.fakes.admin import link_for, rehearse, text_of
+from tests.fakes.admin import link_for, run_dry_run, text_of
 from tests.fakes.clock import Clock
 from tests.fakes.hostile_server import as_bytes
 from tests.fakes.provider import FakeProvider
@@ -203,7 +203,7 @@ class SignIn:
         """Test a sign-in from the setup page; then let Comm100 call, and look at what the setup page says of that."""
         async with self.world.broker() as service:
             browser = self.world.browser(service)
-            lines = text_of(await rehearse(browser)).splitlines()
+            lines = text_of(await run_dry_run(browser)).splitlines()
             if "Reason" in lines:
                 reason, expected, got = (_behind(name, lines) for name in ("Reason", "Expected", "Got"))
                 return Said(

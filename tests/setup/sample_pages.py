@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from broker.doctor import Finding
+from broker.dry_run import DryRun, Preview, Step
 from broker.errors import BrokerError, EmailDomainNotAllowed
 from broker.identity import Identity
 from broker.providers import Considered
-from broker.rehearsal import Preview, Rehearsal, Step
 from broker.web.last_seen import LastSeen
 from broker.web.setup_pages import SetupLinks, SetupPages
-from tests.fakes.admin import rehearse
+from tests.fakes.admin import run_dry_run
 from tests.fakes.clock import START, Clock
 from tests.fakes.world import World, section_for
 from tests.setup.scene import PROVIDERS, settings, setups
@@ -61,9 +61,9 @@ def finding(subject: str, check: str, status: Any, message: str = "Found.", reme
     return Finding(subject, check, status, message, remedy, f"docs/check.md#{check}")
 
 
-def rehearsal(refusal: BrokerError | None = None, claims: dict[str, object] | None = None) -> Rehearsal:
+def dry_run(refusal: BrokerError | None = None, claims: dict[str, object] | None = None) -> DryRun:
     """Return a test sign-in that went well, or ended with a refusal."""
-    return Rehearsal(
+    return DryRun(
         provider="okta",
         label="Acme okta",
         enabled=True,
@@ -81,7 +81,7 @@ def rehearsal(refusal: BrokerError | None = None, claims: dict[str, object] | No
     )
 
 
-REFUSED = rehearsal(EmailDomainNotAllowed(expected=["acme.example"], got="evil.example"))
+REFUSED = dry_run(EmailDomainNotAllowed(expected=["acme.example"], got="evil.example"))
 FINDINGS = [
     finding("settings", "settings", "ok"),
     finding("okta", "issuer", "failed", "Another slash.", "Correct the issuer."),
@@ -99,6 +99,6 @@ def real_test_sign_in(folder: Path) -> str:
         keys = {"preset": "okta", "label": "Acme Okta", "enabled": False}
         world.settings["identity_providers"] = {"okta": section_for(world.provider, **keys)}
         async with world.broker() as service:
-            return (await rehearse(world.browser(service), "okta")).text
+            return (await run_dry_run(world.browser(service), "okta")).text
 
     return asyncio.run(go())

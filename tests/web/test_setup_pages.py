@@ -11,16 +11,16 @@ from pathlib import Path
 
 import pytest
 
+from broker.dry_run import Step
 from broker.errors import EmailDomainNotAllowed, ProviderRefused, RedirectUrlRefused
 from broker.explain import MAX_SHOWN
 from broker.providers import Considered
-from broker.rehearsal import Step
 from broker.web.last_seen import LastSeen
 from broker.web.setup_pages import MAX_CLAIMS
 from broker.web.visible import visible
 from tests.fakes.clock import START
 from tests.setup import sample_pages
-from tests.setup.sample_pages import FINDINGS, LINKS, PAGES, REFUSED, finding, rehearsal
+from tests.setup.sample_pages import FINDINGS, LINKS, PAGES, REFUSED, dry_run, finding
 from tests.setup.scene import settings, setups
 
 HOSTILE = "</td><script>alert(1)</script>\u202egnp.exe\x00"
@@ -80,8 +80,8 @@ def every_page(folder: Path) -> list[str]:
         overview_of(folder, {}).html,
         sample_pages.commands(folder),
         PAGES.checks(FINDINGS, links=LINKS),
-        PAGES.rehearsal(rehearsal(), links=LINKS),
-        PAGES.rehearsal(REFUSED, links=LINKS),
+        PAGES.dry_run(dry_run(), links=LINKS),
+        PAGES.dry_run(REFUSED, links=LINKS),
     ]
 
 
@@ -208,7 +208,7 @@ def test_checks_without_a_failure_say_so() -> None:
 
 
 def test_an_admitted_person_is_named_with_what_comm100_would_get() -> None:
-    page = Page(PAGES.rehearsal(rehearsal(), links=LINKS))
+    page = Page(PAGES.dry_run(dry_run(), links=LINKS))
     assert page.inside["h1"] == ["Admitted as ada@acme.example"]
     assert "Nothing was sent to Comm100" in page.text
     assert "E-mail ada@acme.example, from email (ID token)" in page.text
@@ -228,11 +228,11 @@ def test_an_admitted_person_is_named_with_what_comm100_would_get() -> None:
     ],
 )
 def test_what_stands_between_an_admitted_person_and_comm100_is_said(changed: dict[str, object], step: str) -> None:
-    assert step in Page(PAGES.rehearsal(replace(rehearsal(), **changed))).text  # type: ignore[arg-type]
+    assert step in Page(PAGES.dry_run(replace(dry_run(), **changed))).text  # type: ignore[arg-type]
 
 
 def test_a_refusal_comes_with_reason_remedy_and_another_try() -> None:
-    page = Page(PAGES.rehearsal(REFUSED, links=LINKS))
+    page = Page(PAGES.dry_run(REFUSED, links=LINKS))
     assert page.inside["h1"] == ["Not admitted"]
     assert "Reason email_domain_not_allowed Expected acme.example Got evil.example" in page.text
     assert EmailDomainNotAllowed.remedy in page.text
@@ -242,18 +242,18 @@ def test_a_refusal_comes_with_reason_remedy_and_another_try() -> None:
 
 
 def test_a_test_that_ended_before_any_claim_says_so() -> None:
-    early = replace(rehearsal(ProviderRefused()), documents=(), considered=())
-    assert Page(PAGES.rehearsal(early)).text.count("it did not come so far") == 2
+    early = replace(dry_run(ProviderRefused()), documents=(), considered=())
+    assert Page(PAGES.dry_run(early)).text.count("it did not come so far") == 2
 
 
 def test_hostile_claims_are_shown_harmlessly() -> None:
     refusal = EmailDomainNotAllowed(expected=[HOSTILE], got=HOSTILE)
     hostile = replace(
-        rehearsal(refusal, {HOSTILE: HOSTILE, "nested": {HOSTILE: [HOSTILE]}}),
+        dry_run(refusal, {HOSTILE: HOSTILE, "nested": {HOSTILE: [HOSTILE]}}),
         steps=(Step("Answer", "failed", HOSTILE),),
         considered=(Considered(HOSTILE, HOSTILE),),
     )
-    assert_harmless(Page(PAGES.rehearsal(hostile, links=LINKS)))
+    assert_harmless(Page(PAGES.dry_run(hostile, links=LINKS)))
 
 
 def assert_harmless(page: Page) -> None:
@@ -265,7 +265,7 @@ def assert_harmless(page: Page) -> None:
 
 def test_what_is_shown_is_bounded() -> None:
     claims: dict[str, object] = {f"claim_{number}": "x" * 1_000_000 for number in range(200)}
-    page = Page(PAGES.rehearsal(rehearsal(claims=claims)))
+    page = Page(PAGES.dry_run(dry_run(claims=claims)))
     assert len(page.html.encode()) < 30_000
     assert f"... {200 - MAX_CLAIMS} more claims are not shown" in page.text
 

@@ -43,7 +43,7 @@ class Preview:
 
 
 @dataclass(frozen=True, slots=True)
-class Rehearsal:
+class DryRun:
     """How a test sign-in went, for the admin alone: unlike an agent's page it may show claims.
 
     Args:

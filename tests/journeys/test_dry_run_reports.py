@@ -14,9 +14,9 @@ from typing import Any
 import httpx
 import pytest
 
-import broker.rehearsal
-from broker.rehearsal.claims import claims_without_secrets
-from tests.fakes.admin import EVERY_STEP, assert_no_token, rehearse, steps_of, text_of
+import broker.dry_run
+from broker.dry_run.claims import claims_without_secrets
+from tests.fakes.admin import EVERY_STEP, assert_no_token, run_dry_run, steps_of, text_of
 from tests.fakes.lies import Lies, says, status, with_, without
 from tests.fakes.world import World, metrics, signins_counted
 
@@ -60,7 +60,7 @@ async def test_the_report_names_the_check_that_stopped_it_and_none_behind_it(
     world.settings["identity_providers"]["idp"] |= keys
     async with world.broker() as service:
         browser = world.browser(service)
-        page = await rehearse(browser)
+        page = await run_dry_run(browser)
         counted = await metrics(service)
     steps = steps_of(page)
     place = EVERY_STEP.index(step)
@@ -78,7 +78,7 @@ async def test_a_denial_in_the_providers_own_words_is_shown_escaped_and_cut(worl
     words = "<script>alert(1)</script> \u202eAADSTS65004 " + "x " * 5000
     world.provider.refuses = {"error": "access_denied", "error_description": words[:5000]}
     async with world.broker() as service:
-        page = await rehearse(world.browser(service))
+        page = await run_dry_run(world.browser(service))
     assert "access_denied" in page.text
     assert "AADSTS65004" in page.text
     assert "<script>alert" not in page.text
@@ -108,7 +108,7 @@ async def test_hostile_claims_do_no_harm_to_the_page(world: World) -> None:
     said = json.dumps({"sub": world.provider.person.sub, **world.provider.person.claims, **HOSTILE}).encode()
     world.provider.lies = Lies(answers={"/userinfo": says(said)})
     async with world.broker() as service:
-        page = await rehearse(world.browser(service))
+        page = await run_dry_run(world.browser(service))
     assert page.status_code == 200
     assert "Admitted as ada@acme.example" in page.text
     assert "<script>alert" not in page.text
@@ -128,7 +128,7 @@ async def test_no_secret_is_shown_whatever_claims_a_provider_puts_it_in(world: W
 
     world.provider.lies = Lies(userinfo=echo, claims=lambda claims: {**claims, "again": claims["nonce"]})
     async with world.broker() as service:
-        page = await rehearse(world.browser(service))
+        page = await run_dry_run(world.browser(service))
     assert len(secrets) >= 5
     for secret in secrets:
         assert secret not in page.text
@@ -150,7 +150,7 @@ async def test_no_secret_is_shown_where_a_claim_is_judged(world: World, place: C
     said = place(secret)
     world.provider.lies = Lies(claims=with_(**said), userinfo=with_(**said))
     async with world.broker() as service:
-        page = await rehearse(world.browser(service))
+        page = await run_dry_run(world.browser(service))
     assert page.status_code == 200
     assert "[left out]" in page.text
     assert secret.lower() not in page.text.lower()
@@ -159,7 +159,7 @@ async def test_no_secret_is_shown_where_a_claim_is_judged(world: World, place: C
 async def test_the_claims_of_another_sign_in_are_not_shown(world: World) -> None:
     world.provider.lies = Lies(claims=with_(nonce="another", email="grace@acme.example", phone="+49 30 12345678"))
     async with world.broker() as service:
-        page = await rehearse(world.browser(service))
+        page = await run_dry_run(world.browser(service))
     assert "id_token_nonce" in page.text
     assert "grace" not in page.text
     assert "12345678" not in page.text
@@ -176,7 +176,7 @@ async def test_no_secret_is_shown_that_an_error_echoes(world: World) -> None:
 
     world.provider.lies = Lies(answers={"/token": echo})
     async with world.broker() as service:
-        page = await rehearse(world.browser(service))
+        page = await run_dry_run(world.browser(service))
     assert "AADSTS70008" in page.text
     assert len(said) >= 4
     for secret in said:
@@ -185,7 +185,7 @@ async def test_no_secret_is_shown_that_an_error_echoes(world: World) -> None:
 
 async def test_the_log_has_a_test_sign_in_under_one_trace_id_and_no_address(world: World, log: io.StringIO) -> None:
     async with world.broker() as service:
-        page = await rehearse(world.browser(service))
+        page = await run_dry_run(world.browser(service))
         counted = await metrics(service)
     lines = [json.loads(line) for line in log.getvalue().splitlines()]
     begins, ends = (
@@ -203,7 +203,7 @@ def trace_id_of(page: httpx.Response) -> str:
 
 
 def test_the_code_of_a_test_sign_in_cannot_make_a_token_or_name_an_address_of_comm100() -> None:
-    folder = Path(broker.rehearsal.__file__).parent
+    folder = Path(broker.dry_run.__file__).parent
     files = [*folder.glob("*.py"), folder.parent / "web" / "setup.py"]
     assert len(files) >= 5
     forbidden = {"build_token", "build_delivery_url", "complete", "Arrival", "shared_secret", "endpoint"}

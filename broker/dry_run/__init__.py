@@ -4,7 +4,7 @@ It goes the very steps of a sign-in, and what it ends with is a report for the a
 and no address of Comm100's, and its state is signed for a purpose of its own, so that no sign-in can come of it.
 """
 
-from broker.rehearsal.record import Preview, Rehearsal, Step, StepStatus
-from broker.rehearsal.rehearse import begin_rehearsal, rehearse, report_failed_start
+from broker.dry_run.record import DryRun, Preview, Step, StepStatus
+from broker.dry_run.run import begin_dry_run, report_failed_start, run_dry_run
 
-__all__ = ["Preview", "Rehearsal", "Step", "StepStatus", "begin_rehearsal", "rehearse", "report_failed_start"]
+__all__ = ["DryRun", "Preview", "Step", "StepStatus", "begin_dry_run", "report_failed_start", "run_dry_run"]

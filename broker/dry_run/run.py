@@ -6,20 +6,20 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from broker.comm100 import Site, build_claims
+from broker.dry_run.claims import claims_without_secrets, without_secrets
+from broker.dry_run.record import DryRun, Preview
+from broker.dry_run.steps import Way, describe_steps
 from broker.errors import BrokerError
 from broker.explain import judge_person
 from broker.identity import Identity
 from broker.providers import Considered, Provider
-from broker.rehearsal.claims import claims_without_secrets, without_secrets
-from broker.rehearsal.record import Preview, Rehearsal
-from broker.rehearsal.steps import Way, describe_steps
 from broker.rejected_codes import Origin
 from broker.replica import Broker
 from broker.signin import Departure, Progress, depart, redeeming, secrets_of, verify
-from broker.transaction import OpenedRehearsal, bind, sign_rehearsal
+from broker.transaction import OpenedDryRun, bind, sign_dry_run
 
 
-async def begin_rehearsal(
+async def begin_dry_run(
     broker: Broker, provider: Provider, *, setup_link: str, trace_id: str, another_account: bool = False
 ) -> Departure:
     """Send the admin's browser to the provider, as a sign-in does.
@@ -37,7 +37,7 @@ async def begin_rehearsal(
     return await depart(
         broker,
         provider,
-        lambda _: sign_rehearsal(
+        lambda _: sign_dry_run(
             provider=provider.id,
             setup_link=setup_link,
             now=broker.clock(),
@@ -48,17 +48,17 @@ async def begin_rehearsal(
     )
 
 
-async def rehearse(
+async def run_dry_run(
     broker: Broker,
     provider: Provider,
     sites: Sequence[Site],
     *,
-    opened: OpenedRehearsal,
+    opened: OpenedDryRun,
     cookie_value: str | None,
     check_setup_link: Callable[[str], object],
     parameters: Mapping[str, str],
     origins: Sequence[Origin],
-) -> Rehearsal:
+) -> DryRun:
     """Take the provider's answer as a sign-in does, and report.
 
     Args:
@@ -90,7 +90,7 @@ async def rehearse(
         refusal = error
     now = broker.clock()
     way = Way(provider, parameters, progress, now - bound.transaction.issued, identity, refusal, now)
-    return Rehearsal(
+    return DryRun(
         provider=provider.id,
         label=provider.label,
         enabled=provider.id in broker.providers,
@@ -104,7 +104,7 @@ async def rehearse(
     )
 
 
-def report_failed_start(broker: Broker, provider: Provider, refusal: BrokerError, *, trace_id: str) -> Rehearsal:
+def report_failed_start(broker: Broker, provider: Provider, refusal: BrokerError, *, trace_id: str) -> DryRun:
     """Report a test sign-in that never got as far as the provider.
 
     Args:
@@ -115,7 +115,7 @@ def report_failed_start(broker: Broker, provider: Provider, refusal: BrokerError
     """
     way = Way(provider, {}, Progress([]), None, None, refusal, broker.clock())
     enabled = provider.id in broker.providers
-    return Rehearsal(
+    return DryRun(
         provider.id, provider.label, enabled, describe_steps(way), refusal, (), (), None, (), trace_id=trace_id
     )
 

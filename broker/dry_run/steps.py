@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from broker.dry_run.record import Step, StepStatus
 from broker.errors import (
     BrokerError,
     CallbackIssuer,
@@ -26,7 +27,6 @@ from broker.errors import (
 from broker.explain import shown
 from broker.identity import Identity
 from broker.providers import Provider
-from broker.rehearsal.record import Step, StepStatus
 from broker.signin import Progress
 
 

@@ -19,7 +19,7 @@ from broker.errors import (
     TransactionExpired,
     TransactionSpent,
 )
-from tests.fakes.admin import EVERY_STEP, assert_no_token, link_for, rehearse, steps_of, text_of, to_report
+from tests.fakes.admin import EVERY_STEP, assert_no_token, link_for, run_dry_run, steps_of, text_of, to_report
 from tests.fakes.lies import Lies, status
 from tests.fakes.presets import use_preset
 from tests.fakes.world import (
@@ -41,7 +41,7 @@ async def test_a_test_sign_in_shows_every_check_and_what_comm100_would_get(world
     world.settings["identity_providers"]["idp"]["enabled"] = enabled
     async with world.broker() as service:
         browser = world.browser(service)
-        page = await rehearse(browser)
+        page = await run_dry_run(browser)
         text = text_of(page)
         assert browser.broker_cookies() == []
     assert (page.status_code, urlsplit(str(page.url)).path) == (200, "/callback/idp")
@@ -78,7 +78,7 @@ async def test_after_a_report_another_account_can_be_tested(world: World, preset
     use_preset(world, preset, {"email": "ada@other.example", "email_verified": True, "xms_edov": True})
     async with world.broker() as service:
         browser = world.browser(service)
-        report = await rehearse(browser)
+        report = await run_dry_run(browser)
         (href,) = re.findall(r'href="([^"]*)">Test another account<', report.text)
         answer = await browser.open(html.unescape(href))
     assert steps_of(report)["E-mail domain allowed"] in ("failed", "not_reached")
@@ -89,7 +89,7 @@ async def test_the_provider_never_sees_the_link(world: World) -> None:
     link = link_for(world)
     async with world.broker() as service:
         browser = world.browser(service)
-        await rehearse(browser, link=link)
+        await run_dry_run(browser, link=link)
     at_provider = [step for step in browser.steps if step.url.host == "idp.example"]
     assert at_provider
     for step in at_provider:
@@ -106,7 +106,7 @@ async def test_each_site_that_offers_the_provider_has_its_preview(world: World) 
     world.settings["identity_providers"]["idp"]["enabled"] = False
     world.add_provider("eu")
     async with world.broker() as service:
-        text = text_of(await rehearse(world.browser(service)))
+        text = text_of(await run_dry_run(world.browser(service)))
     assert "Site main" in text
     assert "Site emea" in text
     assert "Site other" not in text
@@ -239,7 +239,7 @@ async def test_a_provider_that_is_switched_off_stays_so_for_agents(world: World)
     world.settings["identity_providers"]["eu"]["enabled"] = False
     async with world.broker() as service:
         browser.service = service
-        report = await rehearse(browser, "eu")
+        report = await run_dry_run(browser, "eu")
         asked = len(off.requests)
         answers = [
             await browser.open(begun),
