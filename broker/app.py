@@ -18,7 +18,7 @@ from broker import doctor, telemetry
 from broker.errors import BrokerError, Unexpected
 from broker.measures import Measures
 from broker.oidc.cached import Clock, Sleep
-from broker.oidc.client import Clients, HttpClient, ProviderClient, Reach, open_client
+from broker.oidc.client import ClientFactory, HttpClient, NetworkPolicy, ProviderClient, open_client
 from broker.oidc.discovery import Send
 from broker.providers import Provider
 from broker.replica import Broker
@@ -33,7 +33,7 @@ from broker.web.pages import Pages
 from broker.web.routes import public_site
 from broker.web.setup_pages import SetupPages
 from broker.web.site import Setup, Web
-from broker.wiring import reach_of, reach_of_browsers, sites_of, wire_provider, wire_site
+from broker.wiring import network_policy_of, reach_of_browsers, sites_of, wire_provider, wire_site
 
 WARMTH_SECONDS = 30.0  # between looks at what is missing or old
 NO_PROXY_TRUSTED = (
@@ -72,7 +72,7 @@ class Service:
 
 @asynccontextmanager
 async def create_app(
-    settings: Settings, *, http: Clients = open_client, clock: Clock = time.time, sleep: Sleep = asyncio.sleep
+    settings: Settings, *, http: ClientFactory = open_client, clock: Clock = time.time, sleep: Sleep = asyncio.sleep
 ) -> AsyncIterator[Service]:
     """Wire the service, and keep its HTTP clients open for as long as it runs.
 
@@ -85,8 +85,8 @@ async def create_app(
         sleep: waits a moment before keys are asked for once more; a test gives its own.
     """
     async with AsyncExitStack() as stack:
-        reaches = {reach_of(settings, provider) for provider in settings.identity_providers.values()}
-        clients = {reach: await stack.enter_async_context(http(reach)) for reach in reaches}
+        networks = {network_policy_of(settings, provider) for provider in settings.identity_providers.values()}
+        clients = {network: await stack.enter_async_context(http(network)) for network in networks}
         signals = telemetry.Telemetry(
             log_email=settings.log_email, secret_keys=settings.secret_keys.reveal, weakenings=weakenings(settings)
         )
@@ -173,7 +173,12 @@ def _pages(settings: Settings) -> dict[str, Pages]:
 
 
 async def run_checks(
-    settings: Settings, *, offline: bool, begin: doctor.Begin, http: Clients = open_client, clock: Clock = time.time
+    settings: Settings,
+    *,
+    offline: bool,
+    begin: doctor.Begin,
+    http: ClientFactory = open_client,
+    clock: Clock = time.time,
 ) -> tuple[doctor.Finding, ...]:
     """Let the doctor examine everything the settings name, providers that are switched off as well.
 
@@ -185,13 +190,13 @@ async def run_checks(
         clock: seconds since the epoch.
     """
     elsewhere = reach_of_browsers(settings)
-    reaches = {id_: reach_of(settings, provider) for id_, provider in settings.identity_providers.items()}
+    networks = {id_: network_policy_of(settings, provider) for id_, provider in settings.identity_providers.items()}
     async with AsyncExitStack() as stack:
         send = {
-            reach: ProviderClient(
-                await stack.enter_async_context(http(reach)), private_networks=reach.private_networks
+            network: ProviderClient(
+                await stack.enter_async_context(http(network)), private_networks=network.private_networks
             ).send
-            for reach in {elsewhere, *reaches.values()}
+            for network in {elsewhere, *networks.values()}
         }
         asker = doctor.Asker(send[elsewhere], elsewhere)
         patients = doctor.Patients(
@@ -200,11 +205,11 @@ async def run_checks(
             weakenings=weakenings(settings),
             providers=tuple(
                 doctor.ProviderPatient(
-                    wire_provider(settings, id_, send=send[reach], clock=clock),
-                    reach,
+                    wire_provider(settings, id_, send=send[network], clock=clock),
+                    network,
                     settings.identity_providers[id_].client_secret_expires,
                 )
-                for id_, reach in reaches.items()
+                for id_, network in networks.items()
             ),
             sites=tuple(doctor.SitePatient(wire_site(settings, id_), asker) for id_ in settings.sites),
         )
@@ -213,7 +218,7 @@ async def run_checks(
 
 @asynccontextmanager
 async def reach_provider(
-    settings: Settings, identifier: str, *, http: Clients = open_client, clock: Clock = time.time
+    settings: Settings, identifier: str, *, http: ClientFactory = open_client, clock: Clock = time.time
 ) -> AsyncIterator[doctor.ProviderPatient]:
     """Give one provider a client of its own, for a look at it.
 
@@ -224,11 +229,11 @@ async def reach_provider(
         clock: seconds since the epoch.
     """
     provider = settings.identity_providers[identifier]
-    reach = reach_of(settings, provider)
-    async with http(reach) as client:
-        send = ProviderClient(client, private_networks=reach.private_networks).send
+    network = network_policy_of(settings, provider)
+    async with http(network) as client:
+        send = ProviderClient(client, private_networks=network.private_networks).send
         wired = wire_provider(settings, identifier, send=send, clock=clock)
-        yield doctor.ProviderPatient(wired, reach, provider.client_secret_expires)
+        yield doctor.ProviderPatient(wired, network, provider.client_secret_expires)
 
 
 @asynccontextmanager
@@ -265,6 +270,6 @@ async def _keep_warm(provider: Provider) -> None:
         await asyncio.sleep(WARMTH_SECONDS)
 
 
-def _sender(settings: Settings, provider: ProviderSettings, clients: Mapping[Reach, HttpClient]) -> Send:
-    reach = reach_of(settings, provider)
-    return ProviderClient(clients[reach], private_networks=reach.private_networks).send
+def _sender(settings: Settings, provider: ProviderSettings, clients: Mapping[NetworkPolicy, HttpClient]) -> Send:
+    network = network_policy_of(settings, provider)
+    return ProviderClient(clients[network], private_networks=network.private_networks).send

@@ -17,9 +17,9 @@ from prometheus_client import CollectorRegistry, Gauge, Histogram
 
 from broker.oidc.cached import Cached
 from broker.oidc.discovery import Discovery, Send
-from broker.oidc.messages import Answer, Asked, ProviderRequest, is_failing
+from broker.oidc.messages import ProviderRequest, ProviderResponse, RequestKind, is_failing
 
-_CALLS: tuple[Asked, ...] = ("metadata", "keys", "token", "userinfo")
+_CALLS: tuple[RequestKind, ...] = ("metadata", "keys", "token", "userinfo")
 _BUCKETS = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)  # seconds; after the last a call is given up
 
 
@@ -81,14 +81,14 @@ class Measures:
         for call, result in product(_CALLS, ("answered", "failed")):
             seconds.labels(provider, call, result)  # at 0 from the start: an increase from nothing is not seen
 
-        async def send_timed(request: ProviderRequest) -> Answer:
+        async def send_timed(request: ProviderRequest) -> ProviderResponse:
             began, result = time.perf_counter(), "failed"
             try:
                 answer = await send(request)
                 result = "failed" if is_failing(answer) else "answered"
                 return answer
             finally:
-                seconds.labels(provider, request.asked, result).observe(time.perf_counter() - began)
+                seconds.labels(provider, request.kind, result).observe(time.perf_counter() - began)
 
         return send_timed
 

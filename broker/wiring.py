@@ -13,38 +13,38 @@ from urllib.parse import urlsplit
 from broker.comm100 import Site
 from broker.errors import ProviderUnreachable
 from broker.oidc.cached import Clock, Sleep
-from broker.oidc.client import Reach
+from broker.oidc.client import NetworkPolicy
 from broker.oidc.client_assertion import build_client_assertion
 from broker.oidc.discovery import Discovery, Send
-from broker.oidc.messages import Answer, ProviderRequest
+from broker.oidc.messages import ProviderRequest, ProviderResponse
 from broker.oidc.registration import Registration
 from broker.policy import Policy
 from broker.providers import PRESETS, ClaimRules, Provider
 from broker.settings import NO_PROXY, ProviderSettings, Settings, SiteSettings
 
 
-def reach_of(settings: Settings, provider: ProviderSettings) -> Reach:
+def network_policy_of(settings: Settings, provider: ProviderSettings) -> NetworkPolicy:
     """Return what requests to a provider may reach, and by which way.
 
     Args:
         settings: checked.
         provider: one of theirs.
     """
-    return Reach(
+    return NetworkPolicy(
         trusted_ca_file=settings.trusted_ca_file,
         outbound_proxy=_proxy_of(settings, provider),
         private_networks=provider.allow_private_network or settings.on_loopback,
     )
 
 
-def reach_of_browsers(settings: Settings) -> Reach:
+def reach_of_browsers(settings: Settings) -> NetworkPolicy:
     """Return what requests to Comm100 and to ourselves may reach: browsers go there, so a private address is fine.
 
     Args:
         settings: checked.
     """
     proxy = settings.outbound_proxy
-    return Reach(settings.trusted_ca_file, proxy.reveal if proxy else None, private_networks=True)
+    return NetworkPolicy(settings.trusted_ca_file, proxy.reveal if proxy else None, private_networks=True)
 
 
 def _proxy_of(settings: Settings, provider: ProviderSettings) -> Callable[[], str] | None:
@@ -52,7 +52,7 @@ def _proxy_of(settings: Settings, provider: ProviderSettings) -> Callable[[], st
     return None if proxy is None or proxy.reveal() == NO_PROXY else proxy.reveal
 
 
-async def send_nothing(request: ProviderRequest) -> Answer:
+async def send_nothing(request: ProviderRequest) -> ProviderResponse:
     """Refuse to send: for a provider that is only looked at.
 
     Raises:

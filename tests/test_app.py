@@ -186,7 +186,7 @@ async def test_providers_that_reach_equally_far_share_one_client(world: World) -
     world.add_provider("eu")
     world.add_provider("lab", email_domains=["acme-lab.example"], allow_private_network=True)
     async with world.broker():
-        assert sorted(reach.private_networks for reach in world.opened) == [False, True]
+        assert sorted(network.private_networks for network in world.opened) == [False, True]
 
 
 async def test_a_provider_that_is_not_enabled_is_not_there(world: World) -> None:

@@ -13,14 +13,14 @@ from prometheus_client.parser import text_string_to_metric_families
 from broker.app import Service
 from broker.errors import BrokerError, ProviderUnreachable, SettingsError, every_error
 from broker.measures import Measures
-from broker.oidc.messages import Answer, ProviderRequest
+from broker.oidc.messages import ProviderRequest, ProviderResponse
 from broker.telemetry import UNPROVEN, Telemetry
 from tests.fakes.clock import START, Clock
 from tests.fakes.world import SECRET_KEY, World, metrics
 
 pytestmark = pytest.mark.anyio
 
-TOKEN_REQUEST = ProviderRequest("POST", "https://idp.example/token", 1000, asked="token")
+TOKEN_REQUEST = ProviderRequest("POST", "https://idp.example/token", 1000, kind="token")
 
 
 async def exported(service: Service) -> dict[tuple[str, ...], float]:
@@ -57,10 +57,10 @@ async def test_the_calls_of_a_sign_in_are_measured_by_what_they_are_for(world: W
     ],
 )
 async def test_a_call_that_brought_nothing_to_judge_counts_as_failed(status: int | None, result: str) -> None:
-    async def send(_: ProviderRequest) -> Answer:
+    async def send(_: ProviderRequest) -> ProviderResponse:
         if status is None:
             raise ProviderUnreachable
-        return Answer(status, "application/json", b"{}")
+        return ProviderResponse(status, "application/json", b"{}")
 
     registry = CollectorRegistry()
     timed = Measures(registry).timed("idp", send)

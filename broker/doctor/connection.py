@@ -19,7 +19,7 @@ from urllib.parse import SplitResult, urlsplit
 from broker.doctor.finding import Trouble, Verdict, failed, ok, unknown, warning
 from broker.errors import OutboundProxyFailed
 from broker.oidc.addresses import is_public_address
-from broker.oidc.client import Reach
+from broker.oidc.client import NetworkPolicy
 from broker.oidc.failures import fault_of, why_failed
 from broker.oidc.tls import tls_context
 from broker.oidc.transport import proxy_authorization, status_line
@@ -46,22 +46,22 @@ class Way:
         return self.parts.port or (443 if self.parts.scheme == "https" else 80)
 
 
-async def look_up(url: str, reach: Reach) -> tuple[Way, Verdict]:
+async def look_up(url: str, network: NetworkPolicy) -> tuple[Way, Verdict]:
     """Find the addresses of a URL's host.
 
     Args:
         url: checked before.
-        reach: how far requests may go.
+        network: how far requests may go.
 
     Raises:
         Trouble: there are none, or none that may be reached.
     """
     parts = urlsplit(url)
     host = parts.hostname or ""
-    if reach.outbound_proxy is not None:
+    if network.outbound_proxy is not None:
         return Way(parts, ()), unknown(f"Not looked up: outbound_proxy resolves {host}.")
     found = await _addresses(host)
-    allowed = tuple(one for one in found if reach.private_networks or is_public_address(one))
+    allowed = tuple(one for one in found if network.private_networks or is_public_address(one))
     if not allowed:
         raise Trouble(
             failed(
@@ -72,18 +72,18 @@ async def look_up(url: str, reach: Reach) -> tuple[Way, Verdict]:
     return Way(parts, allowed), ok(f"{host} is at {', '.join(allowed[:4])}.")
 
 
-async def shake_hands(way: Way, reach: Reach) -> tuple[None, Verdict]:
+async def shake_hands(way: Way, network: NetworkPolicy) -> tuple[None, Verdict]:
     """Connect, and judge the certificate with our trust.
 
     Args:
         way: from `look_up`.
-        reach: how far requests may go.
+        network: how far requests may go.
 
     Raises:
         Trouble: there is no connection, or the certificate is not to be trusted.
     """
     try:
-        writer = await _connect(way, reach)
+        writer = await _connect(way, network)
     except OSError as error:
         raise Trouble(_why_unconnected(error, way)) from None
     try:
@@ -95,16 +95,16 @@ async def shake_hands(way: Way, reach: Reach) -> tuple[None, Verdict]:
     return None, _judge_days_left(certificate, way.host)
 
 
-async def explain(url: str, reach: Reach) -> Verdict | None:
+async def explain(url: str, network: NetworkPolicy) -> Verdict | None:
     """Return why no answer comes from a URL, if its name or the handshake tells.
 
     Args:
         url: that was asked in vain.
-        reach: how far requests may go.
+        network: how far requests may go.
     """
     try:
-        way, _ = await look_up(url, reach)
-        await shake_hands(way, reach)
+        way, _ = await look_up(url, network)
+        await shake_hands(way, network)
     except Trouble as trouble:
         return trouble.verdict
     return None
@@ -143,10 +143,10 @@ async def _addresses(host: str) -> tuple[str, ...]:
         ) from None
 
 
-async def _connect(way: Way, reach: Reach) -> asyncio.StreamWriter:
-    context = tls_context(reach.trusted_ca_file) if way.parts.scheme == "https" else None
-    if reach.outbound_proxy is not None:
-        return await _connect_through(reach.outbound_proxy(), way, context, reach)
+async def _connect(way: Way, network: NetworkPolicy) -> asyncio.StreamWriter:
+    context = tls_context(network.trusted_ca_file) if way.parts.scheme == "https" else None
+    if network.outbound_proxy is not None:
+        return await _connect_through(network.outbound_proxy(), way, context, network)
     last: OSError = OSError("no address")
     for address in way.addresses[:4]:
         try:
@@ -163,9 +163,11 @@ async def _connect(way: Way, reach: Reach) -> asyncio.StreamWriter:
     raise last
 
 
-async def _connect_through(proxy: str, way: Way, context: ssl.SSLContext | None, reach: Reach) -> asyncio.StreamWriter:
+async def _connect_through(
+    proxy: str, way: Way, context: ssl.SSLContext | None, network: NetworkPolicy
+) -> asyncio.StreamWriter:
     parts = urlsplit(proxy)
-    outer = tls_context(reach.trusted_ca_file) if parts.scheme == "https" else None
+    outer = tls_context(network.trusted_ca_file) if parts.scheme == "https" else None
     try:
         reader, writer = await asyncio.open_connection(parts.hostname, parts.port, ssl=outer)
     except OSError as error:

@@ -19,9 +19,9 @@ from broker.errors import (
     ProviderAddressRefused,
     ProviderUnavailable,
 )
-from broker.oidc.client import Reach
+from broker.oidc.client import NetworkPolicy
 from broker.oidc.keys import MAX_CANDIDATES, MAX_KEYS, KeySet, build_keys_request, check_keys
-from broker.oidc.messages import Answer, JsonObject, ProviderRequest, provider_text, read_json_object
+from broker.oidc.messages import JsonObject, ProviderRequest, ProviderResponse, read_json_object, safe_error_text
 from broker.oidc.metadata import ProviderMetadata, build_discovery_request, check_discovery
 from broker.oidc.refusal import check_success
 from broker.oidc.registration import SIGNATURE_ALGORITHMS
@@ -31,12 +31,12 @@ CLOCK_WARNING_SECONDS = 30.0
 CLOCK_FAILED_SECONDS = 60.0  # what a sign-in allows, in the times of an ID token
 
 
-async def fetch(provider: Provider, reach: Reach, request: ProviderRequest) -> Answer:
+async def fetch(provider: Provider, network: NetworkPolicy, request: ProviderRequest) -> ProviderResponse:
     """Return the provider's answer, whatever it says.
 
     Args:
         provider: whose client is used.
-        reach: how far it goes.
+        network: how far it goes.
         request: ready to send.
 
     Raises:
@@ -47,29 +47,29 @@ async def fetch(provider: Provider, reach: Reach, request: ProviderRequest) -> A
     except OutboundProxyFailed as error:
         raise Trouble(failed(f"No way through outbound_proxy: {plain(error.got)}.", error.remedy)) from None
     except (ProviderUnavailable, ProviderAddressRefused) as error:
-        reason = await explain(request.url, reach)
+        reason = await explain(request.url, network)
         raise Trouble(reason or failed(f"No answer: {sentence(error.got)}", error.remedy)) from None
     except BrokerError as error:  # an answer, but none that may be read
         raise Trouble(failed(f"The answer cannot be read: {sentence(error.got)}", error.remedy)) from None
 
 
-async def fetch_discovery(provider: Provider, reach: Reach) -> tuple[Answer, Verdict]:
+async def fetch_discovery(provider: Provider, network: NetworkPolicy) -> tuple[ProviderResponse, Verdict]:
     """Fetch the discovery document; it must be there and be JSON.
 
     Args:
         provider: whose.
-        reach: how far requests go.
+        network: how far requests go.
 
     Raises:
         Trouble: it is not.
     """
     answer = await fetch(
-        provider, reach, build_discovery_request(provider.registration.issuer, provider.registration.metadata_url)
+        provider, network, build_discovery_request(provider.registration.issuer, provider.registration.metadata_url)
     )
     return answer, judge_discovery(provider, answer)
 
 
-def judge_discovery(provider: Provider, answer: Answer) -> Verdict:
+def judge_discovery(provider: Provider, answer: ProviderResponse) -> Verdict:
     """Say whether what came from the discovery address is a document at all.
 
     Args:
@@ -103,7 +103,7 @@ def judge_discovery(provider: Provider, answer: Answer) -> Verdict:
     return ok(f"{request.url} answers.")
 
 
-def check_issuer(provider: Provider, answer: Answer) -> tuple[None, Verdict]:
+def check_issuer(provider: Provider, answer: ProviderResponse) -> tuple[None, Verdict]:
     """Compare the issuer the document names with the one configured, as a sign-in does.
 
     Args:
@@ -123,7 +123,7 @@ def check_issuer(provider: Provider, answer: Answer) -> tuple[None, Verdict]:
     return None, ok(f"The issuer is {expected}, as configured.")
 
 
-def check_metadata(provider: Provider, answer: Answer) -> tuple[ProviderMetadata, Verdict]:
+def check_metadata(provider: Provider, answer: ProviderResponse) -> tuple[ProviderMetadata, Verdict]:
     """Check that the document has what a sign-in needs, and compare what it offers with what is configured.
 
     Args:
@@ -148,15 +148,17 @@ def check_metadata(provider: Provider, answer: Answer) -> tuple[ProviderMetadata
     return metadata, _compare_offers(provider, read_json_object(answer.body))
 
 
-async def check_provider_keys(provider: Provider, reach: Reach, metadata: ProviderMetadata) -> tuple[None, Verdict]:
+async def check_provider_keys(
+    provider: Provider, network: NetworkPolicy, metadata: ProviderMetadata
+) -> tuple[None, Verdict]:
     """Check that one of the keys published can verify a token of the configured algorithms.
 
     Args:
         provider: with the algorithms.
-        reach: how far requests go.
+        network: how far requests go.
         metadata: says where the keys are.
     """
-    answer = await fetch(provider, reach, build_keys_request(metadata.jwks_uri))
+    answer = await fetch(provider, network, build_keys_request(metadata.jwks_uri))
     try:
         keys, _ = check_keys(answer)
     except BrokerError as error:
@@ -167,7 +169,7 @@ async def check_provider_keys(provider: Provider, reach: Reach, metadata: Provid
     return None, _judge_keys(keys, sorted(provider.registration.signing_algorithms))
 
 
-def compare_clocks(answer: Answer, clock: Callable[[], float]) -> Verdict:
+def compare_clocks(answer: ProviderResponse, clock: Callable[[], float]) -> Verdict:
     """Compare the provider's clock with ours, by the Date of an answer just received.
 
     Args:
@@ -190,7 +192,7 @@ def compare_clocks(answer: Answer, clock: Callable[[], float]) -> Verdict:
     return ok("This machine's clock and the provider's agree.")
 
 
-def _check_discovery(provider: Provider, answer: Answer) -> ProviderMetadata:
+def _check_discovery(provider: Provider, answer: ProviderResponse) -> ProviderMetadata:
     registration = provider.registration
     return check_discovery(
         answer, expected_issuer=registration.metadata_issuer, allow_loopback=registration.allow_loopback
@@ -296,12 +298,12 @@ def _judge_keys(keys: KeySet, algorithms: list[str]) -> Verdict:
     )
 
 
-def _error_in(answer: Answer) -> str:
+def _error_in(answer: ProviderResponse) -> str:
     try:
         document = read_json_object(answer.body)
     except AnswerUnreadable:
         return ""
-    return provider_text(document.get("error"), document.get("error_description"))
+    return safe_error_text(document.get("error"), document.get("error_description"))
 
 
 def _texts(value: object) -> list[str]:

@@ -24,7 +24,7 @@ from broker.doctor.documents import (
 from broker.doctor.finding import Begin, Finding, Round, Trouble, unknown, worst_first
 from broker.doctor.redirects import check_redirect_uri, check_sign_out_uri
 from broker.doctor.registration import check_client_authentication, check_expiry
-from broker.oidc.client import Reach
+from broker.oidc.client import NetworkPolicy
 from broker.oidc.messages import read_json_object
 from broker.oidc.metadata import ProviderMetadata
 from broker.providers import Provider
@@ -40,12 +40,12 @@ class ProviderPatient:
 
     Args:
         provider: as a sign-in has it.
-        reach: how far its client goes.
+        network: how far its client goes.
         client_secret_expires: by the admin's word.
     """
 
     provider: Provider
-    reach: Reach
+    network: NetworkPolicy
     client_secret_expires: date | None
 
 
@@ -76,10 +76,10 @@ async def _ask_documents(
     checks: Round, patient: ProviderPatient, clock: Callable[[], float]
 ) -> tuple[ProviderMetadata, list[str]]:
     """Return the metadata, and the ways of client authentication announced in it."""
-    provider, reach = patient.provider, patient.reach
-    way = await checks.ask("dns", look_up(provider.registration.metadata_url or provider.registration.issuer, reach))
-    await checks.ask("tls", shake_hands(way, reach))
-    document = await checks.ask("discovery", fetch_discovery(provider, reach))
+    provider, network = patient.provider, patient.network
+    way = await checks.ask("dns", look_up(provider.registration.metadata_url or provider.registration.issuer, network))
+    await checks.ask("tls", shake_hands(way, network))
+    document = await checks.ask("discovery", fetch_discovery(provider, network))
     checks.note("clock", compare_clocks(document, clock))
     checks.judge("issuer", lambda: check_issuer(provider, document))
     metadata = checks.judge("metadata", lambda: check_metadata(provider, document))
@@ -90,7 +90,7 @@ async def _ask_registration(
     checks: Round, patient: ProviderPatient, metadata: ProviderMetadata, announced: list[str]
 ) -> None:
     """Ask for the keys at the same time; what became of our client id tells more about a credential that is refused."""
-    about = patient.provider, patient.reach, metadata
+    about = patient.provider, patient.network, metadata
 
     async def keys() -> None:
         with contextlib.suppress(Trouble):  # noted
@@ -111,7 +111,7 @@ async def _ask_registration(
     async def signing_out() -> None:
         if metadata.end_session_endpoint is not None:
             with contextlib.suppress(Trouble):
-                asked = check_sign_out_uri(patient.provider, patient.reach, metadata.end_session_endpoint)
+                asked = check_sign_out_uri(patient.provider, patient.network, metadata.end_session_endpoint)
                 await checks.ask("redirect_uri", asked, late=unknown)
 
     await asyncio.gather(keys(), registration())

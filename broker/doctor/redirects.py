@@ -14,9 +14,9 @@ from broker.doctor.documents import fetch
 from broker.doctor.finding import Trouble, Verdict, failed, ok, plain, sentence, unknown, warning
 from broker.errors import BrokerError, CallbackIssuer, ProviderRefused, ProviderReportedFailure
 from broker.oidc.authorization import build_authorization_url, check_callback
-from broker.oidc.client import Reach
+from broker.oidc.client import NetworkPolicy
 from broker.oidc.logout import build_end_session_url
-from broker.oidc.messages import DOCUMENT_LIMIT, Answer, ProviderRequest, is_failing, provider_text
+from broker.oidc.messages import DOCUMENT_LIMIT, ProviderRequest, ProviderResponse, is_failing, safe_error_text
 from broker.oidc.metadata import ProviderMetadata
 from broker.providers import Provider
 
@@ -42,7 +42,7 @@ _WANTS_A_HINT = re.compile(r"id_token_hint(?!\w|[\"']?\s*[=:]|%3d)", re.IGNORECA
 
 
 async def check_redirect_uri(
-    provider: Provider, reach: Reach, metadata: ProviderMetadata
+    provider: Provider, network: NetworkPolicy, metadata: ProviderMetadata
 ) -> tuple[bool | None, Verdict]:
     """Ask for an authorization that must not show a page: the answer comes to our redirect URI if it is registered.
 
@@ -51,12 +51,12 @@ async def check_redirect_uri(
 
     Args:
         provider: with our registration.
-        reach: how far requests go.
+        network: how far requests go.
         metadata: says where to ask.
     """
     try:
-        answer = await _authorize(provider, reach, metadata, {"prompt": "none"})
-        again = await _authorize(provider, reach, metadata, {}) if _is_odd(provider, answer) else None
+        answer = await _authorize(provider, network, metadata, {"prompt": "none"})
+        again = await _authorize(provider, network, metadata, {}) if _is_odd(provider, answer) else None
     except BrokerError as error:
         return None, failed(f"No request can be made: {plain(error.expected)}.", error.remedy)
     except Trouble as trouble:
@@ -68,12 +68,14 @@ async def check_redirect_uri(
     return _judge_page(provider, answer)
 
 
-async def check_sign_out_uri(provider: Provider, reach: Reach, end_session_endpoint: str) -> tuple[None, Verdict]:
+async def check_sign_out_uri(
+    provider: Provider, network: NetworkPolicy, end_session_endpoint: str
+) -> tuple[None, Verdict]:
     """Ask to sign out without a session: a registered address gets the answer (RP-Initiated Logout, section 3).
 
     Args:
         provider: with our registration.
-        reach: how far requests go.
+        network: how far requests go.
         end_session_endpoint: from the metadata.
     """
     ours = sign_out_uri(provider)
@@ -87,7 +89,7 @@ async def check_sign_out_uri(provider: Provider, reach: Reach, end_session_endpo
     )
     by_eye = f"Compare by eye: {ours} has to stand at {provider.menus.sign_out_uri}."
     try:
-        answer = await _get(provider, reach, url)
+        answer = await _get(provider, network, url)
     except Trouble as trouble:
         return None, unknown(f"Sign-out address {ours}: {trouble.verdict.message}", by_eye, optional=True)
     if _comes_back(answer, ours):
@@ -115,7 +117,9 @@ def sign_out_uri(provider: Provider) -> str:
     return f"{provider.registration.redirect_uri.removesuffix(f'/callback/{provider.id}')}/logout"
 
 
-async def _authorize(provider: Provider, reach: Reach, metadata: ProviderMetadata, hints: Mapping[str, str]) -> Answer:
+async def _authorize(
+    provider: Provider, network: NetworkPolicy, metadata: ProviderMetadata, hints: Mapping[str, str]
+) -> ProviderResponse:
     url = build_authorization_url(
         metadata,
         provider.registration,
@@ -124,18 +128,18 @@ async def _authorize(provider: Provider, reach: Reach, metadata: ProviderMetadat
         code_verifier=secrets.token_urlsafe(32),
         hints=hints,
     )
-    return await _get(provider, reach, url)
+    return await _get(provider, network, url)
 
 
-async def _get(provider: Provider, reach: Reach, url: str) -> Answer:
-    return await fetch(provider, reach, ProviderRequest("GET", url, DOCUMENT_LIMIT, {"Accept": "text/html"}))
+async def _get(provider: Provider, network: NetworkPolicy, url: str) -> ProviderResponse:
+    return await fetch(provider, network, ProviderRequest("GET", url, DOCUMENT_LIMIT, {"Accept": "text/html"}))
 
 
-def _comes_back(answer: Answer, ours: str) -> bool:
+def _comes_back(answer: ProviderResponse, ours: str) -> bool:
     return answer.location is not None and re.split(r"[?#]", answer.location)[0] == ours
 
 
-def _is_odd(provider: Provider, answer: Answer) -> bool:
+def _is_odd(provider: Provider, answer: ProviderResponse) -> bool:
     """Whether `prompt=none` may be what the provider does not like."""
     if not _comes_back(answer, provider.registration.redirect_uri):
         return is_failing(answer)
@@ -143,17 +147,17 @@ def _is_odd(provider: Provider, answer: Answer) -> bool:
     return bool(error) and error not in _WANTS_A_PERSON | _NO_SIGN_IN and not _NAMES_SCOPE.search(said)
 
 
-def _refusal_in(provider: Provider, answer: Answer) -> tuple[str, str]:
+def _refusal_in(provider: Provider, answer: ProviderResponse) -> tuple[str, str]:
     """Return the error the provider comes back with, and its words; both empty if there is none."""
     parts = urlsplit(answer.location or "")
     parameters = dict(parse_qsl(parts.query) + parse_qsl(parts.fragment))
     error = parameters.get("error", "")
-    refusal = ProviderRefused(expected="a code", got=provider_text(error, parameters.get("error_description")))
+    refusal = ProviderRefused(expected="a code", got=safe_error_text(error, parameters.get("error_description")))
     refusal.leave_out([secret()] if (secret := provider.registration.client_secret) else [])
     return error, str(refusal.got)
 
 
-def _judge_issuer(provider: Provider, metadata: ProviderMetadata, answer: Answer) -> Verdict | None:
+def _judge_issuer(provider: Provider, metadata: ProviderMetadata, answer: ProviderResponse) -> Verdict | None:
     """Say that a sign-in would refuse the answer because of `iss` (RFC 9207, section 2.4); None if it would not."""
     parameters = dict(parse_qsl(urlsplit(answer.location or "").query))
     issuers = provider.preset.callback_issuers(provider.registration, provider.rules)
@@ -168,7 +172,7 @@ def _judge_issuer(provider: Provider, metadata: ProviderMetadata, answer: Answer
     return None
 
 
-def _judge_return(provider: Provider, metadata: ProviderMetadata, answer: Answer) -> Verdict:
+def _judge_return(provider: Provider, metadata: ProviderMetadata, answer: ProviderResponse) -> Verdict:
     if (misnamed := _judge_issuer(provider, metadata, answer)) is not None:
         return misnamed
     error, said = _refusal_in(provider, answer)
@@ -185,7 +189,7 @@ def _judge_return(provider: Provider, metadata: ProviderMetadata, answer: Answer
 
 
 def _judge_second(
-    provider: Provider, metadata: ProviderMetadata, first: Answer, second: Answer
+    provider: Provider, metadata: ProviderMetadata, first: ProviderResponse, second: ProviderResponse
 ) -> tuple[bool | None, Verdict]:
     registration = provider.registration
     came_back = _comes_back(first, registration.redirect_uri)
@@ -202,11 +206,11 @@ def _judge_second(
     )
 
 
-def _text_of(answer: Answer) -> str:
+def _text_of(answer: ProviderResponse) -> str:
     return f"{unquote(answer.location or '')}\n{answer.body.decode('utf-8', 'replace')}"
 
 
-def _judge_page(provider: Provider, answer: Answer) -> tuple[bool | None, Verdict]:
+def _judge_page(provider: Provider, answer: ProviderResponse) -> tuple[bool | None, Verdict]:
     menus, registration = provider.menus, provider.registration
     text = _text_of(answer)
     code = provider.preset.read_page(text)

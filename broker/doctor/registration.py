@@ -37,7 +37,7 @@ from broker.errors import (
     TokenRequestRefused,
     TokenResponseInvalid,
 )
-from broker.oidc.client import Reach
+from broker.oidc.client import NetworkPolicy
 from broker.oidc.metadata import ProviderMetadata
 from broker.oidc.registration import Registration
 from broker.oidc.tokens import build_token_request, check_token_response
@@ -87,7 +87,7 @@ class _Refusal:
 
 async def check_client_authentication(
     provider: Provider,
-    reach: Reach,
+    network: NetworkPolicy,
     metadata: ProviderMetadata,
     announced: list[str],
     *,
@@ -97,7 +97,7 @@ async def check_client_authentication(
 
     Args:
         provider: with our registration and credential.
-        reach: how far requests go.
+        network: how far requests go.
         metadata: of the right issuer, or the credential must not go there.
         announced: the ways of client authentication its document names; none if it is silent.
         knows_client_id: what the authorization endpoint told: a token endpoint refuses a wrong id and a wrong secret
@@ -105,7 +105,7 @@ async def check_client_authentication(
     """
     began = asyncio.get_running_loop().time()
     try:
-        refusal = await _refusal(provider, provider.registration, reach, metadata)
+        refusal = await _refusal(provider, provider.registration, network, metadata)
     except BrokerError as error:
         return None, failed(f"The token request cannot be made: {sentence(error.got)}", error.remedy)
     except ValueError:
@@ -114,14 +114,14 @@ async def check_client_authentication(
         return None, _judge_refusal(provider, refusal, announced, knows_client_id)
     try:
         async with asyncio.timeout_at(began + _CONTROL_ENDS):
-            control = await _refusal(provider, _invented(provider.registration), reach, metadata)
+            control = await _refusal(provider, _invented(provider.registration), network, metadata)
     except (Trouble, TimeoutError):
         return None, unknown("The provider refuses the invalid code, but does not answer an invented client ID.")
     return None, _judge_control(provider, control)
 
 
 async def _refusal(
-    provider: Provider, registration: Registration, reach: Reach, metadata: ProviderMetadata
+    provider: Provider, registration: Registration, network: NetworkPolicy, metadata: ProviderMetadata
 ) -> _Refusal:
     request = build_token_request(
         metadata,
@@ -129,7 +129,7 @@ async def _refusal(
         code=f"broker-check-{secrets.token_hex(8)}",
         code_verifier=secrets.token_urlsafe(32),
     )
-    answer = await fetch(provider, reach, request)
+    answer = await fetch(provider, network, request)
     try:
         check_token_response(answer)
     except BrokerError as error:

@@ -29,9 +29,9 @@ from broker.doctor.finding import (
     worst_first,
 )
 from broker.errors import AnswerTooLarge, BrokerError
-from broker.oidc.client import Reach
+from broker.oidc.client import NetworkPolicy
 from broker.oidc.discovery import Send
-from broker.oidc.messages import DOCUMENT_LIMIT, Answer, ProviderRequest
+from broker.oidc.messages import DOCUMENT_LIMIT, ProviderRequest, ProviderResponse
 
 SHARED_SECRET_CHARACTERS = 48  # of the form Comm100 shows: Base64 of a GUID's text
 OUR_MARK = b'<meta name="application-name" content="comm100-sso-broker">'
@@ -53,11 +53,11 @@ class Asker:
 
     Args:
         send: a client.
-        reach: how far it goes.
+        network: how far it goes.
     """
 
     send: Send
-    reach: Reach
+    network: NetworkPolicy
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,9 +81,9 @@ async def examine_site(patient: SitePatient, *, offline: bool, begin: Begin) -> 
     checks.note("shared_secret", judge_shared_secret(site.shared_secret()))
     if not offline:
         try:
-            way = await checks.ask("dns", look_up(site.endpoint, asker.reach))
-            late = failed if asker.reach.outbound_proxy is None else unknown
-            await checks.ask("tls", _shake_hands(way, asker.reach), late=late)
+            way = await checks.ask("dns", look_up(site.endpoint, asker.network))
+            late = failed if asker.network.outbound_proxy is None else unknown
+            await checks.ask("tls", _shake_hands(way, asker.network), late=late)
             await checks.ask("endpoint", _ask_endpoint(site, asker))
         except Trouble:
             checks.not_tried(("dns", "tls", "endpoint"))
@@ -134,12 +134,12 @@ def judge_shared_secret(secret: str) -> Verdict:
     return ok(f"The shared secret has {facts}.")
 
 
-async def _shake_hands(way: Way, reach: Reach) -> tuple[None, Verdict]:
+async def _shake_hands(way: Way, network: NetworkPolicy) -> tuple[None, Verdict]:
     """Connect as `shake_hands` does; a proxy that keeps this machine from Comm100 keeps no browser from it."""
     try:
-        return await shake_hands(way, reach)
+        return await shake_hands(way, network)
     except Trouble as trouble:
-        if reach.outbound_proxy is None:
+        if network.outbound_proxy is None:
             raise
         said = trouble.verdict
         remedy = f"Sign-ins do not need it: browsers go to Comm100, the broker does not. {said.remedy}"
@@ -162,8 +162,8 @@ async def _ask_endpoint(site: Site, asker: Asker) -> tuple[None, Verdict]:
 async def _ask_public_url(public_url: str, asker: Asker) -> tuple[None, Verdict]:
     by_eye = f"Open {public_url}/ in a browser: the broker's own page has to come."
     try:
-        way, _ = await look_up(public_url, asker.reach)
-        await shake_hands(way, asker.reach)
+        way, _ = await look_up(public_url, asker.network)
+        await shake_hands(way, asker.network)
         answer = await _get(f"{public_url}/", asker)
     except Trouble as trouble:
         message = f"This machine does not reach {public_url}: {trouble.verdict.message}"
@@ -185,7 +185,7 @@ async def _ask_public_url(public_url: str, asker: Asker) -> tuple[None, Verdict]
     )
 
 
-async def _get(url: str, asker: Asker) -> Answer | None:
+async def _get(url: str, asker: Asker) -> ProviderResponse | None:
     """Return the answer; None for one that came, but is too large or packed."""
     try:
         return await asker.send(ProviderRequest("GET", url, DOCUMENT_LIMIT, {"Accept": "text/html"}))
@@ -193,7 +193,7 @@ async def _get(url: str, asker: Asker) -> Answer | None:
         return None
 
 
-def _towards(answer: Answer) -> str:
+def _towards(answer: ProviderResponse) -> str:
     try:
         host = urlsplit(answer.location or "").hostname
     except ValueError:

@@ -10,7 +10,7 @@ import textwrap
 from collections.abc import Iterator, Sequence
 
 from broker.explain.explanation import Explanation
-from broker.oidc.messages import shape
+from broker.oidc.messages import type_name
 
 _WIDTH = 80
 MAX_SHOWN = 300  # characters of a value nobody here has checked
@@ -97,8 +97,8 @@ def shown(value: object) -> str:
         value: nobody here has checked it.
     """
     if isinstance(value, list | tuple):
-        value = ", ".join(one if isinstance(one, str) else shape(one) for one in value)
-    plain = value if isinstance(value, str | int | float) else shape(value)
+        value = ", ".join(one if isinstance(one, str) else type_name(one) for one in value)
+    plain = value if isinstance(value, str | int | float) else type_name(value)
     text = str(plain).lower() if isinstance(plain, bool) else str(plain)
     visible = "".join(c if c.isprintable() else f"\\u{ord(c):04x}" for c in text[:MAX_SHOWN])
     return visible if len(text) <= MAX_SHOWN else f"{visible}..."

@@ -22,8 +22,8 @@ from broker.errors import BrokerError
 from broker.init.answers import Answers, find_mistake, settings_meanwhile
 from broker.init.judging import Judged, Objection, Untold
 from broker.oidc.cached import Clock
-from broker.oidc.client import Clients, open_client
-from broker.oidc.messages import Answer, read_json_object
+from broker.oidc.client import ClientFactory, open_client
+from broker.oidc.messages import ProviderResponse, read_json_object
 from broker.oidc.metadata import ProviderMetadata, build_discovery_request
 from broker.providers import Provider
 from broker.settings.tenant import issuer_by_domain, tenant_named_in
@@ -43,7 +43,7 @@ class NetworkLook:
         clock: seconds since the epoch.
     """
 
-    http: Clients = open_client
+    http: ClientFactory = open_client
     clock: Clock = time.time
 
     def at_provider(self, answers: Answers) -> Judged:
@@ -106,12 +106,12 @@ class NetworkLook:
 
     async def _at_credentials(self, answers: Answers) -> Judged:
         async with reach_provider(settings_meanwhile(answers), answers.id, http=self.http, clock=self.clock) as patient:
-            provider, reach = patient.provider, patient.reach
+            provider, network = patient.provider, patient.network
             try:
                 answer = await _in_time(_discovery(patient))
                 metadata = _judge(provider, answer)
                 announced = announced_methods(read_json_object(answer.body))
-                _, verdict = await _in_time(check_client_authentication(provider, reach, metadata, announced))
+                _, verdict = await _in_time(check_client_authentication(provider, network, metadata, announced))
             except Trouble:
                 return Judged(answers, said=_UNTRIED)
         if verdict.status == "failed":
@@ -125,12 +125,12 @@ def _setting_named_in(remedy: str) -> str:
     return found[1] if found else ""
 
 
-def _discovery(patient: ProviderPatient) -> Awaitable[Answer]:
+def _discovery(patient: ProviderPatient) -> Awaitable[ProviderResponse]:
     request = build_discovery_request(patient.provider.registration.issuer)
-    return fetch(patient.provider, patient.reach, request)
+    return fetch(patient.provider, patient.network, request)
 
 
-def _judge(provider: Provider, answer: Answer) -> ProviderMetadata:
+def _judge(provider: Provider, answer: ProviderResponse) -> ProviderMetadata:
     """Return what a discovery document says, if it is one, of the right issuer, and has what a sign-in needs."""
     judge_discovery(provider, answer)
     check_issuer(provider, answer)
@@ -146,7 +146,7 @@ async def _in_time(asked: Awaitable[T]) -> T:
         raise Trouble(unknown(f"No answer within {CHECK_SECONDS:.0f} seconds.")) from None
 
 
-def _named_issuer(answers: Answers, answer: Answer) -> str:
+def _named_issuer(answers: Answers, answer: ProviderResponse) -> str:
     """Return the issuer a document names, if it could be the one meant."""
     named = _member(answer, "issuer")
     if answer.status != 200 or not isinstance(named, str) or answers.tenant or named == answers.issuer:
@@ -154,7 +154,7 @@ def _named_issuer(answers: Answers, answer: Answer) -> str:
     return "" if find_mistake(replace(answers, issuer=named), "issuer") else named
 
 
-def _member(answer: Answer, name: str) -> object:
+def _member(answer: ProviderResponse, name: str) -> object:
     try:
         return read_json_object(answer.body).get(name)
     except BrokerError:

@@ -18,7 +18,7 @@ from broker.errors import (
     ProviderError,
     ProviderReportedFailure,
 )
-from broker.oidc.messages import provider_text
+from broker.oidc.messages import safe_error_text
 from broker.oidc.metadata import ProviderMetadata
 from broker.oidc.registration import Registration
 
@@ -87,7 +87,9 @@ def check_callback(
     parameters = {name: value for name, value in parameters.items() if value}  # RFC 6749, section 3.1: empty is absent
     issuer = parameters.get("iss")  # RFC 9207, section 2.4: against mix-up, before anything else is believed
     fitting = {metadata.issuer} if issuers is None else issuers
-    if (issuer is None and metadata.announces_iss) or (issuer is not None and issuer not in fitting):
+    if (issuer is None and metadata.authorization_response_iss_parameter_supported) or (
+        issuer is not None and issuer not in fitting
+    ):
         raise CallbackIssuer(expected=sorted(fitting), got="no iss" if issuer is None else f"iss {issuer}")
     # RFC 6749, sections 4.1.2 and 4.1.2.1: one or the other.
     code, error = parameters.get("code"), parameters.get("error")
@@ -122,7 +124,7 @@ def check_issuer_of_callback(parameters: Mapping[str, str], issuer: str, *, issu
 
 def _raise_refusal(error: str, description: str) -> NoReturn:
     # RFC 6749, section 4.1.2.1; OpenID Connect Core, section 3.1.2.6. The description decides nothing.
-    said = provider_text(error, description)
+    said = safe_error_text(error, description)
     if error in ("temporarily_unavailable", "server_error"):
         raise ProviderReportedFailure(expected="a code", got=said)
     if error == "access_denied":

@@ -12,7 +12,7 @@ from typing import Generic, TypeVar
 
 from broker.errors import BrokerError, ProviderUnreachable
 
-PATIENCE_SECONDS = 1.0  # waiting for a newer document while there is an old one
+STALE_WAIT_SECONDS = 1.0  # waiting for a newer document while there is an old one
 FIRST_WAIT_SECONDS = 1.0  # after a refetch that did not help; then twice as long each time
 LONGEST_WAIT_SECONDS = 60.0
 QUIET_SECONDS = 2 * LONGEST_WAIT_SECONDS  # without a refetch, after which the waits begin anew
@@ -91,7 +91,7 @@ class Cached(Generic[Document]):
         if self._document is None:
             await self._attempt(self._retry_missing)
         elif not _within(self._clock(), self._fetched, self._lifetime):
-            await self._attempt(self._retry_stale, patience=PATIENCE_SECONDS)
+            await self._attempt(self._retry_stale, stale_wait=STALE_WAIT_SECONDS)
         if self._document is None:
             raise self._why_missing()
         return self._document
@@ -113,7 +113,7 @@ class Cached(Generic[Document]):
         if self._document is not outdated:
             return self._document
         if self._flight is None and (wait := self._seconds_to_wait()) > 0:
-            if wait > PATIENCE_SECONDS:
+            if wait > STALE_WAIT_SECONDS:
                 return None
             attempts = self._refetches
             await self._sleep(wait)
@@ -148,14 +148,14 @@ class Cached(Generic[Document]):
             return 0.0
         return max(self._wait - passed, 0.0)
 
-    async def _attempt(self, interval: float, *, patience: float | None = None) -> None:
+    async def _attempt(self, interval: float, *, stale_wait: float | None = None) -> None:
         if self._flight is None:
             if _within(self._clock(), self._last_attempt, interval):
                 return
             self._last_attempt = self._clock()
             self._flight = asyncio.create_task(self._renew())
         # Waited for, not awaited: who gives up must not take the document away from the others who wait.
-        done, _ = await asyncio.wait({self._flight}, timeout=patience)
+        done, _ = await asyncio.wait({self._flight}, timeout=stale_wait)
         for flight in done:
             flight.result()  # a defect in a fetch shows here
 

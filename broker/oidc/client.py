@@ -37,7 +37,7 @@ from broker.errors import (
 )
 from broker.oidc.addresses import is_public_address, is_public_or_name
 from broker.oidc.failures import MAX_QUOTED, fault_of, why_failed, why_not_http
-from broker.oidc.messages import Answer, ProviderRequest
+from broker.oidc.messages import ProviderRequest, ProviderResponse
 from broker.oidc.tls import tls_context
 from broker.oidc.transport import CONNECT_SECONDS, PROGRESS, Progress, ProxiedTransport, os_error, tracing
 
@@ -49,11 +49,11 @@ KEEP_ALIVE_SECONDS = 50.0
 _NO_ENCODING = {"", "identity", "utf-8", "utf8"}  # a character set is none; some servers write theirs there
 
 HttpClient = httpx.AsyncClient
-Clients = Callable[["Reach"], AbstractAsyncContextManager[HttpClient]]
+ClientFactory = Callable[["NetworkPolicy"], AbstractAsyncContextManager[HttpClient]]
 
 
 @dataclass(frozen=True, slots=True)
-class Reach:
+class NetworkPolicy:
     """How far requests may go.
 
     Args:
@@ -75,16 +75,16 @@ class _AddressRefused(OSError):
 
 
 @asynccontextmanager
-async def open_client(reach: Reach) -> AsyncIterator[httpx.AsyncClient]:
+async def open_client(network: NetworkPolicy) -> AsyncIterator[httpx.AsyncClient]:
     """Open one client for the life of the process: one TLS context, one pool of connections.
 
     httpx gives the interface, aiohttp the pool: httpx's own costs a scan of every idle connection per request.
 
     Args:
-        reach: how far requests may go.
+        network: how far requests may go.
     """
-    context = tls_context(reach.trusted_ca_file)
-    guard = None if reach.private_networks or reach.outbound_proxy else _public_socket
+    context = tls_context(network.trusted_ca_file)
+    guard = None if network.private_networks or network.outbound_proxy else _public_socket
     # No limit here: each provider has its own, and must not wait for the connections of another.
     connector = aiohttp.TCPConnector(ssl=context, limit=0, keepalive_timeout=KEEP_ALIVE_SECONDS, socket_factory=guard)
     session = aiohttp.ClientSession(
@@ -98,7 +98,7 @@ async def open_client(reach: Reach) -> AsyncIterator[httpx.AsyncClient]:
     session._retry_connection = False  # noqa: SLF001
     async with session:
         direct = AiohttpTransport(verify=context, trust_env=False, client=session)
-        transport = ProxiedTransport(context, session, reach.outbound_proxy) if reach.outbound_proxy else direct
+        transport = ProxiedTransport(context, session, network.outbound_proxy) if network.outbound_proxy else direct
         async with httpx.AsyncClient(
             transport=transport,
             trust_env=False,
@@ -137,7 +137,7 @@ class ProviderClient:
         self._call_seconds = call_seconds
         self._places = asyncio.Semaphore(max_connections)
 
-    async def send(self, request: ProviderRequest) -> Answer:
+    async def send(self, request: ProviderRequest) -> ProviderResponse:
         """Return the provider's answer, whatever it says.
 
         A request is sent a second time only when the first was never sent: the connection could not be made.
@@ -177,7 +177,7 @@ class ProviderClient:
         finally:
             self._places.release()
 
-    async def _send_once(self, request: ProviderRequest, progress: Progress) -> Answer:
+    async def _send_once(self, request: ProviderRequest, progress: Progress) -> ProviderResponse:
         under_way = PROGRESS.set(progress)
         try:
             outgoing = self._client.build_request(
@@ -236,7 +236,7 @@ def _unconnected(cause: aiohttp.ClientConnectorError, place: str) -> Exception:
     return _NeverSent(ProviderUnreachable(expected=f"a connection to {place}", got=why_failed(reason, host)))
 
 
-async def _read(response: httpx.Response, limit: int, progress: Progress) -> Answer:
+async def _read(response: httpx.Response, limit: int, progress: Progress) -> ProviderResponse:
     encoding = response.headers.get("content-encoding", "")
     if not {coding.strip().lower() for coding in encoding.split(",")} <= _NO_ENCODING:
         raise AnswerTooLarge(
@@ -249,7 +249,7 @@ async def _read(response: httpx.Response, limit: int, progress: Progress) -> Ans
         if len(body) > limit:
             raise AnswerTooLarge(expected=f"at most {limit} bytes", got=f"{len(body)} bytes so far")
     cache_control = response.headers.get("cache-control", "")
-    return Answer(
+    return ProviderResponse(
         status=response.status_code,
         media_type=response.headers.get("content-type", "").partition(";")[0].strip().lower(),
         body=bytes(body),

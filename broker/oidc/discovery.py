@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable
 
 from broker.oidc.cached import Cached, Clock, Sleep
 from broker.oidc.keys import KeySet, build_keys_request, check_keys
-from broker.oidc.messages import Answer, ProviderRequest
+from broker.oidc.messages import ProviderRequest, ProviderResponse
 from broker.oidc.metadata import ProviderMetadata, build_discovery_request, check_discovery
 from broker.oidc.registration import PROTOCOL_PARAMETERS, Registration
 
@@ -21,7 +21,7 @@ RETRY_STALE_SECONDS = 60.0  # between attempts while there is an old one
 
 _log = logging.getLogger("broker")
 
-Send = Callable[[ProviderRequest], Awaitable[Answer]]
+Send = Callable[[ProviderRequest], Awaitable[ProviderResponse]]
 
 
 class Discovery:

@@ -21,7 +21,7 @@ from broker.errors import (
     IdTokenSubject,
     IdTokenTime,
 )
-from broker.oidc.messages import JsonObject, shape
+from broker.oidc.messages import JsonObject, type_name
 from broker.oidc.signature import SignedClaims
 
 CLOCK_LEEWAY = 60  # seconds our clock and the provider's may differ
@@ -100,7 +100,7 @@ def check_issuer(claims: Mapping[str, Any], *, expected_issuer: str) -> None:
     if claims.get("iss") != expected_issuer:
         issuer = claims.get("iss")
         raise IdTokenIssuer(
-            expected=expected_issuer, got=issuer if isinstance(issuer, str) else f"iss: {shape(issuer)}"
+            expected=expected_issuer, got=issuer if isinstance(issuer, str) else f"iss: {type_name(issuer)}"
         )
 
 
@@ -116,7 +116,7 @@ def check_subject(claims: Mapping[str, Any]) -> str:
     subject = claims.get("sub")
     if isinstance(subject, str) and 0 < len(subject) <= MAX_SUBJECT_CHARACTERS and subject.isascii():
         return subject
-    got = shape(subject)
+    got = type_name(subject)
     if isinstance(subject, str) and subject:
         got = f"{len(subject)} characters" if subject.isascii() else "other characters"
     raise IdTokenSubject(expected=f"sub: 1 to {MAX_SUBJECT_CHARACTERS} ASCII characters", got=f"sub: {got}")
@@ -131,10 +131,14 @@ def _check_audience(claims: Mapping[str, Any], client_id: str, trusted: Collecti
     audience = claims.get("aud")
     audiences = [audience] if isinstance(audience, str) else audience
     if not isinstance(audiences, list):
-        refusal = IdTokenAudience(expected=client_id, got=f"aud: {shape(audience)}")
+        refusal = IdTokenAudience(expected=client_id, got=f"aud: {type_name(audience)}")
         refusal.remedy = "The provider has to send our client id in aud."
         raise refusal
-    got = audience if isinstance(audience, str) else [one if isinstance(one, str) else shape(one) for one in audiences]
+    got = (
+        audience
+        if isinstance(audience, str)
+        else [one if isinstance(one, str) else type_name(one) for one in audiences]
+    )
     if client_id not in audiences:
         raise IdTokenAudience(expected=client_id, got=got)
     others = [one for one in audiences if one != client_id]
@@ -148,7 +152,7 @@ def _check_audience(claims: Mapping[str, Any], client_id: str, trusted: Collecti
     party = claims.get("azp")
     if party != client_id and (party is not None or others):
         refusal = IdTokenAudience(
-            expected=f"azp {client_id}", got=party if isinstance(party, str) else f"azp: {shape(party)}"
+            expected=f"azp {client_id}", got=party if isinstance(party, str) else f"azp: {type_name(party)}"
         )
         if not isinstance(party, str):
             refusal.remedy = "Beside further audiences the provider has to send our client id in azp."
@@ -188,7 +192,7 @@ def _seconds(claims: Mapping[str, Any], claim: str) -> float:
 
 def _shape_of_time(value: object) -> str:
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    return "a number beyond bounds" if is_number else shape(value)
+    return "a number beyond bounds" if is_number else type_name(value)
 
 
 def _is_time(value: object) -> TypeGuard[int | float]:
@@ -211,7 +215,7 @@ def _check_access_token_hash(claims: Mapping[str, Any], algorithm: str, access_t
     digest = _HASHES.get(algorithm[-3:], hashlib.sha512)(access_token.encode()).digest()  # Ed25519: SHA-512
     expected = base64url.encode(digest[: len(digest) // 2])
     if said != expected:
-        got = "another" if isinstance(said, str) else f"at_hash: {shape(said)}"
+        got = "another" if isinstance(said, str) else f"at_hash: {type_name(said)}"
         raise IdTokenAccessTokenHash(expected="the hash of the access token", got=got)
 
 

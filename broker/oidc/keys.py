@@ -15,7 +15,14 @@ from joserfc.jwk import ECKey, Key, OKPKey, RSAKey
 
 from broker import base64url
 from broker.errors import KeysInvalid
-from broker.oidc.messages import DOCUMENT_LIMIT, Answer, ProviderRequest, read_json_object, shape, short_text
+from broker.oidc.messages import (
+    DOCUMENT_LIMIT,
+    ProviderRequest,
+    ProviderResponse,
+    read_json_object,
+    short_text,
+    type_name,
+)
 from broker.oidc.refusal import check_success
 from broker.oidc.registration import SIGNATURE_ALGORITHMS
 
@@ -135,10 +142,10 @@ def build_keys_request(jwks_uri: str) -> ProviderRequest:
         jwks_uri: from the metadata.
     """
     headers = {"Accept": "application/jwk-set+json, application/json"}
-    return ProviderRequest("GET", jwks_uri, DOCUMENT_LIMIT, headers, asked="keys")
+    return ProviderRequest("GET", jwks_uri, DOCUMENT_LIMIT, headers, kind="keys")
 
 
-def check_keys(answer: Answer) -> tuple[KeySet, float]:
+def check_keys(answer: ProviderResponse) -> tuple[KeySet, float]:
     """Return the usable keys, and for how many seconds they may be kept.
 
     A key we cannot use is passed over, so that one odd key takes no good one with it (RFC 7517, section 5).
@@ -153,7 +160,7 @@ def check_keys(answer: Answer) -> tuple[KeySet, float]:
     check_success(answer)
     published = read_json_object(answer.body).get("keys")
     if not isinstance(published, list):
-        raise KeysInvalid(expected="keys: an array", got=f"keys: {shape(published)}")
+        raise KeysInvalid(expected="keys: an array", got=f"keys: {type_name(published)}")
     keys: list[VerificationKey] = []
     passed_over: dict[str, str] = {}
     for number, jwk in enumerate(published[:MAX_IDS], start=1):
@@ -185,7 +192,7 @@ def _id_of(jwk: object) -> str | None:
 def _verification_key(jwk: object) -> VerificationKey | str:
     """Return the key, or why it cannot be used."""
     if not isinstance(jwk, dict):
-        return shape(jwk)
+        return type_name(jwk)
     if (other := _other_purpose(jwk)) is not None:
         return other
     key_type, algorithm, issuer = jwk.get("kty"), jwk.get("alg"), jwk.get("issuer")
@@ -194,7 +201,7 @@ def _verification_key(jwk: object) -> VerificationKey | str:
         return f"kty: {short_text(key_type)}"
     public = {member: jwk.get(member) for member in members}
     if odd := [name for name, value in public.items() if not isinstance(value, str)]:
-        return f"{odd[0]}: {shape(public[odd[0]])}"
+        return f"{odd[0]}: {type_name(public[odd[0]])}"
     key = _key_object(str(key_type), {"kty": key_type, **public})
     if isinstance(key, str):
         return key

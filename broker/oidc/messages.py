@@ -25,7 +25,7 @@ MAX_PLACE_CHARACTERS = 4000
 MIN_ECHO_CHARACTERS = 8  # of a code; a shorter one has no words in it, and is found by chance
 
 JsonObject = dict[str, Any]
-Asked = Literal["metadata", "keys", "token", "userinfo", "other"]
+RequestKind = Literal["metadata", "keys", "token", "userinfo", "other"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +39,7 @@ class ProviderRequest:
         headers: name to value.
         body: the form, encoded; it holds credentials and is never shown.
         secrets: credentials in it, which an answer may echo and a log must not.
-        asked: what for, by a name that never changes; it is not sent.
+        kind: what for, by a name that never changes; it is not sent.
     """
 
     method: str
@@ -48,11 +48,11 @@ class ProviderRequest:
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     body: str | None = field(default=None, repr=False)
     secrets: tuple[str, ...] = field(default=(), repr=False)
-    asked: Asked = "other"
+    kind: RequestKind = "other"
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class ProviderResponse:
     """What the provider answered, unjudged.
 
     Args:
@@ -94,12 +94,12 @@ def read_json_object(body: bytes | str) -> JsonObject:
         raise AnswerUnreadable(expected="a JSON object", got=_why_unreadable(error, body)) from None
     if not isinstance(document, dict):
         raise AnswerUnreadable(
-            expected="a JSON object", got=f"JSON, but {shape(document) if document is not None else 'null'}"
+            expected="a JSON object", got=f"JSON, but {type_name(document) if document is not None else 'null'}"
         )
     return document
 
 
-def is_failing(answer: Answer) -> bool:
+def is_failing(answer: ProviderResponse) -> bool:
     """Whether the provider cannot answer now: a 5xx, or a 429 (RFC 6585, section 4).
 
     Args:
@@ -108,7 +108,7 @@ def is_failing(answer: Answer) -> bool:
     return answer.status == 429 or answer.status >= 500
 
 
-def without_echo(answer: Answer, code: str) -> Answer:
+def without_echo(answer: ProviderResponse, code: str) -> ProviderResponse:
     """Leave the code out of a refusal before it is judged.
 
     A stranger can write it, for example the provider's own words for a wrong client secret.
@@ -137,11 +137,11 @@ def text_member(document: Mapping[str, Any], member: str, error: type[BrokerErro
     """
     value = document.get(member)
     if not isinstance(value, str) or not value:
-        raise error(expected=f"{member}: a string", got=f"{member}: {shape(value)}")
+        raise error(expected=f"{member}: a string", got=f"{member}: {type_name(value)}")
     return value
 
 
-def shape(value: object) -> str:
+def type_name(value: object) -> str:
     """Name the type of a value in the words of JSON, without the value itself."""
     if value is None or isinstance(value, bool):
         return {None: "nothing", True: "true", False: "false"}[value]
@@ -196,7 +196,7 @@ _GUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _PLAIN_WORDS = re.compile(r"[./]*[a-z]{1,16}(?:[_./=-]{1,2}[a-z]{1,16}){1,12}[./=]*")
 
 
-def provider_text(error: object, description: object) -> str:
+def safe_error_text(error: object, description: object) -> str:
     """Return what a provider said in its own words, fit for our log.
 
     A provider may echo the code or our credentials: long opaque words are left out. Plain lower-case words joined by
@@ -233,10 +233,10 @@ def short_text(value: object) -> str:
         value: unverified.
     """
     if not isinstance(value, str) or not value:
-        return shape(value)
+        return type_name(value)
     if len(value) > MAX_NAME_CHARACTERS:
         return f"a text of {len(value)} characters"
-    return provider_text(value, None)
+    return safe_error_text(value, None)
 
 
 def place(url: str) -> str:
@@ -251,5 +251,5 @@ def place(url: str) -> str:
         parts = urlsplit(url)
     except ValueError:
         return "no address"
-    path = "/".join(provider_text(segment, None) for segment in parts.path.split("/"))
+    path = "/".join(safe_error_text(segment, None) for segment in parts.path.split("/"))
     return f"{parts.netloc.rpartition('@')[2]}{path}" or "no address"

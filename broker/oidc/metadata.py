@@ -15,12 +15,12 @@ from urllib.parse import parse_qs, urlsplit
 from broker.errors import MetadataInvalid, MetadataIssuer
 from broker.oidc.messages import (
     DOCUMENT_LIMIT,
-    Answer,
     ProviderRequest,
-    provider_text,
+    ProviderResponse,
     read_json_object,
-    shape,
+    safe_error_text,
     text_member,
+    type_name,
 )
 from broker.oidc.refusal import check_success
 from broker.oidc.registration import PROTOCOL_PARAMETERS, SIGNATURE_ALGORITHMS
@@ -41,7 +41,7 @@ class ProviderMetadata:
         jwks_uri: where the provider's keys are.
         userinfo_endpoint: where further claims are, if anywhere.
         end_session_endpoint: where the browser goes to sign out, if anywhere.
-        announces_iss: the callback will carry `iss` (RFC 9207, section 3).
+        authorization_response_iss_parameter_supported: the callback will carry `iss` (RFC 9207, section 3).
         ignored: optional members that cannot be used and count as absent, each with the reason; for the log.
     """
 
@@ -51,7 +51,7 @@ class ProviderMetadata:
     jwks_uri: str
     userinfo_endpoint: str | None
     end_session_endpoint: str | None
-    announces_iss: bool
+    authorization_response_iss_parameter_supported: bool
     ignored: tuple[str, ...] = ()
 
 
@@ -63,11 +63,15 @@ def build_discovery_request(issuer: str, metadata_url: str | None = None) -> Pro
         metadata_url: where the admin says the metadata is, if it is not below the issuer.
     """
     url = metadata_url or f"{issuer.removesuffix('/')}/.well-known/openid-configuration"
-    return ProviderRequest("GET", url, DOCUMENT_LIMIT, {"Accept": "application/json"}, asked="metadata")
+    return ProviderRequest("GET", url, DOCUMENT_LIMIT, {"Accept": "application/json"}, kind="metadata")
 
 
 def check_discovery(
-    answer: Answer, *, expected_issuer: str, allow_loopback: bool, own_parameters: Collection[str] = PROTOCOL_PARAMETERS
+    answer: ProviderResponse,
+    *,
+    expected_issuer: str,
+    allow_loopback: bool,
+    own_parameters: Collection[str] = PROTOCOL_PARAMETERS,
 ) -> ProviderMetadata:
     """Return the metadata if it is the expected issuer's and complete.
 
@@ -87,7 +91,7 @@ def check_discovery(
     document = read_json_object(answer.body)
     issuer = document.get("issuer")
     if issuer != expected_issuer:
-        raise MetadataIssuer(expected=expected_issuer, got=issuer if isinstance(issuer, str) else shape(issuer))
+        raise MetadataIssuer(expected=expected_issuer, got=issuer if isinstance(issuer, str) else type_name(issuer))
 
     def required(member: str) -> str:
         return _check_endpoint(text_member(document, member, MetadataInvalid), member, allow_loopback)
@@ -109,7 +113,9 @@ def check_discovery(
         jwks_uri=required("jwks_uri"),
         userinfo_endpoint=optional("userinfo_endpoint"),
         end_session_endpoint=optional("end_session_endpoint"),
-        announces_iss=_flag(document, "authorization_response_iss_parameter_supported", ignored),
+        authorization_response_iss_parameter_supported=_flag(
+            document, "authorization_response_iss_parameter_supported", ignored
+        ),
         ignored=tuple(ignored),
     )
 
@@ -151,7 +157,7 @@ def _check_endpoint(url: str, member: str, allow_loopback: bool) -> str:
 def _shown(url: str) -> str:
     """Return an unusable address for the log, without a query and without credentials."""
     bare = re.sub(r"//[^/]*@", "//", url[:MAX_SHOWN_CHARACTERS].partition("?")[0])
-    return ascii(provider_text(bare, None))[1:-1]
+    return ascii(safe_error_text(bare, None))[1:-1]
 
 
 def _check_own_query(authorization_endpoint: str, own_parameters: Collection[str]) -> str:
@@ -166,5 +172,5 @@ def _flag(document: Mapping[str, Any], member: str, ignored: list[str]) -> bool:
     """RFC 9207, section 3: the default is false."""
     value = document.get(member)
     if value is not None and not isinstance(value, bool):
-        ignored.append(f"{member}: {shape(value)}")
+        ignored.append(f"{member}: {type_name(value)}")
     return value is True

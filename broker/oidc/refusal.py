@@ -14,7 +14,15 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 from broker.errors import AnswerUnexpected, AnswerUnreadable, BrokerError, ProviderFailing
-from broker.oidc.messages import KIBIBYTE, Answer, is_failing, place, provider_text, read_json_object, whole_words
+from broker.oidc.messages import (
+    KIBIBYTE,
+    ProviderResponse,
+    is_failing,
+    place,
+    read_json_object,
+    safe_error_text,
+    whole_words,
+)
 
 MAX_PAGE_BYTES = 4 * KIBIBYTE  # of a page, looked at for its words
 MAX_PAGE_CHARACTERS = 120  # of its words, shown
@@ -51,7 +59,7 @@ class Said:
 _NOTHING = Said("", "")
 
 
-def read_refusal(answer: Answer) -> Said:
+def read_refusal(answer: ProviderResponse) -> Said:
     """Return what the body says, and the WWW-Authenticate header where the body names no error.
 
     Args:
@@ -94,7 +102,7 @@ def read_refusal_form(text: str) -> Said:
         return _NOTHING
 
 
-def describe_refusal(answer: Answer, said: Said | None = None) -> str:
+def describe_refusal(answer: ProviderResponse, said: Said | None = None) -> str:
     """Return status, the destination of a redirect, and the provider's words, for `got`; never empty.
 
     Args:
@@ -106,7 +114,7 @@ def describe_refusal(answer: Answer, said: Said | None = None) -> str:
     return f"{answer.status}{to}: {words}" if words else f"{answer.status}{to}"
 
 
-def check_success(answer: Answer, refused: type[BrokerError] = AnswerUnexpected) -> None:
+def check_success(answer: ProviderResponse, refused: type[BrokerError] = AnswerUnexpected) -> None:
     """Accept a 200 alone; a redirect is not followed, for it could lead anywhere.
 
     Args:
@@ -122,7 +130,7 @@ def check_success(answer: Answer, refused: type[BrokerError] = AnswerUnexpected)
         raise refused(expected=200, got=describe_refusal(answer))
 
 
-def _read_body(answer: Answer) -> Said:
+def _read_body(answer: ProviderResponse) -> Said:
     try:
         said = read_refusal_members(read_json_object(answer.body))
     except AnswerUnreadable:
@@ -144,18 +152,18 @@ def _read_header(value: str | None) -> Said:
     said = read_refusal_members({name: members.get(name) for name in ("error", "error_description")})
     if said.words:
         return said
-    return Said("", f"WWW-Authenticate: {provider_text(whole_words(value, MAX_PAGE_CHARACTERS), None)}")
+    return Said("", f"WWW-Authenticate: {safe_error_text(whole_words(value, MAX_PAGE_CHARACTERS), None)}")
 
 
 def _said(code: str, document: Mapping[str, Any]) -> Said:
     description = next((text for member in _DESCRIPTIONS if (text := _text(document.get(member)))), "")
-    return Said(code, provider_text(code, description))
+    return Said(code, safe_error_text(code, description))
 
 
 def _words_of_page(text: str) -> str:
     title = _TITLE.search(text)
     words = html.unescape(title[1] if title else _shown_text(text))
-    return provider_text(whole_words(" ".join(words.split()), MAX_PAGE_CHARACTERS), None)
+    return safe_error_text(whole_words(" ".join(words.split()), MAX_PAGE_CHARACTERS), None)
 
 
 def _shown_text(page: str) -> str:

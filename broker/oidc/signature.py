@@ -15,7 +15,7 @@ from joserfc.jwk import Key
 from broker import base64url
 from broker.errors import AnswerUnreadable, IdTokenAlgorithm, IdTokenKeyUnknown, IdTokenMalformed, IdTokenSignature
 from broker.oidc.keys import KeySet
-from broker.oidc.messages import JsonObject, read_json_object, shape, short_text
+from broker.oidc.messages import JsonObject, read_json_object, short_text, type_name
 from broker.oidc.registration import SIGNATURE_ALGORITHMS
 
 MAX_HEADER_BYTES = 16 * 1024
@@ -86,9 +86,9 @@ def _check_header(unverified_token: str) -> JsonObject:
         raise IdTokenMalformed(expected="typ: JWT, or no typ", got=f"typ: {short_text(kind)}")
     for member in ("crit", "b64"):  # no extension is understood (RFC 7515, section 4.1.11; RFC 7797)
         if header.get(member) is not None:
-            raise IdTokenMalformed(expected=f"no {member} in the header", got=f"{member}: {shape(header[member])}")
+            raise IdTokenMalformed(expected=f"no {member} in the header", got=f"{member}: {type_name(header[member])}")
     if not isinstance(header.get("kid"), str | None):
-        raise IdTokenMalformed(expected="kid: a text", got=f"kid: {shape(header['kid'])}")
+        raise IdTokenMalformed(expected="kid: a text", got=f"kid: {type_name(header['kid'])}")
     return header
 
 

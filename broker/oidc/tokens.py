@@ -20,9 +20,9 @@ from broker.errors import (
 )
 from broker.oidc.messages import (
     RESPONSE_LIMIT,
-    Answer,
     JsonObject,
     ProviderRequest,
+    ProviderResponse,
     is_failing,
     read_json_object,
     short_text,
@@ -96,10 +96,10 @@ def build_token_request(
         client_id, secret = quote_plus(client_id), quote_plus(secret or "")
     client = ClientAuth(client_id, secret, method)
     url, headers, form = client.prepare("POST", metadata.token_endpoint, headers, form)
-    return ProviderRequest("POST", url, RESPONSE_LIMIT, headers, form, tuple(credentials), asked="token")
+    return ProviderRequest("POST", url, RESPONSE_LIMIT, headers, form, tuple(credentials), kind="token")
 
 
-def check_token_response(answer: Answer) -> TokenResponse:
+def check_token_response(answer: ProviderResponse) -> TokenResponse:
     """Return the tokens, if the answer is as OpenID Connect Core, section 3.1.3.3 demands.
 
     Args:
@@ -126,7 +126,7 @@ def check_token_response(answer: Answer) -> TokenResponse:
     return TokenResponse(access_token, text_member(document, "id_token", TokenResponseInvalid))
 
 
-def _read_tokens(answer: Answer) -> JsonObject:
+def _read_tokens(answer: ProviderResponse) -> JsonObject:
     """Read a 200, which some providers use for an error, too."""
     try:
         document = read_json_object(answer.body)
@@ -142,7 +142,7 @@ def _read_tokens(answer: Answer) -> JsonObject:
     return document
 
 
-def _judge(answer: Answer, said: Said) -> BrokerError:
+def _judge(answer: ProviderResponse, said: Said) -> BrokerError:
     status, described = answer.status, describe_refusal(answer, said)
     if is_failing(answer):
         return ProviderFailing(expected=200, got=described, retry_after=answer.retry_after)
@@ -151,7 +151,7 @@ def _judge(answer: Answer, said: Said) -> BrokerError:
     return _judge_error(answer, said, said.words if said.code else described)
 
 
-def _judge_error(answer: Answer, said: Said, got: str) -> BrokerError:
+def _judge_error(answer: ProviderResponse, said: Said, got: str) -> BrokerError:
     code = _normalised(said.code)
     if _ABOUT_THE_CODE.search(code):
         return CodeRejected(expected="tokens", got=got)

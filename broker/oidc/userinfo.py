@@ -6,7 +6,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from broker.errors import AnswerUnreadable, UserinfoInvalid, UserinfoSubject
-from broker.oidc.messages import RESPONSE_LIMIT, Answer, JsonObject, ProviderRequest, read_json_object, shape
+from broker.oidc.messages import (
+    RESPONSE_LIMIT,
+    JsonObject,
+    ProviderRequest,
+    ProviderResponse,
+    read_json_object,
+    type_name,
+)
 from broker.oidc.refusal import check_success
 
 
@@ -18,10 +25,10 @@ def build_userinfo_request(userinfo_endpoint: str, access_token: str) -> Provide
         access_token: from the token response.
     """
     headers = {"Accept": "application/json", "Authorization": f"Bearer {access_token}"}
-    return ProviderRequest("GET", userinfo_endpoint, RESPONSE_LIMIT, headers, asked="userinfo")
+    return ProviderRequest("GET", userinfo_endpoint, RESPONSE_LIMIT, headers, kind="userinfo")
 
 
-def check_userinfo(answer: Answer, *, expected_subject: str) -> JsonObject:
+def check_userinfo(answer: ProviderResponse, *, expected_subject: str) -> JsonObject:
     """Return the claims if they are about the person of the ID token.
 
     Args:
@@ -59,6 +66,6 @@ def check_same_subject(claims: Mapping[str, Any], *, expected_subject: str) -> N
         return
     if isinstance(subject, str) and subject:
         raise UserinfoSubject(expected="the sub of the ID token", got="sub: another text")
-    refusal = UserinfoSubject(expected="the sub of the ID token", got=f"sub: {shape(subject)}")
+    refusal = UserinfoSubject(expected="the sub of the ID token", got=f"sub: {type_name(subject)}")
     refusal.remedy = "Userinfo must have sub as a text, the same as the ID token. Correct the provider's claim mapping."
     raise refusal

@@ -19,7 +19,7 @@ from broker.errors import (
     TransactionExpired,
     TransactionSpent,
 )
-from broker.oidc.messages import provider_text
+from broker.oidc.messages import safe_error_text
 from broker.providers import Provider
 from broker.remembrance import COOKIE_NAME, LIFETIME, encrypt_remembrance
 from broker.signin import Arrival, complete
@@ -114,7 +114,7 @@ def _what_came_instead(request: Request) -> str:
     """Say what a callback without state has: the provider's own words, where it refuses, are what an admin needs."""
     error = request.query_params.get("error")
     if error is not None:
-        return provider_text(error, request.query_params.get("error_description", ""))
+        return safe_error_text(error, request.query_params.get("error_description", ""))
     came = names(request.scope["query_string"].decode("latin-1"))
     return f"only {', '.join(came)}" if came else "an address without parameters"
 

@@ -18,8 +18,8 @@ from broker.doctor.documents import check_issuer, check_metadata, check_provider
 from broker.doctor.finding import Trouble, Verdict
 from broker.doctor.redirects import check_redirect_uri, check_sign_out_uri
 from broker.doctor.registration import check_client_authentication
-from broker.oidc.client import Reach
-from broker.oidc.messages import Answer, ProviderRequest
+from broker.oidc.client import NetworkPolicy
+from broker.oidc.messages import ProviderRequest, ProviderResponse
 from broker.providers import PRESETS, Provider
 from broker.settings import load_settings
 from broker.wiring import wire_provider
@@ -72,7 +72,7 @@ LOCATIONS = st.none() | st.builds(
     st.sampled_from(["", "?error=", "?authError=", "#error=invalid_scope&error_description="]) | st.text(max_size=20),
 )
 ANSWERS = st.builds(
-    Answer,
+    ProviderResponse,
     status=st.sampled_from([200, 302, 303, 400, 401, 403, 404, 429, 500, 503]),
     media_type=st.just("application/json"),
     body=BODIES,
@@ -94,8 +94,8 @@ def preset(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 
 @settings(deadline=None, max_examples=120)
 @given(discovery=ANSWERS, answer=ANSWERS)
-async def test_there_is_always_a_verdict(preset: Path, discovery: Answer, answer: Answer) -> None:
-    async def send(request: ProviderRequest) -> Answer:
+async def test_there_is_always_a_verdict(preset: Path, discovery: ProviderResponse, answer: ProviderResponse) -> None:
+    async def send(request: ProviderRequest) -> ProviderResponse:
         return discovery if request.url.endswith("/openid-configuration") else answer
 
     provider = wire_provider(load_settings(preset, {}), "idp", send=send)
@@ -109,11 +109,11 @@ async def test_there_is_always_a_verdict(preset: Path, discovery: Answer, answer
         assert not CLASS_NAME.search(f"{verdict.message} {verdict.remedy}")
 
 
-async def _verdicts_on_documents(provider: Provider, discovery: Answer) -> list[Verdict]:
+async def _verdicts_on_documents(provider: Provider, discovery: ProviderResponse) -> list[Verdict]:
     verdicts = []
     try:
         verdicts.append(compare_clocks(discovery, time.time))
-        answer, verdict = await fetch_discovery(provider, Reach())
+        answer, verdict = await fetch_discovery(provider, NetworkPolicy())
         verdicts.append(verdict)
         verdicts.append(check_issuer(provider, answer)[1])
         verdicts.append(check_metadata(provider, answer)[1])
@@ -123,13 +123,13 @@ async def _verdicts_on_documents(provider: Provider, discovery: Answer) -> list[
 
 
 async def _verdicts_on_registration(provider: Provider) -> list[Verdict]:
-    honest = Answer(200, "application/json", json.dumps(HONEST).encode())
+    honest = ProviderResponse(200, "application/json", json.dumps(HONEST).encode())
     metadata, _ = check_metadata(provider, honest)
     asked: list[Awaitable[tuple[Any, Verdict]]] = [
-        check_provider_keys(provider, Reach(), metadata),
-        check_client_authentication(provider, Reach(), metadata, ["client_secret_post"]),
-        check_redirect_uri(provider, Reach(), metadata),
-        check_sign_out_uri(provider, Reach(), f"{ISSUER}/logout"),
+        check_provider_keys(provider, NetworkPolicy(), metadata),
+        check_client_authentication(provider, NetworkPolicy(), metadata, ["client_secret_post"]),
+        check_redirect_uri(provider, NetworkPolicy(), metadata),
+        check_sign_out_uri(provider, NetworkPolicy(), f"{ISSUER}/logout"),
     ]
     return [await _verdict(one) for one in asked]
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from broker.doctor.connection import look_up
-from broker.oidc.client import Reach
+from broker.oidc.client import NetworkPolicy
 from tests.doctor.diagnosis import NOWHERE, assert_first, diagnose, of, settings_on_loopback, the
 from tests.fakes.hostile_server import DISCOVERY, KEYS, TOKEN, hostile_provider, late
 from tests.fakes.ports import free_port
@@ -104,7 +104,7 @@ async def test_a_private_address_is_refused_before_anything_is_sent_there(tmp_pa
 
 
 async def test_a_private_address_is_looked_up_when_it_is_allowed() -> None:
-    way, verdict = await look_up("https://10.255.255.1:9/x", Reach(private_networks=True))
+    way, verdict = await look_up("https://10.255.255.1:9/x", NetworkPolicy(private_networks=True))
     assert (way.addresses, way.port, verdict.status) == (("10.255.255.1",), 9, "ok")
 
 

@@ -16,8 +16,8 @@ from broker import base64url
 from broker.doctor.finding import Verdict
 from broker.doctor.registration import check_client_authentication
 from broker.errors import ProviderUnreachable
-from broker.oidc.client import Reach
-from broker.oidc.messages import Answer, ProviderRequest
+from broker.oidc.client import NetworkPolicy
+from broker.oidc.messages import ProviderRequest, ProviderResponse
 from broker.oidc.metadata import ProviderMetadata
 from broker.settings import load_settings
 from broker.wiring import wire_provider
@@ -34,22 +34,22 @@ CODE_FIRST = "This provider looks at the code first, so only a test sign-in tell
 OTHERWISE = "its answer to an invented client ID does not tell"
 
 
-def said(status: int, error: object = None, description: str | None = None) -> Answer:
+def said(status: int, error: object = None, description: str | None = None) -> ProviderResponse:
     members = {"error": error, "error_description": description}
     body = json.dumps({name: value for name, value in members.items() if value is not None})
-    return Answer(status, "application/json", body.encode())
+    return ProviderResponse(status, "application/json", body.encode())
 
 
 GRANT, CLIENT = said(400, "invalid_grant"), said(401, "invalid_client")
 
 
 async def ask(
-    folder: Path, ours: Answer, control: Callable[[], Answer], **keys: Any
+    folder: Path, ours: ProviderResponse, control: Callable[[], ProviderResponse], **keys: Any
 ) -> tuple[Verdict, list[ProviderRequest]]:
     """Let the token endpoint answer us like this, and every other client like that."""
     sent: list[ProviderRequest] = []
 
-    async def send(request: ProviderRequest) -> Answer:
+    async def send(request: ProviderRequest) -> ProviderResponse:
         sent.append(request)
         return ours if len(sent) == 1 else control()
 
@@ -57,7 +57,7 @@ async def ask(
     path = folder / "broker.yaml"
     path.write_text(yaml.safe_dump(settings_on_loopback(FakeProvider(ISSUER, time.time), **section)), encoding="utf-8")
     provider = wire_provider(load_settings(path, {}), "idp", send=send)
-    _, verdict = await check_client_authentication(provider, Reach(private_networks=True), METADATA, [])
+    _, verdict = await check_client_authentication(provider, NetworkPolicy(private_networks=True), METADATA, [])
     return verdict, sent
 
 
@@ -89,7 +89,7 @@ async def ask(
     ],
 )
 async def test_a_refused_code_counts_only_beside_an_invented_client(
-    tmp_path: Path, ours: Answer, control: Answer, status: str, message: str
+    tmp_path: Path, ours: ProviderResponse, control: ProviderResponse, status: str, message: str
 ) -> None:
     verdict, sent = await ask(tmp_path, ours, lambda: control)
     assert verdict.status == status
@@ -120,7 +120,7 @@ async def test_a_refused_code_counts_only_beside_an_invented_client(
     ],
 )
 async def test_another_answer_needs_no_invented_client(
-    tmp_path: Path, ours: Answer, status: str, message: str, remedy: str
+    tmp_path: Path, ours: ProviderResponse, status: str, message: str, remedy: str
 ) -> None:
     verdict, sent = await ask(tmp_path, ours, lambda: GRANT)
     assert verdict.status == status
@@ -159,7 +159,7 @@ async def test_the_invented_client_has_an_assertion_that_nobody_can_verify(tmp_p
 
 
 async def test_a_provider_that_does_not_answer_an_invented_client_is_not_blamed(tmp_path: Path) -> None:
-    def refuse() -> Answer:
+    def refuse() -> ProviderResponse:
         raise ProviderUnreachable(expected="an answer", got="none")
 
     verdict, _ = await ask(tmp_path, GRANT, refuse)

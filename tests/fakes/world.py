@@ -19,7 +19,7 @@ import yaml
 from broker.app import Service, create_app
 from broker.demo.comm100 import ENDPOINT_PATH, Agent, Received, create_comm100
 from broker.errors import BrokerError
-from broker.oidc.client import Reach
+from broker.oidc.client import NetworkPolicy
 from broker.settings import load_settings
 from tests.fakes.clock import Clock
 from tests.fakes.log_record import secrets_in
@@ -84,7 +84,7 @@ class World:
             clock=clock,
             received=self.received,
         )
-        self.opened: list[Reach] = []
+        self.opened: list[NetworkPolicy] = []
         self.browsers: list[Browser] = []
 
     def secrets(self) -> list[str]:
@@ -117,8 +117,8 @@ class World:
             yield service
 
     @asynccontextmanager
-    async def _outbound(self, reach: Reach) -> AsyncIterator[httpx.AsyncClient]:
-        self.opened.append(reach)
+    async def _outbound(self, network: NetworkPolicy) -> AsyncIterator[httpx.AsyncClient]:
+        self.opened.append(network)
         async with httpx.AsyncClient(transport=httpx.MockTransport(self._provider_answer)) as client:
             yield client
 

@@ -16,7 +16,7 @@ from broker.identity import Identity
 from broker.oidc.authorization import build_authorization_url
 from broker.oidc.id_token import VerifiedIdToken
 from broker.oidc.keys import check_keys
-from broker.oidc.messages import Answer
+from broker.oidc.messages import ProviderResponse
 from broker.oidc.metadata import ProviderMetadata, check_discovery
 from broker.oidc.registration import SIGNATURE_ALGORITHMS, Registration
 from broker.oidc.signature import verify_signature
@@ -58,7 +58,7 @@ SITE = Site(
 )
 
 
-def judge_discovery(answer: Answer) -> ProviderMetadata | None:
+def judge_discovery(answer: ProviderResponse) -> ProviderMetadata | None:
     """Return the metadata if they are taken, having checked that nobody is sent anywhere but by https."""
     try:
         metadata = check_discovery(answer, expected_issuer=ISSUER, allow_loopback=False)
@@ -81,7 +81,7 @@ def judge_discovery(answer: Answer) -> ProviderMetadata | None:
     return metadata
 
 
-def judge_keys(answer: Answer) -> int:
+def judge_keys(answer: ProviderResponse) -> int:
     """Return how many keys are taken, having checked that none of them lets a made-up signature pass or stumbles."""
     try:
         keys, lifetime = check_keys(answer)
@@ -103,7 +103,7 @@ def judge_keys(answer: Answer) -> int:
     return len(keys.keys)
 
 
-def judge_token_response(answer: Answer) -> TokenResponse | None:
+def judge_token_response(answer: ProviderResponse) -> TokenResponse | None:
     """Return the tokens if they are taken, having checked that they can go into a header as they are."""
     try:
         tokens = check_token_response(answer)
@@ -118,7 +118,7 @@ def judge_token_response(answer: Answer) -> TokenResponse | None:
     return tokens
 
 
-def judge_userinfo(answer: Answer) -> Identity | None:
+def judge_userinfo(answer: ProviderResponse) -> Identity | None:
     """Return the person if one is let in, having checked subject, address and name by other means."""
     try:
         claims = check_userinfo(answer, expected_subject=SUBJECT)
@@ -143,9 +143,9 @@ def judging() -> Iterator[Callable[[bytes], None]]:
     """Give what the fuzzer calls: the bytes are the body of each kind of answer, good and bad."""
 
     def one_input(data: bytes) -> None:
-        judge_keys(Answer(200, "application/json", data))
+        judge_keys(ProviderResponse(200, "application/json", data))
         for status in (200, 400):
-            answer = Answer(status, "application/json", data)
+            answer = ProviderResponse(status, "application/json", data)
             judge_discovery(answer)
             judge_token_response(answer)
             judge_userinfo(answer)

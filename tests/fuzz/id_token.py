@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from broker.errors import BrokerError, ProviderMistrusted
 from broker.oidc.id_token import check_claims
 from broker.oidc.keys import KeySet, check_keys
-from broker.oidc.messages import Answer
+from broker.oidc.messages import ProviderResponse
 from broker.oidc.registration import SIGNATURE_ALGORITHMS
 from broker.oidc.signature import SignedClaims, verify_signature
 from tests.fakes.clock import START
@@ -35,7 +35,7 @@ def encode(data: bytes) -> str:
 
 def key_set(*jwks: dict[str, Any]) -> KeySet:
     """Read keys as the broker does."""
-    return check_keys(Answer(200, "application/json", json.dumps({"keys": jwks}).encode()))[0]
+    return check_keys(ProviderResponse(200, "application/json", json.dumps({"keys": jwks}).encode()))[0]
 
 
 def judge_signature(

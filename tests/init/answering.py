@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 
 from broker.init.look import NetworkLook
-from broker.oidc.client import Clients, Reach
+from broker.oidc.client import ClientFactory, NetworkPolicy
 from tests.fakes.provider import FakeProvider
 
 TENANT = "7a0c1b2d-3e4f-4a5b-8c6d-7e8f9a0b1c2d"
@@ -107,9 +107,9 @@ def document(issuer: str, **more: Any) -> Callable[[], httpx.Response]:
     return lambda: httpx.Response(200, headers=made.headers, stream=httpx.ByteStream(made.content))
 
 
-def _clients(answer: Callable[[httpx.Request], Any]) -> Clients:
+def _clients(answer: Callable[[httpx.Request], Any]) -> ClientFactory:
     @asynccontextmanager
-    async def opened(_reach: Reach) -> AsyncIterator[httpx.AsyncClient]:
+    async def opened(_reach: NetworkPolicy) -> AsyncIterator[httpx.AsyncClient]:
         async with httpx.AsyncClient(transport=httpx.MockTransport(answer)) as client:
             yield client
 

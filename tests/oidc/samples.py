@@ -16,7 +16,7 @@ from joserfc import jws
 
 from broker.oidc.id_token import VerifiedIdToken, check_claims
 from broker.oidc.keys import KeySet, check_keys
-from broker.oidc.messages import Answer
+from broker.oidc.messages import ProviderResponse
 from broker.oidc.metadata import ProviderMetadata
 from broker.oidc.registration import Registration
 from broker.oidc.signature import SignedClaims
@@ -37,7 +37,7 @@ METADATA = ProviderMetadata(
     jwks_uri=f"{ISSUER}/keys",
     userinfo_endpoint=f"{ISSUER}/userinfo",
     end_session_endpoint=None,
-    announces_iss=False,
+    authorization_response_iss_parameter_supported=False,
 )
 
 _REGISTRATION = Registration(
@@ -60,10 +60,10 @@ def registration(**changes: Any) -> Registration:
     return replace(_REGISTRATION, **changes)
 
 
-def answer(content: object, status: int = 200, media_type: str = "application/json", **more: Any) -> Answer:
+def answer(content: object, status: int = 200, media_type: str = "application/json", **more: Any) -> ProviderResponse:
     """Return an answer with this JSON, or these bytes as they stand."""
     body = content if isinstance(content, bytes) else json.dumps(content).encode()
-    return Answer(status, media_type, body, **more)
+    return ProviderResponse(status, media_type, body, **more)
 
 
 @functools.cache

@@ -25,7 +25,7 @@ from broker.errors import (
 from broker.oidc.authorization import build_authorization_url, check_callback
 from tests.oidc.samples import ISSUER, METADATA, registration
 
-ANNOUNCING = replace(METADATA, announces_iss=True)
+ANNOUNCING = replace(METADATA, authorization_response_iss_parameter_supported=True)
 
 
 def build(**changes: object) -> str:

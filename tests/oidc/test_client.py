@@ -16,8 +16,8 @@ from broker.errors import (
     BrokerError,
     ProviderUnreachable,
 )
-from broker.oidc.client import ProviderClient, Reach, open_client
-from broker.oidc.messages import RESPONSE_LIMIT, Answer, ProviderRequest
+from broker.oidc.client import NetworkPolicy, ProviderClient, open_client
+from broker.oidc.messages import RESPONSE_LIMIT, ProviderRequest, ProviderResponse
 from tests.oidc.servers import Server, Talk, hangs_up, ok, says, serving
 
 LIMIT = 1000  # bytes
@@ -26,7 +26,7 @@ HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
 
 @asynccontextmanager
 async def loopback_client() -> AsyncIterator[ProviderClient]:
-    async with open_client(Reach(private_networks=True)) as client:
+    async with open_client(NetworkPolicy(private_networks=True)) as client:
         yield ProviderClient(client, private_networks=True)
 
 
@@ -39,7 +39,7 @@ def post(server: Server) -> ProviderRequest:
     return ProviderRequest("POST", f"http://127.0.0.1:{server.port}/token", LIMIT, headers, "code=c1&x=%C3%A4")
 
 
-async def ask(talk: Talk, *, reads: bool = True, limit: int = LIMIT) -> Answer:
+async def ask(talk: Talk, *, reads: bool = True, limit: int = LIMIT) -> ProviderResponse:
     """Ask a server that talks like this."""
     async with serving(talk, reads=reads) as server, loopback_client() as client:
         return await client.send(get(server, limit=limit))

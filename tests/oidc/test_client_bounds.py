@@ -13,8 +13,8 @@ from contextlib import asynccontextmanager
 import pytest
 
 from broker.errors import AnswerTooLarge, BrokerError, Overloaded, ProviderTimedOut, ProviderUnreachable
-from broker.oidc.client import CALL_SECONDS, ProviderClient, Reach, open_client
-from broker.oidc.messages import RESPONSE_LIMIT, Answer, ProviderRequest
+from broker.oidc.client import CALL_SECONDS, NetworkPolicy, ProviderClient, open_client
+from broker.oidc.messages import RESPONSE_LIMIT, ProviderRequest, ProviderResponse
 from tests.oidc.servers import Server, Talk, drips, hangs_up, ok, says, serving
 
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
@@ -35,7 +35,7 @@ async def silent(_: bytes, writer: asyncio.StreamWriter) -> None:
 @asynccontextmanager
 async def under_way(client: ProviderClient, server: Server, count: int) -> AsyncIterator[None]:
     """Have so many requests wait for an answer that does not come, until the block ends."""
-    waiting: list[asyncio.Task[Answer]] = []
+    waiting: list[asyncio.Task[ProviderResponse]] = []
     try:
         async with asyncio.timeout(HANGING):
             for number in range(count):
@@ -67,7 +67,11 @@ async def under_way(client: ProviderClient, server: Server, count: int) -> Async
     ],
 )
 async def test_every_way_of_being_slow_ends_with_the_time_for_one_call(talk: Talk, got: str) -> None:
-    async with serving(talk) as server, open_client(Reach(private_networks=True)) as http, asyncio.timeout(HANGING):
+    async with (
+        serving(talk) as server,
+        open_client(NetworkPolicy(private_networks=True)) as http,
+        asyncio.timeout(HANGING),
+    ):
         client = ProviderClient(http, private_networks=True, call_seconds=SHORT)
         with pytest.raises(ProviderTimedOut) as failure:
             await client.send(get(server))
@@ -81,7 +85,7 @@ async def test_a_call_has_5_seconds_unless_it_is_given_more() -> None:
         await asyncio.sleep(CALL_SECONDS + 0.5)
         writer.write(ok())
 
-    async with serving(late) as server, open_client(Reach(private_networks=True)) as http:
+    async with serving(late) as server, open_client(NetworkPolicy(private_networks=True)) as http:
         usual = ProviderClient(http, private_networks=True)
         patient = ProviderClient(http, private_networks=True, call_seconds=FAR)
         too_late, in_time = await asyncio.wait_for(
@@ -89,7 +93,7 @@ async def test_a_call_has_5_seconds_unless_it_is_given_more() -> None:
         )
     assert isinstance(too_late, ProviderTimedOut)
     assert too_late.got == "no answer within 5 s"
-    assert isinstance(in_time, Answer)
+    assert isinstance(in_time, ProviderResponse)
     assert in_time.status == 200
 
 
@@ -112,14 +116,14 @@ async def test_an_endless_answer_is_cut_off_at_the_limit(head: bytes) -> None:
             sent += 65536
             await writer.drain()
 
-    async with serving(pours) as server, open_client(Reach(private_networks=True)) as http:
+    async with serving(pours) as server, open_client(NetworkPolicy(private_networks=True)) as http:
         with pytest.raises(AnswerTooLarge):
             await ProviderClient(http, private_networks=True, call_seconds=FAR).send(get(server))
     assert sent < 64 * RESPONSE_LIMIT  # what the sockets' buffers took
 
 
 async def test_a_request_more_than_there_are_places_waits_for_its_turn_and_is_then_refused() -> None:
-    async with serving(silent) as server, open_client(Reach(private_networks=True)) as http:
+    async with serving(silent) as server, open_client(NetworkPolicy(private_networks=True)) as http:
         client = ProviderClient(http, private_networks=True, max_connections=2, acquire_seconds=SHORT, call_seconds=FAR)
         async with under_way(client, server, 2):
             with pytest.raises(Overloaded) as failure:
@@ -139,7 +143,7 @@ async def test_a_request_more_than_there_are_places_is_sent_when_one_is_free() -
         at_once -= 1
         writer.write(ok())
 
-    async with serving(counts) as server, open_client(Reach(private_networks=True)) as http:
+    async with serving(counts) as server, open_client(NetworkPolicy(private_networks=True)) as http:
         client = ProviderClient(http, private_networks=True, max_connections=2, acquire_seconds=FAR, call_seconds=FAR)
         people = asyncio.gather(*(client.send(get(server)) for _ in range(20)))
         answers = await asyncio.wait_for(people, HANGING)
@@ -158,7 +162,7 @@ async def test_a_request_more_than_there_are_places_is_sent_when_one_is_free() -
 async def test_a_place_is_free_again_however_a_call_ends(
     talk: Talk, call_seconds: float, error: type[BrokerError]
 ) -> None:
-    async with serving(talk) as server, open_client(Reach(private_networks=True)) as http:
+    async with serving(talk) as server, open_client(NetworkPolicy(private_networks=True)) as http:
         client = ProviderClient(
             http, private_networks=True, max_connections=1, acquire_seconds=FAR, call_seconds=call_seconds
         )
@@ -171,7 +175,7 @@ async def test_a_place_is_free_again_when_the_person_gives_up() -> None:
     async with (
         serving(silent) as hangs,
         serving(says(ok())) as answers,
-        open_client(Reach(private_networks=True)) as http,
+        open_client(NetworkPolicy(private_networks=True)) as http,
     ):
         client = ProviderClient(http, private_networks=True, max_connections=1, acquire_seconds=FAR, call_seconds=FAR)
         async with under_way(client, hangs, 1):
@@ -184,7 +188,7 @@ async def test_a_provider_that_answers_nobody_keeps_nobody_from_another() -> Non
     async with (
         serving(silent) as hangs,
         serving(says(ok())) as answers,
-        open_client(Reach(private_networks=True)) as http,
+        open_client(NetworkPolicy(private_networks=True)) as http,
     ):
         slow, good = (ProviderClient(http, private_networks=True, call_seconds=FAR) for _ in range(2))
         async with under_way(slow, hangs, MORE_THAN_A_POOL_HAS), asyncio.timeout(HANGING):

@@ -19,8 +19,8 @@ from broker.errors import (
     ProviderCertificate,
     ProviderUnreachable,
 )
-from broker.oidc.client import ProviderClient, Reach, open_client
-from broker.oidc.messages import Answer, ProviderRequest
+from broker.oidc.client import NetworkPolicy, ProviderClient, open_client
+from broker.oidc.messages import ProviderRequest, ProviderResponse
 from tests.fakes.ports import free_port
 from tests.oidc.connect_proxy import basic, connect_proxy
 from tests.oidc.servers import Authority, Server, Talk, hangs_up, new_authority, ok, says, serving
@@ -45,8 +45,8 @@ async def provider(authority: Authority, folder: Path, talk: Talk | None = None)
         yield server
 
 
-async def ask(proxy: str, url: str = TOKEN, ca: Path | None = None) -> Answer:
-    async with open_client(Reach(ca, lambda: proxy)) as client:
+async def ask(proxy: str, url: str = TOKEN, ca: Path | None = None) -> ProviderResponse:
+    async with open_client(NetworkPolicy(ca, lambda: proxy)) as client:
         return await ProviderClient(client, private_networks=False).send(
             ProviderRequest("POST", url, 1000, {"Authorization": "Basic client"}, "secret=s3cret")
         )
@@ -109,7 +109,7 @@ async def test_a_password_that_changes_is_taken_without_a_restart(
     async with (
         provider(authority, tmp_path, says(ok(), close=True)) as server,
         connect_proxy(wants=basic("me", "new"), leads_to=server.port) as proxy,
-        open_client(Reach(trusted, lambda: f"http://me:{password[0]}@127.0.0.1:{proxy.port}")) as http,
+        open_client(NetworkPolicy(trusted, lambda: f"http://me:{password[0]}@127.0.0.1:{proxy.port}")) as http,
     ):
         client = ProviderClient(http, private_networks=False)
         with pytest.raises(OutboundProxyFailed):

@@ -24,19 +24,19 @@ from broker.errors import (
     ProviderUnreachable,
 )
 from broker.oidc.addresses import is_public_address, is_public_or_name
-from broker.oidc.client import ProviderClient, Reach, open_client
-from broker.oidc.messages import Answer, ProviderRequest
+from broker.oidc.client import NetworkPolicy, ProviderClient, open_client
+from broker.oidc.messages import ProviderRequest, ProviderResponse
 from tests.oidc.servers import Authority, new_authority, ok, says, serving
 
 
 @asynccontextmanager
-async def reaching(reach: Reach) -> AsyncIterator[ProviderClient]:
-    async with open_client(reach) as client:
-        yield ProviderClient(client, private_networks=reach.private_networks)
+async def reaching(network: NetworkPolicy) -> AsyncIterator[ProviderClient]:
+    async with open_client(network) as client:
+        yield ProviderClient(client, private_networks=network.private_networks)
 
 
-async def ask(reach: Reach, url: str, method: str = "POST") -> Answer:
-    async with reaching(reach) as client:
+async def ask(network: NetworkPolicy, url: str, method: str = "POST") -> ProviderResponse:
+    async with reaching(network) as client:
         return await client.send(ProviderRequest(method, url, 1000))
 
 
@@ -46,13 +46,13 @@ def authority() -> Authority:
 
 
 @pytest.fixture
-def trusting(authority: Authority, tmp_path: Path) -> Reach:
-    return Reach(trusted_ca_file=authority.write(tmp_path / "ca.pem"), private_networks=True)
+def trusting(authority: Authority, tmp_path: Path) -> NetworkPolicy:
+    return NetworkPolicy(trusted_ca_file=authority.write(tmp_path / "ca.pem"), private_networks=True)
 
 
 @pytest.mark.parametrize("host", ["localhost", "127.0.0.1"])
 async def test_a_certificate_of_the_trusted_file_is_taken(
-    trusting: Reach, authority: Authority, tmp_path: Path, host: str
+    trusting: NetworkPolicy, authority: Authority, tmp_path: Path, host: str
 ) -> None:
     async with serving(says(ok()), tls=authority.context(tmp_path, "localhost", "127.0.0.1")) as server:
         assert (await ask(trusting, f"https://{host}:{server.port}/")).body == b"{}"
@@ -69,20 +69,20 @@ async def test_a_certificate_of_the_trusted_file_is_taken(
     ],
 )
 async def test_another_certificate_is_refused_before_anything_is_sent(
-    trusting: Reach, authority: Authority, tmp_path: Path, host: str, days: int, trusted: bool, cause: str
+    trusting: NetworkPolicy, authority: Authority, tmp_path: Path, host: str, days: int, trusted: bool, cause: str
 ) -> None:
     """The request was never sent, so it is tried once more, and no more often."""
-    reach = trusting if trusted else Reach(private_networks=True)
+    network = trusting if trusted else NetworkPolicy(private_networks=True)
     async with serving(says(ok()), tls=authority.context(tmp_path, host, days=days)) as server:
         with pytest.raises(ProviderCertificate) as failure:
-            await ask(reach, f"https://localhost:{server.port}/token")
+            await ask(network, f"https://localhost:{server.port}/token")
     assert failure.value.expected == f"a trusted certificate at localhost:{server.port}/token"
     assert str(failure.value.got).startswith(f"certificate of localhost: {cause}: ")
     assert failure.value.remedy != ProviderCertificate.remedy, "each cause has its own"
     assert (server.requests, server.connections) == ([], 2)
 
 
-async def test_a_server_that_speaks_no_tls_is_unreachable(trusting: Reach) -> None:
+async def test_a_server_that_speaks_no_tls_is_unreachable(trusting: NetworkPolicy) -> None:
     async with serving(says(ok()), reads=False) as server:
         with pytest.raises(ProviderUnreachable) as failure:
             await ask(trusting, f"https://localhost:{server.port}/")
@@ -100,7 +100,9 @@ async def test_a_server_that_speaks_no_tls_is_unreachable(trusting: Reach) -> No
         pytest.param(112, "tlsv1 unrecognized name", id="a name it does not know"),
     ],
 )
-async def test_a_handshake_the_server_ends_is_said_in_openssls_words(trusting: Reach, alert: int, words: str) -> None:
+async def test_a_handshake_the_server_ends_is_said_in_openssls_words(
+    trusting: NetworkPolicy, alert: int, words: str
+) -> None:
     async with serving(says(b"\x15\x03\x01\x00\x02\x02" + bytes([alert])), reads=False) as server:
         with pytest.raises(ProviderUnreachable) as failure:
             await ask(trusting, f"https://localhost:{server.port}/")
@@ -109,7 +111,7 @@ async def test_a_handshake_the_server_ends_is_said_in_openssls_words(trusting: R
 
 @pytest.mark.requirement("S-41")
 async def test_a_server_that_wants_tls_gets_no_plain_request(
-    trusting: Reach, authority: Authority, tmp_path: Path
+    trusting: NetworkPolicy, authority: Authority, tmp_path: Path
 ) -> None:
     async with serving(says(ok()), tls=authority.context(tmp_path, "localhost")) as server:
         with pytest.raises((ProviderUnreachable, AnswerUnexpected)):
@@ -211,13 +213,13 @@ async def test_no_spelling_of_loopback_is_connected_to(host: str, expected: type
     """Whatever a name resolves to: the address really connected to is judged."""
     async with serving(says(ok())) as server:
         with pytest.raises(expected):
-            await ask(Reach(), f"http://{host}:{server.port}/token")
+            await ask(NetworkPolicy(), f"http://{host}:{server.port}/token")
     assert server.connections == 0
 
 
 @pytest.mark.requirement("S-41")
 async def test_the_socket_is_guarded_even_if_the_literal_was_let_through() -> None:
-    async with serving(says(ok())) as server, open_client(Reach()) as client:
+    async with serving(says(ok())) as server, open_client(NetworkPolicy()) as client:
         for host in ("127.0.0.1", "localhost"):
             with pytest.raises(ProviderAddressRefused):
                 await ProviderClient(client, private_networks=True).send(
@@ -229,11 +231,11 @@ async def test_the_socket_is_guarded_even_if_the_literal_was_let_through() -> No
 _PROGRAM = """
 import asyncio, pathlib, sys
 from broker.errors import BrokerError
-from broker.oidc.client import ProviderClient, Reach, open_client
+from broker.oidc.client import ProviderClient, NetworkPolicy, open_client
 from broker.oidc.messages import ProviderRequest
 
 async def main(url):
-    async with open_client(Reach(private_networks=True)) as client:
+    async with open_client(NetworkPolicy(private_networks=True)) as client:
         try:
             answer = await ProviderClient(client, private_networks=True).send(ProviderRequest("GET", url, 1000))
             print(answer.status)

@@ -11,7 +11,7 @@ from broker.errors import KeysInvalid, MetadataIssuer, ProviderUnreachable
 from broker.oidc.cached import Cached
 from broker.oidc.discovery import METADATA_LIFETIME, Discovery
 from broker.oidc.keys import KeySet
-from broker.oidc.messages import Answer, ProviderRequest
+from broker.oidc.messages import ProviderRequest, ProviderResponse
 from broker.oidc.metadata import ProviderMetadata
 from tests.fakes.clock import Clock
 from tests.oidc.samples import ISSUER, METADATA, answer, published, registration, signing_key
@@ -31,13 +31,13 @@ class Wire:
     """Answers by address, and counts."""
 
     def __init__(self) -> None:
-        self.answers: dict[str, Answer | Exception] = {
+        self.answers: dict[str, ProviderResponse | Exception] = {
             METADATA_URL: answer(DOCUMENT),
             METADATA.jwks_uri: answer({"keys": [published(signing_key())]}),
         }
         self.asked: list[str] = []
 
-    async def send(self, request: ProviderRequest) -> Answer:
+    async def send(self, request: ProviderRequest) -> ProviderResponse:
         self.asked.append(request.url)
         await asyncio.sleep(0)
         given = self.answers[request.url]
@@ -135,7 +135,7 @@ async def test_keys_are_kept_as_long_as_the_provider_says(discovery: Discovery, 
     ],
 )
 async def test_a_broken_key_set_takes_no_good_keys_away(
-    discovery: Discovery, wire: Wire, broken: Answer | Exception
+    discovery: Discovery, wire: Wire, broken: ProviderResponse | Exception
 ) -> None:
     keys = await discovery.keys.get()
     wire.answers[METADATA.jwks_uri] = broken

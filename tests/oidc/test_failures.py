@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from broker.errors import ProviderTimedOut
-from broker.oidc.client import ProviderClient, Reach, open_client
+from broker.oidc.client import NetworkPolicy, ProviderClient, open_client
 from broker.oidc.failures import why_failed, why_not_http
 from broker.oidc.messages import ProviderRequest
 
@@ -67,8 +67,8 @@ def test_whatever_the_parser_says_the_words_are_bounded(message: str) -> None:
     assert "s3cret" not in why_not_http(message)
 
 
-async def ask(url: str, reach: Reach) -> None:
-    async with open_client(reach) as http:
+async def ask(url: str, network: NetworkPolicy) -> None:
+    async with open_client(network) as http:
         await ProviderClient(http, private_networks=True).send(ProviderRequest("GET", url, 1000))
 
 
@@ -101,7 +101,7 @@ async def test_a_name_server_that_keeps_silent_is_named_as_that(monkeypatch: pyt
     monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", silent)
     began = time.monotonic()
     with pytest.raises(ProviderTimedOut) as failure:
-        await ask(f"https://{HOST}/keys", Reach())
+        await ask(f"https://{HOST}/keys", NetworkPolicy())
     assert time.monotonic() - began < 4
     assert (failure.value.expected, failure.value.got) == (
         f"an answer of {HOST}/keys",

@@ -14,11 +14,11 @@ from broker.errors import AnswerUnreadable, UserinfoInvalid
 from broker.oidc.messages import (
     RESPONSE_LIMIT,
     place,
-    provider_text,
     read_json_object,
-    shape,
+    safe_error_text,
     short_text,
     text_member,
+    type_name,
     whole_words,
 )
 
@@ -152,7 +152,7 @@ def test_a_member_that_is_no_text_is_refused_without_showing_it(value: object, g
 
 
 def test_the_shape_of_a_value_does_not_tell_the_value() -> None:
-    assert [shape(value) for value in (None, "", "secret", 1, {"a": "secret"})] == [
+    assert [type_name(value) for value in (None, "", "secret", 1, {"a": "secret"})] == [
         "nothing",
         "an empty string",
         "a text",
@@ -196,7 +196,7 @@ def test_the_shape_of_a_value_does_not_tell_the_value() -> None:
 def test_a_providers_words_go_to_the_log_without_what_could_be_a_secret(
     error: object, description: object, said: str
 ) -> None:
-    assert provider_text(error, description) == said
+    assert safe_error_text(error, description) == said
 
 
 @pytest.mark.parametrize(
@@ -220,6 +220,6 @@ def test_words_are_cut_between_two_of_them() -> None:
     assert whole_words("the secret pa:ss:word is wrong", 18) == "the secret ..."
     assert whole_words("the secret", 10) == "the secret"
     assert whole_words("x" * 30, 10) == " ..."
-    assert provider_text("e", "word " * 200 + "pa:ss").endswith("word ...")
+    assert safe_error_text("e", "word " * 200 + "pa:ss").endswith("word ...")
     assert short_text("a:b" * 21) == "a text of 63 characters"
     assert short_text("") == "an empty string"

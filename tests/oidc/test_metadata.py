@@ -203,7 +203,10 @@ def test_endpoints_may_be_on_other_hosts() -> None:
     ],
 )
 def test_the_announcement_of_iss_is_read(value: object, announced: bool) -> None:
-    assert check({"authorization_response_iss_parameter_supported": value}).announces_iss is announced
+    assert (
+        check({"authorization_response_iss_parameter_supported": value}).authorization_response_iss_parameter_supported
+        is announced
+    )
 
 
 @pytest.mark.requirement("S-40")
@@ -212,7 +215,7 @@ def test_the_announcement_of_iss_is_read(value: object, announced: bool) -> None
 )
 def test_an_announcement_of_another_type_counts_as_absent_and_is_named(value: object) -> None:
     metadata = check({"authorization_response_iss_parameter_supported": value})
-    assert not metadata.announces_iss
+    assert not metadata.authorization_response_iss_parameter_supported
     assert [one.partition(":")[0] for one in metadata.ignored] == ["authorization_response_iss_parameter_supported"]
 
 

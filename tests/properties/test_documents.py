@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from joserfc.jwk import ECKey, OKPKey, RSAKey
 
-from broker.oidc.messages import Answer
+from broker.oidc.messages import ProviderResponse
 from tests.fuzz.documents import SUBJECT, judge_discovery, judge_keys, judge_token_response, judge_userinfo
 from tests.fuzz.id_token import ISSUER
 
@@ -96,8 +96,8 @@ def test_a_good_document_with_odd_bytes_is_taken_whole_or_refused_by_name(kind: 
     start = data.draw(st.integers(0, len(body)))
     stop = start + data.draw(st.integers(0, 3))
     piece = data.draw(st.binary(max_size=4) | ODD_BYTES)
-    JUDGES[kind](Answer(200, "application/json", body[:start] + piece + body[stop:]))
+    JUDGES[kind](ProviderResponse(200, "application/json", body[:start] + piece + body[stop:]))
 
 
-def answer(document: object, status: int = 200, media_type: str = "application/json") -> Answer:
-    return Answer(status, media_type, json.dumps(document).encode())
+def answer(document: object, status: int = 200, media_type: str = "application/json") -> ProviderResponse:
+    return ProviderResponse(status, media_type, json.dumps(document).encode())

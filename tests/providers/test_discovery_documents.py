@@ -8,7 +8,7 @@ import pytest
 
 from broker.errors import IdTokenIssuer, MetadataIssuer
 from broker.oidc.keys import VerificationKey, check_keys
-from broker.oidc.messages import Answer
+from broker.oidc.messages import ProviderResponse
 from broker.oidc.metadata import ProviderMetadata, check_discovery
 from broker.oidc.signature import SignedClaims
 from broker.providers import PRESETS, ClaimRules
@@ -28,8 +28,8 @@ ISSUERS = {
 }
 
 
-def recorded(name: str) -> Answer:
-    return Answer(200, "application/json", (DATA / f"{name}.json").read_bytes())
+def recorded(name: str) -> ProviderResponse:
+    return ProviderResponse(200, "application/json", (DATA / f"{name}.json").read_bytes())
 
 
 def check(name: str, issuer: str) -> ProviderMetadata:
@@ -40,7 +40,7 @@ def check(name: str, issuer: str) -> ProviderMetadata:
 def test_a_recorded_document_is_taken_from_its_issuer(name: str) -> None:
     metadata = check(name, ISSUERS[name])
     assert metadata.issuer == ISSUERS[name]
-    assert metadata.announces_iss is False
+    assert metadata.authorization_response_iss_parameter_supported is False
 
 
 @pytest.mark.requirement("S-40")

@@ -12,11 +12,11 @@ import pytest
 
 from broker.app import create_app
 from broker.errors import SettingsError
-from broker.oidc.client import Reach
+from broker.oidc.client import NetworkPolicy
 from broker.settings import Settings, addresses, describe, load_settings, secret_files, settings_schema
 from broker.settings.secret import WatchedFile
 from broker.settings.unusable import Unusable
-from broker.wiring import reach_of, reach_of_browsers
+from broker.wiring import network_policy_of, reach_of_browsers
 from tests.settings.admin import Admin
 
 PROXY = "http://proxy.acme.example:3128"
@@ -29,7 +29,9 @@ def told(proxy: Callable[[], str] | None) -> str | None:
 
 
 def by_provider(settings: Settings) -> dict[str, str | None]:
-    return {id_: told(reach_of(settings, one).outbound_proxy) for id_, one in settings.identity_providers.items()}
+    return {
+        id_: told(network_policy_of(settings, one).outbound_proxy) for id_, one in settings.identity_providers.items()
+    }
 
 
 def two_providers(admin: Admin, **eu: Any) -> dict[str, Any]:
@@ -77,7 +79,7 @@ def test_the_environment_gives_a_proxy_too(admin: Admin) -> None:
 
 def test_providers_behind_the_same_proxy_share_one_client(admin: Admin) -> None:
     settings = admin.load(admin.settings(identity_providers=two_providers(admin), outbound_proxy=SECRET))
-    assert len({reach_of(settings, one) for one in settings.identity_providers.values()}) == 1
+    assert len({network_policy_of(settings, one) for one in settings.identity_providers.values()}) == 1
 
 
 @pytest.mark.parametrize("section", ["", OKTA], ids=["top", "provider"])
@@ -139,10 +141,10 @@ async def test_the_password_is_nowhere_to_be_seen(admin: Admin, caplog: pytest.L
     settings = admin.load(admin.settings(**{"outbound_proxy": SECRET, f"{OKTA}outbound_proxy": SECRET}))
     async with create_app(settings):
         pass
-    reach = reach_of(settings, settings.identity_providers["okta"])
-    shown = [repr(settings), str(settings), settings.model_dump_json(), repr(reach), str(reach), caplog.text]
+    network = network_policy_of(settings, settings.identity_providers["okta"])
+    shown = [repr(settings), str(settings), settings.model_dump_json(), repr(network), str(network), caplog.text]
     shown += [str(record.__dict__) for record in caplog.records]
-    assert isinstance(reach, Reach)
+    assert isinstance(network, NetworkPolicy)
     assert [text for text in shown if "s3cret" in text or "%5C" in text] == []
 
 
