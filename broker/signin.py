@@ -35,7 +35,7 @@ from broker.oidc.metadata import ProviderMetadata
 from broker.oidc.signature import SignedClaims, verify_signature
 from broker.oidc.tokens import TokenResponse, build_token_request, check_token_response
 from broker.oidc.userinfo import build_userinfo_request, check_userinfo
-from broker.providers import Provider, Vouched, admit_person, wants_userinfo
+from broker.providers import Provider, VerifiedClaims, admit_person, wants_userinfo
 from broker.rejected_codes import Origin, Verdict
 from broker.remembrance import Remembrance
 from broker.replica import Broker
@@ -70,7 +70,7 @@ class Verified:
 
     metadata: ProviderMetadata
     tokens: TokenResponse
-    vouched: Vouched
+    verified: VerifiedClaims
 
 
 @dataclass(slots=True)
@@ -89,7 +89,7 @@ class Progress:
     tokens: TokenResponse | None = None
     signed: SignedClaims | None = None
     id_token: VerifiedIdToken | None = None
-    vouched: Vouched | None = None
+    verified: VerifiedClaims | None = None
 
 
 async def begin(
@@ -189,7 +189,7 @@ async def complete(
     progress = Progress(secrets_of(provider, bound))
     async with redeeming(broker, provider, bound, progress, origins):
         verified = await verify(provider, bound, parameters, progress, clock=broker.clock)
-        identity = admit_person(provider, verified.vouched)
+        identity = admit_person(provider, verified.verified)
         token = build_token(build_claims(identity, site, now=broker.clock()), site)
         return Arrival(build_delivery_url(token, redirect_url, site), identity, _remember(provider, verified))
 
@@ -230,8 +230,8 @@ async def verify(
     check_issuer_of_callback(parameters, id_token.issuer, issuers=issuers)
     progress.id_token = id_token
     userinfo = await _ask_userinfo(provider, metadata, tokens, id_token)
-    progress.vouched = vouched = Vouched(id_token, userinfo)
-    return Verified(metadata, tokens, vouched)
+    progress.verified = verified = VerifiedClaims(id_token, userinfo)
+    return Verified(metadata, tokens, verified)
 
 
 @asynccontextmanager
@@ -310,7 +310,7 @@ def _remember(provider: Provider, verified: Verified) -> Remembrance | None:
     """What signing out at the provider will need; nothing where that is not possible."""
     if verified.metadata.end_session_endpoint is None:
         return None
-    hint = verified.vouched.id_token.claims.get("login_hint")  # Entra: what its logout_hint wants
+    hint = verified.verified.id_token.claims.get("login_hint")  # Entra: what its logout_hint wants
     return Remembrance(provider.id, verified.tokens.unverified_id_token, hint if isinstance(hint, str) else "")
 
 

@@ -87,7 +87,7 @@ def judge_discovery(provider: Provider, answer: ProviderResponse) -> Verdict:
         raise Trouble(
             failed(
                 f"{request.url} answers, but not with JSON: {sentence(error.got)}",
-                f"Compare issuer with {provider.menus.issuer}. A proxy may have answered in its place.",
+                f"Compare issuer with {provider.console_paths.issuer}. A proxy may have answered in its place.",
             )
         ) from None
     except BrokerError as error:
@@ -95,7 +95,7 @@ def judge_discovery(provider: Provider, answer: ProviderResponse) -> Verdict:
         message = f"{request.url} answers with status {answer.status}{f': {sentence(said)}' if said else '.'}"
         if isinstance(error, ProviderUnavailable):
             raise Trouble(failed(message, error.remedy)) from None
-        remedy = provider.preset.remedy(said) or f"Compare issuer with {provider.menus.issuer}."
+        remedy = provider.preset.remedy(said) or f"Compare issuer with {provider.console_paths.issuer}."
         if answer.location is not None:
             message = f"{request.url} answers with status {sentence(error.got)}"
             remedy = f"Redirects are not followed: set issuer to the address that answers itself. {remedy}"
@@ -202,7 +202,9 @@ def _check_discovery(provider: Provider, answer: ProviderResponse) -> ProviderMe
 def _explain_issuer(provider: Provider, expected: str, got: str) -> Verdict:
     message = f"The discovery document names another issuer. Configured: {expected}; the document says: {got}."
     if "://" not in got:  # no address: the member is missing, or is no text
-        return failed(message, f"Compare issuer with {provider.menus.issuer}. The provider has to name itself there.")
+        return failed(
+            message, f"Compare issuer with {provider.console_paths.issuer}. The provider has to name itself there."
+        )
     remedy = f"Set issuer to exactly {got}, if that is your provider."
     if got.rstrip("/") == expected.rstrip("/"):
         has = "ends with a slash" if got.endswith("/") else "has no slash at the end"
@@ -214,7 +216,7 @@ def _explain_issuer(provider: Provider, expected: str, got: str) -> Verdict:
     elsewhere = "If the document is not below that address, leave issuer so and set metadata_url to the document's."
     if provider.registration.metadata_url is None:
         remedy = f"{remedy} {elsewhere}"
-    return failed(message, f"Compare issuer with {provider.menus.issuer}. {remedy}")
+    return failed(message, f"Compare issuer with {provider.console_paths.issuer}. {remedy}")
 
 
 _METHOD_NAMES = {"federated_credential": "private_key_jwt"}

@@ -87,7 +87,7 @@ async def check_sign_out_uri(
         id_token_hint="",
         logout_hint="",
     )
-    by_eye = f"Compare by eye: {ours} has to stand at {provider.menus.sign_out_uri}."
+    by_eye = f"Compare by eye: {ours} has to stand at {provider.console_paths.sign_out_uri}."
     try:
         answer = await _get(provider, network, url)
     except Trouble as trouble:
@@ -95,14 +95,14 @@ async def check_sign_out_uri(
     if _comes_back(answer, ours):
         return None, ok(f"After signing out, the provider comes back to {ours}.")
     text = _text_of(answer)
-    code = provider.preset.read_page(text)
+    code = provider.preset.parse_error_page(text)
     told = code or text
     names = _NAMES_SIGN_OUT_URI.search(told) or _NAMES_REDIRECT_URI.search(told) or _NAMES_REDIRECT_ERROR.search(told)
     refuses = code is not None or (answer.status >= 400 and not is_failing(answer))
     if refuses and names and not _WANTS_A_HINT.search(told):
         return None, failed(
             f"The sign-out address {ours} is not registered at the provider: signing out ends on its error page.",
-            f"Add exactly this address at {provider.menus.sign_out_uri}.",
+            f"Add exactly this address at {provider.console_paths.sign_out_uri}.",
         )
     shows = "shows a page or leads elsewhere" if answer.status < 400 else "shows an error page"
     return None, unknown(
@@ -180,7 +180,7 @@ def _judge_return(provider: Provider, metadata: ProviderMetadata, answer: Provid
     names_scope = error == "invalid_scope" or (error != "" and _NAMES_SCOPE.search(said) is not None)
     if not error or (error in _WANTS_A_PERSON and not (error == "access_denied" and names_scope)):
         return ok(f"The provider comes back to {ours}.")
-    scopes = f"Compare scopes with {provider.menus.scopes}." if names_scope else ""
+    scopes = f"Compare scopes with {provider.console_paths.scopes}." if names_scope else ""
     flow = "Allow the authorization code flow and our scopes there."
     passes = ProviderReportedFailure.remedy if error in _MAY_PASS else ""
     remedy = provider.preset.remedy(said) or scopes or passes or flow
@@ -202,7 +202,7 @@ def _judge_second(
     failing = f"at prompt=none ({first.status})" if is_failing(first) else f"at a sign-in request ({second.status})"
     return (True if came_back else None), unknown(
         f"The provider fails {failing}, which tells nothing of the registration.",
-        f"Compare by eye: {registration.redirect_uri} has to stand at {provider.menus.redirect_uri}.",
+        f"Compare by eye: {registration.redirect_uri} has to stand at {provider.console_paths.redirect_uri}.",
     )
 
 
@@ -211,34 +211,34 @@ def _text_of(answer: ProviderResponse) -> str:
 
 
 def _judge_page(provider: Provider, answer: ProviderResponse) -> tuple[bool | None, Verdict]:
-    menus, registration = provider.menus, provider.registration
+    console_paths, registration = provider.console_paths, provider.registration
     text = _text_of(answer)
-    code = provider.preset.read_page(text)
+    code = provider.preset.parse_error_page(text)
     if code is None and answer.status < 400:
         return None, unknown(
             f"The provider shows a page or leads elsewhere (status {answer.status}), which tells nothing.",
-            f"Compare by eye: {registration.redirect_uri} has to stand at {menus.redirect_uri}.",
+            f"Compare by eye: {registration.redirect_uri} has to stand at {console_paths.redirect_uri}.",
         )
     told = code or text
     if _NAMES_CLIENT_ERROR.search(told):
         return False, failed(
             f"The provider does not know the client id {plain(registration.client_id)}.",
-            f"Compare client_id with {menus.client_id}.",
+            f"Compare client_id with {console_paths.client_id}.",
         )
     if _NAMES_REDIRECT_ERROR.search(told) or _NAMES_REDIRECT_URI.search(told):
         return None, failed(
             f"{registration.redirect_uri} is not registered at the provider.",
-            f"Add exactly this address at {menus.redirect_uri}.",
+            f"Add exactly this address at {console_paths.redirect_uri}.",
         )
     if code is not None and (remedy := provider.preset.remedy(code)) is not None:
         return None, failed(f"The provider shows an error page: {sentence(code)}", remedy)
     if _NAMES_SCOPE_ERROR.search(told):
         return None, failed(
             f"The provider refuses the scopes {' '.join(registration.scopes)} (status {answer.status}).",
-            f"Compare scopes with {menus.scopes}.",
+            f"Compare scopes with {console_paths.scopes}.",
         )
     return None, unknown(
         f"The provider shows an error page (status {answer.status}) that does not say why.",
-        f"Most often the redirect URI: {registration.redirect_uri} has to stand at {menus.redirect_uri}. "
-        f"Compare client_id, too, with {menus.client_id}.",
+        f"Most often the redirect URI: {registration.redirect_uri} has to stand at {console_paths.redirect_uri}. "
+        f"Compare client_id, too, with {console_paths.client_id}.",
     )

@@ -179,7 +179,7 @@ def check_expiry(provider: Provider, expires: date | None, *, clock: Callable[[]
     """
     if provider.registration.client_secret is None:
         return ok("No client secret is used.")
-    where = provider.menus.client_secret
+    where = provider.console_paths.client_secret
     if expires is None and not provider.preset.client_secrets_expire:
         return ok("This kind of provider has client secrets that do not expire by themselves.")
     if expires is None:
@@ -216,7 +216,7 @@ def _judge_refusal(
 
 
 def _rejected(provider: Provider, said: str, announced: list[str], knows_client_id: bool | None) -> Verdict:
-    menus = provider.menus
+    console_paths = provider.console_paths
     method = provider.registration.client_authentication
     message = f"The token endpoint does not accept us: {sentence(said)}"
     if announced and not announces(announced, method):
@@ -228,9 +228,11 @@ def _rejected(provider: Provider, said: str, announced: list[str], knows_client_
     if (remedy := provider.preset.remedy(said)) is not None:
         return failed(message, remedy)
     if knows_client_id is False:
-        return failed(message, f"The provider does not know the client id: compare it with {menus.client_id}.")
+        return failed(message, f"The provider does not know the client id: compare it with {console_paths.client_id}.")
     which = "The provider knows the client id, so the" if knows_client_id else "Client id or"
-    places = (menus.client_secret,) if knows_client_id else (menus.client_id, menus.client_secret)
+    places = (
+        (console_paths.client_secret,) if knows_client_id else (console_paths.client_id, console_paths.client_secret)
+    )
     return failed(
         message,
         f"{which} credential is wrong or expired, or client_authentication ({method}) is not what the provider "

@@ -9,7 +9,7 @@ from typing import Any, Literal
 from broker.comm100 import Claim
 from broker.errors import BrokerError
 from broker.identity import Identity
-from broker.providers import Considered
+from broker.providers import ClaimTrace
 
 StepStatus = Literal["passed", "failed", "not_reached", "not_needed"]
 
@@ -65,7 +65,7 @@ class DryRun:
     steps: tuple[Step, ...]
     refusal: BrokerError | None
     documents: tuple[tuple[str, Mapping[str, Any]], ...] = field(repr=False)
-    considered: tuple[Considered, ...]
+    considered: tuple[ClaimTrace, ...]
     identity: Identity | None
     previews: tuple[Preview, ...]
     trace_id: str

@@ -12,7 +12,7 @@ from broker.dry_run.steps import Way, describe_steps
 from broker.errors import BrokerError
 from broker.explain import judge_person
 from broker.identity import Identity
-from broker.providers import Considered, Provider
+from broker.providers import ClaimTrace, Provider
 from broker.rejected_codes import Origin
 from broker.replica import Broker
 from broker.signin import Departure, Progress, depart, redeeming, secrets_of, verify
@@ -79,13 +79,13 @@ async def run_dry_run(
     check_setup_link(bound.transaction.setup_link or "")
     broker.spend(bound.transaction.id, broker.clock())
     progress = Progress([*secrets_of(provider, bound), parameters.get("state", ""), parameters.get("code", "")])
-    considered: list[Considered] = []
+    considered: list[ClaimTrace] = []
     identity: Identity | None = None
     refusal: BrokerError | None = None
     try:
         async with redeeming(broker, provider, bound, progress, origins):
             verified = await verify(provider, bound, parameters, progress, clock=broker.clock)
-            identity = _shown(judge_person(provider, verified.vouched, considered), progress.secrets)
+            identity = _shown(judge_person(provider, verified.verified, considered), progress.secrets)
     except BrokerError as error:
         refusal = error
     now = broker.clock()
@@ -135,5 +135,5 @@ def _documents(progress: Progress, *, nonce: str) -> tuple[tuple[str, Mapping[st
     """
     if progress.signed is None or progress.signed.claims.get("nonce") != nonce:
         return ()
-    documents = progress.vouched.documents() if progress.vouched else (("ID token", progress.signed.claims),)
+    documents = progress.verified.documents() if progress.verified else (("ID token", progress.signed.claims),)
     return tuple((name, claims_without_secrets(claims, progress.secrets)) for name, claims in documents)

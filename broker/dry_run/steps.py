@@ -128,7 +128,7 @@ def _is_ours(way: Way) -> bool:
 
 
 def _is_vouched_for(way: Way) -> bool:
-    return way.progress.vouched is not None
+    return way.progress.verified is not None
 
 
 def _is_admitted(way: Way) -> bool:
@@ -161,7 +161,7 @@ def _access_token_hash(way: Way) -> Found:
 
 
 def _userinfo(way: Way) -> Found:
-    if way.progress.vouched is not None and way.progress.vouched.userinfo is not None:
+    if way.progress.verified is not None and way.progress.verified.userinfo is not None:
         return "About the same person (sub)."
     metadata = way.progress.metadata
     if metadata is not None and metadata.userinfo_endpoint is None:
@@ -170,9 +170,9 @@ def _userinfo(way: Way) -> Found:
 
 
 def _email(way: Way) -> str:
-    if way.progress.vouched is None:
+    if way.progress.verified is None:
         return ""
-    decision = way.provider.preset.decide_email(way.progress.vouched, way.provider.rules)
+    decision = way.provider.preset.decide_email(way.progress.verified, way.provider.rules)
     return f"{decision.email}, from {decision.email_from}."
 
 

@@ -17,7 +17,7 @@ from broker.oidc.id_token import VerifiedIdToken, check_issuer, check_subject
 from broker.oidc.messages import JsonObject
 from broker.oidc.signature import SignedClaims
 from broker.oidc.userinfo import check_same_subject
-from broker.providers import Considered, Provider, Vouched, admit_person, wants_userinfo
+from broker.providers import ClaimTrace, Provider, VerifiedClaims, admit_person, wants_userinfo
 
 _NOT_VERIFIED = "The token was read as it is: its signature, audience and times were not verified."
 
@@ -41,7 +41,7 @@ class Explanation:
     identity: Identity | None
     refusal: BrokerError | None
     claims: Mapping[str, Claim] | None
-    considered: tuple[Considered, ...]
+    considered: tuple[ClaimTrace, ...]
     notes: tuple[str, ...]
 
     @property
@@ -59,7 +59,7 @@ def explain(provider: Provider, site: Site, given: UnverifiedClaims, *, now: flo
         given: what would be said.
         now: seconds since the epoch.
     """
-    considered: list[Considered] = []
+    considered: list[ClaimTrace] = []
     notes = [_NOT_VERIFIED] if given.from_token else []
     if provider.id not in site.provider_ids:
         notes.append("The provider is switched off (enabled: false): nobody can sign in with it yet.")
@@ -72,7 +72,7 @@ def explain(provider: Provider, site: Site, given: UnverifiedClaims, *, now: flo
     return Explanation(provider.id, site.id, identity, refusal, claims, tuple(considered), tuple(notes))
 
 
-def _judge(provider: Provider, given: UnverifiedClaims, considered: list[Considered], notes: list[str]) -> Identity:
+def _judge(provider: Provider, given: UnverifiedClaims, considered: list[ClaimTrace], notes: list[str]) -> Identity:
     """Go the steps of `signin.complete` that are about the person, in their order."""
     claims = given.id_token
     _judge_issuer(provider, claims, considered, notes)
@@ -80,36 +80,36 @@ def _judge(provider: Provider, given: UnverifiedClaims, considered: list[Conside
         subject = check_subject(claims) if "sub" in claims else ""
     id_token = VerifiedIdToken(claims.get("iss", ""), subject, claims)  # as if: nothing is verified here
     with _refusals_of("sub (userinfo)", considered):
-        vouched = Vouched(id_token, _userinfo(provider, id_token, given.userinfo, notes))
-    return judge_person(provider, vouched, considered)
+        verified = VerifiedClaims(id_token, _userinfo(provider, id_token, given.userinfo, notes))
+    return judge_person(provider, verified, considered)
 
 
-def judge_person(provider: Provider, vouched: Vouched, considered: list[Considered]) -> Identity:
+def judge_person(provider: Provider, verified: VerifiedClaims, considered: list[ClaimTrace]) -> Identity:
     """Return the person, if they may enter, and note what was looked at.
 
     Args:
         provider: with its preset, the admin's rules and the policy.
-        vouched: what it vouches for, or would.
+        verified: what it vouches for, or would.
         considered: gets every claim looked at, in order, before anything is raised.
 
     Raises:
         BrokerError: as `admit_person` does.
     """
-    decision = provider.preset.decide_email(vouched, provider.rules)
+    decision = provider.preset.decide_email(verified, provider.rules)
     considered += decision.considered
     groups = provider.groups_claim or ""
     try:
-        identity = admit_person(provider, vouched)
+        identity = admit_person(provider, verified)
     except (EmailDomainNotAllowed, GroupNotAllowed, GroupsOverage) as refusal:
         claim = decision.email_from if isinstance(refusal, EmailDomainNotAllowed) else groups
-        considered.append(Considered(claim, f"refused: {refusal.code}"))
+        considered.append(ClaimTrace(claim, f"refused: {refusal.code}"))
         raise
     if provider.policy.allowed_groups:
-        considered.append(Considered(groups, "accepted: one of allowed_groups"))
+        considered.append(ClaimTrace(groups, "accepted: one of allowed_groups"))
     return identity
 
 
-def _judge_issuer(provider: Provider, claims: JsonObject, considered: list[Considered], notes: list[str]) -> None:
+def _judge_issuer(provider: Provider, claims: JsonObject, considered: list[ClaimTrace], notes: list[str]) -> None:
     """Ask whose claims these are, as far as they say: the tenant first, for the issuer follows from it."""
     if "tid" not in claims and "iss" not in claims:
         if provider.rules.tenants:
@@ -124,11 +124,11 @@ def _judge_issuer(provider: Provider, claims: JsonObject, considered: list[Consi
 
 
 @contextmanager
-def _refusals_of(claim: str, considered: list[Considered]) -> Iterator[None]:
+def _refusals_of(claim: str, considered: list[ClaimTrace]) -> Iterator[None]:
     try:
         yield
     except BrokerError as refusal:
-        considered.append(Considered(claim, f"refused: {refusal.code}"))
+        considered.append(ClaimTrace(claim, f"refused: {refusal.code}"))
         raise
 
 

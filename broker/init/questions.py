@@ -91,11 +91,11 @@ def where(key: str, preset: str, issuer: str = "") -> str:
         preset: the kind of provider.
         issuer: of the provider, if it is known: it tells the product.
     """
-    menus = providers.PRESETS[preset].menus(issuer)
+    console_paths = providers.PRESETS[preset].console_paths(issuer)
     places = {
-        "issuer": menus.issuer,
-        "client_id": menus.client_id,
-        "client_secret": menus.client_secret,
+        "issuer": console_paths.issuer,
+        "client_id": console_paths.client_id,
+        "client_secret": console_paths.client_secret,
     }
     if key == "tenant":
         return "Entra: Overview > Tenant ID; a domain of the tenant, such as acme.example, will do, too"

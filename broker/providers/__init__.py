@@ -13,25 +13,25 @@ from broker.providers.admission import admit_person, wants_userinfo
 from broker.providers.identify import decide_identity
 from broker.providers.record import (
     ClaimRules,
-    Considered,
+    ClaimTrace,
+    ConsolePaths,
     EmailDecision,
-    Menus,
     Preset,
     Provider,
     Userinfo,
-    Vouched,
+    VerifiedClaims,
 )
 
 __all__ = [
     "PRESETS",
     "ClaimRules",
-    "Considered",
+    "ClaimTrace",
+    "ConsolePaths",
     "EmailDecision",
-    "Menus",
     "Preset",
     "Provider",
     "Userinfo",
-    "Vouched",
+    "VerifiedClaims",
     "admit_person",
     "decide_identity",
     "wants_userinfo",

@@ -26,8 +26,8 @@ from broker.errors import (
 from broker.identity import check_email
 from broker.oidc.registration import Registration
 from broker.oidc.signature import SignedClaims
-from broker.providers.oidc import find_offers
-from broker.providers.record import ClaimRules, Claims, Considered, EmailDecision, Menus, Preset, Vouched
+from broker.providers.oidc import email_candidates
+from broker.providers.record import ClaimRules, Claims, ClaimTrace, ConsolePaths, EmailDecision, Preset, VerifiedClaims
 
 PERSONAL_ACCOUNTS_TENANT = "9188040d-6c67-4c5b-b112-36a304b66dad"
 TENANT_TEMPLATE = "{tenantid}"
@@ -64,7 +64,7 @@ _REMEDIES = {
 }
 
 
-def decide_email(vouched: Vouched, rules: ClaimRules) -> EmailDecision:
+def decide_email(verified: VerifiedClaims, rules: ClaimRules) -> EmailDecision:
     """Choose the address in the fixed order, and say what was looked at.
 
     1. `email`, where `xms_edov` says that the domain's owner is this tenant, or the admin trusts it loudly;
@@ -72,18 +72,18 @@ def decide_email(vouched: Vouched, rules: ClaimRules) -> EmailDecision:
     3. the user principal name of a member, in `email_domains`, of a single-tenant application.
 
     Args:
-        vouched: what Entra vouches for.
+        verified: what Entra vouches for.
         rules: what the admin set about its claims.
     """
-    considered: list[Considered] = []
+    considered: list[ClaimTrace] = []
     for choose in (_by_email, _by_verified_primary_email, _by_user_principal_name):
         try:
-            found = choose(vouched, rules, considered)
+            found = choose(verified, rules, considered)
         except BrokerError as refusal:
             return EmailDecision(None, "", refusal, tuple(considered))
         if found is not None:
             return EmailDecision(*found, None, tuple(considered))
-    return EmailDecision(None, "", _why_none(vouched, rules), tuple(considered))
+    return EmailDecision(None, "", _why_none(verified, rules), tuple(considered))
 
 
 def expect_tenant_issuer(registration: Registration, signed: SignedClaims, rules: ClaimRules) -> str:
@@ -135,7 +135,7 @@ def remedy(said: str) -> str | None:
     return _REMEDIES.get(code[1]) if code else None
 
 
-def read_page(text: str) -> str | None:
+def parse_error_page(text: str) -> str | None:
     """Return the AADSTS code an error page shows.
 
     Args:
@@ -148,41 +148,43 @@ def read_page(text: str) -> str | None:
 _Found = tuple[str, str]
 
 
-def _by_email(vouched: Vouched, rules: ClaimRules, considered: list[Considered]) -> _Found | None:
+def _by_email(verified: VerifiedClaims, rules: ClaimRules, considered: list[ClaimTrace]) -> _Found | None:
     claim = rules.email_claim
-    offers, looked_at = find_offers(vouched, claim)
+    offers, looked_at = email_candidates(verified, claim)
     considered += looked_at
     if isinstance(offers, BrokerError):
         # What would not count anyway must not stand in the way of what may: only a verified claim's fault is one.
-        counts = rules.trust_unverified_email or any(says_domain_owner_verified(one) for _, one in vouched.documents())
+        counts = rules.trust_unverified_email or any(says_domain_owner_verified(one) for _, one in verified.documents())
         if counts and not isinstance(offers, EmailMissing):
             raise offers
         return None
     offer = offers[0]
     if rules.trust_unverified_email:
-        considered.append(Considered(offer.source, "taken: trust_unverified_email is on"))
+        considered.append(ClaimTrace(offer.source, "taken: trust_unverified_email is on"))
         return offer.email, offer.source
     if claim == "email" and says_domain_owner_verified(offer.claims):
-        considered.append(Considered(offer.source, "taken: xms_edov is true"))
+        considered.append(ClaimTrace(offer.source, "taken: xms_edov is true"))
         return offer.email, offer.source
-    considered.append(Considered(offer.source, "not taken: xms_edov is not true, so the address is not verified"))
+    considered.append(ClaimTrace(offer.source, "not taken: xms_edov is not true, so the address is not verified"))
     return None
 
 
-def _by_verified_primary_email(vouched: Vouched, rules: ClaimRules, considered: list[Considered]) -> _Found | None:
+def _by_verified_primary_email(
+    verified: VerifiedClaims, rules: ClaimRules, considered: list[ClaimTrace]
+) -> _Found | None:
     source = "verified_primary_email (ID token)"
-    value = vouched.id_token.claims.get("verified_primary_email")
+    value = verified.id_token.claims.get("verified_primary_email")
     listed = [value] if isinstance(value, str) else value if isinstance(value, list) else []
     for one in listed:
         if (email := _address_in(one, rules)) is not None:
-            considered.append(Considered(source, "taken"))
+            considered.append(ClaimTrace(source, "taken"))
             return email, source
-    considered.append(Considered(source, "not taken: no address in email_domains" if listed else "absent"))
+    considered.append(ClaimTrace(source, "not taken: no address in email_domains" if listed else "absent"))
     return None
 
 
-def _by_user_principal_name(vouched: Vouched, rules: ClaimRules, considered: list[Considered]) -> _Found | None:
-    claims = vouched.id_token.claims
+def _by_user_principal_name(verified: VerifiedClaims, rules: ClaimRules, considered: list[ClaimTrace]) -> _Found | None:
+    claims = verified.id_token.claims
     for claim in ("preferred_username", "upn"):
         source = f"{claim} (ID token)"
         if claims.get(claim) in (None, ""):
@@ -194,17 +196,17 @@ def _by_user_principal_name(vouched: Vouched, rules: ClaimRules, considered: lis
         elif (email := _address_in(claims[claim], rules)) is None:
             verdict = "not taken: no e-mail address in email_domains"
         else:
-            considered.append(Considered(source, "taken: the user principal name of a member"))
+            considered.append(ClaimTrace(source, "taken: the user principal name of a member"))
             return email, source
-        considered.append(Considered(source, verdict))
+        considered.append(ClaimTrace(source, verdict))
     return None
 
 
-def _why_none(vouched: Vouched, rules: ClaimRules) -> BrokerError:
-    claims = vouched.id_token.claims
+def _why_none(verified: VerifiedClaims, rules: ClaimRules) -> BrokerError:
+    claims = verified.id_token.claims
     if is_guest(claims):
         return GuestNotAllowed(expected="a member of the tenant, or a verified address", got="a guest")
-    offers, _ = find_offers(vouched, rules.email_claim)
+    offers, _ = email_candidates(verified, rules.email_claim)
     if isinstance(offers, BrokerError) and not isinstance(offers, EmailMissing):
         return offers
     refusal: BrokerError
@@ -252,7 +254,7 @@ def _address_in(value: object, rules: ClaimRules) -> str | None:
     return email if email.rpartition("@")[2] in rules.email_domains else None
 
 
-_MENUS = Menus(
+_MENUS = ConsolePaths(
     issuer="Entra: Overview > Tenant ID, entered as tenant; leave issuer out",
     client_id="Entra: App registrations > the application > Overview > Application (client) ID",
     client_secret=f"Entra: {_CERTIFICATES} > Client secrets, column Value",
@@ -267,9 +269,9 @@ PRESET = Preset(
     expected_issuer=expect_tenant_issuer,
     callback_issuers=expect_callback_of_tenant,
     remedy=remedy,
-    menus=lambda _issuer: _MENUS,
+    console_paths=lambda _issuer: _MENUS,
     guide="docs/guides/entra.md",
-    read_page=read_page,
+    parse_error_page=parse_error_page,
     prompt_for_another_account="select_account",
     name_falls_back_to_username=True,
 )

@@ -15,7 +15,7 @@ from broker.errors import HostedDomainNotAllowed
 from broker.oidc.registration import Registration
 from broker.oidc.signature import SignedClaims
 from broker.providers.oidc import decide_by_email_verified
-from broker.providers.record import ClaimRules, Considered, EmailDecision, Menus, Preset, Vouched
+from broker.providers.record import ClaimRules, ClaimTrace, ConsolePaths, EmailDecision, Preset, VerifiedClaims
 
 _CONSOLE = "Google Cloud console: Google Auth Platform"
 _CLIENT = f"{_CONSOLE} > Clients > the client"
@@ -49,26 +49,26 @@ _REMEDIES = (
 )
 
 
-def decide_email(vouched: Vouched, rules: ClaimRules) -> EmailDecision:
+def decide_email(verified: VerifiedClaims, rules: ClaimRules) -> EmailDecision:
     """Take a verified address of an account that one of the configured organisations manages.
 
     `hd` counts in the ID token alone; the request parameter of that name is a hint, and the address's own domain says
     nothing about who manages the account.
 
     Args:
-        vouched: what Google vouches for.
+        verified: what Google vouches for.
         rules: what the admin set about its claims.
     """
-    hosted_domain = vouched.id_token.claims.get("hd")
+    hosted_domain = verified.id_token.claims.get("hd")
     # isascii: str.lower() turns the Kelvin sign into a plain k.
     known = isinstance(hosted_domain, str) and hosted_domain.isascii() and hosted_domain.lower() in rules.email_domains
     if not known:
         got = hosted_domain if isinstance(hosted_domain, str) else "no hd"
         refusal = HostedDomainNotAllowed(expected=sorted(rules.email_domains), got=got)
         verdict = "not in email_domains" if isinstance(hosted_domain, str) else "absent: no Workspace account"
-        return EmailDecision(None, "", refusal, (Considered("hd (ID token)", verdict),))
-    decision = decide_by_email_verified(vouched, rules, silence_counts=False)
-    considered = (Considered("hd (ID token)", "in email_domains"), *decision.considered)
+        return EmailDecision(None, "", refusal, (ClaimTrace("hd (ID token)", verdict),))
+    decision = decide_by_email_verified(verified, rules, accept_missing_email_verified=False)
+    considered = (ClaimTrace("hd (ID token)", "in email_domains"), *decision.considered)
     return EmailDecision(decision.email, decision.email_from, decision.refusal, considered)
 
 
@@ -103,7 +103,7 @@ def suggest_hosted_domain(email_domains: frozenset[str]) -> Mapping[str, str]:
     return {"hd": next(iter(email_domains)) if len(email_domains) == 1 else "*"}
 
 
-def read_page(text: str) -> str | None:
+def parse_error_page(text: str) -> str | None:
     """Return the error code that Google's error page is about: it stands, in Base64, in the page's address.
 
     Args:
@@ -128,7 +128,7 @@ def remedy(said: str) -> str | None:
     return next((advice for words, advice in _REMEDIES if words in said), None)
 
 
-_MENUS = Menus(
+_MENUS = ConsolePaths(
     issuer="Google has one issuer, https://accounts.google.com: leave issuer out",
     client_id=f"{_CLIENT} > Client ID",
     client_secret=f"{_CLIENT} > Client secrets",
@@ -143,10 +143,10 @@ PRESET = Preset(
     expected_issuer=expect_either_spelling,
     callback_issuers=expect_callback_of_either_spelling,
     remedy=remedy,
-    menus=lambda _issuer: _MENUS,
+    console_paths=lambda _issuer: _MENUS,
     guide="docs/guides/google.md",
     client_secrets_expire=False,
-    read_page=read_page,
+    parse_error_page=parse_error_page,
     prompt_for_another_account="select_account",
     parameters=suggest_hosted_domain,
 )

@@ -14,11 +14,11 @@ from broker.errors import BrokerError, EmailContradicts, EmailMalformed, EmailMi
 from broker.identity import check_email
 from broker.oidc.registration import Registration
 from broker.oidc.signature import SignedClaims
-from broker.providers.record import ClaimRules, Claims, Considered, EmailDecision, Menus, Preset, Vouched
+from broker.providers.record import ClaimRules, Claims, ClaimTrace, ConsolePaths, EmailDecision, Preset, VerifiedClaims
 
 
 @dataclass(frozen=True, slots=True)
-class Offer:
+class EmailCandidate:
     """An address one document names.
 
     Args:
@@ -32,46 +32,48 @@ class Offer:
     claims: Claims
 
 
-def decide_email(vouched: Vouched, rules: ClaimRules) -> EmailDecision:
+def decide_email(verified: VerifiedClaims, rules: ClaimRules) -> EmailDecision:
     """Decide about the address by `email_verified` alone.
 
     Args:
-        vouched: what the provider vouches for.
+        verified: what the provider vouches for.
         rules: what the admin set about its claims.
     """
-    return decide_by_email_verified(vouched, rules, silence_counts=False)
+    return decide_by_email_verified(verified, rules, accept_missing_email_verified=False)
 
 
-def decide_by_email_verified(vouched: Vouched, rules: ClaimRules, *, silence_counts: bool) -> EmailDecision:
+def decide_by_email_verified(
+    verified: VerifiedClaims, rules: ClaimRules, *, accept_missing_email_verified: bool
+) -> EmailDecision:
     """Decide about the address a document names, by what the same document says about it.
 
     False in one document is enough to refuse, even if that document has no address. An odd value in userinfo does not
     outweigh true in the signed ID token. True in userinfo does not outweigh an odd value in the ID token.
 
     Args:
-        vouched: what the provider vouches for.
+        verified: what the provider vouches for.
         rules: what the admin set about its claims.
-        silence_counts: an absent `email_verified` is accepted.
+        accept_missing_email_verified: an absent `email_verified` is accepted.
     """
     claim = rules.email_claim
-    offers, considered = find_offers(vouched, claim)
+    offers, considered = email_candidates(verified, claim)
     if isinstance(offers, BrokerError):
         return EmailDecision(None, "", offers, considered)
     if rules.trust_unverified_email:
         return taken(offers[0], considered, "taken: trust_unverified_email is on")
-    said = [word for _, claims in vouched.documents() if (word := claims.get("email_verified")) is not None]
-    if silence_counts and not said:
+    said = [word for _, claims in verified.documents() if (word := claims.get("email_verified")) is not None]
+    if accept_missing_email_verified and not said:
         return taken(offers[0], considered, "taken: email_verified is absent, which this preset accepts")
     # A document without the address may still say no.
     if not any(word in (False, "false") for word in said if isinstance(word, bool | str)):
         for offer in offers:
-            signed = offer.claims is vouched.id_token.claims
+            signed = offer.claims is verified.id_token.claims
             if _vouches_for(offer.claims, offer.email) and (signed or all(_says_true(word) for word in said)):
                 return taken(offer, considered, "taken: email_verified is true")
     doubtful = next((one for one in offers if not _says_true(one.claims.get("email_verified"))), offers[0])
     word = next((one for one in said if not _says_true(one)), doubtful.claims.get("email_verified"))
     refusal = _refuse(word)
-    return EmailDecision(None, "", refusal, (*considered, Considered(doubtful.source, f"not taken: {refusal.got}")))
+    return EmailDecision(None, "", refusal, (*considered, ClaimTrace(doubtful.source, f"not taken: {refusal.got}")))
 
 
 def _refuse(word: object) -> EmailUnverified:
@@ -88,33 +90,35 @@ def _refuse(word: object) -> EmailUnverified:
     return refusal
 
 
-def find_offers(vouched: Vouched, claim: str) -> tuple[list[Offer] | BrokerError, tuple[Considered, ...]]:
+def email_candidates(
+    verified: VerifiedClaims, claim: str
+) -> tuple[list[EmailCandidate] | BrokerError, tuple[ClaimTrace, ...]]:
     """Return every document's address, or why they cannot be used, and what was looked at.
 
     Args:
-        vouched: what the provider vouches for.
+        verified: what the provider vouches for.
         claim: the claim's name.
     """
-    offers: list[Offer] = []
-    considered: list[Considered] = []
-    for place, claims in vouched.documents():
+    offers: list[EmailCandidate] = []
+    considered: list[ClaimTrace] = []
+    for place, claims in verified.documents():
         source = f"{claim} ({place})"
         if claims.get(claim) in (None, ""):
-            considered.append(Considered(source, "absent"))
+            considered.append(ClaimTrace(source, "absent"))
             continue
         try:
-            offers.append(Offer(check_email(claims[claim]), source, claims))
+            offers.append(EmailCandidate(check_email(claims[claim]), source, claims))
         except EmailMalformed as malformed:
-            return malformed, (*considered, Considered(source, "not taken: no plain e-mail address"))
+            return malformed, (*considered, ClaimTrace(source, "not taken: no plain e-mail address"))
     if not offers:
         return EmailMissing(expected=f"the claim {claim}", got="no such claim"), tuple(considered)
     if len({offer.email for offer in offers}) > 1:
-        both = [Considered(offer.source, "not taken: the documents name different addresses") for offer in offers]
+        both = [ClaimTrace(offer.source, "not taken: the documents name different addresses") for offer in offers]
         return EmailContradicts(expected="one address", got="two different ones"), (*considered, *both)
     return offers, tuple(considered)
 
 
-def taken(offer: Offer, considered: tuple[Considered, ...], verdict: str) -> EmailDecision:
+def taken(offer: EmailCandidate, considered: tuple[ClaimTrace, ...], verdict: str) -> EmailDecision:
     """Return the decision for an address.
 
     Args:
@@ -122,7 +126,7 @@ def taken(offer: Offer, considered: tuple[Considered, ...], verdict: str) -> Ema
         considered: what was looked at before.
         verdict: why it was taken.
     """
-    return EmailDecision(offer.email, offer.source, None, (*considered, Considered(offer.source, verdict)))
+    return EmailDecision(offer.email, offer.source, None, (*considered, ClaimTrace(offer.source, verdict)))
 
 
 def _vouches_for(claims: Claims, email: str) -> bool:
@@ -152,7 +156,7 @@ def _no_remedy(_said: str) -> None:
 
 _REGISTRATION = "the client's registration at the provider"
 _ISSUER = "the member issuer of the provider's /.well-known/openid-configuration"
-_MENUS = Menus(
+_MENUS = ConsolePaths(
     issuer=_ISSUER,
     client_id=_REGISTRATION,
     client_secret=_REGISTRATION,
@@ -160,7 +164,7 @@ _MENUS = Menus(
     sign_out_uri=f"{_REGISTRATION}, under post-logout redirect URIs",
     scopes=_REGISTRATION,
 )
-_KEYCLOAK_MENUS = Menus(
+_KEYCLOAK_MENUS = ConsolePaths(
     issuer=f"{_ISSUER} (Keycloak: Realm settings > General > Endpoints)",
     client_id="Keycloak: Clients > the client > Settings > Client ID",
     client_secret="Keycloak: Clients > the client > Credentials",  # noqa: S106 - a place
@@ -170,7 +174,7 @@ _KEYCLOAK_MENUS = Menus(
 )
 
 
-def menus(issuer: str) -> Menus:
+def console_paths(issuer: str) -> ConsolePaths:
     """Return Keycloak's menus for an issuer that is a realm of Keycloak's, and plain words for any other.
 
     Args:
@@ -184,7 +188,7 @@ PRESET = Preset(
     decide_email=decide_email,
     expected_issuer=expect_configured_issuer,
     remedy=_no_remedy,
-    menus=menus,
+    console_paths=console_paths,
     guide="docs/guides/other.md",
     prompt_for_another_account="login",
 )

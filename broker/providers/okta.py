@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from broker.oidc.registration import Registration
 from broker.providers.oidc import decide_by_email_verified, expect_configured_issuer
-from broker.providers.record import ClaimRules, EmailDecision, Menus, Preset, Vouched
+from broker.providers.record import ClaimRules, ConsolePaths, EmailDecision, Preset, VerifiedClaims
 
 # What Okta writes into error_description, and what an admin does about it. The text decides the remedy alone.
 _REMEDIES = (
@@ -47,7 +47,7 @@ _REMEDIES = (
 )
 
 
-def decide_email(vouched: Vouched, rules: ClaimRules) -> EmailDecision:
+def decide_email(verified: VerifiedClaims, rules: ClaimRules) -> EmailDecision:
     """Take the address unless Okta calls it unverified; silence is accepted.
 
     The directory is the organisation's own, and Okta says not to rely on `email_verified`
@@ -55,10 +55,10 @@ def decide_email(vouched: Vouched, rules: ClaimRules) -> EmailDecision:
     cannot edit their address.
 
     Args:
-        vouched: what Okta vouches for.
+        verified: what Okta vouches for.
         rules: what the admin set about its claims.
     """
-    return decide_by_email_verified(vouched, rules, silence_counts=True)
+    return decide_by_email_verified(verified, rules, accept_missing_email_verified=True)
 
 
 def remedy(said: str) -> str | None:
@@ -81,7 +81,7 @@ def accept_org_issuer(registration: Registration) -> set[str]:
     return {registration.issuer, origin}
 
 
-_MENUS = Menus(
+_MENUS = ConsolePaths(
     issuer="Okta: the Okta domain alone, without -admin, as in https://acme.okta.com; of a custom authorization "
     "server Security > API > Authorization Servers > Issuer URI",
     client_id="Okta: Applications > the application > General > Client Credentials",
@@ -97,7 +97,7 @@ PRESET = Preset(
     expected_issuer=expect_configured_issuer,
     remedy=remedy,
     portal_issuers=accept_org_issuer,
-    menus=lambda _issuer: _MENUS,
+    console_paths=lambda _issuer: _MENUS,
     guide="docs/guides/okta.md",
     client_secrets_expire=False,
     prompt_for_another_account="login",

@@ -37,7 +37,7 @@ class ClaimRules:
 
 
 @dataclass(frozen=True, slots=True)
-class Vouched:
+class VerifiedClaims:
     """What a provider vouches for after every check of the protocol.
 
     Args:
@@ -59,7 +59,7 @@ class Vouched:
 
 
 @dataclass(frozen=True, slots=True)
-class Considered:
+class ClaimTrace:
     """One claim that was looked at for the address.
 
     Args:
@@ -85,11 +85,11 @@ class EmailDecision:
     email: str | None
     email_from: str
     refusal: BrokerError | None
-    considered: tuple[Considered, ...]
+    considered: tuple[ClaimTrace, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Menus:
+class ConsolePaths:
     """Where an admin finds things at this kind of provider, in its own words; each a place, without a verb.
 
     Args:
@@ -118,10 +118,10 @@ class Preset:
         decide_email: which claim is the address, and whether it may be believed.
         expected_issuer: what `iss` of this token has to be.
         remedy: what an admin can do about a refusal, by what the provider said; None if nothing special is known.
-        menus: where an admin finds what has to agree on both sides, by the issuer: one preset serves many products.
+        console_paths: where an admin finds what has to agree on both sides, by the issuer.
         guide: the document that leads through setting up this kind of provider.
-        read_page: what an authorization page that did not come back to us says about our request, in the provider's
-            own codes, by its text and by where it redirects; None if it says nothing.
+        parse_error_page: what an authorization page that did not come back to us says about our request, in
+            the provider's own codes, by its text and by where it redirects; None if it says nothing.
         client_secrets_expire: the provider gives a client secret an end, which it tells nobody.
         prompt_for_another_account: the value of `prompt` that lets a person choose another account.
         end_session_needs_hint: signing out without a hint ends on an error page of the provider.
@@ -132,13 +132,13 @@ class Preset:
     """
 
     name: str
-    decide_email: Callable[[Vouched, ClaimRules], EmailDecision]
+    decide_email: Callable[[VerifiedClaims, ClaimRules], EmailDecision]
     expected_issuer: Callable[[Registration, SignedClaims, ClaimRules], str]
     remedy: Callable[[str], str | None]
-    menus: Callable[[str], Menus]
+    console_paths: Callable[[str], ConsolePaths]
     guide: str
     prompt_for_another_account: str
-    read_page: Callable[[str], str | None] = field(default=lambda _: None)
+    parse_error_page: Callable[[str], str | None] = field(default=lambda _: None)
     client_secrets_expire: bool = True
     end_session_needs_hint: bool = False
     name_falls_back_to_username: bool = False
@@ -180,6 +180,6 @@ class Provider:
     send: Send
 
     @property
-    def menus(self) -> Menus:
+    def console_paths(self) -> ConsolePaths:
         """Where an admin finds things at this very provider."""
-        return self.preset.menus(self.registration.issuer)
+        return self.preset.console_paths(self.registration.issuer)

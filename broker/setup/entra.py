@@ -34,7 +34,7 @@ def further_values(provider: Provider, wanted: Wanted) -> tuple[Value, ...]:
         Value(
             "Redirect URI for signing out",
             wanted.post_logout_uri,
-            provider.menus.redirect_uri,
+            provider.console_paths.redirect_uri,
             "A second redirect URI. Not the Front-channel logout URL.",
         ),
         Value(

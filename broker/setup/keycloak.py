@@ -30,7 +30,7 @@ def further_values(provider: Provider, wanted: Wanted) -> tuple[Value, ...]:
         where = "Keycloak: Clients > the client > Settings > Home URL"
         start = Value("Home URL", wanted.home_page, where, "For the account console's list of applications.")
     return (
-        Value("Post logout redirect URI", wanted.post_logout_uri, provider.menus.sign_out_uri),
+        Value("Post logout redirect URI", wanted.post_logout_uri, provider.console_paths.sign_out_uri),
         start,
     )
 
@@ -45,7 +45,7 @@ def claims(provider: Provider) -> tuple[Value, ...]:
     wanted = dict.fromkeys((rules.email_claim, "email_verified", rules.name_claim))
     if provider.policy.allowed_groups and provider.groups_claim:
         wanted[provider.groups_claim] = None
-    return (Value("Claims", " ".join(wanted), provider.menus.scopes, "In the ID token, or from userinfo."),)
+    return (Value("Claims", " ".join(wanted), provider.console_paths.scopes, "In the ID token, or from userinfo."),)
 
 
 def commands(provider: Provider, wanted: Wanted) -> tuple[Command, ...]:

@@ -58,7 +58,7 @@ def setup_of_provider(
         now: seconds since the epoch, from which the end of a new client secret is counted.
     """
     kind = _KINDS[provider.preset.name]
-    menus, registration = provider.menus, provider.registration
+    console_paths, registration = provider.console_paths, provider.registration
     last_day = datetime.fromtimestamp(now, UTC) + timedelta(days=CLIENT_SECRET_DAYS)
     start_uri = f"{public_url}/initiate/{provider.id}"
     wanted = Wanted(
@@ -77,11 +77,11 @@ def setup_of_provider(
         email_domains=tuple(sorted(provider.policy.email_domains)),
         site_ids=site_ids,
         values=(
-            Value("Redirect URI", wanted.redirect_uri, menus.redirect_uri),
+            Value("Redirect URI", wanted.redirect_uri, console_paths.redirect_uri),
             *kind.further_values(provider, wanted),
-            Value("Scopes", " ".join(registration.scopes), menus.scopes),
+            Value("Scopes", " ".join(registration.scopes), console_paths.scopes),
             *kind.claims(provider),
-            Value("Client ID", registration.client_id, menus.client_id, "The one in use here: compare it."),
+            Value("Client ID", registration.client_id, console_paths.client_id, "The one in use here: compare it."),
         ),
         commands=kind.commands(provider, wanted),
         note=kind.note,

@@ -17,7 +17,7 @@ from broker.errors import (
 )
 from broker.oidc.id_token import VerifiedIdToken
 from broker.oidc.signature import SignedClaims
-from broker.providers import PRESETS, ClaimRules, EmailDecision, Vouched, decide_identity
+from broker.providers import PRESETS, ClaimRules, EmailDecision, VerifiedClaims, decide_identity
 from broker.providers.entra import PERSONAL_ACCOUNTS_TENANT
 from tests.oidc.samples import registration
 
@@ -40,13 +40,13 @@ Claims = dict[str, Any]
 LookedAt = list[tuple[str, str]]
 
 
-def vouched(id_token: Claims, userinfo: Claims | None = None) -> Vouched:
-    return Vouched(VerifiedIdToken(f"{HOST}/{TENANT}/v2.0", "pairwise", id_token), userinfo)
+def verified(id_token: Claims, userinfo: Claims | None = None) -> VerifiedClaims:
+    return VerifiedClaims(VerifiedIdToken(f"{HOST}/{TENANT}/v2.0", "pairwise", id_token), userinfo)
 
 
 def decide(id_token: Claims, userinfo: Claims | None = None, **rules: Any) -> EmailDecision:
     return ENTRA.decide_email(
-        vouched(id_token, userinfo), ClaimRules(email_domains=frozenset({"acme.example"}), **rules)
+        verified(id_token, userinfo), ClaimRules(email_domains=frozenset({"acme.example"}), **rules)
     )
 
 
@@ -244,7 +244,7 @@ def test_xms_edov_speaks_of_no_other_claim() -> None:
 )
 def test_the_name_falls_back_in_the_documented_order(claims: Claims, name: tuple[str, str]) -> None:
     rules = ClaimRules(email_domains=frozenset({"acme.example"}))
-    identity = decide_identity(ENTRA, vouched({"preferred_username": ADA, **claims}), rules)
+    identity = decide_identity(ENTRA, verified({"preferred_username": ADA, **claims}), rules)
     assert (identity.name, identity.name_from) == name
 
 

@@ -9,7 +9,7 @@ import pytest
 from broker.errors import EmailContradicts, EmailMalformed, EmailMissing, EmailUnverified, HostedDomainNotAllowed
 from broker.oidc.id_token import VerifiedIdToken
 from broker.oidc.signature import SignedClaims
-from broker.providers import PRESETS, ClaimRules, EmailDecision, Vouched, decide_identity
+from broker.providers import PRESETS, ClaimRules, EmailDecision, VerifiedClaims, decide_identity
 from tests.oidc.samples import registration
 
 ADA = "ada@acme.example"
@@ -22,12 +22,12 @@ HD = ("hd (ID token)", "in email_domains")
 Claims = dict[str, Any]
 
 
-def vouched(id_token: Claims, userinfo: Claims | None = None) -> Vouched:
-    return Vouched(VerifiedIdToken(ISSUER, "1076", id_token), userinfo)
+def verified(id_token: Claims, userinfo: Claims | None = None) -> VerifiedClaims:
+    return VerifiedClaims(VerifiedIdToken(ISSUER, "1076", id_token), userinfo)
 
 
 def decide(id_token: Claims, userinfo: Claims | None = None) -> EmailDecision:
-    return GOOGLE.decide_email(vouched(id_token, userinfo), RULES)
+    return GOOGLE.decide_email(verified(id_token, userinfo), RULES)
 
 
 def considered(decision: EmailDecision) -> list[tuple[str, str]]:
@@ -109,8 +109,8 @@ def test_two_documents_with_two_addresses_are_refused() -> None:
 
 @pytest.mark.requirement("S-26")
 def test_the_name_is_googles_and_falls_back_to_the_address() -> None:
-    named = decide_identity(GOOGLE, vouched({**GOOD, "name": "Ada Lovelace"}), RULES)
-    nameless = decide_identity(GOOGLE, vouched({**GOOD, "preferred_username": "eve"}), RULES)
+    named = decide_identity(GOOGLE, verified({**GOOD, "name": "Ada Lovelace"}), RULES)
+    nameless = decide_identity(GOOGLE, verified({**GOOD, "preferred_username": "eve"}), RULES)
     assert (named.name, named.name_from) == ("Ada Lovelace", "name")
     assert (nameless.name, nameless.name_from) == ("ada", "the e-mail address")
 

@@ -8,7 +8,7 @@ import pytest
 
 from broker.errors import EmailContradicts, EmailMalformed, EmailMissing, EmailUnverified
 from broker.oidc.id_token import VerifiedIdToken
-from broker.providers import PRESETS, ClaimRules, EmailDecision, Vouched, decide_identity
+from broker.providers import PRESETS, ClaimRules, EmailDecision, VerifiedClaims, decide_identity
 
 ADA = "ada@acme.example"
 OKTA = PRESETS["okta"]
@@ -17,12 +17,12 @@ ABSENT = ("email (ID token)", "absent")
 Claims = dict[str, Any]
 
 
-def vouched(id_token: Claims, userinfo: Claims | None) -> Vouched:
-    return Vouched(VerifiedIdToken("https://acme.okta.com", "00u-ada", id_token), userinfo)
+def verified(id_token: Claims, userinfo: Claims | None) -> VerifiedClaims:
+    return VerifiedClaims(VerifiedIdToken("https://acme.okta.com", "00u-ada", id_token), userinfo)
 
 
 def decide(id_token: Claims, userinfo: Claims | None, **rules: Any) -> EmailDecision:
-    return OKTA.decide_email(vouched(id_token, userinfo), ClaimRules(**rules))
+    return OKTA.decide_email(verified(id_token, userinfo), ClaimRules(**rules))
 
 
 def considered(decision: EmailDecision) -> list[tuple[str, str]]:
@@ -141,7 +141,7 @@ def test_another_claim_can_hold_the_address() -> None:
     ],
 )
 def test_the_name_falls_back(userinfo: Claims, name: tuple[str, str]) -> None:
-    identity = decide_identity(OKTA, vouched({}, {"email": ADA, **userinfo}), ClaimRules())
+    identity = decide_identity(OKTA, verified({}, {"email": ADA, **userinfo}), ClaimRules())
     assert (identity.name, identity.name_from) == name
 
 

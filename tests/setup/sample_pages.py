@@ -10,7 +10,7 @@ from broker.doctor import Finding
 from broker.dry_run import DryRun, Preview, Step
 from broker.errors import BrokerError, EmailDomainNotAllowed
 from broker.identity import Identity
-from broker.providers import Considered
+from broker.providers import ClaimTrace
 from broker.web.last_seen import LastSeen
 from broker.web.setup_pages import SetupLinks, SetupPages
 from tests.fakes.admin import run_dry_run
@@ -74,7 +74,7 @@ def dry_run(refusal: BrokerError | None = None, claims: dict[str, object] | None
         ),
         refusal=refusal,
         documents=(("ID token", claims or {"sub": "00u1", "exp": 1_800_003_600, "email": "ada@acme.example"}),),
-        considered=(Considered("email (ID token)", "taken: email_verified is true"),),
+        considered=(ClaimTrace("email (ID token)", "taken: email_verified is true"),),
         identity=None if refusal else Identity("ada@acme.example", "email (ID token)", "Ada", "name", "00u1", "iss"),
         previews=() if refusal else (Preview("main", {"aud": "Comm100", "email": "ada@acme.example"}),),
         trace_id="7f3a9c21d4e5f6a7",

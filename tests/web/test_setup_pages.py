@@ -14,7 +14,7 @@ import pytest
 from broker.dry_run import Step
 from broker.errors import EmailDomainNotAllowed, ProviderRefused, RedirectUrlRefused
 from broker.explain import MAX_SHOWN
-from broker.providers import Considered
+from broker.providers import ClaimTrace
 from broker.web.last_seen import LastSeen
 from broker.web.setup_pages import MAX_CLAIMS
 from broker.web.visible import visible
@@ -251,7 +251,7 @@ def test_hostile_claims_are_shown_harmlessly() -> None:
     hostile = replace(
         dry_run(refusal, {HOSTILE: HOSTILE, "nested": {HOSTILE: [HOSTILE]}}),
         steps=(Step("Answer", "failed", HOSTILE),),
-        considered=(Considered(HOSTILE, HOSTILE),),
+        considered=(ClaimTrace(HOSTILE, HOSTILE),),
     )
     assert_harmless(Page(PAGES.dry_run(hostile, links=LINKS)))
 
