@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from starlette.types import ASGIApp
 
 from broker import doctor, telemetry
-from broker.errors import BrokerError, Unexpected
+from broker.errors import BrokerError, InternalError
 from broker.measures import Measures
 from broker.oidc.cached import Clock, Sleep
 from broker.oidc.client import ClientFactory, HttpClient, NetworkPolicy, ProviderClient, open_client
@@ -259,7 +259,7 @@ async def _keep_warm(provider: Provider) -> None:
             failure = error
         except Exception as defect:  # noqa: BLE001 - the last net: a defect must not end the keeping warm
             _log.error("defect", exc_info=defect, extra={"facts": {"provider": provider.id}})
-            failure = Unexpected()
+            failure = InternalError()
         failure = failure or provider.discovery.metadata.failure or provider.discovery.keys.failure
         if failure is None and was_well is not True:
             _log.info("identity provider is ready", extra={"facts": {"provider": provider.id}})

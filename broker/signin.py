@@ -114,7 +114,7 @@ async def begin(
         hints: for the provider (`prompt`, `login_hint`), made or bounded by us.
 
     Raises:
-        ProviderUnavailable, ProviderMistrusted: there is no usable metadata of the provider.
+        ProviderUnavailable, InvalidProviderResponse: there is no usable metadata of the provider.
     """
 
     def signed(max_state: int) -> SignedTransaction:
@@ -144,7 +144,7 @@ async def depart(
         hints: for the provider, made or bounded by us.
 
     Raises:
-        ProviderUnavailable, ProviderMistrusted: there is no usable metadata of the provider.
+        ProviderUnavailable, InvalidProviderResponse: there is no usable metadata of the provider.
     """
     async with broker.place(provider.id):
         metadata = await provider.discovery.metadata.get()
@@ -281,7 +281,7 @@ async def fit_for_the_log(provider: Provider, secrets: Sequence[str]) -> AsyncIt
     try:
         yield
     except BrokerError as error:
-        error.leave_out(secrets)
+        error.redact(secrets)
         if isinstance(error, ProviderRefused | ProviderUnavailable | ClientRejected | TokenRequestRefused):
             error.remedy = provider.preset.remedy(str(error.got)) or error.remedy
         if isinstance(error, ProviderReported):

@@ -54,7 +54,7 @@ def every_text() -> Catalog:
             texts.add(getattr(advice, field.name), auto_comments=[field.name])
     for error in every_error():
         if error is not SettingsError:
-            texts.add(error.person, auto_comments=[error.code])
+            texts.add(error.user_message, auto_comments=[error.code])
     return texts
 
 

@@ -24,7 +24,7 @@ import yaml
 from starlette.types import ASGIApp, Message
 
 from broker.app import Service, create_app
-from broker.errors import Unexpected
+from broker.errors import InternalError
 from broker.settings import load_settings
 from broker.telemetry import JsonLines
 from tests.fakes.clock import Clock
@@ -247,7 +247,7 @@ async def test_a_defect_while_keeping_warm_is_logged_and_ends_nothing(
     assert (defect["event"], defect["provider"], defect["exception"]) == ("defect", "idp", "LookupError")
     assert "test_app.py" in defect["raised_at"]
     assert not any(said in json.dumps(defect) for said in ("a defect with", "ada@", "acme.example"))
-    assert (not_usable["provider"], not_usable["code"]) == ("idp", Unexpected.code)
+    assert (not_usable["provider"], not_usable["code"]) == ("idp", InternalError.code)
 
 
 @contextmanager

@@ -66,13 +66,13 @@ def test_an_entry_says_what_the_person_gets_and_what_to_do(error: type[BrokerErr
     entry = sections_of_errors()[error.code]
     assert len(entry.split()) >= 20
     assert str(error.status) in entry
-    assert f'"{error.person}"' in entry
+    assert f'"{error.user_message}"' in entry
 
 
 @EACH_SHOWN
 def test_an_error_speaks_to_the_person_and_to_the_admin(error: type[BrokerError]) -> None:
     assert re.fullmatch(r"[a-z]+(_[a-z]+)*", error.code)
-    assert error.person.endswith(".")
+    assert error.user_message.endswith(".")
     assert error.remedy.endswith(".")
     assert 400 <= error.status < 600
     assert error.status != 500

@@ -153,7 +153,7 @@ def _refusal_in(provider: Provider, answer: ProviderResponse) -> tuple[str, str]
     parameters = dict(parse_qsl(parts.query) + parse_qsl(parts.fragment))
     error = parameters.get("error", "")
     refusal = ProviderRefused(expected="a code", got=safe_error_text(error, parameters.get("error_description")))
-    refusal.leave_out([secret()] if (secret := provider.registration.client_secret) else [])
+    refusal.redact([secret()] if (secret := provider.registration.client_secret) else [])
     return error, str(refusal.got)
 
 

@@ -133,7 +133,7 @@ async def _refusal(
     try:
         check_token_response(answer)
     except BrokerError as error:
-        error.leave_out(request.secrets)  # a provider may repeat what it was sent, as it was encoded on the way
+        error.redact(request.secrets)  # a provider may repeat what it was sent, as it was encoded on the way
         return _Refusal(error, str(error.got))
     return _Refusal(None, "")
 

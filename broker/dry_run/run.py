@@ -32,7 +32,7 @@ async def begin_dry_run(
         another_account: the provider is asked to let the admin choose, as after an agent's refusal.
 
     Raises:
-        ProviderUnavailable, ProviderMistrusted: there is no usable metadata of the provider.
+        ProviderUnavailable, InvalidProviderResponse: there is no usable metadata of the provider.
     """
     return await depart(
         broker,

@@ -5,12 +5,12 @@ nothing of HTTP messages, templates or logs: `web.problems` renders an error, `t
 
     BrokerError                 code, status, a sentence for the person, a remedy for the admin
       SettingsError             ours, at start: carries every mistake found
-      BrokerTrouble       503   ours, while running
+      ServiceError       503   ours, while running
       RequestError        400   the browser's request cannot be taken
       TransactionError    400   the sign-in under way is missing, expired or not this browser's: start again
       ProviderRefused     403   the identity provider said no
       ProviderUnavailable 503   the identity provider did not answer: worth trying again
-      ProviderMistrusted  502   the identity provider's answer must not be believed
+      InvalidProviderResponse  502   the identity provider's answer must not be believed
       NotAdmitted         403   the person is genuine, but may not enter
 
 `expected` and `got` are for the log alone: they never hold a code, state, nonce, verifier, token, cookie or secret.
@@ -84,16 +84,16 @@ from broker.errors.mistrust import (
     IdTokenSignature,
     IdTokenSubject,
     IdTokenTime,
+    InvalidProviderResponse,
     KeysInvalid,
     MetadataInvalid,
     MetadataIssuer,
-    ProviderMistrusted,
     TokenRequestRefused,
     TokenResponseInvalid,
     UserinfoInvalid,
     UserinfoSubject,
 )
-from broker.errors.ours import BrokerTrouble, Mistake, OutboundProxyFailed, Overloaded, SettingsError, Unexpected
+from broker.errors.ours import InternalError, Mistake, OutboundProxyFailed, Overloaded, ServiceError, SettingsError
 from broker.errors.root import BrokerError, every_error
 
 __all__ = [
@@ -102,7 +102,6 @@ __all__ = [
     "AnswerUnexpected",
     "AnswerUnreadable",
     "BrokerError",
-    "BrokerTrouble",
     "CallbackIssuer",
     "ClientRejected",
     "CodeMissing",
@@ -130,6 +129,8 @@ __all__ = [
     "IdTokenTime",
     "InitiationRefused",
     "InteractionRequired",
+    "InternalError",
+    "InvalidProviderResponse",
     "KeysInvalid",
     "MetadataInvalid",
     "MetadataIssuer",
@@ -146,7 +147,6 @@ __all__ = [
     "ProviderCertificate",
     "ProviderError",
     "ProviderFailing",
-    "ProviderMistrusted",
     "ProviderRefused",
     "ProviderReported",
     "ProviderReportedFailure",
@@ -157,6 +157,7 @@ __all__ = [
     "RequestError",
     "RequestTooLarge",
     "ResponseModeUnsupported",
+    "ServiceError",
     "SettingsError",
     "SetupLinkRefused",
     "SiteNotOffered",
@@ -170,7 +171,6 @@ __all__ = [
     "TransactionError",
     "TransactionExpired",
     "TransactionSpent",
-    "Unexpected",
     "UserinfoInvalid",
     "UserinfoSubject",
     "every_error",

@@ -8,7 +8,7 @@ from broker.errors.root import BrokerError
 class NotAdmitted(
     BrokerError,
     status=403,
-    person="You are signed in at your organisation, but your account may not enter here.",
+    user_message="You are signed in at your organisation, but your account may not enter here.",
 ):
     """The person is genuine, but may not enter."""
 
@@ -16,7 +16,7 @@ class NotAdmitted(
 class EmailMissing(
     NotAdmitted,
     code="email_missing",
-    person="Your account has no e-mail address that could be used here.",
+    user_message="Your account has no e-mail address that could be used here.",
     remedy="Give the person an e-mail address at the provider, add the email scope, or set email_claim.",
 ):
     """Neither the ID token nor userinfo carries an e-mail address."""
@@ -25,7 +25,7 @@ class EmailMissing(
 class EmailMalformed(
     NotAdmitted,
     code="email_malformed",
-    person="The e-mail address of your account cannot be used here.",
+    user_message="The e-mail address of your account cannot be used here.",
     remedy="Correct the address in the directory: it has to be a plain ASCII mailbox.",
 ):
     """The e-mail address is not a plain ASCII mailbox of at most 254 characters."""
@@ -34,7 +34,7 @@ class EmailMalformed(
 class EmailUnverified(
     NotAdmitted,
     code="email_unverified",
-    person="Your organisation's sign-in service does not confirm the e-mail address of your account.",
+    user_message="Your organisation's sign-in service does not confirm the e-mail address of your account.",
     remedy="The provider must send email_verified: true beside the address. If the ID token does and userinfo says "
     "otherwise, set userinfo: when_needed. trust_unverified_email is for directories that only IT can edit.",
 ):
@@ -44,7 +44,7 @@ class EmailUnverified(
 class EmailDomainNotAllowed(
     NotAdmitted,
     code="email_domain_not_allowed",
-    person="Your e-mail address does not belong to an organisation that may sign in here.",
+    user_message="Your e-mail address does not belong to an organisation that may sign in here.",
     remedy="Compare the spelling in the provider's email_domains. Add the domain only if its people may become agents; "
     "subdomains do not follow.",
 ):
@@ -62,7 +62,7 @@ class GroupNotAllowed(
 class GroupsOverage(
     NotAdmitted,
     code="groups_overage",
-    person="You are in so many groups that your organisation's sign-in service did not name them.",
+    user_message="You are in so many groups that your organisation's sign-in service did not name them.",
     remedy="The person is in more groups than the provider writes into a token. Have it send only the groups assigned "
     "to the application, or use application roles in groups_claim.",
 ):
@@ -72,7 +72,7 @@ class GroupsOverage(
 class GuestNotAllowed(
     NotAdmitted,
     code="guest_not_allowed",
-    person="Your account is a guest in this organisation, and guests may not sign in here.",
+    user_message="Your account is a guest in this organisation, and guests may not sign in here.",
     remedy="Entra: a guest's user principal name is no address. Add the optional claims email and xms_edov if guests "
     "with a verified address in email_domains are meant to enter.",
 ):
@@ -82,7 +82,7 @@ class GuestNotAllowed(
 class TenantNotAllowed(
     NotAdmitted,
     code="tenant_not_allowed",
-    person="Your account belongs to an organisation that may not sign in here.",
+    user_message="Your account belongs to an organisation that may not sign in here.",
     remedy="Entra: add the tenant's id to tenants if its people may become agents.",
 ):
     """An Entra tenant that is not listed, or the one of personal accounts."""
@@ -91,7 +91,7 @@ class TenantNotAllowed(
 class HostedDomainNotAllowed(
     NotAdmitted,
     code="hosted_domain_not_allowed",
-    person="You used a Google account that does not belong to your organisation.",
+    user_message="You used a Google account that does not belong to your organisation.",
     remedy="Google: the account is not managed by one of email_domains (claim hd). Add the Workspace's primary domain "
     "if it is missing there.",
 ):

@@ -8,7 +8,7 @@ from broker.errors.root import BrokerError
 class ProviderRefused(
     BrokerError,
     status=403,
-    person="Your organisation's sign-in service refused this sign-in.",
+    user_message="Your organisation's sign-in service refused this sign-in.",
 ):
     """The identity provider answered with an error (RFC 6749, section 4.1.2.1)."""
 
@@ -20,7 +20,7 @@ class ProviderReported(ProviderRefused):
 class AccessDenied(
     ProviderReported,
     code="access_denied",
-    person="The sign-in was cancelled, or your account is not allowed to use it.",
+    user_message="The sign-in was cancelled, or your account is not allowed to use it.",
     remedy="Assign the person or their group to the application at the provider, and grant consent there.",
 ):
     """The person cancelled, or the provider's policy denies (`access_denied`)."""
@@ -45,7 +45,7 @@ class ProviderError(
 class ProviderReportedFailure(
     ProviderReported,
     code="provider_reported_failure",
-    person="Your organisation's sign-in service does not answer at the moment.",
+    user_message="Your organisation's sign-in service does not answer at the moment.",
     remedy="Check the provider's status page.",
 ):
     """`temporarily_unavailable` or `server_error` at the callback (RFC 6749, section 4.1.2.1)."""
@@ -55,7 +55,7 @@ class CodeRejected(
     ProviderRefused,
     code="code_rejected",
     status=400,
-    person="This sign-in took too long, or it was already completed.",
+    user_message="This sign-in took too long, or it was already completed.",
     remedy="Now and then: nothing. Always: the redirect URI registered differs, or codes are consumed by a scanner.",
 ):
     """The token endpoint does not take the code (`invalid_grant`; RFC 6749, section 5.2)."""
@@ -64,7 +64,7 @@ class CodeRejected(
 class ProviderUnavailable(
     BrokerError,
     status=503,
-    person="Your organisation's sign-in service does not answer at the moment.",
+    user_message="Your organisation's sign-in service does not answer at the moment.",
 ):
     """No usable answer came: worth trying again."""
 
@@ -80,7 +80,7 @@ class ProviderUnreachable(
 class ProviderCertificate(
     ProviderUnavailable,
     code="provider_certificate",
-    person="Your organisation's sign-in service cannot be reached from here.",
+    user_message="Your organisation's sign-in service cannot be reached from here.",
     remedy="Have the provider's certificate corrected, or its authority put into trusted_ca_file.",
 ):
     """The provider's certificate is not trusted; the error at hand has the remedy of its cause."""
@@ -105,7 +105,7 @@ class ProviderFailing(
 class ProviderAddressRefused(
     ProviderUnavailable,
     code="provider_address_refused",
-    person="Your organisation's sign-in service cannot be reached from here.",
+    user_message="Your organisation's sign-in service cannot be reached from here.",
     remedy="The provider's name resolves to a private address. If that is meant, set allow_private_network: true.",
 ):
     """The provider's host resolves to a private, loopback or link-local address."""

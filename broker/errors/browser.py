@@ -8,7 +8,7 @@ from broker.errors.root import BrokerError
 class RequestError(
     BrokerError,
     status=400,
-    person="The link that brought you here cannot be used.",
+    user_message="The link that brought you here cannot be used.",
 ):
     """The browser's request cannot be taken."""
 
@@ -17,7 +17,7 @@ class NoSuchPage(
     RequestError,
     code="no_such_page",
     status=404,
-    person="There is no page here.",
+    user_message="There is no page here.",
     remedy="The addresses are /login, /callback/{provider id}, /initiate/{provider id} and /logout; compare the ids "
     "with those in the settings.",
 ):
@@ -28,7 +28,7 @@ class SetupLinkRefused(
     RequestError,
     code="setup_link_refused",
     status=404,
-    person="This page opens with a valid link only.",
+    user_message="This page opens with a valid link only.",
     remedy="Make a new link: broker setup-link. If the link is new: the command needs the public_url and secret_keys "
     "of the service, and the proxy must pass Host on as the browser sent it.",
 ):
@@ -39,7 +39,7 @@ class MethodNotAllowed(
     RequestError,
     code="method_not_allowed",
     status=405,
-    person="This address is for opening in a browser only.",
+    user_message="This address is for opening in a browser only.",
     remedy="Only GET is answered here. A link checker or a preview may have called; nothing was started.",
 ):
     """Another method than GET: nothing is started or consumed."""
@@ -49,7 +49,7 @@ class ResponseModeUnsupported(
     RequestError,
     code="response_mode_unsupported",
     status=405,
-    person="This address is for opening in a browser only.",
+    user_message="This address is for opening in a browser only.",
     remedy="The provider posts its answer as a form. Take response_mode out of authorization_parameters, or set the "
     "response mode of the client at the provider to query.",
 ):
@@ -59,7 +59,7 @@ class ResponseModeUnsupported(
 class NotANavigation(
     RequestError,
     code="not_a_navigation",
-    person="This address is for opening in a browser tab only.",
+    user_message="This address is for opening in a browser tab only.",
     remedy="A prefetch or a script called; nothing was started. Link to the address, do not fetch it.",
 ):
     """A prefetch or a script's fetch, which must start and consume nothing."""
@@ -69,7 +69,7 @@ class RequestTooLarge(
     RequestError,
     code="request_too_large",
     status=431,
-    person="Your browser sent more than this page accepts.",
+    user_message="Your browser sent more than this page accepts.",
     remedy="The address, the headers or the body exceed the bounds named in docs/operations.md.",
 ):
     """An address, header block or body beyond the bounds."""
@@ -79,7 +79,7 @@ class TooManyRejectedCodes(
     RequestError,
     code="too_many_rejected_codes",
     status=429,
-    person="Too many sign-ins from your network failed just now.",
+    user_message="Too many sign-ins from your network failed just now.",
     remedy="The provider rejected many codes from this address; the log lines before say why. If the address is a "
     "proxy's, name the proxy in trusted_proxies: then each browser is counted separately.",
 ):
@@ -105,7 +105,7 @@ class ParametersContradict(
 class RedirectUrlRefused(
     RequestError,
     code="redirect_url_refused",
-    person="The page you were to return to is not a known Comm100 page.",
+    user_message="The page you were to return to is not a known Comm100 page.",
     remedy="Compare endpoint with the JWT SSO endpoint in Comm100's Control Panel. If it is right, and the host of "
     "redirect_url is one of your Comm100 hosts, add that host to the site's redirect_hosts.",
 ):
@@ -125,7 +125,7 @@ class SiteNotOffered(
     RequestError,
     code="site_not_offered",
     status=503,
-    person="Your organisation has not switched on signing in here yet.",
+    user_message="Your organisation has not switched on signing in here yet.",
     remedy="No identity provider of this site is enabled: set enabled: true once the test sign-in works.",
 ):
     """A site whose identity providers are all switched off."""
@@ -134,7 +134,7 @@ class SiteNotOffered(
 class TransactionError(
     BrokerError,
     status=400,
-    person="This sign-in could not be recognised.",
+    user_message="This sign-in could not be recognised.",
 ):
     """The sign-in under way cannot be told from a forged one: start again."""
 
@@ -166,7 +166,7 @@ class StateOfAnotherProvider(
 class TransactionExpired(
     TransactionError,
     code="transaction_expired",
-    person="This sign-in took longer than ten minutes.",
+    user_message="This sign-in took longer than ten minutes.",
     remedy="Nothing to do when it happens now and then. If often: compare the clocks of the replicas.",
 ):
     """The sign-in began more than ten minutes ago, by our own clock."""
@@ -175,7 +175,7 @@ class TransactionExpired(
 class CookieMissing(
     TransactionError,
     code="cookie_missing",
-    person="Your browser did not send back the cookie that belongs to this sign-in.",
+    user_message="Your browser did not send back the cookie that belongs to this sign-in.",
     remedy="Another browser finished the sign-in, cookies are blocked, or public_url is not the address people use.",
 ):
     """The callback came without the cookie that binds the sign-in to this browser."""
@@ -184,7 +184,7 @@ class CookieMissing(
 class TransactionSpent(
     TransactionError,
     code="transaction_spent",
-    person="This sign-in was already completed.",
+    user_message="This sign-in was already completed.",
     remedy="The same callback was opened twice: a reload or the back button. Nothing to do.",
 ):
     """The same callback a second time."""

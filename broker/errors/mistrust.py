@@ -5,16 +5,16 @@ from __future__ import annotations
 from broker.errors.root import BrokerError
 
 
-class ProviderMistrusted(
+class InvalidProviderResponse(
     BrokerError,
     status=502,
-    person="The answer of your organisation's sign-in service could not be verified.",
+    user_message="The answer of your organisation's sign-in service could not be verified.",
 ):
     """An answer that must not be believed: nothing in it was used."""
 
 
 class AnswerUnreadable(
-    ProviderMistrusted,
+    InvalidProviderResponse,
     code="answer_unreadable",
     remedy="The provider's answer is no JSON object within bounds. A proxy may have answered in its place.",
 ):
@@ -22,7 +22,7 @@ class AnswerUnreadable(
 
 
 class AnswerTooLarge(
-    ProviderMistrusted,
+    InvalidProviderResponse,
     code="answer_too_large",
     remedy="Have the provider, or a proxy between, send a smaller answer and no Content-Encoding.",
 ):
@@ -30,7 +30,7 @@ class AnswerTooLarge(
 
 
 class AnswerUnexpected(
-    ProviderMistrusted,
+    InvalidProviderResponse,
     code="answer_unexpected",
     remedy="The provider answered with a status or type this step does not know. Check the issuer and a proxy between.",
 ):
@@ -38,7 +38,7 @@ class AnswerUnexpected(
 
 
 class MetadataInvalid(
-    ProviderMistrusted,
+    InvalidProviderResponse,
     code="metadata_invalid",
     remedy="Open the provider's /.well-known/openid-configuration: the member named is missing or not usable.",
 ):
@@ -46,7 +46,7 @@ class MetadataInvalid(
 
 
 class MetadataIssuer(
-    ProviderMistrusted,
+    InvalidProviderResponse,
     code="metadata_issuer",
     remedy="Set issuer to exactly what the provider's discovery document says, slash by slash. If the document is not "
     "below that address, set metadata_url to the document's.",
@@ -55,7 +55,7 @@ class MetadataIssuer(
 
 
 class CallbackIssuer(
-    ProviderMistrusted,
+    InvalidProviderResponse,
     code="callback_issuer",
     status=400,
     remedy="The answer has to name the provider in iss. Give each provider its own redirect URI, and let no proxy drop "
@@ -65,7 +65,7 @@ class CallbackIssuer(
 
 
 class CodeMissing(
-    ProviderMistrusted,
+    InvalidProviderResponse,
     code="code_missing",
     status=400,
     remedy="The provider came back with neither code nor error. Allow the authorization code flow for the application.",
@@ -74,16 +74,16 @@ class CodeMissing(
 
 
 class ClientRejected(
-    ProviderMistrusted,
+    InvalidProviderResponse,
     code="client_rejected",
-    person="Your organisation's sign-in service does not accept requests from here.",
+    user_message="Your organisation's sign-in service does not accept requests from here.",
     remedy="Client ID or credential is wrong or expired, or client_authentication is not what the provider expects.",
 ):
     """The token endpoint does not take our credentials (`invalid_client`; RFC 6749, section 5.2)."""
 
 
 class TokenResponseInvalid(
-    ProviderMistrusted,
+    InvalidProviderResponse,
     code="token_response_invalid",
     remedy="The provider has to correct the member named. If it is id_token, openid must be in scopes, and granted.",
 ):
@@ -91,16 +91,16 @@ class TokenResponseInvalid(
 
 
 class TokenRequestRefused(
-    ProviderMistrusted,
+    InvalidProviderResponse,
     code="token_request_refused",
-    person="Your organisation's sign-in service does not accept requests from here.",
+    user_message="Your organisation's sign-in service does not accept requests from here.",
     remedy="The token endpoint refused the request: got says why. Check grant types, redirect URI and client secret.",
 ):
     """Any other error of the token endpoint (RFC 6749, section 5.2)."""
 
 
 class KeysInvalid(
-    ProviderMistrusted,
+    InvalidProviderResponse,
     code="keys_invalid",
     remedy="The provider has to publish a signing key at its jwks_uri: RSA of 2048 bits or more, or EC.",
 ):
@@ -108,7 +108,7 @@ class KeysInvalid(
 
 
 class IdTokenMalformed(
-    ProviderMistrusted,
+    InvalidProviderResponse,
     code="id_token_malformed",
     remedy="The provider has to correct what got names. Switch encryption of ID tokens off: it is not supported.",
 ):
@@ -116,7 +116,7 @@ class IdTokenMalformed(
 
 
 class IdTokenAlgorithm(
-    ProviderMistrusted,
+    InvalidProviderResponse,
     code="id_token_algorithm",
     remedy="Change the client's ID token algorithm at the provider to RS256. Unsigned ID tokens are never accepted.",
 ):
@@ -124,7 +124,7 @@ class IdTokenAlgorithm(
 
 
 class IdTokenKeyUnknown(
-    ProviderMistrusted,
+    InvalidProviderResponse,
     code="id_token_key_unknown",
     remedy="No key of the provider fits the token. If it lasts, the provider's jwks_uri is out of date.",
 ):
@@ -132,7 +132,7 @@ class IdTokenKeyUnknown(
 
 
 class IdTokenSignature(
-    ProviderMistrusted,
+    InvalidProviderResponse,
     code="id_token_signature",
     remedy="The signature is wrong: someone altered the token, or the provider publishes the wrong keys.",
 ):
@@ -140,7 +140,7 @@ class IdTokenSignature(
 
 
 class IdTokenIssuer(
-    ProviderMistrusted,
+    InvalidProviderResponse,
     code="id_token_issuer",
     remedy="The token is of another issuer than the one configured. Compare issuer, tenant and authorization server.",
 ):
@@ -148,7 +148,7 @@ class IdTokenIssuer(
 
 
 class IdTokenAudience(
-    ProviderMistrusted,
+    InvalidProviderResponse,
     code="id_token_audience",
     remedy="The token was made for another client. Compare client_id with the application at the provider.",
 ):
@@ -156,7 +156,7 @@ class IdTokenAudience(
 
 
 class IdTokenTime(
-    ProviderMistrusted,
+    InvalidProviderResponse,
     code="id_token_time",
     remedy="The token is expired or not yet valid. Compare the clocks of this machine and of the provider.",
 ):
@@ -164,7 +164,7 @@ class IdTokenTime(
 
 
 class IdTokenNonce(
-    ProviderMistrusted,
+    InvalidProviderResponse,
     code="id_token_nonce",
     remedy="The token does not belong to this sign-in. If it lasts, the provider drops nonce.",
 ):
@@ -172,7 +172,7 @@ class IdTokenNonce(
 
 
 class IdTokenSubject(
-    ProviderMistrusted,
+    InvalidProviderResponse,
     code="id_token_subject",
     remedy="The provider has to send a usable sub in the ID token: a short, stable identifier in ASCII.",
 ):
@@ -180,7 +180,7 @@ class IdTokenSubject(
 
 
 class IdTokenAccessTokenHash(
-    ProviderMistrusted,
+    InvalidProviderResponse,
     code="id_token_access_token_hash",
     remedy="The access token was exchanged on the way; the provider or a proxy is at fault.",
 ):
@@ -188,7 +188,7 @@ class IdTokenAccessTokenHash(
 
 
 class IdTokenAuthTime(
-    ProviderMistrusted,
+    InvalidProviderResponse,
     code="id_token_auth_time",
     remedy="The provider did not ask for a fresh sign-in although max_age demands it. Raise or remove max_age.",
 ):
@@ -196,7 +196,7 @@ class IdTokenAuthTime(
 
 
 class UserinfoInvalid(
-    ProviderMistrusted,
+    InvalidProviderResponse,
     code="userinfo_invalid",
     remedy="The userinfo endpoint has to answer with a JSON object: switch signed userinfo off. If the ID token has "
     "e-mail and name, set userinfo: never.",
@@ -205,7 +205,7 @@ class UserinfoInvalid(
 
 
 class UserinfoSubject(
-    ProviderMistrusted,
+    InvalidProviderResponse,
     code="userinfo_subject",
     remedy="Userinfo speaks of another person than the ID token: the provider has to name the same sub in both. If the "
     "ID token has everything, set userinfo: never.",
@@ -214,9 +214,9 @@ class UserinfoSubject(
 
 
 class EmailContradicts(
-    ProviderMistrusted,
+    InvalidProviderResponse,
     code="email_contradicts",
-    person="Your organisation's sign-in service names two different e-mail addresses for you.",
+    user_message="Your organisation's sign-in service names two different e-mail addresses for you.",
     remedy="ID token and userinfo name different addresses. Set userinfo: never, or correct the claim mapping there.",
 ):
     """ID token and userinfo name different e-mail addresses."""

@@ -33,25 +33,25 @@ class SettingsError(BrokerError, code="settings_unusable", status=500, remedy="C
         return "; ".join(f"{mistake.path}: {mistake.problem}" for mistake in self.mistakes)
 
 
-class BrokerTrouble(
+class ServiceError(
     BrokerError,
     status=503,
-    person="Something went wrong on our side.",
+    user_message="Something went wrong on our side.",
 ):
     """Trouble of the running service, whoever is asked."""
 
 
 class Overloaded(
-    BrokerTrouble,
+    ServiceError,
     code="overloaded",
-    person="Many people are signing in at the moment.",
+    user_message="Many people are signing in at the moment.",
     remedy="Add replicas, or find out why the provider answers slowly.",
 ):
     """More sign-ins in flight, or requests to the provider, than there are places."""
 
 
 class OutboundProxyFailed(
-    BrokerTrouble,
+    ServiceError,
     code="outbound_proxy_failed",
     remedy="Check outbound_proxy: its address, its user name and password, and that the proxy allows and reaches this "
     "host. For a provider that needs no proxy, set outbound_proxy: none.",
@@ -59,8 +59,8 @@ class OutboundProxyFailed(
     """The proxy of the settings cannot be reached, or does not connect us (RFC 9110, section 9.3.6)."""
 
 
-class Unexpected(
-    BrokerTrouble,
+class InternalError(
+    ServiceError,
     code="unexpected",
     remedy="This is a defect of the broker: report it with the log line, which names the place in the code.",
 ):

@@ -24,14 +24,14 @@ class BrokerError(Exception):
 
     code: ClassVar[str] = ""
     status: ClassVar[int] = 400
-    person: ClassVar[str] = "The sign-in did not work."
+    user_message: ClassVar[str] = "The sign-in did not work."
     remedy: str = ""
 
-    def __init_subclass__(cls, *, code: str = "", status: int = 0, person: str = "", remedy: str = "") -> None:
+    def __init_subclass__(cls, *, code: str = "", status: int = 0, user_message: str = "", remedy: str = "") -> None:
         super().__init_subclass__()
         cls.code = code
         cls.status = status or cls.status
-        cls.person = person or cls.person
+        cls.user_message = user_message or cls.user_message
         cls.remedy = remedy or cls.remedy
 
     def __init__(self, *, expected: object = None, got: object = None, retry_after: int | None = None) -> None:
@@ -40,7 +40,7 @@ class BrokerError(Exception):
         self.got = got
         self.retry_after = retry_after
 
-    def leave_out(self, secrets: Iterable[str]) -> None:
+    def redact(self, secrets: Iterable[str]) -> None:
         """Take values out of `expected` and `got` that must never be written down, wherever a provider put them.
 
         Args:

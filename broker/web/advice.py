@@ -120,7 +120,7 @@ ADVICE: Mapping[type[errors.BrokerError], Advice] = MappingProxyType(
         errors.ProviderAddressRefused: _TRYING_DOES_NOT_HELP,
         errors.ProviderCertificate: _TRYING_DOES_NOT_HELP,
         errors.ResponseModeUnsupported: _TRYING_DOES_NOT_HELP,
-        errors.ProviderMistrusted: Advice(
+        errors.InvalidProviderResponse: Advice(
             title="The sign-in could not be verified",
             now="Try once more in a minute. You did nothing wrong, and nothing was passed on to Comm100.",
             who="Your IT desk. If it happens again, send them the code and the id below.",
@@ -134,7 +134,7 @@ ADVICE: Mapping[type[errors.BrokerError], Advice] = MappingProxyType(
         errors.GuestNotAllowed: _THE_WRONG_ACCOUNT,
         errors.HostedDomainNotAllowed: _THE_WRONG_ACCOUNT,
         errors.TenantNotAllowed: _THE_WRONG_ACCOUNT,
-        errors.BrokerTrouble: Advice(
+        errors.ServiceError: Advice(
             title="Something went wrong",
             now="Wait a minute, then start again. If it happens again, write to your IT desk.",
             who=_THE_IT_DESK,

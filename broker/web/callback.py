@@ -50,7 +50,7 @@ async def callback(web: Web, request: Request, attempt: Attempt) -> Response:
         attempt.start_again = web.login_url()
         arrival = await _complete(web, request, attempt, provider)
     except BrokerError as error:
-        error.leave_out(request.query_params.getlist("code") + request.query_params.getlist("state"))
+        error.redact(request.query_params.getlist("code") + request.query_params.getlist("state"))
         raise
     web.record(attempt.outcome(None, arrival.identity))
     return _arrive(web, request, attempt, arrival)

@@ -14,7 +14,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Scope
 
-from broker.errors import BrokerError, MethodNotAllowed, NoSuchPage, ResponseModeUnsupported, Unexpected
+from broker.errors import BrokerError, InternalError, MethodNotAllowed, NoSuchPage, ResponseModeUnsupported
 from broker.web.cookies import delete_cookie
 from broker.web.problems import Attempt, render_problem
 from broker.web.reading import quoted
@@ -82,7 +82,7 @@ async def answer(endpoint: Endpoint, web: Web, request: Request) -> Response:
         response = render_problem(error, attempt)
     except Exception as defect:  # noqa: BLE001 - the last net: a person never sees a bare 500
         _log.error("defect", exc_info=defect, extra={"facts": {"trace_id": attempt.trace_id}})
-        unexpected = Unexpected()
+        unexpected = InternalError()
         _record(web, attempt, unexpected)
         response = render_problem(unexpected, attempt)
     for name in attempt.drop_cookies:

@@ -159,7 +159,7 @@ class Pages:
             gettext("Hello,"),
             "",
             gettext("I could not sign in to Comm100. The page said:"),
-            gettext(error.person),
+            gettext(error.user_message),
             "",
             gettext("Error code: %(code)s") % {"code": error.code},
             gettext("Trace id: %(trace_id)s") % {"trace_id": trace_id},

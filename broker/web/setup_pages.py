@@ -201,7 +201,7 @@ def _verdict(dry_run: DryRun) -> dict[str, str]:
     if refusal is not None:
         sides = {"Expected": refusal.expected, "Got": refusal.got}
         known = {side: shown(value) for side, value in sides.items() if value is not None}
-        return {"Reason": refusal.code, **known, "An agent would read": refusal.person}
+        return {"Reason": refusal.code, **known, "An agent would read": refusal.user_message}
     if identity is not None:
         return {
             "E-mail": f"{identity.email}, from {visible(identity.email_from)}",

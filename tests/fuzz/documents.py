@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from urllib.parse import urlsplit
 
 from broker.comm100 import Site, build_claims, build_token
-from broker.errors import BrokerError, CodeRejected, NotAdmitted, ProviderMistrusted, ProviderUnavailable
+from broker.errors import BrokerError, CodeRejected, InvalidProviderResponse, NotAdmitted, ProviderUnavailable
 from broker.identity import Identity
 from broker.oidc.authorization import build_authorization_url
 from broker.oidc.id_token import VerifiedIdToken
@@ -156,4 +156,4 @@ def judging() -> Iterator[Callable[[bytes], None]]:
 def _known(error: BrokerError) -> None:
     """Check that a fault has a name, and is laid at the provider's door or the person's account."""
     assert error.code
-    assert isinstance(error, ProviderMistrusted | ProviderUnavailable | CodeRejected | NotAdmitted)
+    assert isinstance(error, InvalidProviderResponse | ProviderUnavailable | CodeRejected | NotAdmitted)

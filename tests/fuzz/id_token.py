@@ -13,7 +13,7 @@ from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from broker.errors import BrokerError, ProviderMistrusted
+from broker.errors import BrokerError, InvalidProviderResponse
 from broker.oidc.id_token import check_claims
 from broker.oidc.keys import KeySet, check_keys
 from broker.oidc.messages import ProviderResponse
@@ -113,5 +113,5 @@ def judging() -> Iterator[Callable[[bytes], None]]:
 
 def _known(error: BrokerError) -> None:
     """Check that a fault is laid at the provider's door, by the name of what is wrong with the token."""
-    assert isinstance(error, ProviderMistrusted)
+    assert isinstance(error, InvalidProviderResponse)
     assert error.code.startswith("id_token_")

@@ -16,7 +16,7 @@ from urllib.parse import parse_qsl, urlsplit
 import httpx
 from starlette.types import ASGIApp
 
-from broker.errors import Unexpected
+from broker.errors import InternalError
 from tests.fakes.clock import Clock
 from tests.fakes.world import BROKER, ENDPOINT, PAGE, World
 from tests.fuzz.wire import Reply, Request, ask, read_request
@@ -56,7 +56,7 @@ async def judge(application: ASGIApp, world: World, request: Request, under_way:
     # A person can write the provider's excuse into the address themselves, but for their own sign-in alone.
     excused = reply.status == 503 and is_its_own(request, under_way)
     assert reply.status in STATUSES or excused, f"{reply.status}, with a provider that is honest"
-    assert f"<code>{Unexpected.code}</code>".encode() not in reply.body
+    assert f"<code>{InternalError.code}</code>".encode() not in reply.body
     assert reply.values(b"x-content-type-options") == ["nosniff"]
     assert reply.values(b"cache-control") == ["no-store"]
     assert len(reply.values(b"content-security-policy")) == 1

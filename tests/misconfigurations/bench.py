@@ -236,14 +236,14 @@ def without_particulars(said: Said, folder: Path, names: Mapping[str, str]) -> S
         names: what each socket stands for, by its address.
     """
 
-    def leave_out(text: str) -> str:
+    def redact(text: str) -> str:
         for address, name in {str(folder): "/etc/broker", **names}.items():
             text = text.replace(address, name)
         text = re.sub(r"\b127\.0\.0\.1, port \d+", "id.acme.example, port 8443", text)
         text = text.replace("127.0.0.1", "id.acme.example")
         return re.sub(r"(cannot be resolved) \([^)]*\)|(unknown authority): [^.]*", r"\1\2", text)
 
-    return Said(said.where, leave_out(said.text), leave_out(said.remedy))
+    return Said(said.where, redact(said.text), redact(said.remedy))
 
 
 def _behind(name: str, lines: list[str]) -> str:

@@ -14,8 +14,8 @@ from broker.errors import (
     EmailMalformed,
     EmailMissing,
     EmailUnverified,
+    InvalidProviderResponse,
     NotAdmitted,
-    ProviderMistrusted,
 )
 from broker.identity import Identity
 from broker.oidc.id_token import VerifiedIdToken
@@ -323,7 +323,7 @@ def test_whoever_is_believed_has_an_address_one_document_verifies_and_none_denie
 ) -> None:
     try:
         identity = decide(id_token, userinfo, rules)
-    except (NotAdmitted, ProviderMistrusted):
+    except (NotAdmitted, InvalidProviderResponse):
         return
     claim = rules.email_claim or "email"
     offering = [claims for claims in (id_token, userinfo or {}) if claims.get(claim) not in (None, "")]

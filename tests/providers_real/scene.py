@@ -181,7 +181,7 @@ def assert_refused(
     """
     assert (answer.status_code, "location" in answer.headers) == (error.status, False), answer.text
     page = html.unescape(answer.text)
-    assert error.person in page
+    assert error.user_message in page
     assert f"<code>{error.code}</code>" in page
     assert "jwt=" not in page
     trace_id = _TRACE_ID.search(page)

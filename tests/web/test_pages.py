@@ -18,13 +18,13 @@ from broker.errors import (
     EmailUnverified,
     HostedDomainNotAllowed,
     IdTokenSignature,
+    InternalError,
     NoSuchPage,
     ProviderError,
     ProviderTimedOut,
     RequestTooLarge,
     SiteNotOffered,
     TransactionExpired,
-    Unexpected,
 )
 from broker.settings.logo import MAX_BYTES
 from broker.web.languages import ENGLISH, LANGUAGES
@@ -105,7 +105,7 @@ def test_a_page_has_the_one_style_the_hash_allows(render: Callable[[Pages], str]
 @with_every_error
 def test_every_error_has_a_page_with_its_sentence_its_code_and_the_trace_id(error: type[BrokerError]) -> None:
     page = Page(problem(error, PAGES))
-    assert error.person in page.text
+    assert error.user_message in page.text
     assert error.code in page.text
     assert TRACE_ID in page.text
     assert "What to do now" in page.text
@@ -132,14 +132,14 @@ def test_the_sites_name_and_logo_are_the_admins() -> None:
 
 @with_every_error
 def test_every_error_is_explained_in_every_language(error: type[BrokerError]) -> None:
-    said = {error.person}
+    said = {error.user_message}
     for language in LANGUAGES[1:]:
         html = problem(error, Pages(language, support_email=SUPPORT))
         page = Page(html)
         assert error.code in page.text
         assert TRACE_ID in page.text
-        assert error.person not in page.text
-        assert error.person not in unquote(html)
+        assert error.user_message not in page.text
+        assert error.user_message not in unquote(html)
         said.add(page.text.partition("</h1>")[0])
     assert len(said) == len(LANGUAGES)
 
@@ -169,7 +169,7 @@ def test_no_page_shows_what_is_for_the_log_or_for_the_admin(error: type[BrokerEr
         pytest.param(IdTokenSignature, "The sign-in could not be verified", "nothing was passed on", id="mistrusted"),
         pytest.param(HostedDomainNotAllowed, "Your account was not let in", "If this was not your work", id="personal"),
         pytest.param(EmailUnverified, "Your account was not let in", "Ask your IT desk to put", id="not verified"),
-        pytest.param(Unexpected, "Something went wrong", "Wait a minute", id="a defect"),
+        pytest.param(InternalError, "Something went wrong", "Wait a minute", id="a defect"),
     ],
 )
 def test_the_advice_fits_what_went_wrong(error: type[BrokerError], title: str, advice: str) -> None:
@@ -201,7 +201,7 @@ def test_the_mail_to_the_it_desk_carries_sentence_code_and_trace_id() -> None:
     fields = parse_qs(parts.query, strict_parsing=True)
     assert parts.path == "it%2Bdesk@acme.example"
     assert fields["subject"] == ["Sign-in problem: access_denied"]
-    assert AccessDenied.person in fields["body"][0]
+    assert AccessDenied.user_message in fields["body"][0]
     assert "Error code: access_denied\r\nTrace id: 7f3a9c21\r\n" in fields["body"][0]
 
 
