@@ -15,8 +15,8 @@ from broker.init.answers import Answers
 from broker.init.corrections import tidy
 from broker.init.judging import Look, Objection, judge
 from broker.init.questions import ON_THE_WAY, PROVIDERS, QUESTIONS, finds_the_provider
+from broker.settings.invalid_value import InvalidValue
 from broker.settings.secret import read_text
-from broker.settings.unusable import Unusable
 
 _STANDARD_INPUT = Path("/dev/stdin")
 _ALWAYS_FIRST = ("public_url", "preset", "id")
@@ -54,7 +54,7 @@ def read_secrets(files: Mapping[str, str]) -> tuple[dict[str, str], tuple[Mistak
             continue
         try:
             texts[key] = tidy(read_text(_STANDARD_INPUT if file == "-" else Path(file)))
-        except Unusable as unusable:
+        except InvalidValue as unusable:
             mistakes.append(Mistake(question.option, f"names a file that {unusable.problem}", question.example))
     return texts, tuple(mistakes)
 

@@ -11,7 +11,7 @@ import re
 from dataclasses import dataclass
 from urllib.parse import SplitResult, unquote, urlsplit
 
-from broker.settings.unusable import Unusable
+from broker.settings.invalid_value import InvalidValue
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -55,13 +55,13 @@ def listen(text: str) -> Listen:
     """Read `host:port`, an IPv6 address in brackets.
 
     Raises:
-        Unusable: it is no such pair.
+        InvalidValue: it is no such pair.
     """
     host, colon, port = text.rpartition(":")
     bare = host[1:-1] if host.startswith("[") and host.endswith("]") else host
     right_host = is_host_name(host) or (_ip(bare) is not None and (":" in bare) == (bare != host))
     if not (colon and right_host and re.fullmatch(r"[0-9]{1,5}", port) and 1 <= int(port) <= 65535):
-        raise Unusable("must be host:port with a port from 1 to 65535, an IPv6 address in brackets")
+        raise InvalidValue("must be host:port with a port from 1 to 65535, an IPv6 address in brackets")
     return Listen(bare, int(port))
 
 
@@ -69,22 +69,24 @@ def network(text: str) -> Network:
     """Read an address range such as `10.0.0.0/8`.
 
     Raises:
-        Unusable: it is none, or bits are set behind its prefix.
+        InvalidValue: it is none, or bits are set behind its prefix.
     """
     try:
         return ipaddress.ip_network(text)
     except ValueError:
-        raise Unusable("must be an address range (CIDR) without bits behind the prefix") from None
+        raise InvalidValue("must be an address range (CIDR) without bits behind the prefix") from None
 
 
 def email_domain(text: str) -> str:
     """Take the part behind the @ of addresses: lower-case ASCII with a dot, as in `acme.example`.
 
     Raises:
-        Unusable: it is none.
+        InvalidValue: it is none.
     """
     if not is_host_name(text) or "." not in text:
-        raise Unusable("must be a mail domain in lower-case ASCII, without @ and wildcard (subdomains are not implied)")
+        raise InvalidValue(
+            "must be a mail domain in lower-case ASCII, without @ and wildcard (subdomains are not implied)"
+        )
     return text
 
 
@@ -92,12 +94,12 @@ def redirect_host(text: str) -> str:
     """Take a plain host name.
 
     Raises:
-        Unusable: it is none.
+        InvalidValue: it is none.
     """
     if "*" in text:
-        raise Unusable("must be one host name: a wildcard would also cover hosts that carry other customers' pages")
+        raise InvalidValue("must be one host name: a wildcard would also cover hosts that carry other customers' pages")
     if not is_host_name(text):
-        raise Unusable("must be a host name in lower case, without scheme, port and path")
+        raise InvalidValue("must be a host name in lower case, without scheme, port and path")
     return text
 
 
@@ -105,11 +107,11 @@ def mailbox(text: str) -> str:
     """Take an e-mail address.
 
     Raises:
-        Unusable: it does not look like one.
+        InvalidValue: it does not look like one.
     """
     found = _MAILBOX.fullmatch(text)
     if found is None or "." not in found["host"] or not is_host_name(found["host"].lower()):
-        raise Unusable("must be one plain e-mail address")
+        raise InvalidValue("must be one plain e-mail address")
     return text
 
 
@@ -117,7 +119,7 @@ def origin(text: str) -> str:
     """Take scheme, host and port of a URL; one slash at the end is dropped.
 
     Raises:
-        Unusable: there is more to it, or it is not https and not on loopback.
+        InvalidValue: there is more to it, or it is not https and not on loopback.
     """
     parts = _complete(text.removesuffix("/"))
     problems = _problems_of_form(parts, text, plain_host=True, query=True)
@@ -139,7 +141,7 @@ def url(text: str, *, plain_host: bool = False, query: bool = False, loopback: b
         loopback: http and loopback addresses are allowed, as they are while the broker itself is on loopback.
 
     Raises:
-        Unusable: it is none, or holds what is not allowed; everything that is wrong with it is said at once.
+        InvalidValue: it is none, or holds what is not allowed; everything that is wrong with it is said at once.
     """
     parts = _complete(text)
     problems = _problems_of_form(parts, text, plain_host=plain_host, query=query)
@@ -155,16 +157,16 @@ def proxy(text: str) -> str:
     """Take the URL of a proxy: scheme, host and port, and perhaps a user name and a password, percent-encoded.
 
     Raises:
-        Unusable: it is no such URL, or has a path.
+        InvalidValue: it is no such URL, or has a path.
     """
     scheme, _, rest = text.partition("://")
     before, at, place = rest.rpartition("@")
     parts = url(f"{scheme}://{place}" if at else text)
     if parts.path not in {"", "/"} or parts.port is None:
-        raise Unusable("must be scheme, host and port, after the user name and password if there are any")
+        raise InvalidValue("must be scheme, host and port, after the user name and password if there are any")
     user, _, password = before.partition(":")
     if at and not (_ENCODED.fullmatch(user) and _ENCODED.fullmatch(f"{password}x") and _is_sendable(user, password)):
-        raise Unusable(
+        raise InvalidValue(
             "must have a user name, without a colon, and a password in which signs other than letters, digits and "
             "- . _ ~ are percent-encoded: %40 for @"
         )
@@ -180,7 +182,7 @@ def _is_sendable(user: str, password: str) -> bool:
 def _complete(text: str) -> SplitResult:
     parts = _split(text)
     if parts is None or parts.scheme not in {"http", "https"} or not parts.hostname or not _is_host(parts.hostname):
-        raise Unusable("must be a complete URL such as the example, in plain ASCII")
+        raise InvalidValue("must be a complete URL such as the example, in plain ASCII")
     return parts
 
 
@@ -199,7 +201,7 @@ def _problems_of_form(parts: SplitResult, text: str, *, plain_host: bool, query:
 
 def _refuse(problems: list[str]) -> None:
     if problems:
-        raise Unusable("; ".join(problems))
+        raise InvalidValue("; ".join(problems))
 
 
 def _reaches_loopback(host: str) -> bool:

@@ -6,7 +6,7 @@ import re
 import ssl
 from pathlib import Path
 
-from broker.settings.unusable import Unusable
+from broker.settings.invalid_value import InvalidValue
 
 _BLOCK = re.compile(rb"-----BEGIN (?:TRUSTED |X509 )?CERTIFICATE-----.*?(?=-----BEGIN |\Z)", re.DOTALL)
 _LARGEST = 4 * 1024 * 1024  # bytes; the web's own authorities take a twentieth of it
@@ -16,13 +16,13 @@ def check_authorities(file: Path) -> None:
     """Check a file of certificate authorities as OpenSSL will read it.
 
     Raises:
-        Unusable: there is no certificate in it, or one that cannot be read; the message says which.
+        InvalidValue: there is no certificate in it, or one that cannot be read; the message says which.
         OSError, ValueError: the file cannot be read.
     """
     try:
         ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cafile=file)
     except ssl.SSLError:
-        raise Unusable(f"names a file {_fault_of(file)}") from None
+        raise InvalidValue(f"names a file {_fault_of(file)}") from None
 
 
 def _fault_of(file: Path) -> str:

@@ -18,11 +18,11 @@ from joserfc.jws import extract_compact
 from pydantic import BeforeValidator, ValidationInfo
 
 from broker.oidc.client_assertion import AssertionKey, read_assertion_key
-from broker.settings import strength
+from broker.settings import secret_rules
+from broker.settings.invalid_value import InvalidValue
 from broker.settings.presets import PRESETS
 from broker.settings.secret import PrivateKey, Secret
-from broker.settings.section import HIDDEN, TEXT, Given, secret_reader, secret_text
-from broker.settings.unusable import Unusable
+from broker.settings.section import HIDDEN, TEXT, SecretInput, secret_reader, secret_text
 
 _JWS = re.compile(r"(?:[A-Za-z0-9_-]+\.){2}[A-Za-z0-9_-]+")  # RFC 7515, section 3.1, with a signature
 
@@ -35,7 +35,7 @@ CREDENTIALS: Mapping[str, str | None] = {
 }
 """The credential of each way, by the value of `client_authentication`."""
 
-SAID_OF: Mapping[str, str] = {
+CREDENTIAL_DETAILS: Mapping[str, str] = {
     "client_secret_expires": "client_secret",
     "private_key_id": "private_key",
     "private_key_algorithm": "private_key",
@@ -43,7 +43,7 @@ SAID_OF: Mapping[str, str] = {
 """Keys that say more about a credential, and mean nothing without it."""
 
 
-def check_credential(given: Given, method: str) -> None:
+def check_credential(given: SecretInput, method: str) -> None:
     """Check that a credential is there when it is needed, and only then.
 
     Args:
@@ -51,12 +51,12 @@ def check_credential(given: Given, method: str) -> None:
         method: how the broker proves who it is.
 
     Raises:
-        Unusable: it is missing, or belongs to another way.
+        InvalidValue: it is missing, or belongs to another way.
     """
     there = given.text is not None or given.file is not None
     if given.key == CREDENTIALS[method] and not there:
         problem = f"is required, as {given.key}_file or as {given.key}, while client_authentication is {method}"
-        raise Unusable(problem, key=f"{given.key}_file")
+        raise InvalidValue(problem, key=f"{given.key}_file")
     if there:
         check_belongs(given.key, method, key=given.key if given.file is None else f"{given.key}_file")
 
@@ -70,11 +70,13 @@ def check_belongs(credential: str, method: str, *, key: str | None = None) -> No
         key: the key to name.
 
     Raises:
-        Unusable: it belongs to another way.
+        InvalidValue: it belongs to another way.
     """
     if credential != CREDENTIALS[method]:
         others = " or ".join(other for other, needed in CREDENTIALS.items() if needed == credential)
-        raise Unusable(f"must not be given while client_authentication is {method}: it belongs to {others}", key=key)
+        raise InvalidValue(
+            f"must not be given while client_authentication is {method}: it belongs to {others}", key=key
+        )
 
 
 def read_private_key(pem: str, *, algorithm: str | None, key_id: str | None, wants_certificate: bool) -> AssertionKey:
@@ -87,17 +89,19 @@ def read_private_key(pem: str, *, algorithm: str | None, key_id: str | None, wan
         wants_certificate: the certificate must be there.
 
     Raises:
-        Unusable: there is no such key, or its certificate is missing, unreadable or of another key.
+        InvalidValue: there is no such key, or its certificate is missing, unreadable or of another key.
     """
     certificates = _certificates(pem)
     try:
         key = read_assertion_key(pem, algorithm=algorithm, key_id=key_id)
     except ValueError as error:
-        raise Unusable(str(error)) from None
+        raise InvalidValue(str(error)) from None
     if certificates and certificates[0].public_key() != key.key.public_key:
-        raise Unusable("holds a certificate that is not the private key's: its own certificate comes first")
+        raise InvalidValue("holds a certificate that is not the private key's: its own certificate comes first")
     if wants_certificate and not certificates:
-        raise Unusable("holds no certificate: this provider finds the key by the certificate, so put both in one file")
+        raise InvalidValue(
+            "holds no certificate: this provider finds the key by the certificate, so put both in one file"
+        )
     return key
 
 
@@ -105,17 +109,17 @@ def federated_token(text: str) -> str:
     """Take a token of the platform: a signed JWT, which nobody but the provider can verify.
 
     Raises:
-        Unusable: it does not look like one.
+        InvalidValue: it does not look like one.
     """
     if not _JWS.fullmatch(text):
-        raise Unusable("does not hold a signed token (JWT) alone")
+        raise InvalidValue("does not hold a signed token (JWT) alone")
     try:
         token = extract_compact(text.encode())
         claims = json.loads(token.payload)
     except (JoseError, ValueError, RecursionError):
-        raise Unusable("does not hold a signed token (JWT) alone") from None
+        raise InvalidValue("does not hold a signed token (JWT) alone") from None
     if not isinstance(claims, dict) or str(token.headers().get("alg", "none")).lower() == "none":
-        raise Unusable("does not hold a signed token (JWT) alone")
+        raise InvalidValue("does not hold a signed token (JWT) alone")
     return text
 
 
@@ -125,7 +129,7 @@ def _certificates(pem: str) -> list[x509.Certificate]:
     try:
         return x509.load_pem_x509_certificates(pem.encode())
     except ValueError:
-        raise Unusable("holds a certificate that cannot be read") from None
+        raise InvalidValue("holds a certificate that cannot be read") from None
 
 
 def _key(given: Any, info: ValidationInfo) -> PrivateKey | None:
@@ -140,6 +144,6 @@ def _key(given: Any, info: ValidationInfo) -> PrivateKey | None:
     return None if value is None else PrivateKey(value)
 
 
-ClientSecret = Annotated[Secret | None, secret_text(strength.client_secret, required=False), HIDDEN, TEXT]
+ClientSecret = Annotated[Secret | None, secret_text(secret_rules.client_secret, required=False), HIDDEN, TEXT]
 FederatedToken = Annotated[Secret | None, secret_text(federated_token, required=False), HIDDEN, TEXT]
 ClientPrivateKey = Annotated[PrivateKey | None, BeforeValidator(_key), HIDDEN, TEXT]

@@ -14,12 +14,12 @@ import yaml
 from pydantic import ValidationError
 
 from broker.errors import Mistake
+from broker.settings.invalid_value import InvalidValue
 from broker.settings.model import Settings
 from broker.settings.provider import ProviderSettings
 from broker.settings.section import IDENTIFIER, Section
 from broker.settings.site import SiteSettings
 from broker.settings.sources import PREFIX, Written, shown_key
-from broker.settings.unusable import Unusable
 
 Location = tuple[int | str, ...]
 
@@ -74,9 +74,9 @@ def _mistake(kind: str, location: Location, context: dict[str, Any], written: Wr
     return Mistake(_dotted(location), problem + _origin(location, written, problem), example)
 
 
-def _unusable(context: dict[str, Any]) -> Unusable | None:
+def _unusable(context: dict[str, Any]) -> InvalidValue | None:
     reason = context.get("error")
-    return reason if isinstance(reason, Unusable) else None
+    return reason if isinstance(reason, InvalidValue) else None
 
 
 def _named(location: Location, context: dict[str, Any]) -> Location:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 
-from broker.settings.unusable import Unusable
+from broker.settings.invalid_value import InvalidValue
 
 _DISCOVERY = re.compile(r"/\.well-known/(openid-configuration|oauth-authorization-server)/?$")
 # https://help.okta.com: the Admin Console of acme.okta.com is at acme-admin.okta.com, and nobody signs in there.
@@ -21,16 +21,16 @@ def no_other_address(issuer: str) -> None:
         issuer: an address without a user name and a query: it holds no secret and may be shown, corrected.
 
     Raises:
-        Unusable: with the issuer that was meant.
+        InvalidValue: with the issuer that was meant.
     """
     if (before := _DISCOVERY.sub("", issuer)) != issuer:
-        raise Unusable(
+        raise InvalidValue(
             "is the address of the discovery document: the issuer is what stands before /.well-known, with a slash at "
             "its end only if the document's own issuer has one",
             example=f"issuer: {before}",
         )
     if (before := without_admin_console(issuer)) != issuer:
-        raise Unusable(
+        raise InvalidValue(
             "is the address of Okta's Admin Console: the issuer is the Okta domain without -admin",
             example=f"issuer: {before}",
         )

@@ -14,10 +14,10 @@ from pydantic import ValidationError
 from broker.errors import Mistake, SettingsError
 from broker.settings import addresses, sources
 from broker.settings.findings import mistakes_found
+from broker.settings.invalid_value import InvalidValue
 from broker.settings.model import Settings
 from broker.settings.rules import mistakes_between_sections
-from broker.settings.section import Surroundings
-from broker.settings.unusable import Unusable
+from broker.settings.section import ValidationContext
 
 _REQUIRED = frozenset({"public_url", "sites", "identity_providers"})  # where one is missing, a file may have been meant
 
@@ -61,8 +61,8 @@ def check_settings(tree: Mapping[str, Any], folder: Path) -> Settings:
 
 
 def _judged(written: sources.Written, folder: Path) -> Settings | tuple[Mistake, ...]:
-    surroundings = Surroundings(folder, on_loopback=_on_loopback(written.tree.get("public_url")))
-    outcome = _checked(written, surroundings)
+    context = ValidationContext(folder, on_loopback=_on_loopback(written.tree.get("public_url")))
+    outcome = _checked(written, context)
     mistakes = (*written.mistakes, *mistakes_between_sections(written.tree))
     if isinstance(outcome, Settings):
         return mistakes or outcome
@@ -77,9 +77,9 @@ def _no_settings_file() -> Mistake:
     return Mistake("settings file", problem, "broker init")
 
 
-def _checked(written: sources.Written, surroundings: Surroundings) -> Settings | tuple[Mistake, ...]:
+def _checked(written: sources.Written, context: ValidationContext) -> Settings | tuple[Mistake, ...]:
     try:
-        return Settings.model_validate(written.tree, context=surroundings)
+        return Settings.model_validate(written.tree, context=context)
     except ValidationError as error:
         return mistakes_found(error, written)
 
@@ -89,5 +89,5 @@ def _on_loopback(public_url: Any) -> bool:
         return True  # it is reported as it is; what depends on it cannot be judged
     try:
         return addresses.is_loopback(addresses.url(public_url, query=True).hostname or "")
-    except Unusable:
+    except InvalidValue:
         return True

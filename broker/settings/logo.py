@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from xml.parsers import expat
 
-from broker.settings.unusable import Unusable
+from broker.settings.invalid_value import InvalidValue
 
 MAX_BYTES = 6_000  # in base64 8,000 characters: with them every page of agents stays under 20 KB
 
@@ -42,16 +42,16 @@ def read_logo(file: Path) -> Logo:
         file: PNG, JPEG, WebP or SVG; the name does not count.
 
     Raises:
-        Unusable: it is too large, or no whole picture of these kinds.
+        InvalidValue: it is too large, or no whole picture of these kinds.
         OSError: it cannot be read.
     """
     with file.open("rb") as opened:
         content = opened.read(MAX_BYTES + 1)
     if len(content) > MAX_BYTES:
-        raise Unusable(f"names a file of more than {MAX_BYTES} bytes: it is part of every page")
+        raise InvalidValue(f"names a file of more than {MAX_BYTES} bytes: it is part of every page")
     kind = _kind(content)
     if kind is None:
-        raise Unusable("names a file that is no whole picture: PNG, JPEG, WebP or SVG")
+        raise InvalidValue("names a file that is no whole picture: PNG, JPEG, WebP or SVG")
     return Logo(kind, content)
 
 

@@ -26,6 +26,7 @@ from pydantic import (
 from broker.settings import addresses
 from broker.settings.addresses import Listen, Network
 from broker.settings.certificates import check_authorities
+from broker.settings.invalid_value import InvalidValue
 from broker.settings.logo import Logo, read_logo
 from broker.settings.provider import ProviderSettings
 from broker.settings.section import (
@@ -35,11 +36,10 @@ from broker.settings.section import (
     OwnKeys,
     Section,
     Text,
+    context,
     looked_for_in,
-    surroundings,
 )
 from broker.settings.site import SiteSettings
-from broker.settings.unusable import Unusable
 
 
 def _listen(text: Any) -> Listen:
@@ -48,39 +48,39 @@ def _listen(text: Any) -> Listen:
 
 def _network(text: Any) -> Network:
     if not isinstance(text, str):
-        raise Unusable("must be text: put it in quotes")
+        raise InvalidValue("must be text: put it in quotes")
     return addresses.network(text)
 
 
 def _ca_file(text: Any, info: ValidationInfo) -> Path:
     if not isinstance(text, str) or not text:
-        raise Unusable("must be a path, as text")
-    file = surroundings(info).folder / text
+        raise InvalidValue("must be a path, as text")
+    file = context(info).folder / text
     try:
         check_authorities(file)
-    except Unusable:
+    except InvalidValue:
         raise  # a ValueError, too
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else "no usable path"
-        raise Unusable(f"names a file that cannot be read ({reason}){looked_for_in(info, text)}") from None
+        raise InvalidValue(f"names a file that cannot be read ({reason}){looked_for_in(info, text)}") from None
     return file
 
 
 def _logo(text: Any, info: ValidationInfo) -> Logo:
     if not isinstance(text, str) or not text:
-        raise Unusable("must be a path, as text")
+        raise InvalidValue("must be a path, as text")
     try:
-        return read_logo(surroundings(info).folder / text)
-    except Unusable:
+        return read_logo(context(info).folder / text)
+    except InvalidValue:
         raise  # a ValueError, too
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else "no usable path"
-        raise Unusable(f"names a file that cannot be read ({reason}){looked_for_in(info, text)}") from None
+        raise InvalidValue(f"names a file that cannot be read ({reason}){looked_for_in(info, text)}") from None
 
 
 def _identifier(text: str) -> str:
     if not re.fullmatch(IDENTIFIER, text):
-        raise Unusable("must consist of lower-case letters and digits, joined by single underscores")
+        raise InvalidValue("must consist of lower-case letters and digits, joined by single underscores")
     return text
 
 
@@ -198,7 +198,7 @@ class Settings(Section):
     def _check_ports_differ(cls, operations: Listen, info: ValidationInfo) -> Listen:
         public = info.data.get("listen")
         if isinstance(public, Listen) and public.port == operations.port:
-            raise Unusable("must use another port than listen")
+            raise InvalidValue("must use another port than listen")
         return operations
 
     @property

@@ -23,19 +23,19 @@ from pydantic import (
 
 from broker.settings import addresses
 from broker.settings.credential import (
-    SAID_OF,
+    CREDENTIAL_DETAILS,
     ClientPrivateKey,
     ClientSecret,
     FederatedToken,
     check_belongs,
     check_credential,
 )
+from broker.settings.invalid_value import InvalidValue
 from broker.settings.issuer import no_other_address
 from broker.settings.presets import PRESETS
 from broker.settings.public_mail import is_public_mail
-from broker.settings.section import FROZEN, Given, OwnProxy, Section, Text, Texts, each_once, surroundings
+from broker.settings.section import FROZEN, OwnProxy, SecretInput, Section, Text, Texts, context, each_once
 from broker.settings.tenant import check_issuer, issuer_of, metadata_issuer_of, tenant_id
-from broker.settings.unusable import Unusable
 
 Algorithm = Literal["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"]
 
@@ -51,34 +51,34 @@ _PROTOCOLS_OWN = frozenset(
 
 def _preset(text: str) -> str:
     if text not in PRESETS:
-        raise Unusable(f"must be one of: {', '.join(PRESETS)}")
+        raise InvalidValue(f"must be one of: {', '.join(PRESETS)}")
     return text
 
 
 def _domain(text: str, info: ValidationInfo) -> str:
     addresses.email_domain(text)
     if info.data.get("preset") == "google" and text in {"gmail.com", "googlemail.com"}:
-        raise Unusable(f"must not name {text}: consumer accounts cannot be used, only those of Google Workspace")
+        raise InvalidValue(f"must not name {text}: consumer accounts cannot be used, only those of Google Workspace")
     if is_public_mail(text):
-        raise Unusable(f"must not name {text}: anyone can get an address there")
+        raise InvalidValue(f"must not name {text}: anyone can get an address there")
     return text
 
 
 def _domains(values: tuple[str, ...]) -> tuple[str, ...]:
     if not values:
-        raise Unusable("is an empty list: name at least one domain")
+        raise InvalidValue("is an empty list: name at least one domain")
     return each_once(values)
 
 
 def _scope(text: str) -> str:
     if not re.fullmatch(r"[!#-\[\]-~]+", text):  # RFC 6749, section 3.3
-        raise Unusable("must be a scope: printable ASCII without spaces and quotes")
+        raise InvalidValue("must be a scope: printable ASCII without spaces and quotes")
     return text
 
 
 def _scopes(values: tuple[str, ...]) -> tuple[str, ...]:
     if "openid" not in values:
-        raise Unusable("must contain openid, or the provider sends no ID token")
+        raise InvalidValue("must contain openid, or the provider sends no ID token")
     return each_once(values)
 
 
@@ -87,11 +87,11 @@ def _parameters(values: Any) -> Any:
         return values
     for name, value in values.items():
         if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z0-9_.:-]{1,100}", name):
-            raise Unusable("has a parameter whose name is not letters, digits, _ . : -")
+            raise InvalidValue("has a parameter whose name is not letters, digits, _ . : -")
         if name.lower() in _PROTOCOLS_OWN:
-            raise Unusable(f"must not set {name}: the broker sends what the protocol needs there")
+            raise InvalidValue(f"must not set {name}: the broker sends what the protocol needs there")
         if not isinstance(value, str) or not value.isprintable():
-            raise Unusable("must hold texts only: put numbers, true and false in quotes")
+            raise InvalidValue("must hold texts only: put numbers, true and false in quotes")
     return values
 
 
@@ -100,9 +100,9 @@ def _date(value: Any) -> Any:
         try:
             return date.fromisoformat(value)
         except ValueError:
-            raise Unusable("must be a date that exists") from None
+            raise InvalidValue("must be a date that exists") from None
     if isinstance(value, datetime) or not isinstance(value, date):
-        raise Unusable("must be a date: year-month-day")
+        raise InvalidValue("must be a date: year-month-day")
     return value
 
 
@@ -252,7 +252,7 @@ class ProviderSettings(Section):
     @classmethod
     def _check_tenant(cls, one: str, info: ValidationInfo) -> str:
         if not _has_tenants(info):
-            raise Unusable("must not be given: it belongs to the preset entra")
+            raise InvalidValue("must not be given: it belongs to the preset entra")
         return one
 
     @field_validator("tenants")
@@ -261,17 +261,17 @@ class ProviderSettings(Section):
         if "preset" not in info.data or "tenant" not in info.data:
             return several  # refused already
         if several and not _has_tenants(info):
-            raise Unusable("must not be given: it belongs to the preset entra")
+            raise InvalidValue("must not be given: it belongs to the preset entra")
         if several and info.data["tenant"] is not None:
-            raise Unusable("is given beside tenant: keep one of the two")
+            raise InvalidValue("is given beside tenant: keep one of the two")
         if not several and info.data["tenant"] is None and _has_tenants(info):
-            raise Unusable("is required, or tenants: Entra > Overview > Tenant ID", key="tenant")
+            raise InvalidValue("is required, or tenants: Entra > Overview > Tenant ID", key="tenant")
         return several
 
     @field_validator("issuer")
     @classmethod
     def _check_issuer(cls, text: str, info: ValidationInfo) -> str:
-        addresses.url(text, loopback=surroundings(info).on_loopback)
+        addresses.url(text, loopback=context(info).on_loopback)
         no_other_address(text)
         if _has_tenants(info) and "tenant" in info.data and "tenants" in info.data:
             check_issuer(text, tenant=info.data["tenant"])
@@ -280,46 +280,48 @@ class ProviderSettings(Section):
     @field_validator("metadata_url")
     @classmethod
     def _check_metadata_url(cls, text: str, info: ValidationInfo) -> str:
-        addresses.url(text, query=True, loopback=surroundings(info).on_loopback)
+        addresses.url(text, query=True, loopback=context(info).on_loopback)
         if "#" in text:
-            raise Unusable("must have no fragment")
+            raise InvalidValue("must have no fragment")
         if info.data.get("tenants"):
-            raise Unusable("must not be given beside tenants: their discovery document is Microsoft's")
+            raise InvalidValue("must not be given beside tenants: their discovery document is Microsoft's")
         return text
 
     @field_validator("trusted_audiences")
     @classmethod
     def _check_audiences(cls, audiences: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
         if info.data.get("client_id") in audiences:
-            raise Unusable("names client_id, which is believed anyway: name further audiences only")
+            raise InvalidValue("names client_id, which is believed anyway: name further audiences only")
         return audiences
 
     @field_validator("client_secret", "private_key", "federated_token", mode="before")
     @classmethod
-    def _check_credential(cls, given: Given, info: ValidationInfo) -> Given:
+    def _check_credential(cls, given: SecretInput, info: ValidationInfo) -> SecretInput:
         if method := info.data.get("client_authentication"):
             check_credential(given, method)
         return given
 
-    @field_validator(*SAID_OF)
+    @field_validator(*CREDENTIAL_DETAILS)
     @classmethod
     def _check_said_of_a_credential(cls, value: Any, info: ValidationInfo) -> Any:
         if (method := info.data.get("client_authentication")) and value is not None:
-            check_belongs(SAID_OF[str(info.field_name)], method)
+            check_belongs(CREDENTIAL_DETAILS[str(info.field_name)], method)
         return value
 
     @field_validator("allowed_groups")
     @classmethod
     def _check_groups(cls, groups: tuple[str, ...] | None, info: ValidationInfo) -> tuple[str, ...] | None:
         if groups is not None and info.data.get("groups_claim", "") is None:
-            raise Unusable("needs groups_claim: the name of the claim that lists the groups")
+            raise InvalidValue("needs groups_claim: the name of the claim that lists the groups")
         return groups
 
     @field_validator("trust_unverified_email")
     @classmethod
     def _check_trust(cls, trusts: bool, info: ValidationInfo) -> bool:
         if trusts and info.data.get("tenants"):
-            raise Unusable("must not be true beside tenants: each tenant's admin could sign in as the others' people")
+            raise InvalidValue(
+                "must not be true beside tenants: each tenant's admin could sign in as the others' people"
+            )
         return trusts
 
     @property

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from broker.settings.credential import CREDENTIALS, SAID_OF
+from broker.settings.credential import CREDENTIAL_DETAILS, CREDENTIALS
 from broker.settings.model import Settings
 from broker.settings.presets import PRESETS, Preset
 from broker.settings.provider import ProviderSettings
@@ -95,7 +95,7 @@ def _is_method(method: str) -> dict[str, Any]:
 def _credential_of(method: str) -> dict[str, Any]:
     needed = CREDENTIALS[method]
     others = dict.fromkeys(key for key in CREDENTIALS.values() if key and key != needed)
-    foreign = [key for key, credential in SAID_OF.items() if credential != needed]
+    foreign = [key for key, credential in CREDENTIAL_DETAILS.items() if credential != needed]
     refused = _none_of(*(name for key in others for name in _pair(key)), *foreign)
     return refused | (_one_of(*_pair(needed)) if needed else {})
 

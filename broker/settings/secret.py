@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Generic, NoReturn, TypeVar
 
 from broker.oidc.client_assertion import AssertionKey
-from broker.settings.unusable import CannotBeRead, Unusable
+from broker.settings.invalid_value import CannotBeRead, InvalidValue
 
 T = TypeVar("T")
 _LARGEST = 64 * 1024  # bytes; no secret is longer, and a path like /dev/zero must not hang us
@@ -88,7 +88,7 @@ class WatchedFile(Generic[T]):
         clock: seconds, monotonic.
 
     Raises:
-        Unusable: the file cannot be read, or its value cannot be used, now at the start.
+        InvalidValue: the file cannot be read, or its value cannot be used, now at the start.
     """
 
     def __init__(self, path: Path, read: Callable[[str], T], clock: Callable[[], float] = time.monotonic) -> None:
@@ -124,7 +124,7 @@ class WatchedFile(Generic[T]):
         self._seen = seen
         try:
             self._good = self._read(read_text(self._path))
-        except Unusable as unusable:
+        except InvalidValue as unusable:
             self._rejected = True
             _log.error("%s changed and %s; the previous value stays in use", self._path, unusable.problem)
         else:
@@ -137,7 +137,7 @@ def read_text(path: Path) -> str:
 
     Raises:
         CannotBeRead: it is not there, or kept from us.
-        Unusable: it is no such file, or is too large.
+        InvalidValue: it is no such file, or is too large.
     """
     try:
         with path.open("rb") as file:
@@ -145,11 +145,11 @@ def read_text(path: Path) -> str:
     except (OSError, ValueError) as error:  # ValueError: a NUL in the path
         raise CannotBeRead(f"cannot be read ({_reason(error)})") from None
     if len(raw) > _LARGEST:
-        raise Unusable(f"is larger than {_LARGEST} bytes")
+        raise InvalidValue(f"is larger than {_LARGEST} bytes")
     try:
         text = raw.decode()
     except UnicodeDecodeError:
-        raise Unusable("is not UTF-8 text") from None
+        raise InvalidValue("is not UTF-8 text") from None
     return text.removesuffix("\n").removesuffix("\r") if text.endswith("\n") else text
 
 

@@ -23,16 +23,16 @@ from pydantic import (
     model_validator,
 )
 
-from broker.settings import addresses, strength
+from broker.settings import addresses, secret_rules
+from broker.settings.invalid_value import CannotBeRead, InvalidValue
 from broker.settings.secret import Secret, SecretKeys, WatchedFile
-from broker.settings.unusable import CannotBeRead, Unusable
 
 T = TypeVar("T")
 IDENTIFIER = r"[a-z0-9]+(_[a-z0-9]+)*"
 
 
 @dataclass(frozen=True, slots=True)
-class Surroundings:
+class ValidationContext:
     """What a value's validity depends on besides itself.
 
     Args:
@@ -44,15 +44,15 @@ class Surroundings:
     on_loopback: bool
 
 
-def surroundings(info: ValidationInfo) -> Surroundings:
+def context(info: ValidationInfo) -> ValidationContext:
     """Return what `load_settings` passed along with the values."""
-    if not isinstance(info.context, Surroundings):
+    if not isinstance(info.context, ValidationContext):
         raise TypeError("settings are made by load_settings only")
     return info.context
 
 
 @dataclass(frozen=True, slots=True)
-class Given:
+class SecretInput:
     """A secret as the admin gave it: `x`, or `x_file`."""
 
     key: str
@@ -78,7 +78,7 @@ class Section(BaseModel):
             return values
         given = {key: value for key, value in values.items() if value is not None}
         for key in cls.secret_keys_of_section:
-            given[key] = Given(key, given.pop(key, None), given.pop(f"{key}_file", None))
+            given[key] = SecretInput(key, given.pop(key, None), given.pop(f"{key}_file", None))
         return given
 
 
@@ -93,16 +93,16 @@ def secret_reader(
     """
 
     def take(given: Any, info: ValidationInfo) -> Callable[[], T] | None:
-        if not isinstance(given, Given):
+        if not isinstance(given, SecretInput):
             raise TypeError("secrets are paired by their section")
         if given.text is not None and given.file is not None:
-            raise Unusable(f"is given twice: keep either {given.key} or {given.key}_file")
+            raise InvalidValue(f"is given twice: keep either {given.key} or {given.key}_file")
         if given.file is not None:
             return _from_file(given, read, info)
         if given.text is not None:
             return _from_text(given.text, read)
         if required:
-            raise Unusable(f"is required, as {given.key}_file or as {given.key}", key=f"{given.key}_file")
+            raise InvalidValue(f"is required, as {given.key}_file or as {given.key}", key=f"{given.key}_file")
         return None
 
     return take
@@ -110,26 +110,26 @@ def secret_reader(
 
 def looked_for_in(info: ValidationInfo, path: str) -> str:
     """Return the end of a sentence that tells where a relative path starts; the path itself is not shown."""
-    return "" if Path(path).is_absolute() else f"; relative paths start at {surroundings(info).folder}"
+    return "" if Path(path).is_absolute() else f"; relative paths start at {context(info).folder}"
 
 
-def _from_file(given: Given, read: Callable[[str], T], info: ValidationInfo) -> Callable[[], T]:
+def _from_file(given: SecretInput, read: Callable[[str], T], info: ValidationInfo) -> Callable[[], T]:
     key = f"{given.key}_file"
     if not isinstance(given.file, str) or not given.file:
-        raise Unusable("must be a path, as text", key=key)
+        raise InvalidValue("must be a path, as text", key=key)
     try:
-        return WatchedFile(surroundings(info).folder / given.file, read)
+        return WatchedFile(context(info).folder / given.file, read)
     except CannotBeRead as unread:
-        raise Unusable(f"names a file that {unread.problem}{looked_for_in(info, given.file)}", key=key) from None
-    except Unusable as unusable:
-        raise Unusable(f"names a file that {unusable.problem}", key=key, example=unusable.example) from None
+        raise InvalidValue(f"names a file that {unread.problem}{looked_for_in(info, given.file)}", key=key) from None
+    except InvalidValue as unusable:
+        raise InvalidValue(f"names a file that {unusable.problem}", key=key, example=unusable.example) from None
 
 
 def _from_text(text: object, read: Callable[[str], T]) -> Callable[[], T]:
     if isinstance(text, (list, tuple)) and all(isinstance(line, str) for line in text):
         text = "\n".join(text)
     if not isinstance(text, str):
-        raise Unusable("must be text: put it in quotes, or better in a file")
+        raise InvalidValue("must be text: put it in quotes, or better in a file")
     value = read(text)
     return lambda: value
 
@@ -151,7 +151,7 @@ def secret_text(read: Callable[[str], str], *, required: bool) -> BeforeValidato
 
 
 def _keys(given: Any, info: ValidationInfo) -> SecretKeys | None:
-    value = secret_reader(strength.secret_keys, required=True)(given, info)
+    value = secret_reader(secret_rules.secret_keys, required=True)(given, info)
     return None if value is None else SecretKeys(value)
 
 
@@ -165,13 +165,13 @@ NO_PROXY = "none"
 
 
 def _own_proxy(given: Any, info: ValidationInfo) -> Secret | None:
-    if isinstance(given, Given) and given.file is None and given.text == NO_PROXY:
+    if isinstance(given, SecretInput) and given.file is None and given.text == NO_PROXY:
         return Secret(lambda: NO_PROXY)  # as text alone: a file that changes must not take the address check away
     value = secret_reader(addresses.proxy, required=False)(given, info)
     return None if value is None else Secret(value)
 
 
-SharedSecret = Annotated[Secret, secret_text(strength.shared_secret, required=True), HIDDEN, TEXT]
+SharedSecret = Annotated[Secret, secret_text(secret_rules.shared_secret, required=True), HIDDEN, TEXT]
 OutboundProxy = Annotated[Secret | None, secret_text(addresses.proxy, required=False), HIDDEN, _TEXT_OR_NULL]
 OwnProxy = Annotated[Secret | None, BeforeValidator(_own_proxy), HIDDEN, _TEXT_OR_NULL]
 OwnKeys = Annotated[SecretKeys, BeforeValidator(_keys), HIDDEN, _LINES]
@@ -179,7 +179,7 @@ OwnKeys = Annotated[SecretKeys, BeforeValidator(_keys), HIDDEN, _LINES]
 
 def _printable(text: str) -> str:
     if not text or text != text.strip() or not text.isprintable():
-        raise Unusable("must be text without line breaks and without white space at its ends")
+        raise InvalidValue("must be text without line breaks and without white space at its ends")
     return text
 
 
@@ -187,12 +187,12 @@ def each_once(values: tuple[T, ...]) -> tuple[T, ...]:
     """Take a list that is not empty and repeats nothing.
 
     Raises:
-        Unusable: it is empty, or repeats something.
+        InvalidValue: it is empty, or repeats something.
     """
     if not values:
-        raise Unusable("is an empty list: leave the key out, or name something")
+        raise InvalidValue("is an empty list: leave the key out, or name something")
     if len(set(values)) < len(values):
-        raise Unusable("names something twice")
+        raise InvalidValue("names something twice")
     return values
 
 

@@ -13,8 +13,8 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, StrictStr, ValidationInfo, field_validator
 
 from broker.settings import addresses
-from broker.settings.section import FROZEN, Section, SharedSecret, Text, each_once, surroundings
-from broker.settings.unusable import Unusable
+from broker.settings.invalid_value import InvalidValue
+from broker.settings.section import FROZEN, Section, SharedSecret, Text, context, each_once
 
 Claim = str | int | float | bool
 DEFAULT_CLAIMS: Mapping[str, Claim] = {"iss": "jwt server", "aud": "Comm100", "sub": "comm100"}
@@ -31,13 +31,13 @@ def _claims(values: Any) -> Any:
 
 def _check_claim(name: object, value: object) -> None:
     if not isinstance(name, str) or not re.fullmatch(r"[!-~]{1,100}", name):
-        raise Unusable("has a claim whose name is not plain text without spaces")
+        raise InvalidValue("has a claim whose name is not plain text without spaces")
     if name in _MADE_PER_TOKEN:
-        raise Unusable(f"must not set {name}: the broker makes it for every token")
+        raise InvalidValue(f"must not set {name}: the broker makes it for every token")
     if name in DEFAULT_CLAIMS and not (isinstance(value, str) and value):
-        raise Unusable(f"must give {name} as text")
+        raise InvalidValue(f"must give {name} as text")
     if not isinstance(value, (str, int, float)) or (isinstance(value, float) and not math.isfinite(value)):
-        raise Unusable("must hold texts, numbers, true and false only")
+        raise InvalidValue("must hold texts, numbers, true and false only")
 
 
 class SiteSettings(Section):
@@ -84,6 +84,6 @@ class SiteSettings(Section):
     @field_validator("endpoint", "start_url")
     @classmethod
     def _reachable_by_browsers(cls, text: str, info: ValidationInfo) -> str:
-        on_loopback = surroundings(info).on_loopback
+        on_loopback = context(info).on_loopback
         addresses.url(text, plain_host=True, query=info.field_name == "start_url", loopback=on_loopback)
         return text

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 
 from broker.providers.entra import PERSONAL_ACCOUNTS_TENANT, TENANT_TEMPLATE
-from broker.settings.unusable import Unusable
+from broker.settings.invalid_value import InvalidValue
 
 _AUTHORITY = "https://login.microsoftonline.com"
 _SEVERAL = "/organizations/"
@@ -21,19 +21,19 @@ def tenant_id(text: str) -> str:
     """Take the id of one tenant, a GUID in lower case.
 
     Raises:
-        Unusable: it is none, or the one of personal accounts.
+        InvalidValue: it is none, or the one of personal accounts.
     """
     if text.lower() in {"common", "organizations"}:
-        raise Unusable(f"must name one organisation, not all: enter its tenant id, or several in tenants; {_WHERE}")
+        raise InvalidValue(f"must name one organisation, not all: enter its tenant id, or several in tenants; {_WHERE}")
     if text.lower() in {"consumers", PERSONAL_ACCOUNTS_TENANT}:
-        raise Unusable(f"must not name {_PERSONAL}; {_WHERE}")
+        raise InvalidValue(f"must not name {_PERSONAL}; {_WHERE}")
     if re.fullmatch(_GUID, text):
         return text
     if re.fullmatch(_GUID, text.lower()):
-        raise Unusable("must be in lower case, as tokens spell it")
+        raise InvalidValue("must be in lower case, as tokens spell it")
     if "." in text:
-        raise Unusable(f"must be the tenant's id, not its domain name, which can change; {_WHERE}")
-    raise Unusable(f"must be the tenant's id, of the form in the example; {_WHERE}")
+        raise InvalidValue(f"must be the tenant's id, not its domain name, which can change; {_WHERE}")
+    raise InvalidValue(f"must be the tenant's id, of the form in the example; {_WHERE}")
 
 
 def issuer_of(tenant: object) -> str:
@@ -77,13 +77,13 @@ def check_issuer(issuer: str, *, tenant: str | None) -> None:
         tenant: the only one; None for several.
 
     Raises:
-        Unusable: it is of another tenant, or not of several.
+        InvalidValue: it is of another tenant, or not of several.
     """
     if tenant is None and _SEVERAL not in issuer:
-        raise Unusable(f"must contain {_SEVERAL} while tenants is given, or be left out")
+        raise InvalidValue(f"must contain {_SEVERAL} while tenants is given, or be left out")
     named = re.findall(_GUID, issuer.lower())
     if tenant is not None and ((named and tenant not in named) or _SEVERAL in issuer):
-        raise Unusable("is not the one of tenant: leave it out, unless your tenant is in a national cloud")
+        raise InvalidValue("is not the one of tenant: leave it out, unless your tenant is in a national cloud")
 
 
 def metadata_issuer_of(issuer: str) -> str:

@@ -14,8 +14,8 @@ from broker.app import create_app
 from broker.errors import SettingsError
 from broker.oidc.client import NetworkPolicy
 from broker.settings import Settings, addresses, describe, load_settings, secret_files, settings_schema
+from broker.settings.invalid_value import InvalidValue
 from broker.settings.secret import WatchedFile
-from broker.settings.unusable import Unusable
 from broker.wiring import network_policy_of, reach_of_browsers
 from tests.settings.admin import Admin
 
@@ -126,7 +126,7 @@ def test_a_file_that_changes_is_read_again_and_a_bad_one_is_not_taken(tmp_path: 
         file.write_text(text)
         now[0] += 2
         assert watched() == told_then
-    with pytest.raises(Unusable):
+    with pytest.raises(InvalidValue):
         addresses.proxy("none")
 
 

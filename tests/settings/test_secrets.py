@@ -12,7 +12,7 @@ import pytest
 
 from broker.settings import Secret, Settings, secret_files
 from broker.settings.secret import WatchedFile
-from broker.settings.strength import shared_secret
+from broker.settings.secret_rules import shared_secret
 from tests.settings.admin import Admin
 
 

@@ -6,7 +6,7 @@ It owns the sentence. It never holds a value that could be a secret, so that non
 from __future__ import annotations
 
 
-class Unusable(ValueError):
+class InvalidValue(ValueError):
     """A value that cannot be used.
 
     Args:
@@ -22,5 +22,5 @@ class Unusable(ValueError):
         self.example = example
 
 
-class CannotBeRead(Unusable):
+class CannotBeRead(InvalidValue):
     """A file that is not there, or is kept from us."""

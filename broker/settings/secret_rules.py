@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 
-from broker.settings.unusable import Unusable
+from broker.settings.invalid_value import InvalidValue
 
 SHORTEST = 32  # bytes: HS256 asks for a key as long as its hash (RFC 7518, section 3.2)
 
@@ -27,11 +27,11 @@ def shared_secret(text: str) -> str:
     """Take a secret to sign with: 32 bytes of UTF-8 or more, and no placeholder.
 
     Raises:
-        Unusable: it is none.
+        InvalidValue: it is none.
     """
     _one_line(text)
     if len(text.encode()) < SHORTEST:
-        raise Unusable(f"is shorter than {SHORTEST} bytes")
+        raise InvalidValue(f"is shorter than {SHORTEST} bytes")
     _no_placeholder(text)
     return text
 
@@ -40,11 +40,11 @@ def client_secret(text: str) -> str:
     """Take a secret someone else chose: any text, but no placeholder in angle brackets and no `changeme`.
 
     Raises:
-        Unusable: it is none.
+        InvalidValue: it is none.
     """
     _one_line(text)
     if re.fullmatch(r"<.*>|todo\b.*|change[-_ ]?me|x{4,}", text, re.IGNORECASE):
-        raise Unusable("is a placeholder, not a secret")
+        raise InvalidValue("is a placeholder, not a secret")
     return text
 
 
@@ -52,39 +52,39 @@ def secret_keys(text: str) -> tuple[str, ...]:
     """Take one key per line, newest first; blank lines do not count.
 
     Raises:
-        Unusable: there is none, one is too short or a placeholder, or one is repeated.
+        InvalidValue: there is none, one is too short or a placeholder, or one is repeated.
     """
     keys = tuple(line.strip() for line in text.splitlines() if line.strip())
     if not keys:
-        raise Unusable("holds no key")
+        raise InvalidValue("holds no key")
     for number, key in enumerate(keys, start=1):
         try:
             shared_secret(key)
-        except Unusable as unusable:
-            raise Unusable(f"holds a key that {unusable.problem} (key {number} of {len(keys)})") from None
+        except InvalidValue as unusable:
+            raise InvalidValue(f"holds a key that {unusable.problem} (key {number} of {len(keys)})") from None
     if len(set(keys)) < len(keys):
-        raise Unusable("holds the same key twice")
+        raise InvalidValue("holds the same key twice")
     return keys
 
 
 def _one_line(text: str) -> None:
     if not text:
-        raise Unusable("is empty", example=_ALONE)
+        raise InvalidValue("is empty", example=_ALONE)
     if text != text.strip() or not text.isprintable():
-        raise Unusable(
+        raise InvalidValue(
             "has white space or a line break at its start or end, or a control character in it", example=_ALONE
         )
     if _NAMED.fullmatch(text):
-        raise Unusable(
+        raise InvalidValue(
             "begins with a name, such as CLIENT_SECRET=: only what stands behind it is the secret", example=_ALONE
         )
     if len(text) > 1 and text[0] == text[-1] and text[0] in "\"'":
-        raise Unusable("stands in quotes: they are no part of the secret", example=_ALONE)
+        raise InvalidValue("stands in quotes: they are no part of the secret", example=_ALONE)
 
 
 def _no_placeholder(text: str) -> None:
     unit = (text + text).find(text[: len(text) // 2], 1)
     if 0 < unit <= _LONGEST_UNIT and text == (text[:unit] * len(text))[: len(text)]:
-        raise Unusable("is a short text repeated, not a secret")
+        raise InvalidValue("is a short text repeated, not a secret")
     if _PLACEHOLDER.fullmatch(text):
-        raise Unusable("is a placeholder, not a secret")
+        raise InvalidValue("is a placeholder, not a secret")
