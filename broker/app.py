@@ -24,15 +24,15 @@ from broker.providers import Provider
 from broker.replica import Broker
 from broker.settings import ProviderSettings, Settings, secret_files, weakenings
 from broker.web.checks import Checks
+from broker.web.context import Setup, WebContext
 from broker.web.headers import SecurityHeaders
 from broker.web.languages import ENGLISH, LANGUAGES
-from broker.web.last_seen import LastCalls
+from broker.web.last_login_request import LastCalls
 from broker.web.operations import operations_site
 from broker.web.origins import Origins
 from broker.web.pages import Pages
 from broker.web.routes import public_site
 from broker.web.setup_pages import SetupPages
-from broker.web.site import Setup, Web
 from broker.wiring import network_policy_of, reach_of_browsers, sites_of, wire_provider, wire_site
 
 WARMTH_SECONDS = 30.0  # between looks at what is missing or old
@@ -111,7 +111,7 @@ async def create_app(
             lambda: run_checks(settings, offline=False, begin=lambda _subject, _check: None, http=http, clock=clock)
         )
         stack.push_async_callback(checks.stop)
-        web = Web(
+        web = WebContext(
             broker=broker,
             pages=pages,
             record=signals.record,

@@ -48,7 +48,7 @@ _AS_LONG_AS_A_NONCE = "x" * 43
 
 
 @dataclass(frozen=True, slots=True)
-class Departure:
+class AuthorizationRedirect:
     """Where the browser goes to sign in, and the cookie it takes along."""
 
     location: str = field(repr=False)
@@ -56,7 +56,7 @@ class Departure:
 
 
 @dataclass(frozen=True, slots=True)
-class Arrival:
+class SignedIn:
     """Where the browser takes the token, who it is for, and what signing out at the provider will need."""
 
     location: str = field(repr=False)
@@ -101,7 +101,7 @@ async def begin(
     restarted: bool,
     trace_id: str,
     hints: Mapping[str, str] | None = None,
-) -> Departure:
+) -> AuthorizationRedirect:
     """Send the browser to the provider.
 
     Args:
@@ -129,12 +129,12 @@ async def begin(
             max_state=max_state,
         )
 
-    return await depart(broker, provider, signed, hints=hints)
+    return await redirect_to_provider(broker, provider, signed, hints=hints)
 
 
-async def depart(
+async def redirect_to_provider(
     broker: Broker, provider: Provider, sign_now: Callable[[int], SignedTransaction], *, hints: Mapping[str, str] | None
-) -> Departure:
+) -> AuthorizationRedirect:
     """Sign what begins, once the provider's metadata is at hand, and name the address the browser goes to.
 
     Args:
@@ -152,7 +152,7 @@ async def depart(
     without_state = address(state="", nonce=_AS_LONG_AS_A_NONCE, code_verifier=_AS_LONG_AS_A_NONCE)
     signed = sign_now(MAX_ADDRESS_CHARACTERS - len(without_state))
     location = address(state=signed.state, nonce=signed.nonce, code_verifier=signed.code_verifier)
-    return Departure(location, signed.cookie)
+    return AuthorizationRedirect(location, signed.cookie)
 
 
 async def complete(
@@ -163,7 +163,7 @@ async def complete(
     cookie_value: str | None,
     parameters: Mapping[str, str],
     origins: Sequence[Origin],
-) -> Arrival:
+) -> SignedIn:
     """Take the provider's answer, and send the browser to Comm100 with the token.
 
     Args:
@@ -191,7 +191,7 @@ async def complete(
         verified = await verify(provider, bound, parameters, progress, clock=broker.clock)
         identity = admit_person(provider, verified.verified)
         token = build_token(build_claims(identity, site, now=broker.clock()), site)
-        return Arrival(build_delivery_url(token, redirect_url, site), identity, _remember(provider, verified))
+        return SignedIn(build_delivery_url(token, redirect_url, site), identity, _remember(provider, verified))
 
 
 async def verify(
@@ -252,7 +252,7 @@ async def redeeming(
     """
     turn = broker.rejected_codes.turns(origins, lambda: progress.verdict)
     try:
-        async with broker.place(provider.id, turn), fit_for_the_log(provider, progress.secrets):
+        async with broker.place(provider.id, turn), redact_and_advise(provider, progress.secrets):
             yield
     finally:
         if progress.verdict != "accepted":
@@ -271,7 +271,7 @@ def secrets_of(provider: Provider, bound: BoundTransaction) -> list[str]:
 
 
 @asynccontextmanager
-async def fit_for_the_log(provider: Provider, secrets: Sequence[str]) -> AsyncIterator[None]:
+async def redact_and_advise(provider: Provider, secrets: Sequence[str]) -> AsyncIterator[None]:
     """Leave out of an error what a provider echoed, and give the preset's advice where its words tell more.
 
     Args:

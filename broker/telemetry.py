@@ -29,7 +29,7 @@ from broker.errors import (
     every_error,
 )
 from broker.identity import Identity
-from broker.outcome import Outcome
+from broker.sign_in_event import SignInEvent
 
 EXPIRY_WARNING_DAYS = 30  # before a client secret expires
 MAX_TEXT_CHARACTERS = 300  # of one value in a log line; provider's words may be long
@@ -174,47 +174,47 @@ class Telemetry:
             facts = {"provider": provider, "expires": expires.isoformat(), "days_left": days}
             LOGGER.warning("client secret expires", extra={"facts": facts})
 
-    def record(self, outcome: Outcome) -> None:
+    def record(self, event: SignInEvent) -> None:
         """Count how a sign-in ended and write its line.
 
         Args:
-            outcome: of one sign-in, or of one refused request.
+            event: of one sign-in, or of one refused request.
         """
-        result, reason = _result(outcome.error, well="signed_in")
-        self._signins.labels(outcome.site, outcome.provider, result, reason).inc()
-        is_strangers = not outcome.is_signin and result == "refused"
-        self._write("request refused" if is_strangers else "sign-in", outcome, result, reason)
+        result, reason = _result(event.error, well="signed_in")
+        self._signins.labels(event.site, event.provider, result, reason).inc()
+        is_strangers = not event.is_signin and result == "refused"
+        self._write("request refused" if is_strangers else "sign-in", event, result, reason)
 
-    def record_dry_run(self, outcome: Outcome) -> None:
+    def record_dry_run(self, event: SignInEvent) -> None:
         """Count how a test sign-in ended and write its line; it is no sign-in, and counts as none.
 
         Args:
-            outcome: of one test sign-in.
+            event: of one test sign-in.
         """
-        result, reason = _result(outcome.error, well="admitted")
-        self._dry_runs.labels(outcome.provider, result, reason).inc()
-        self._write("test sign-in", outcome, result, reason)
+        result, reason = _result(event.error, well="admitted")
+        self._dry_runs.labels(event.provider, result, reason).inc()
+        self._write("test sign-in", event, result, reason)
 
     def metrics(self) -> bytes:
         """Return all metrics in Prometheus' text format."""
         return generate_latest(self.registry)
 
-    def _write(self, event: str, outcome: Outcome, result: str, reason: str) -> None:
-        error = outcome.error
+    def _write(self, name: str, event: SignInEvent, result: str, reason: str) -> None:
+        error = event.error
         facts: dict[str, object] = {
             "result": result,
             "code": reason,
-            "trace_id": outcome.trace_id,
-            "client": outcome.client,
-            "site": outcome.site,
-            "provider": outcome.provider,
-            "milliseconds": round(outcome.seconds * 1000),
+            "trace_id": event.trace_id,
+            "client": event.client,
+            "site": event.site,
+            "provider": event.provider,
+            "milliseconds": round(event.seconds * 1000),
         }
-        if outcome.identity is not None:
-            facts |= self._person(outcome.identity)
+        if event.identity is not None:
+            facts |= self._person(event.identity)
         if error is not None:
             facts |= {"expected": error.expected, "got": error.got, "remedy": error.remedy}
-        LOGGER.log(logging.INFO if event == "request refused" else _level(error), event, extra={"facts": facts})
+        LOGGER.log(logging.INFO if name == "request refused" else _level(error), name, extra={"facts": facts})
 
     def _person(self, identity: Identity) -> dict[str, object]:
         facts: dict[str, object] = {"email_from": identity.email_from, "name_from": identity.name_from}

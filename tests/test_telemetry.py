@@ -18,17 +18,17 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from broker.errors import BrokerError, CookieMissing, ProviderTimedOut, SettingsError, every_error
 from broker.identity import Identity
-from broker.outcome import Outcome
+from broker.sign_in_event import SignInEvent
 from broker.telemetry import EXPIRY_WARNING_DAYS, MAX_TEXT_CHARACTERS, JsonLines, LogEmail, Telemetry
 from tests.fakes.clock import START
 from tests.fakes.world import World
 
 ADA = Identity("ada@acme.example", "email", "Ada Lovelace", "name", "00u-ada", "https://idp.example")
-SIGNED_IN = Outcome("0123456789abcdef", "192.0.2.7", "main", "idp", None, ADA, 0.1234)
-REFUSED = Outcome(
+SIGNED_IN = SignInEvent("0123456789abcdef", "192.0.2.7", "main", "idp", None, ADA, 0.1234)
+REFUSED = SignInEvent(
     "0123456789abcdef", "192.0.2.7", "main", "idp", CookieMissing(expected="the cookie", got="none"), None, 0.002
 )
-FAILED = Outcome(
+FAILED = SignInEvent(
     "0123456789abcdef", "192.0.2.7", "", "idp", ProviderTimedOut(expected="an answer", got="none"), None, 5.0
 )
 
@@ -203,7 +203,9 @@ def test_a_line_says_when_how_grave_and_what(log: Written) -> None:
         pytest.param(FAILED, "error", "failed", id="the provider's failure"),
     ],
 )
-def test_whose_fault_it_is_decides_how_grave_a_line_is(outcome: Outcome, level: str, result: str, log: Written) -> None:
+def test_whose_fault_it_is_decides_how_grave_a_line_is(
+    outcome: SignInEvent, level: str, result: str, log: Written
+) -> None:
     of = signals()
     of.record(outcome)
     (line,) = log.lines
@@ -341,7 +343,9 @@ async def test_a_service_with_ugly_options_says_so_in_log_and_metrics(world: Wor
         pytest.param(FAILED, "failed", "provider_timed_out", id="failed"),
     ],
 )
-def test_a_test_sign_in_has_its_own_line_and_counter(log: Written, outcome: Outcome, result: str, reason: str) -> None:
+def test_a_test_sign_in_has_its_own_line_and_counter(
+    log: Written, outcome: SignInEvent, result: str, reason: str
+) -> None:
     telemetry = Telemetry(log_email="hashed", secret_keys=lambda: ["a key of 32 bytes or more, kept"], weakenings=[])
     telemetry.record_dry_run(outcome)
     (line,) = log.lines

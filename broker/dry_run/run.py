@@ -15,13 +15,13 @@ from broker.identity import Identity
 from broker.providers import ClaimTrace, Provider
 from broker.rejected_codes import Origin
 from broker.replica import Broker
-from broker.signin import Departure, Progress, depart, redeeming, secrets_of, verify
+from broker.signin import AuthorizationRedirect, Progress, redeeming, redirect_to_provider, secrets_of, verify
 from broker.transaction import OpenedDryRun, bind, sign_dry_run
 
 
 async def begin_dry_run(
     broker: Broker, provider: Provider, *, setup_link: str, trace_id: str, another_account: bool = False
-) -> Departure:
+) -> AuthorizationRedirect:
     """Send the admin's browser to the provider, as a sign-in does.
 
     Args:
@@ -34,7 +34,7 @@ async def begin_dry_run(
     Raises:
         ProviderUnavailable, InvalidProviderResponse: there is no usable metadata of the provider.
     """
-    return await depart(
+    return await redirect_to_provider(
         broker,
         provider,
         lambda _: sign_dry_run(

@@ -62,11 +62,11 @@ def check_settings(tree: Mapping[str, Any], folder: Path) -> Settings:
 
 def _judged(written: sources.Written, folder: Path) -> Settings | tuple[Mistake, ...]:
     context = ValidationContext(folder, on_loopback=_on_loopback(written.tree.get("public_url")))
-    outcome = _checked(written, context)
+    event = _checked(written, context)
     mistakes = (*written.mistakes, *mistakes_between_sections(written.tree))
-    if isinstance(outcome, Settings):
-        return mistakes or outcome
-    return (*outcome, *mistakes)
+    if isinstance(event, Settings):
+        return mistakes or event
+    return (*event, *mistakes)
 
 
 def _no_settings_file() -> Mistake:

@@ -22,14 +22,14 @@ from broker.errors import (
 from broker.oidc.messages import safe_error_text
 from broker.providers import Provider
 from broker.remembrance import COOKIE_NAME, LIFETIME, encrypt_remembrance
-from broker.signin import Arrival, complete
+from broker.signin import SignedIn, complete
 from broker.transaction import OpenedDryRun, OpenedState, open_dry_run, open_state, recover_redirect_url
+from broker.web.context import WebContext
 from broker.web.cookies import read_cookie, read_cookies, set_cookie
-from broker.web.last_seen import names
-from broker.web.problems import Attempt
+from broker.web.last_login_request import names
+from broker.web.problems import RequestContext
 from broker.web.reading import check_navigation, given, once, provider_of
 from broker.web.setup import conclude
-from broker.web.site import Web
 
 MAX_STATES = 5  # looked at where one is allowed
 
@@ -39,7 +39,7 @@ _RESTARTABLE = (TransactionExpired, TransactionSpent, CookieMissing)
 _WRONG_ACCOUNT = (NotAdmitted, AccessDenied)
 
 
-async def callback(web: Web, request: Request, attempt: Attempt) -> Response:
+async def callback(web: WebContext, request: Request, attempt: RequestContext) -> Response:
     """`GET /callback/{idp}`: the redirect URI; ends at Comm100, or, if it was a test sign-in, with a report."""
     check_navigation(request)
     try:
@@ -48,15 +48,15 @@ async def callback(web: Web, request: Request, attempt: Attempt) -> Response:
             return await conclude(web, request, attempt, dry_run)
         provider = provider_of(web, request, attempt)
         attempt.start_again = web.login_url()
-        arrival = await _complete(web, request, attempt, provider)
+        signed_in = await _complete(web, request, attempt, provider)
     except BrokerError as error:
         error.redact(request.query_params.getlist("code") + request.query_params.getlist("state"))
         raise
-    web.record(attempt.outcome(None, arrival.identity))
-    return _arrive(web, request, attempt, arrival)
+    web.record(attempt.event(None, signed_in.identity))
+    return _arrive(web, request, attempt, signed_in)
 
 
-def _open_dry_run(web: Web, request: Request) -> OpenedDryRun | None:
+def _open_dry_run(web: WebContext, request: Request) -> OpenedDryRun | None:
     """Return the state of a test sign-in, if it is one; whatever else came is judged as a sign-in's answer."""
     states = given(request, "state")
     with suppress(StateInvalid):
@@ -64,7 +64,7 @@ def _open_dry_run(web: Web, request: Request) -> OpenedDryRun | None:
     return None
 
 
-async def _complete(web: Web, request: Request, attempt: Attempt, provider: Provider) -> Arrival:
+async def _complete(web: WebContext, request: Request, attempt: RequestContext, provider: Provider) -> SignedIn:
     opened = _open_state(web, request, attempt)
     attempt.trace_id = opened.transaction.trace_id or attempt.trace_id
     cookie = read_cookies(request.headers.raw, https=web.https).get(opened.cookie_name)
@@ -90,7 +90,7 @@ async def _complete(web: Web, request: Request, attempt: Attempt, provider: Prov
         raise
 
 
-def _open_state(web: Web, request: Request, attempt: Attempt) -> OpenedState:
+def _open_state(web: WebContext, request: Request, attempt: RequestContext) -> OpenedState:
     """Open the state before anything else is judged; every sign-in named here has had its one answer."""
     states = given(request, "state")
     if not states:
@@ -119,19 +119,21 @@ def _what_came_instead(request: Request) -> str:
     return f"only {', '.join(came)}" if came else "an address without parameters"
 
 
-def _arrive(web: Web, request: Request, attempt: Attempt, arrival: Arrival) -> Response:
-    response = web.see_other(arrival.location)
-    if arrival.remembrance is None:
+def _arrive(web: WebContext, request: Request, attempt: RequestContext, signed_in: SignedIn) -> Response:
+    response = web.see_other(signed_in.location)
+    if signed_in.remembrance is None:
         if read_cookie(request.headers.raw, COOKIE_NAME, https=web.https) is not None:
             attempt.drop_cookies.append(COOKIE_NAME)  # of an earlier sign-in, at a provider that can end it
         return response
-    value = encrypt_remembrance(arrival.remembrance, now=web.broker.clock(), secret_keys=web.broker.secret_keys())
+    value = encrypt_remembrance(signed_in.remembrance, now=web.broker.clock(), secret_keys=web.broker.secret_keys())
     cookie = BrowserCookie(COOKIE_NAME, value)
     response.headers.append("Set-Cookie", set_cookie(cookie, https=web.https, max_age=LIFETIME))
     return response
 
 
-def _prepare_restart(web: Web, attempt: Attempt, opened: OpenedState, cookie_value: str | None) -> Callable[..., str]:
+def _prepare_restart(
+    web: WebContext, attempt: RequestContext, opened: OpenedState, cookie_value: str | None
+) -> Callable[..., str]:
     """Return what names the address of the same sign-in anew; the flag `restarted` keeps it from looping."""
     transaction = opened.transaction
     site = web.broker.sites.get(transaction.site)

@@ -14,7 +14,7 @@ from broker.doctor import Finding
 from broker.errors import ProviderTimedOut
 
 MAX_SECONDS = 30.0  # of one run; the doctor has bounds of its own, below
-REST_SECONDS = 5.0  # behind a run, in which its findings are given again; nobody corrects a setting faster
+COOLDOWN_SECONDS = 5.0  # behind a run, in which its findings are given again; nobody corrects a setting faster
 
 Findings = tuple[Finding, ...]
 
@@ -33,7 +33,7 @@ class Checks:
         run: Callable[[], Awaitable[Findings]],
         *,
         max_seconds: float = MAX_SECONDS,
-        rest_seconds: float = REST_SECONDS,
+        rest_seconds: float = COOLDOWN_SECONDS,
     ) -> None:
         self._run = run
         self._max_seconds = max_seconds

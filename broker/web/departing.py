@@ -6,25 +6,27 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from broker.browser_cookie import surplus
-from broker.signin import Departure
+from broker.signin import AuthorizationRedirect
+from broker.web.context import WebContext
 from broker.web.cookies import read_cookies, set_cookie
-from broker.web.problems import Attempt
-from broker.web.site import Web
+from broker.web.problems import RequestContext
 
 
-def send_off(web: Web, request: Request, attempt: Attempt, departure: Departure) -> Response:
+def redirect_to_provider(
+    web: WebContext, request: Request, attempt: RequestContext, redirect: AuthorizationRedirect
+) -> Response:
     """Return the answer that sends the browser to the provider.
 
     Args:
         web: what all endpoints share.
         request: the browser's, with the cookies of other sign-ins under way.
         attempt: is told which of them have to go.
-        departure: where to, and the cookie.
+        redirect: where to, and the cookie.
     """
     under_way = read_cookies(request.headers.raw, https=web.https)
-    attempt.drop_cookies += [cookie.name for cookie in surplus(list(under_way.values()), departure.cookie)]
-    response = web.see_other(departure.location)
+    attempt.drop_cookies += [cookie.name for cookie in surplus(list(under_way.values()), redirect.cookie)]
+    response = web.see_other(redirect.location)
     response.headers.append(
-        "Set-Cookie", set_cookie(departure.cookie, https=web.https, max_age=departure.cookie.lifetime)
+        "Set-Cookie", set_cookie(redirect.cookie, https=web.https, max_age=redirect.cookie.lifetime)
     )
     return response

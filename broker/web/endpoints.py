@@ -15,12 +15,12 @@ from starlette.responses import Response
 from starlette.types import Scope
 
 from broker.errors import BrokerError, InternalError, MethodNotAllowed, NoSuchPage, ResponseModeUnsupported
+from broker.web.context import WebContext
 from broker.web.cookies import delete_cookie
-from broker.web.problems import Attempt, render_problem
+from broker.web.problems import RequestContext, render_problem
 from broker.web.reading import quoted
-from broker.web.site import Web
 
-Endpoint = Callable[[Web, Request, Attempt], Awaitable[Response]]
+Endpoint = Callable[[WebContext, Request, RequestContext], Awaitable[Response]]
 
 
 _SIGN_IN = ("login", "callback", "initiate", "logout")
@@ -28,7 +28,7 @@ _SIGN_IN = ("login", "callback", "initiate", "logout")
 _log = logging.getLogger("broker")
 
 
-def begin_attempt(web: Web, scope: Scope) -> Attempt:
+def begin_attempt(web: WebContext, scope: Scope) -> RequestContext:
     """Return what is known of a request before anything is read from it.
 
     Args:
@@ -38,7 +38,7 @@ def begin_attempt(web: Web, scope: Scope) -> Attempt:
     first = scope["path"].removeprefix("/").partition("/")[0]
     # Browsers sign in by GET; a provider set to form_post sends them by POST. The rest is scanners and health checks.
     is_signin = first in _SIGN_IN and scope["method"] == "GET"
-    return Attempt(
+    return RequestContext(
         secrets.token_hex(8),
         web.client_address(scope),
         web.pages_for(scope),
@@ -66,7 +66,7 @@ def refuse_method(scope: Scope) -> BrokerError:
     return MethodNotAllowed(expected="GET", got=scope["method"])
 
 
-async def answer(endpoint: Endpoint, web: Web, request: Request) -> Response:
+async def answer(endpoint: Endpoint, web: WebContext, request: Request) -> Response:
     """Run an endpoint; whatever goes wrong ends in a page, a log line and a counted reason.
 
     Args:
@@ -90,21 +90,21 @@ async def answer(endpoint: Endpoint, web: Web, request: Request) -> Response:
     return response
 
 
-def _record(web: Web, attempt: Attempt, error: BrokerError) -> None:
+def _record(web: WebContext, attempt: RequestContext, error: BrokerError) -> None:
     record = web.record_dry_run if attempt.is_dry_run else web.record
-    record(attempt.outcome(error))
+    record(attempt.event(error))
 
 
-async def home(_web: Web, _request: Request, attempt: Attempt) -> Response:
+async def home(_web: WebContext, _request: Request, attempt: RequestContext) -> Response:
     """`GET /`: what this is, and nothing secret."""
     return attempt.show(attempt.pages.home())
 
 
-async def no_such_page(_web: Web, request: Request, _attempt: Attempt) -> Response:
+async def no_such_page(_web: WebContext, request: Request, _attempt: RequestContext) -> Response:
     """Every other address."""
     raise NoSuchPage(expected="an address of ours", got=quoted(request.scope["path"]))
 
 
-async def method_not_allowed(_web: Web, request: Request, _attempt: Attempt) -> Response:
+async def method_not_allowed(_web: WebContext, request: Request, _attempt: RequestContext) -> Response:
     """Every other method: nothing is started, nothing consumed."""
     raise refuse_method(request.scope)

@@ -16,21 +16,21 @@ from broker.errors import BrokerError, EmailMalformed, InitiationRefused, NoSuch
 from broker.identity import check_email
 from broker.providers import Provider
 from broker.signin import begin
+from broker.web.context import WebContext
 from broker.web.cookies import LAST_PROVIDER_COOKIE, read_cookie, set_cookie
-from broker.web.departing import send_off
+from broker.web.departing import redirect_to_provider
 from broker.web.headers import MAY_BE_FRAMED
-from broker.web.last_seen import names
+from broker.web.last_login_request import names
 from broker.web.pages import Choice
-from broker.web.problems import Attempt
+from broker.web.problems import RequestContext
 from broker.web.reading import check_navigation, given, is_framed, listed, once, provider_of, quoted, site_of
-from broker.web.site import Web
 
 LAST_PROVIDER_LIFETIME = 180 * 86400  # seconds
 
 _log = logging.getLogger("broker")
 
 
-async def login(web: Web, request: Request, attempt: Attempt) -> Response:
+async def login(web: WebContext, request: Request, attempt: RequestContext) -> Response:
     """`GET /login[/{site}]`: Comm100's Remote Login URL; ends at the identity provider."""
     check_navigation(request)
     site = site_of(web, request, attempt)
@@ -49,14 +49,14 @@ async def login(web: Web, request: Request, attempt: Attempt) -> Response:
         last = read_cookie(request.headers.raw, LAST_PROVIDER_COOKIE, https=web.https)
         return attempt.show(attempt.pages.choose("Comm100", _choices(web, site, redirect_url, last)))
     hints = {"prompt": provider.preset.prompt_for_another_account} if once(request, "another_account") else {}
-    response = await _depart(web, request, attempt, site, provider, redirect_url, hints)
+    response = await _begin(web, request, attempt, site, provider, redirect_url, hints)
     if chosen is not None:
         cookie = BrowserCookie(LAST_PROVIDER_COOKIE, provider.id)
         response.headers.append("Set-Cookie", set_cookie(cookie, https=web.https, max_age=LAST_PROVIDER_LIFETIME))
     return response
 
 
-def _redirect_url(web: Web, request: Request, site: Site) -> str | None:
+def _redirect_url(web: WebContext, request: Request, site: Site) -> str | None:
     """Return the page Comm100 wants the person back on, if it is Comm100's; what came is kept for the setup page."""
     code = "none"
     try:
@@ -72,7 +72,7 @@ def _redirect_url(web: Web, request: Request, site: Site) -> str | None:
             web.setup.last_calls.keep(site.id, query, "".join(wanted[:1]), code=code, at=web.broker.clock())
 
 
-async def initiate(web: Web, request: Request, attempt: Attempt) -> Response:
+async def initiate(web: WebContext, request: Request, attempt: RequestContext) -> Response:
     """`GET /initiate/{idp}`: a provider's portal starts the sign-in (OpenID Connect Core, section 4)."""
     check_navigation(request)
     provider = provider_of(web, request, attempt)
@@ -84,20 +84,20 @@ async def initiate(web: Web, request: Request, attempt: Attempt) -> Response:
     if is_framed(request):
         return _offer_new_tab(attempt, request, web.login_url(site.id, idp=provider.id, redirect_url=redirect_url))
     hints = _bounded_hint(once(request, "login_hint"))
-    return await _depart(web, request, attempt, site, provider, redirect_url, hints)
+    return await _begin(web, request, attempt, site, provider, redirect_url, hints)
 
 
-async def _depart(
-    web: Web,
+async def _begin(
+    web: WebContext,
     request: Request,
-    attempt: Attempt,
+    attempt: RequestContext,
     site: Site,
     provider: Provider,
     redirect_url: str | None,
     hints: Mapping[str, str],
 ) -> Response:
     attempt.provider = provider.id
-    departure = await begin(
+    redirect = await begin(
         web.broker,
         site,
         provider,
@@ -107,10 +107,10 @@ async def _depart(
         hints=hints,
     )
     _log.info("sign-in begins", extra={"facts": _what_came(attempt, request, redirect_url)})
-    return send_off(web, request, attempt, departure)
+    return redirect_to_provider(web, request, attempt, redirect)
 
 
-def _target(web: Web, provider: Provider, target: str) -> tuple[Site, str | None]:
+def _target(web: WebContext, provider: Provider, target: str) -> tuple[Site, str | None]:
     """The site a portal means and the page it names: a page of a site's Comm100, our own /login/{site}, or neither."""
     sites = [site for site in web.broker.sites.values() if provider.id in site.provider_ids]
     if not sites:
@@ -125,13 +125,13 @@ def _target(web: Web, provider: Provider, target: str) -> tuple[Site, str | None
     return sites[0], check_redirect_url(target, sites[0])
 
 
-def _offer_new_tab(attempt: Attempt, request: Request, href: str) -> Response:
+def _offer_new_tab(attempt: RequestContext, request: Request, href: str) -> Response:
     """Providers refuse to be framed: offer the sign-in in a tab of its own instead of a blank box."""
     request.scope[MAY_BE_FRAMED] = True
     return attempt.show(attempt.pages.new_tab(href))
 
 
-def _provider_for(web: Web, site: Site, wanted: str | None, login_hints: list[str]) -> Provider | None:
+def _provider_for(web: WebContext, site: Site, wanted: str | None, login_hints: list[str]) -> Provider | None:
     """The provider asked for, else the only one, else the one of the hint's domain; None: the person chooses."""
     if not site.provider_ids:
         raise SiteNotOffered(expected="an enabled identity provider", got=f"site {site.id}, with none")
@@ -145,7 +145,7 @@ def _provider_for(web: Web, site: Site, wanted: str | None, login_hints: list[st
     return web.broker.providers[wanted]
 
 
-def _provider_of_domain(web: Web, site: Site, login_hints: list[str]) -> Provider | None:
+def _provider_of_domain(web: WebContext, site: Site, login_hints: list[str]) -> Provider | None:
     """The one provider that may assert the hint's domain; a hint that is no address, or no single one, is none."""
     try:
         domain = check_email(login_hints[0] if len(login_hints) == 1 else None).rpartition("@")[2]
@@ -156,7 +156,7 @@ def _provider_of_domain(web: Web, site: Site, login_hints: list[str]) -> Provide
     return owners[0] if len(owners) == 1 else None
 
 
-def _choices(web: Web, site: Site, redirect_url: str | None, last: str | None) -> list[Choice]:
+def _choices(web: WebContext, site: Site, redirect_url: str | None, last: str | None) -> list[Choice]:
     """The providers, the one chosen last first."""
     return [
         Choice(web.broker.providers[id_].label, web.login_url(site.id, idp=id_, redirect_url=redirect_url))
@@ -174,7 +174,7 @@ def _bounded_hint(login_hint: str | None) -> dict[str, str]:
     return {"login_hint": login_hint}
 
 
-def _what_came(attempt: Attempt, request: Request, redirect_url: str | None) -> dict[str, object]:
+def _what_came(attempt: RequestContext, request: Request, redirect_url: str | None) -> dict[str, object]:
     """Say what Comm100 sent, by which an admin can tell which delivery applies; never a value that names a person."""
     wanted = urlsplit(redirect_url or "")
     return {

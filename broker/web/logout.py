@@ -14,17 +14,17 @@ from broker.errors import BrokerError
 from broker.oidc.logout import build_end_session_url
 from broker.remembrance import COOKIE_NAME, decrypt_remembrance
 from broker.signing import sign_value, unsign_value
+from broker.web.context import WebContext
 from broker.web.cookies import read_cookie, read_cookies
-from broker.web.problems import Attempt
+from broker.web.problems import RequestContext
 from broker.web.reading import check_navigation, once, site_of
-from broker.web.site import Web
 
 STATE_LIFETIME = 600  # seconds from /logout to the provider and back
 
 _PURPOSE = b"broker logout state 2"
 
 
-async def logout(web: Web, request: Request, attempt: Attempt) -> Response:
+async def logout(web: WebContext, request: Request, attempt: RequestContext) -> Response:
     """`GET /logout[/{site}]`: Comm100's Remote Logout URL, and where the provider sends the browser back."""
     check_navigation(request)
     site = site_of(web, request, attempt)
@@ -39,7 +39,7 @@ async def logout(web: Web, request: Request, attempt: Attempt) -> Response:
     return web.see_other(elsewhere) if elsewhere else attempt.show(attempt.pages.signed_out(site.start_url))
 
 
-async def _end_session_url(web: Web, remembered: str | None, site: Site) -> str | None:
+async def _end_session_url(web: WebContext, remembered: str | None, site: Site) -> str | None:
     """Where to sign out at the provider; None where there is nobody to sign out, or no such place."""
     keys = web.broker.secret_keys()
     remembrance = decrypt_remembrance(remembered or "", now=web.broker.clock(), secret_keys=keys)
@@ -63,7 +63,7 @@ async def _end_session_url(web: Web, remembered: str | None, site: Site) -> str 
     )
 
 
-def _site_of_state(web: Web, state: str | None, remembered: str | None) -> Site | None:
+def _site_of_state(web: WebContext, state: str | None, remembered: str | None) -> Site | None:
     """The site a state of ours names, if this browser's sign-out made it; anything else starts a sign-out.
 
     A stranger's state must not pass for this browser's: the person would read that they are signed out, and the

@@ -12,7 +12,7 @@ from starlette.responses import HTMLResponse, Response
 
 from broker.errors import BrokerError
 from broker.identity import Identity
-from broker.outcome import Outcome
+from broker.sign_in_event import SignInEvent
 from broker.web.pages import Pages
 
 RETRY_AFTER = 10  # seconds, where the other side named none
@@ -21,7 +21,7 @@ RESTART_DELAY_PAGE_LOST = 10  # seconds to read that the page they wanted is los
 
 
 @dataclass(slots=True)
-class Attempt:
+class RequestContext:
     """What is known so far of the request being answered; grows as its steps succeed.
 
     Args:
@@ -54,10 +54,12 @@ class Attempt:
     drop_cookies: list[str] = field(default_factory=list)
     started: float = field(default_factory=time.perf_counter)
 
-    def outcome(self, error: BrokerError | None, identity: Identity | None = None) -> Outcome:
+    def event(self, error: BrokerError | None, identity: Identity | None = None) -> SignInEvent:
         """Return how the request ended, for the log and the counter."""
         seconds = time.perf_counter() - self.started
-        return Outcome(self.trace_id, self.client, self.site, self.provider, error, identity, seconds, self.is_signin)
+        return SignInEvent(
+            self.trace_id, self.client, self.site, self.provider, error, identity, seconds, self.is_signin
+        )
 
     def show(self, page: str, status: int = 200) -> Response:
         """Return a page made of `pages`, and say which language it has and what decided it (RFC 9110, 8.5, 12.5.5).
@@ -70,7 +72,7 @@ class Attempt:
         return HTMLResponse(page, status, headers)
 
 
-def render_problem(error: BrokerError, attempt: Attempt, *, status: int | None = None) -> Response:
+def render_problem(error: BrokerError, attempt: RequestContext, *, status: int | None = None) -> Response:
     """Return the page for an error.
 
     Args:

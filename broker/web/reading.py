@@ -10,8 +10,8 @@ from starlette.requests import Request
 from broker.comm100 import Site
 from broker.errors import MethodNotAllowed, NoSuchPage, NotANavigation, ParameterRepeated
 from broker.providers import Provider
-from broker.web.problems import Attempt
-from broker.web.site import Web
+from broker.web.context import WebContext
+from broker.web.problems import RequestContext
 
 MAX_LISTED_IDS = 10
 MAX_PART_CHARACTERS = 40  # of a path, in the log
@@ -72,7 +72,7 @@ def once(request: Request, name: str) -> str | None:
     return values[0] if values else None
 
 
-def site_of(web: Web, request: Request, attempt: Attempt) -> Site:
+def site_of(web: WebContext, request: Request, attempt: RequestContext) -> Site:
     """Return the site in the address, the first one if there is none in it.
 
     Args:
@@ -92,7 +92,7 @@ def site_of(web: Web, request: Request, attempt: Attempt) -> Site:
     return site
 
 
-def provider_of(web: Web, request: Request, attempt: Attempt) -> Provider:
+def provider_of(web: WebContext, request: Request, attempt: RequestContext) -> Provider:
     """Return the identity provider in the address.
 
     Args:
@@ -106,7 +106,7 @@ def provider_of(web: Web, request: Request, attempt: Attempt) -> Provider:
     return find_provider(web.broker.providers, request, attempt)
 
 
-def find_provider(providers: Mapping[str, Provider], request: Request, attempt: Attempt) -> Provider:
+def find_provider(providers: Mapping[str, Provider], request: Request, attempt: RequestContext) -> Provider:
     """Return the one of these providers that is in the address.
 
     Args:

@@ -14,6 +14,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from broker.errors import BrokerError, RequestTooLarge
 from broker.web import endpoints
 from broker.web.callback import callback
+from broker.web.context import WebContext
 from broker.web.headers import Excess, RequestBounds, SecurityHeaders
 from broker.web.languages import ENGLISH
 from broker.web.login import initiate, login
@@ -21,10 +22,9 @@ from broker.web.logout import logout
 from broker.web.paths import PlainPaths
 from broker.web.problems import render_problem
 from broker.web.setup import setup, setup_check, setup_commands, setup_test
-from broker.web.site import Web
 
 
-def public_site(web: Web) -> ASGIApp:
+def public_site(web: WebContext) -> ASGIApp:
     """Return the ASGI application of the public port.
 
     Args:
@@ -69,7 +69,7 @@ def public_site(web: Web) -> ASGIApp:
     )
 
 
-async def _refuse(web: Web, scope: Scope, receive: Receive, send: Send, excess: Excess) -> None:
+async def _refuse(web: WebContext, scope: Scope, receive: Receive, send: Send, excess: Excess) -> None:
     """Answer a request beyond the bounds, without reading any more of it."""
     attempt = endpoints.begin_attempt(web, scope)
     error: BrokerError = RequestTooLarge(expected=excess.expected, got=excess.got)
@@ -77,5 +77,5 @@ async def _refuse(web: Web, scope: Scope, receive: Receive, send: Send, excess: 
     if status == 413 and endpoints.is_posted_answer(scope):
         error = endpoints.refuse_method(scope)
         status = error.status
-    web.record(attempt.outcome(error))
+    web.record(attempt.event(error))
     await render_problem(error, attempt, status=status)(scope, receive, send)

@@ -19,18 +19,18 @@ from broker.providers import Provider
 from broker.setup import ProviderSetup, setup_of_provider, setup_of_site
 from broker.setup_link import SetupLink, build_setup_url, check_link
 from broker.transaction import OpenedDryRun
+from broker.web.context import WebContext
 from broker.web.cookies import read_cookies
-from broker.web.departing import send_off
+from broker.web.departing import redirect_to_provider
 from broker.web.headers import HAS_SCRIPT, IS_SETUP_PAGE
-from broker.web.problems import Attempt
+from broker.web.problems import RequestContext
 from broker.web.reading import check_navigation, find_provider, is_framed, once
 from broker.web.setup_pages import SetupLinks
-from broker.web.site import Web
 
 _log = logging.getLogger("broker")
 
 
-async def setup(web: Web, request: Request, attempt: Attempt) -> Response:
+async def setup(web: WebContext, request: Request, attempt: RequestContext) -> Response:
     """`GET /setup`: what to copy and where it goes, what Comm100 last sent, and the way to everything else."""
     link = _check_visit(web, request)
     now, parts = web.broker.clock(), web.setup
@@ -49,7 +49,7 @@ async def setup(web: Web, request: Request, attempt: Attempt) -> Response:
     return _show(request, page, has_script=True)
 
 
-async def setup_commands(web: Web, request: Request, attempt: Attempt) -> Response:
+async def setup_commands(web: WebContext, request: Request, attempt: RequestContext) -> Response:
     """`GET /setup/commands/{idp}`: what registers the broker at one provider without clicking."""
     link = _check_visit(web, request)
     provider = _provider_of(web, request, attempt)
@@ -57,21 +57,21 @@ async def setup_commands(web: Web, request: Request, attempt: Attempt) -> Respon
     return _show(request, page, has_script=True)
 
 
-async def setup_check(web: Web, request: Request, attempt: Attempt) -> Response:
+async def setup_check(web: WebContext, request: Request, attempt: RequestContext) -> Response:
     """`GET /setup/check`: what `broker check` says, asked from here."""
     link = _check_visit(web, request)
     _log.info("setup page checks", extra={"facts": {"trace_id": attempt.trace_id, "client": attempt.client}})
     return _show(request, web.setup.pages.checks(await web.setup.checks(), links=_links(web, link.token)))
 
 
-async def setup_test(web: Web, request: Request, attempt: Attempt) -> Response:
+async def setup_test(web: WebContext, request: Request, attempt: RequestContext) -> Response:
     """`GET /setup/test/{idp}`: a test sign-in begins; ends at the identity provider."""
     link = _check_visit(web, request)
     provider = _provider_of(web, request, attempt)
     attempt.is_dry_run = True
     attempt.start_again = build_setup_url(web.public_url, link.token)
     try:
-        departure = await begin_dry_run(
+        redirect = await begin_dry_run(
             web.broker,
             provider,
             setup_link=link.token,
@@ -83,10 +83,10 @@ async def setup_test(web: Web, request: Request, attempt: Attempt) -> Response:
         return _show_report(web, request, attempt, report, link.token)
     facts = {"trace_id": attempt.trace_id, "client": attempt.client, "provider": provider.id}
     _log.info("test sign-in begins", extra={"facts": facts})
-    return send_off(web, request, attempt, departure)
+    return redirect_to_provider(web, request, attempt, redirect)
 
 
-async def conclude(web: Web, request: Request, attempt: Attempt, opened: OpenedDryRun) -> Response:
+async def conclude(web: WebContext, request: Request, attempt: RequestContext, opened: OpenedDryRun) -> Response:
     """Answer the callback of a test sign-in: with a report, to the browser that began it, while its link is good.
 
     Args:
@@ -120,7 +120,7 @@ async def conclude(web: Web, request: Request, attempt: Attempt, opened: OpenedD
     return _show_report(web, request, attempt, report, token)
 
 
-def _check_visit(web: Web, request: Request) -> SetupLink:
+def _check_visit(web: WebContext, request: Request) -> SetupLink:
     """Return the link, if a person opens the page in a tab of its own with a good one."""
     check_navigation(request)
     if is_framed(request):
@@ -133,7 +133,7 @@ def _check_visit(web: Web, request: Request) -> SetupLink:
     return _check_link(web, request, links[0])
 
 
-def _check_link(web: Web, request: Request, unverified_token: str) -> SetupLink:
+def _check_link(web: WebContext, request: Request, unverified_token: str) -> SetupLink:
     hosts = request.headers.getlist("host")
     own = urlsplit(web.public_url).netloc
     if len(hosts) != 1 or not _is_same_host(hosts[0], own, https=web.https):
@@ -147,12 +147,12 @@ def _is_same_host(one: str, other: str, *, https: bool) -> bool:
     return one.lower().removesuffix(port) == other.lower().removesuffix(port)
 
 
-def _provider_of(web: Web, request: Request, attempt: Attempt) -> Provider:
+def _provider_of(web: WebContext, request: Request, attempt: RequestContext) -> Provider:
     """Return the identity provider in the address, switched on or not."""
     return find_provider(web.setup.providers, request, attempt)
 
 
-def _setup_of(web: Web, provider: Provider) -> ProviderSetup:
+def _setup_of(web: WebContext, provider: Provider) -> ProviderSetup:
     return setup_of_provider(
         provider,
         enabled=provider.id in web.broker.providers,
@@ -162,7 +162,7 @@ def _setup_of(web: Web, provider: Provider) -> ProviderSetup:
     )
 
 
-def _links(web: Web, token: str) -> SetupLinks:
+def _links(web: WebContext, token: str) -> SetupLinks:
     def address(path: str) -> str:
         return f"{web.public_url}/setup{path}?link={token}"
 
@@ -174,9 +174,9 @@ def _links(web: Web, token: str) -> SetupLinks:
     )
 
 
-def _show_report(web: Web, request: Request, attempt: Attempt, report: DryRun, token: str) -> Response:
+def _show_report(web: WebContext, request: Request, attempt: RequestContext, report: DryRun, token: str) -> Response:
     """Show how a test sign-in went; with 200 however it went, for a proxy may replace the page of a 502."""
-    web.record_dry_run(attempt.outcome(report.refusal, report.identity))
+    web.record_dry_run(attempt.event(report.refusal, report.identity))
     return _show(request, web.setup.pages.dry_run(report, links=_links(web, token)))
 
 

@@ -20,7 +20,7 @@ from broker.errors import every_error
 from broker.explain import shown
 from broker.setup import ProviderSetup, SiteSetup
 from broker.web.languages import ENGLISH
-from broker.web.last_seen import LastSeen
+from broker.web.last_login_request import LastLoginRequest
 from broker.web.pages import open_templates
 from broker.web.visible import visible
 
@@ -83,7 +83,7 @@ class SetupPages:
         *,
         providers: Sequence[ProviderSetup],
         sites: Sequence[SiteSetup],
-        last_seen: Mapping[str, LastSeen],
+        last_seen: Mapping[str, LastLoginRequest],
         links: SetupLinks,
         expires: float,
         now: float,
@@ -178,7 +178,7 @@ def _span(seconds: float) -> str:
     return "1 minute" if minutes == 1 else f"{minutes} minutes" if minutes else "less than a minute"
 
 
-def _what_came(seen: LastSeen, now: float) -> dict[str, str]:
+def _what_came(seen: LastLoginRequest, now: float) -> dict[str, str]:
     """Return one call of the Remote Login URL in words, with what to do if it was refused."""
     came = {
         "When": f"{_moment(seen.at)} ({_span(now - seen.at)} ago)",

@@ -113,8 +113,8 @@ async def test_what_a_stranger_can_write_counts_towards_a_warning_and_nothing_cr
         world.provider.lies = Lies(answers={"/token": lambda _: says(answer[1])(httpx.Response(answer[0]))})
     async with world.broker() as service:
         stranger = world.browser(service)
-        departure = await stranger.open(f"{BROKER}/login")
-        state = httpx.URL(departure.headers["location"]).params["state"]
+        redirect = await stranger.open(f"{BROKER}/login")
+        state = httpx.URL(redirect.headers["location"]).params["state"]
         page = await stranger.open(f"{BROKER}/callback/idp", state=state, **parameters)
         counted = list(text_string_to_metric_families(await metrics(service)))
     assert error_code(page)

@@ -114,7 +114,7 @@ async def test_a_token_that_breaks_a_rule_is_refused_with_its_reason(comm100: St
 
     assert answer.status_code == 403
     assert reason in answer.text
-    assert [arrival.refusal for arrival in comm100.received] == [reason]
+    assert [signed_in.refusal for signed_in in comm100.received] == [reason]
     assert "set-cookie" not in answer.headers
     assert not wrong or wrong not in answer.text
 
@@ -136,7 +136,7 @@ async def test_a_request_that_breaks_a_rule_is_refused_with_its_reason(
     answer = await comm100.browser.get(f"{ENDPOINT_PATH}?{query}")
 
     assert answer.status_code == 403
-    assert [arrival.refusal for arrival in comm100.received] == [reason]
+    assert [signed_in.refusal for signed_in in comm100.received] == [reason]
 
 
 async def test_a_token_is_taken_once(comm100: StandIn) -> None:
@@ -145,7 +145,7 @@ async def test_a_token_is_taken_once(comm100: StandIn) -> None:
     second = await comm100.browser.get(ENDPOINT_PATH, params={"jwt": token()})
 
     assert (first.status_code, second.status_code) == (303, 403)
-    assert [arrival.refusal for arrival in comm100.received] == [None, "replayed"]
+    assert [signed_in.refusal for signed_in in comm100.received] == [None, "replayed"]
 
 
 async def test_a_used_token_id_is_forgotten_when_its_token_has_expired_for_good(comm100: StandIn) -> None:
@@ -155,7 +155,7 @@ async def test_a_used_token_id_is_forgotten_when_its_token_has_expired_for_good(
         ENDPOINT_PATH, params={"jwt": token(claims(nbf=comm100.clock.now, exp=comm100.clock.now + 60))}
     )
 
-    assert [arrival.refusal for arrival in comm100.received] == [None, None]
+    assert [signed_in.refusal for signed_in in comm100.received] == [None, None]
 
 
 @pytest.mark.parametrize(
@@ -164,7 +164,7 @@ async def test_a_used_token_id_is_forgotten_when_its_token_has_expired_for_good(
 async def test_clocks_may_differ_by_five_minutes(comm100: StandIn, times: dict[str, object]) -> None:
     await comm100.browser.get(ENDPOINT_PATH, params={"jwt": token(claims(**times))})
 
-    assert [arrival.refusal for arrival in comm100.received] == [None]
+    assert [signed_in.refusal for signed_in in comm100.received] == [None]
 
 
 async def test_an_agent_is_signed_in_on_the_page_asked_for(comm100: StandIn) -> None:
@@ -203,12 +203,12 @@ async def test_what_arrived_is_recorded(comm100: StandIn) -> None:
         f"{ENDPOINT_PATH}?jwt={sent}&x=a%20b&x=c", headers={"Referer": "https://sso.acme.example/"}
     )
 
-    [arrival] = comm100.received
-    assert arrival.query == f"jwt={sent}&x=a%20b&x=c"
-    assert arrival.parameters == (("jwt", sent), ("x", "a b"), ("x", "c"))
-    assert arrival.referer == "https://sso.acme.example/"
-    assert arrival.token is not None
-    assert arrival.token.claims == claims()
+    [signed_in] = comm100.received
+    assert signed_in.query == f"jwt={sent}&x=a%20b&x=c"
+    assert signed_in.parameters == (("jwt", sent), ("x", "a b"), ("x", "c"))
+    assert signed_in.referer == "https://sso.acme.example/"
+    assert signed_in.token is not None
+    assert signed_in.token.claims == claims()
 
 
 async def test_custom_sso_leads_to_the_broker_with_the_page_asked_for(comm100: StandIn) -> None:

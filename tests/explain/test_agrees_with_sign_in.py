@@ -30,7 +30,7 @@ SEVERAL = "entra of several tenants"
 PRESETS = ("oidc", "okta", "entra", SEVERAL, "google")
 
 Claims = dict[str, Any]
-Outcome = tuple[str | None, Claims | None]
+SignInEvent = tuple[str | None, Claims | None]
 
 ADDRESSES = st.sampled_from(
     [ADA, ADA, ADA, "Ada@Acme.Example", "eve@evil.example", "a_b.example#EXT#@acme.example", "a@b@acme.example", "",
@@ -129,12 +129,12 @@ class Scene:
         self.id_token = claims
         return claims
 
-    async def sign_in(self) -> Outcome:
+    async def sign_in(self) -> SignInEvent:
         """Return the code of the refusal, or the claims of the token on its way to Comm100."""
         async with self.world.broker() as service:
             browser = self.world.browser(service)
-            departure = await browser.open("https://sso.acme.example/login", redirect_url=PAGE)
-            last = await browser.follow(departure, until=COMM100)
+            redirect = await browser.open("https://sso.acme.example/login", redirect_url=PAGE)
+            last = await browser.follow(redirect, until=COMM100)
         if not last.has_redirect_location:
             return error_code(last), None
         token = httpx.URL(last.headers["location"]).params["jwt"]
@@ -154,7 +154,7 @@ class Scene:
         return load_settings(path, {})
 
 
-def outcome_of(explanation: Explanation) -> Outcome:
+def outcome_of(explanation: Explanation) -> SignInEvent:
     if explanation.refusal is not None:
         return explanation.refusal.code, None
     return None, {**(explanation.claims or {}), "jti": "another each time"}

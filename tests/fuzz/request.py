@@ -42,10 +42,10 @@ class UnderWay:
 
 async def begin(application: ASGIApp, world: World, query: str = "") -> UnderWay:
     """Begin a sign-in and let the provider sign the person in."""
-    departure = await ask(application, Request(b"/login?" + query.encode()))
-    sent_back = await world.provider.handle(httpx.Request("GET", departure.values(b"location")[0]))
+    redirect = await ask(application, Request(b"/login?" + query.encode()))
+    sent_back = await world.provider.handle(httpx.Request("GET", redirect.values(b"location")[0]))
     answer = dict(parse_qsl(urlsplit(sent_back.headers["location"]).query))
-    return UnderWay(answer["state"], answer["code"], departure.values(b"set-cookie")[0].partition(";")[0])
+    return UnderWay(answer["state"], answer["code"], redirect.values(b"set-cookie")[0].partition(";")[0])
 
 
 async def judge(application: ASGIApp, world: World, request: Request, under_way: UnderWay | None) -> Reply:

@@ -141,8 +141,8 @@ class Visitor:
 
     async def to_callback(self) -> httpx.Response:
         """Return the provider's answer, which leads to the callback, or the broker's refusal before that."""
-        departure = await self.open(f"{self.people.broker.program.public}/login?idp={self.idp}")
-        return await self.open(departure.headers["location"]) if departure.has_redirect_location else departure
+        redirect = await self.open(f"{self.people.broker.program.public}/login?idp={self.idp}")
+        return await self.open(redirect.headers["location"]) if redirect.has_redirect_location else redirect
 
     async def sign_in(self) -> httpx.Response:
         """Return the broker's last answer: a redirect to Comm100, or a page."""

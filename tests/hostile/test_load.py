@@ -80,12 +80,12 @@ async def test_50_people_who_come_back_before_there_are_keys_share_one_fetch(
         provider.honest.requests.clear()
         arrivals = await asyncio.gather(
             *(
-                browser.open(departure.headers["location"])
-                for browser, departure in zip(browsers, departures, strict=True)
+                browser.open(redirect.headers["location"])
+                for browser, redirect in zip(browsers, departures, strict=True)
             )
         )
-        for arrival in arrivals:
-            assert_signed_in(arrival)
+        for signed_in in arrivals:
+            assert_signed_in(signed_in)
     assert provider.honest.count(bad.KEYS) == 1
 
 
@@ -94,8 +94,8 @@ async def test_100_people_at_once_all_sign_in_at_a_provider_that_takes_its_time(
 ) -> None:
     slow = dict.fromkeys((bad.TOKEN, bad.USERINFO), bad.late(PROVIDER_SECONDS))
     async with a_broker_with_people(tmp_path, log_record, slow) as (_, people, _provider):
-        for arrival in await asyncio.gather(*(people.sign_in("idp") for _ in range(100))):
-            assert_signed_in(arrival)
+        for signed_in in await asyncio.gather(*(people.sign_in("idp") for _ in range(100))):
+            assert_signed_in(signed_in)
 
 
 @pytest.mark.requirement("S-57")

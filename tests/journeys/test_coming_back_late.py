@@ -76,8 +76,8 @@ async def test_a_sign_in_lost_twice_offers_a_button_alone_and_the_button_works(
         browser = world.browser(service)
         callback = await browser.to_callback(redirect_url=PAGE)
         lose(browser, clock)
-        departure = await browser.open(refresh(await browser.open(callback)) or "")
-        callback = (await browser.follow(departure, until=f"{BROKER}/callback")).headers["location"]
+        redirect = await browser.open(refresh(await browser.open(callback)) or "")
+        callback = (await browser.follow(redirect, until=f"{BROKER}/callback")).headers["location"]
         lose(browser, clock)
         answer = await browser.open(callback)
         assert_refused(answer, error)

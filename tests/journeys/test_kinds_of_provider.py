@@ -64,10 +64,10 @@ async def test_the_authorization_endpoint_may_have_a_query_of_its_own(world: Wor
     )
     async with world.broker() as service:
         browser = world.browser(service)
-        departure = await browser.open(f"{BROKER}/login", redirect_url=PAGE)
-        parameters = httpx.URL(departure.headers["location"]).params
+        redirect = await browser.open(f"{BROKER}/login", redirect_url=PAGE)
+        parameters = httpx.URL(redirect.headers["location"]).params
         assert (parameters["tenant"], parameters["p"]) == ("7", "policy")
-        assert str((await browser.follow(departure)).url) == PAGE
+        assert str((await browser.follow(redirect)).url) == PAGE
 
 
 async def test_without_a_userinfo_endpoint_the_id_token_has_to_do(world: World) -> None:

@@ -234,8 +234,8 @@ async def test_further_parameters_are_sent_once_beside_our_own(
 ) -> None:
     use_preset(world, preset, {}, **keys)
     async with world.broker() as service:
-        departure = await world.browser(service).open(f"{BROKER}/login")
-    parameters = httpx.URL(departure.headers["location"]).params
+        redirect = await world.browser(service).open(f"{BROKER}/login")
+    parameters = httpx.URL(redirect.headers["location"]).params
     ours = {"response_type", "client_id", "redirect_uri", "scope", "state", "nonce"}
     ours |= {"code_challenge", "code_challenge_method"}
     assert {name: value for name, value in parameters.multi_items() if name not in ours} == sent

@@ -208,8 +208,8 @@ async def test_two_sites_in_two_tabs_keep_apart(world: World) -> None:
         browser = world.browser(service)
         ends = {}
         for site in ("main", "globex"):
-            departure = await browser.open(f"{BROKER}/login/{site}")
-            ends[site] = (await browser.follow(departure, until=f"{BROKER}/callback")).headers["location"]
+            redirect = await browser.open(f"{BROKER}/login/{site}")
+            ends[site] = (await browser.follow(redirect, until=f"{BROKER}/callback")).headers["location"]
         arrivals = {site: (await browser.open(ends[site])).headers["location"] for site in ("globex", "main")}
     assert {site: secrets_that_fit(location) for site, location in arrivals.items()} == {
         "main": ["main"],
@@ -221,8 +221,8 @@ async def test_two_sites_in_two_tabs_keep_apart(world: World) -> None:
 async def test_one_sites_state_with_anothers_cookie_is_refused(world: World) -> None:
     async with world.broker(sites=two_sites()) as service:
         browser = world.browser(service)
-        departure = await browser.open(f"{BROKER}/login/main")
-        main = (await browser.follow(departure, until=f"{BROKER}/callback")).headers["location"]
+        redirect = await browser.open(f"{BROKER}/login/main")
+        main = (await browser.follow(redirect, until=f"{BROKER}/callback")).headers["location"]
         main_name = browser.broker_cookies()[0]
         browser.forget_cookies()
         await browser.open(f"{BROKER}/login/globex")
@@ -236,8 +236,8 @@ async def test_one_sites_state_with_anothers_cookie_is_refused(world: World) -> 
 async def test_a_site_taken_out_of_service_in_mid_sign_in_is_not_found(world: World) -> None:
     async with world.broker(sites=two_sites()) as before, world.broker() as after:
         browser = world.browser(before)
-        departure = await browser.open(f"{BROKER}/login/globex")
-        callback = (await browser.follow(departure, until=f"{BROKER}/callback")).headers["location"]
+        redirect = await browser.open(f"{BROKER}/login/globex")
+        callback = (await browser.follow(redirect, until=f"{BROKER}/callback")).headers["location"]
         browser.service = after
         assert_refused(await browser.open(callback), NoSuchPage)
     assert world.provider.count("/token") == 0

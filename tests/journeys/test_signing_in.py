@@ -130,10 +130,10 @@ async def test_a_long_redirect_url_arrives_intact_by_a_short_address(world: Worl
     wanted = LONGEST[:length]
     async with world.broker() as service:
         browser = world.browser(service)
-        departure = await browser.open(f"{BROKER}/login", redirect_url=wanted)
-        callback = await browser.follow(departure, until=ENDPOINT)
+        redirect = await browser.open(f"{BROKER}/login", redirect_url=wanted)
+        callback = await browser.follow(redirect, until=ENDPOINT)
         cookies = callback.request.headers["cookie"]
-    address = departure.headers["location"]
+    address = redirect.headers["location"]
     delivered = parse_qs(urlsplit(callback.headers["location"]).query)
     assert delivered["redirect_url"] == [wanted]
     assert len(address) < 1_800  # AADSTS90015

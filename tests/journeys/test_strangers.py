@@ -30,8 +30,8 @@ async def with_invented_codes(browser: Browser, times: int) -> httpx.Response:
 
 
 async def with_an_invented_code(browser: Browser, code: str = "an-invented-one") -> httpx.Response:
-    departure = await browser.open(f"{BROKER}/login")
-    state = httpx.URL(departure.headers["location"]).params["state"]
+    redirect = await browser.open(f"{BROKER}/login")
+    state = httpx.URL(redirect.headers["location"]).params["state"]
     return await browser.open(f"{BROKER}/callback/idp", state=state, code=code)
 
 

@@ -73,8 +73,8 @@ async def test_a_victim_who_follows_the_attackers_link_leaves_the_code_unused(wo
     """CVE-2022-39222, the other half: the victim signs in at the provider by the attacker's own link."""
     async with world.broker() as service:
         attacker, victim = world.browser(service), world.browser(service)
-        departure = await attacker.open(f"{BROKER}/login")
-        back = await victim.open(departure.headers["location"])
+        redirect = await attacker.open(f"{BROKER}/login")
+        back = await victim.open(redirect.headers["location"])
         assert_refused(await victim.open(back.headers["location"]), CookieMissing)
     assert [grant.used for grant in world.provider.grants.values()] == [False]
 
@@ -85,11 +85,11 @@ async def test_an_odd_cookie_header_breaks_nothing(world: World, cookie: str) ->
     """CVE-2023-28625: mod_auth_openidc followed a null pointer when the Cookie header was empty."""
     async with world.broker() as service:
         browser = world.browser(service)
-        departure = await browser.client.get(f"{BROKER}/login", headers={b"Cookie": cookie.encode("latin-1")})
-        callback = await browser.follow(await browser.open(departure.headers["location"]), until=f"{BROKER}/callback")
+        redirect = await browser.client.get(f"{BROKER}/login", headers={b"Cookie": cookie.encode("latin-1")})
+        callback = await browser.follow(await browser.open(redirect.headers["location"]), until=f"{BROKER}/callback")
         browser.forget_cookies()
         refused = await browser.client.get(callback.headers["location"], headers={b"Cookie": cookie.encode("latin-1")})
-    assert departure.status_code == 303
+    assert redirect.status_code == 303
     assert_refused(refused, CookieMissing)
 
 
@@ -109,9 +109,9 @@ async def test_a_number_or_a_size_in_a_cookie_costs_nothing(world: World, value:
         name = browser.broker_cookies()[0]
         browser.forget_cookies()
         cookie = {"Cookie": f"{name}={value}"}
-        departure = await browser.client.get(f"{BROKER}/login", headers=cookie)
+        redirect = await browser.client.get(f"{BROKER}/login", headers=cookie)
         refused = await browser.client.get(callback, headers=cookie)
-    assert departure.status_code == 303
+    assert redirect.status_code == 303
     assert_refused(refused, CookieMissing)
 
 

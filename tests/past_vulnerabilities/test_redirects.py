@@ -101,13 +101,13 @@ async def test_no_header_has_a_say_in_who_signs_in_or_where_the_browser_goes(
 ) -> None:
     async with world.broker() as service:
         browser = world.browser(service)
-        departure = await browser.client.get(f"{BROKER}/login", headers=headers)
-        asked = httpx.URL(departure.headers["location"])
+        redirect = await browser.client.get(f"{BROKER}/login", headers=headers)
+        asked = httpx.URL(redirect.headers["location"])
         back = await browser.open(str(asked))
-        arrival = await browser.client.get(back.headers["location"], headers=headers)
+        signed_in = await browser.client.get(back.headers["location"], headers=headers)
     assert asked.host == "idp.example"
     assert asked.params["redirect_uri"] == f"{BROKER}/callback/idp"
-    location = arrival.headers["location"]
+    location = signed_in.headers["location"]
     assert location.startswith(f"{ENDPOINT}?jwt=")
     claims = jwt.decode(
         location.partition("jwt=")[2], SHARED_SECRET.encode(), ["HS256"], options={"verify_signature": False}

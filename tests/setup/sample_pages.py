@@ -11,7 +11,7 @@ from broker.dry_run import DryRun, Preview, Step
 from broker.errors import BrokerError, EmailDomainNotAllowed
 from broker.identity import Identity
 from broker.providers import ClaimTrace
-from broker.web.last_seen import LastSeen
+from broker.web.last_login_request import LastLoginRequest
 from broker.web.setup_pages import SetupLinks, SetupPages
 from tests.fakes.admin import run_dry_run
 from tests.fakes.clock import START, Clock
@@ -29,7 +29,9 @@ LINKS = SetupLinks(
 PAGES = SetupPages()
 
 
-def overview(folder: Path, *, seen: dict[str, LastSeen] | None = None, tree: dict[str, Any] | None = None) -> str:
+def overview(
+    folder: Path, *, seen: dict[str, LastLoginRequest] | None = None, tree: dict[str, Any] | None = None
+) -> str:
     """Return the setup page of these settings; by default four providers and two sites."""
     providers, sites = setups(folder, tree or settings())
     return PAGES.overview(

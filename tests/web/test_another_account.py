@@ -61,9 +61,9 @@ async def test_a_person_with_the_wrong_account_can_use_another_one(
         assert link is not None
         assert link.startswith(f"{BROKER}/login/main?")
         world.provider.person, world.provider.refuses = Person("ada", ADA), None
-        departure = await browser.open(link)
-        assert prompts(departure) == [prompt]
-        end = await browser.follow(departure)
+        redirect = await browser.open(link)
+        assert prompts(redirect) == [prompt]
+        end = await browser.follow(redirect)
     assert str(end.url) == PAGE
     assert "Ada Lovelace" in end.text
 

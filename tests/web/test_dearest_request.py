@@ -120,8 +120,8 @@ async def test_the_dearest_request_costs_a_few_plain_ones(world: World, delivery
     world.settings["sites"]["main"]["delivery"] = delivery
     async with world.broker() as service:
         browser = world.browser(service)
-        departure = await browser.open(f"{BROKER}/login", redirect_url=f"{ENDPOINT}?{'0a' * 800}")
-        state = httpx.URL(departure.headers["location"]).params["state"]
+        redirect = await browser.open(f"{BROKER}/login", redirect_url=f"{ENDPOINT}?{'0a' * 800}")
+        state = httpx.URL(redirect.headers["location"]).params["state"]
         cookies = [(b"cookie", "; ".join(f"{one.name}={one.value}" for one in browser.client.cookies.jar).encode())]
         with_state = {
             "many parameters beside a good state": ("&".join(f"p{number}=1" for number in range(95)), cookies),

@@ -34,9 +34,9 @@ async def test_a_tile_signs_a_person_in(world: World) -> None:
 async def test_a_tile_may_name_the_page_and_the_person(world: World) -> None:
     async with world.broker() as service:
         browser = world.browser(service)
-        departure = await browser.open(TILE, iss=ISS, login_hint="ada&prompt=none", target_link_uri=PAGE)
-        page = await browser.follow(departure)
-    sent = httpx.URL(departure.headers["location"]).params
+        redirect = await browser.open(TILE, iss=ISS, login_hint="ada&prompt=none", target_link_uri=PAGE)
+        page = await browser.follow(redirect)
+    sent = httpx.URL(redirect.headers["location"]).params
     assert sent.get_list("login_hint") == ["ada&prompt=none"]
     assert "prompt" not in sent
     assert str(page.url) == PAGE

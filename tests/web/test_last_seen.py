@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from broker.web.last_seen import MAX_CHARACTERS, MAX_NAMES, LastCalls, LastSeen
+from broker.web.last_login_request import MAX_CHARACTERS, MAX_NAMES, LastCalls, LastLoginRequest
 
 
-def kept(redirect_url: str, query: str = "") -> LastSeen:
+def kept(redirect_url: str, query: str = "") -> LastLoginRequest:
     calls = LastCalls()
     calls.keep("main", query, redirect_url, code="none", at=1.0)
     return calls.by_site()["main"]

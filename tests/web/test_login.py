@@ -47,7 +47,7 @@ HOSTILE = {
 }
 
 
-async def departure(browser: Browser, query: str = "") -> dict[str, list[str]]:
+async def redirect(browser: Browser, query: str = "") -> dict[str, list[str]]:
     """Start a sign-in and return the parameters of the authorization request."""
     answer = await browser.open(f"{BROKER}/login{query}")
     assert answer.status_code == 303
@@ -69,7 +69,7 @@ async def departure(browser: Browser, query: str = "") -> dict[str, list[str]]:
 async def test_the_authorization_request_is_ours_alone(world: World, query: str) -> None:
     """S-01, and unknown parameters are tolerated."""
     async with world.broker() as service:
-        asked = await departure(world.browser(service), query)
+        asked = await redirect(world.browser(service), query)
     assert all(len(values) == 1 for values in asked.values())
     single = {name: values[0] for name, values in asked.items()}
     assert BASE64URL_256_BITS.fullmatch(single.pop("nonce"))
@@ -85,7 +85,7 @@ async def test_the_authorization_request_is_ours_alone(world: World, query: str)
 async def test_pkce_and_the_code_flow_are_used_whatever_the_metadata_leaves_out(world: World, member: str) -> None:
     world.provider.lies = Lies(discovery=without(member))
     async with world.broker() as service:
-        asked = await departure(world.browser(service))
+        asked = await redirect(world.browser(service))
     assert (asked["code_challenge_method"], asked["response_type"]) == (["S256"], ["code"])
 
 
@@ -96,7 +96,7 @@ async def test_state_nonce_challenge_and_cookie_are_fresh_each_time(world: World
         seen: list[str] = []
         for _ in range(20):
             browser.forget_cookies()
-            asked = await departure(browser)
+            asked = await redirect(browser)
             cookie = next(iter(browser.client.cookies.jar))
             seen += [asked[name][0] for name in ("state", "nonce", "code_challenge")]
             seen += [cookie.name, cookie.value or ""]

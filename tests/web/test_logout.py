@@ -286,7 +286,7 @@ async def test_all_cookies_together_stay_under_4_kb(ending_world: World) -> None
             largest = max(largest, len(browser.client.cookies[SIGNED_IN]))
             for size in (850, 850, 880, 880, 1_100, 1_100, 1_400, 400, 400, 400, 400):
                 long_page = f"{PAGE}&{secrets.token_urlsafe(size)}"
-                departure = await browser.open(f"{BROKER}/login", idp="idp", redirect_url=long_page)
-                assert len(departure.request.headers["cookie"]) < 4_096
+                redirect = await browser.open(f"{BROKER}/login", idp="idp", redirect_url=long_page)
+                assert len(redirect.request.headers["cookie"]) < 4_096
     assert 1_300 < largest <= 1_400
     assert {SIGNED_IN, "__Host-last_provider"} < set(browser.broker_cookies())

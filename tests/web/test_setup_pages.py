@@ -15,7 +15,7 @@ from broker.dry_run import Step
 from broker.errors import EmailDomainNotAllowed, ProviderRefused, RedirectUrlRefused
 from broker.explain import MAX_SHOWN
 from broker.providers import ClaimTrace
-from broker.web.last_seen import LastSeen
+from broker.web.last_login_request import LastLoginRequest
 from broker.web.setup_pages import MAX_CLAIMS
 from broker.web.visible import visible
 from tests.fakes.clock import START
@@ -71,7 +71,7 @@ def overview(tmp_path: Path) -> Page:
     return overview_of(tmp_path, {})
 
 
-def overview_of(folder: Path, seen: dict[str, LastSeen]) -> Page:
+def overview_of(folder: Path, seen: dict[str, LastLoginRequest]) -> Page:
     return Page(sample_pages.overview(folder, seen=seen))
 
 
@@ -171,7 +171,7 @@ def test_the_page_says_until_when_it_works(overview: Page) -> None:
 
 
 def test_what_comm100_sent_is_told_with_the_remedy_of_a_refusal(tmp_path: Path) -> None:
-    accepted = LastSeen(
+    accepted = LastLoginRequest(
         "main", START - 90_000, "dash11.comm100.io", "/agentconsole", ("queue",), ("redirect_url", "siteId"), "none"
     )
     refused = replace(accepted, at=START - 300, code=RedirectUrlRefused.code)
@@ -188,7 +188,7 @@ def test_what_comm100_sent_is_told_with_the_remedy_of_a_refusal(tmp_path: Path) 
 
 
 def test_hostile_words_of_a_request_are_shown_harmlessly(tmp_path: Path) -> None:
-    seen = LastSeen("main", START, HOSTILE, HOSTILE, (HOSTILE,), (HOSTILE,), "none")
+    seen = LastLoginRequest("main", START, HOSTILE, HOSTILE, (HOSTILE,), (HOSTILE,), "none")
     assert_harmless(overview_of(tmp_path, {"main": seen}))
 
 

@@ -18,7 +18,7 @@ _ADDRESS = re.compile(r"(?<![^/])[^/]*(?:@|%(?:25)*40)[^/]*")  # a part of a pat
 
 
 @dataclass(frozen=True, slots=True)
-class LastSeen:
+class LastLoginRequest:
     """One call of a Remote Login URL.
 
     Args:
@@ -44,7 +44,7 @@ class LastCalls:
     """The last call of each site."""
 
     def __init__(self) -> None:
-        self._calls: dict[str, LastSeen] = {}
+        self._calls: dict[str, LastLoginRequest] = {}
 
     def keep(self, site: str, query: str, redirect_url: str, *, code: str, at: float) -> None:
         """Keep a call in the place of the one before.
@@ -57,9 +57,9 @@ class LastCalls:
             at: seconds since the epoch.
         """
         host, path, wanted = _parts(redirect_url)
-        self._calls[site] = LastSeen(site, at, host, path, names(wanted), names(query), code)
+        self._calls[site] = LastLoginRequest(site, at, host, path, names(wanted), names(query), code)
 
-    def by_site(self) -> Mapping[str, LastSeen]:
+    def by_site(self) -> Mapping[str, LastLoginRequest]:
         """Return what is kept, by the site's id."""
         return dict(self._calls)
 

@@ -9,7 +9,7 @@ from broker.identity import Identity
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class SignInEvent:
     """How a sign-in, or a refused request, ended.
 
     Args:

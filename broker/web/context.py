@@ -13,13 +13,13 @@ from starlette.responses import Response
 from starlette.types import Scope
 
 from broker.comm100 import Site
-from broker.outcome import Outcome
 from broker.providers import Provider
 from broker.replica import Broker
+from broker.sign_in_event import SignInEvent
 from broker.web.checks import Checks
 from broker.web.client_address import Network, find_client_address, forwarded_for
 from broker.web.languages import choose_language
-from broker.web.last_seen import LastCalls
+from broker.web.last_login_request import LastCalls
 from broker.web.origins import Origins
 from broker.web.pages import Pages
 from broker.web.setup_pages import SetupPages
@@ -45,7 +45,7 @@ class Setup:
 
 
 @dataclass(frozen=True, slots=True)
-class Web:
+class WebContext:
     """The public site's parts.
 
     Args:
@@ -61,8 +61,8 @@ class Web:
 
     broker: Broker
     pages: Mapping[str, Pages]
-    record: Callable[[Outcome], None]
-    record_dry_run: Callable[[Outcome], None]
+    record: Callable[[SignInEvent], None]
+    record_dry_run: Callable[[SignInEvent], None]
     setup: Setup
     public_url: str
     trusted_proxies: tuple[Network, ...]
