@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from starlette.types import ASGIApp
 
-from broker import doctor, telemetry
+from broker import checks, telemetry
 from broker.errors import BrokerError, InternalError
 from broker.measures import Measures
 from broker.oidc.cached import Clock, Sleep
@@ -176,10 +176,10 @@ async def run_checks(
     settings: Settings,
     *,
     offline: bool,
-    begin: doctor.Begin,
+    begin: checks.Begin,
     http: ClientFactory = open_client,
     clock: Clock = time.time,
-) -> tuple[doctor.Finding, ...]:
+) -> tuple[checks.Finding, ...]:
     """Let the doctor examine everything the settings name, providers that are switched off as well.
 
     Args:
@@ -198,28 +198,28 @@ async def run_checks(
             ).send
             for network in {elsewhere, *networks.values()}
         }
-        asker = doctor.Asker(send[elsewhere], elsewhere)
-        patients = doctor.Patients(
+        public_client = checks.PublicClient(send[elsewhere], elsewhere)
+        targets = checks.Targets(
             public_url=settings.public_url,
-            asker=asker,
+            public_client=public_client,
             weakenings=weakenings(settings),
             providers=tuple(
-                doctor.ProviderPatient(
+                checks.ProviderTarget(
                     wire_provider(settings, id_, send=send[network], clock=clock),
                     network,
                     settings.identity_providers[id_].client_secret_expires,
                 )
                 for id_, network in networks.items()
             ),
-            sites=tuple(doctor.SitePatient(wire_site(settings, id_), asker) for id_ in settings.sites),
+            sites=tuple(checks.SiteTarget(wire_site(settings, id_), public_client) for id_ in settings.sites),
         )
-        return await doctor.examine(patients, offline=offline, clock=clock, begin=begin)
+        return await checks.run_all(targets, offline=offline, clock=clock, begin=begin)
 
 
 @asynccontextmanager
 async def reach_provider(
     settings: Settings, identifier: str, *, http: ClientFactory = open_client, clock: Clock = time.time
-) -> AsyncIterator[doctor.ProviderPatient]:
+) -> AsyncIterator[checks.ProviderTarget]:
     """Give one provider a client of its own, for a look at it.
 
     Args:
@@ -233,7 +233,7 @@ async def reach_provider(
     async with http(network) as client:
         send = ProviderClient(client, private_networks=network.private_networks).send
         wired = wire_provider(settings, identifier, send=send, clock=clock)
-        yield doctor.ProviderPatient(wired, network, provider.client_secret_expires)
+        yield checks.ProviderTarget(wired, network, provider.client_secret_expires)
 
 
 @asynccontextmanager

@@ -102,7 +102,7 @@ def init(  # noqa: PLR0913, PLR0917 - one argument for each option
     person = beginning.Terminal() if sys.stdin.isatty() and sys.stdout.isatty() else None
     try:
         written = beginning.set_up(
-            request, person, None if offline else beginning.NetworkLook(), warn=lambda text: typer.echo(text, err=True)
+            request, person, None if offline else beginning.NetworkProbe(), warn=lambda text: typer.echo(text, err=True)
         )
     except beginning.NotWritten as reason:
         typer.echo(str(reason), err=True)
@@ -122,14 +122,14 @@ def check(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")] = False,
 ) -> None:
     """Examine the settings, each identity provider and each site, and say what to correct."""
-    from broker import doctor
+    from broker import checks
     from broker.errors import SettingsError
     from broker.settings import load_settings
 
     try:
         settings = load_settings(_settings_file(config), os.environ) if as_json else _settings(config)
     except SettingsError as error:
-        typer.echo(json.dumps(doctor.as_json(doctor.unusable_settings(error.mistakes)), indent=2))
+        typer.echo(json.dumps(checks.as_json(checks.unusable_settings(error.mistakes)), indent=2))
         raise typer.Exit(EXIT_UNUSABLE) from None
     raise typer.Exit(0 if _examine(settings, offline=offline, as_json=as_json) else 1)
 
@@ -227,16 +227,16 @@ def _examine(settings: Settings, *, offline: bool, as_json: bool = False) -> boo
 
     from rich.console import Console
 
-    from broker import doctor
+    from broker import checks
     from broker.app import run_checks
 
-    with doctor.watching(Console(stderr=True)) as begin:
+    with checks.watching(Console(stderr=True)) as begin:
         findings = asyncio.run(run_checks(settings, offline=offline, begin=begin))
     if as_json:
-        typer.echo(json.dumps(doctor.as_json(findings), indent=2))
+        typer.echo(json.dumps(checks.as_json(findings), indent=2))
     else:
-        doctor.print_report(findings, Console(highlight=False))
-    return doctor.all_good(findings)
+        checks.print_report(findings, Console(highlight=False))
+    return checks.all_good(findings)
 
 
 def _examine_written(config: Path, *, offline: bool) -> bool:

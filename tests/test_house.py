@@ -10,8 +10,8 @@ import pytest
 import typer.main
 from typer.core import TyperGroup
 
+from broker.checks.finding import CHECKS, finding, ok
 from broker.cli import app
-from broker.doctor.finding import CHECKS, finding, ok
 from broker.errors import BrokerError, SettingsError, every_error
 from broker.providers import PRESETS
 from tests.chart import values_schema

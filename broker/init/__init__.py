@@ -3,9 +3,9 @@
 It owns the way from answers to files. It decides no rule of the settings, and starts nothing.
 """
 
-from broker.init.judging import Look
-from broker.init.look import NetworkLook
+from broker.init.probe import NetworkProbe
 from broker.init.set_up import NotWritten, Request, Written, next_steps, set_up
 from broker.init.terminal import Person, Terminal
+from broker.init.validation import Probe
 
-__all__ = ["Look", "NetworkLook", "NotWritten", "Person", "Request", "Terminal", "Written", "next_steps", "set_up"]
+__all__ = ["NetworkProbe", "NotWritten", "Person", "Probe", "Request", "Terminal", "Written", "next_steps", "set_up"]

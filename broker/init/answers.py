@@ -109,7 +109,7 @@ def find_mistake(answers: Answers, key: str) -> Mistake | None:
     return None
 
 
-def settings_meanwhile(answers: Answers) -> Settings:
+def draft_settings(answers: Answers) -> Settings:
     """Return usable settings with the answers so far and something in place of the others, to look at a provider with.
 
     Args:

@@ -14,12 +14,12 @@ from pathlib import Path
 from broker.errors import SettingsError
 from broker.init import files
 from broker.init.answers import Answers
-from broker.init.conversation import converse
-from broker.init.judging import Look
-from broker.init.options import read_secrets, take
+from broker.init.non_interactive import read_secrets, take
 from broker.init.settings_text import CLIENT_SECRET, OWN_KEYS, SHARED_SECRET, settings_text
+from broker.init.summary import for_comm100, lined_up, registration_of, to_register
 from broker.init.terminal import Person
-from broker.init.values_out import for_comm100, lined_up, registration_of, to_register
+from broker.init.validation import Probe
+from broker.init.wizard import converse
 from broker.settings import describe, list_mistakes, load_settings
 from broker.setup.site import CONTROL_PANEL
 
@@ -67,13 +67,13 @@ class Written:
     registered: bool
 
 
-def set_up(request: Request, person: Person | None, look: Look | None, *, warn: Callable[[str], None]) -> Written:
+def set_up(request: Request, person: Person | None, probe: Probe | None, *, warn: Callable[[str], None]) -> Written:
     """Get all answers, and write the settings file and its secrets.
 
     Args:
         request: what the command line asks for.
         person: who is asked for the rest; None: nobody can be.
-        look: asks the provider; None: nothing may be asked.
+        probe: asks the provider; None: nothing may be asked.
         warn: told what is doubtful where nobody can be asked.
 
     Raises:
@@ -82,7 +82,7 @@ def set_up(request: Request, person: Person | None, look: Look | None, *, warn: 
     """
     place = files.Place(request.config)
     agreed = _may_write(place, request, person)
-    answers = _all_answers(request, person, look, warn)
+    answers = _all_answers(request, person, probe, warn)
     own_keys = secrets.token_urlsafe(48)
     texts = {OWN_KEYS: own_keys, SHARED_SECRET: answers.shared_secret, CLIENT_SECRET: answers.client_secret}
 
@@ -148,14 +148,14 @@ def _may_write(
     return there
 
 
-def _all_answers(request: Request, person: Person | None, look: Look | None, warn: Callable[[str], None]) -> Answers:
+def _all_answers(request: Request, person: Person | None, probe: Probe | None, warn: Callable[[str], None]) -> Answers:
     texts, unread = read_secrets(request.secret_files)
     given = {**request.given, **texts}
     if person is not None:
         for mistake in unread:
             person.say(f"{mistake.path} {mistake.problem}.")
-        return converse(given, person, look)
-    taken = take(given, look)
+        return converse(given, person, probe)
+    taken = take(given, probe)
     known = {one.path for one in unread}
     mistakes = (*unread, *(one for one in taken.mistakes if one.path not in known))
     if mistakes:

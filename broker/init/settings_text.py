@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from urllib.parse import urlsplit
 
 from broker.comm100 import CONTROL_PANEL_MENU
-from broker.init.answers import SITE, Answers, settings_meanwhile
+from broker.init.answers import SITE, Answers, draft_settings
 from broker.settings.addresses import is_loopback
 
 SECRETS_FOLDER = "secrets"
@@ -81,7 +81,7 @@ def settings_text(answers: Answers) -> str:
     Args:
         answers: all of them.
     """
-    public_url = settings_meanwhile(answers).public_url  # without the slash it may have been typed with
+    public_url = draft_settings(answers).public_url  # without the slash it may have been typed with
     listen, operations_listen = _sockets(public_url)
     values = {
         "public_url": _scalar(public_url),

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from broker.checks import fingerprint
 from broker.comm100 import CONTROL_PANEL_MENU, Site
-from broker.doctor import fingerprint
 from broker.setup.record import Command, SiteSetup, Value
 
 CONTROL_PANEL = f"Comm100: {CONTROL_PANEL_MENU}"

@@ -10,7 +10,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 
-from broker.doctor import Finding
+from broker.checks import Finding
 from broker.errors import ProviderTimedOut
 
 MAX_SECONDS = 30.0  # of one run; the doctor has bounds of its own, below

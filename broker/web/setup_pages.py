@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from types import MappingProxyType
 
-from broker.doctor import WORST_FIRST, Finding, merged
+from broker.checks import WORST_FIRST, Finding, merged
 from broker.dry_run import DryRun
 from broker.errors import every_error
 from broker.explain import shown

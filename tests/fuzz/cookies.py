@@ -36,7 +36,7 @@ def judge(lines: Sequence[bytes], *, https: bool) -> dict[str, BrowserCookie]:
 
 
 @contextmanager
-def judging() -> Iterator[Callable[[bytes], None]]:
+def validation() -> Iterator[Callable[[bytes], None]]:
     """Give what the fuzzer calls: each line of the bytes is one Cookie header."""
 
     def one_input(data: bytes) -> None:

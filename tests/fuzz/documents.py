@@ -139,7 +139,7 @@ def judge_userinfo(answer: ProviderResponse) -> Identity | None:
 
 
 @contextmanager
-def judging() -> Iterator[Callable[[bytes], None]]:
+def validation() -> Iterator[Callable[[bytes], None]]:
     """Give what the fuzzer calls: the bytes are the body of each kind of answer, good and bad."""
 
     def one_input(data: bytes) -> None:

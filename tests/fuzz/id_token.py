@@ -82,7 +82,7 @@ def judge_claims(signed: SignedClaims) -> bool:
 
 
 @contextmanager
-def judging() -> Iterator[Callable[[bytes], None]]:
+def validation() -> Iterator[Callable[[bytes], None]]:
     """Give what the fuzzer calls: a token as it stands, or, behind a line feed, header and claims to be signed.
 
     Ed25519 signs the same bytes to the same signature, so a seed stays a seed.

@@ -62,7 +62,7 @@ def judge_name(claim: object) -> str:
 
 
 @contextmanager
-def judging() -> Iterator[Callable[[bytes], None]]:
+def validation() -> Iterator[Callable[[bytes], None]]:
     """Give what the fuzzer calls: the first line of the bytes is an address, the rest is a name."""
 
     def one_input(data: bytes) -> None:

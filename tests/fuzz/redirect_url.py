@@ -45,7 +45,7 @@ def judge(url: str, site: Site) -> bool:
 
 
 @contextmanager
-def judging() -> Iterator[Callable[[bytes], None]]:
+def validation() -> Iterator[Callable[[bytes], None]]:
     """Give what the fuzzer calls: the bytes are an address in UTF-8."""
     sites = [
         _site("endpoint", ENDPOINT),

@@ -144,7 +144,7 @@ def stage() -> Iterator[Stage]:
 
 
 @contextmanager
-def judging() -> Iterator[Callable[[bytes], None]]:
+def validation() -> Iterator[Callable[[bytes], None]]:
     """Give what the fuzzer calls: a request as text (see `read_request`), with placeholders (see `Stage.play`)."""
     with stage() as playing:
 

@@ -53,7 +53,7 @@ def judge(state: str, cookie_value: str | None, under_way: SignIn) -> BoundTrans
 
 
 @contextmanager
-def judging() -> Iterator[Callable[[bytes], None]]:
+def validation() -> Iterator[Callable[[bytes], None]]:
     """Give what the fuzzer calls: a state and a cookie's value, a line each.
 
     `{state}`, `{payload}`, `{signature}` and `{cookie}` stand for what the browser really has, which is not twice the

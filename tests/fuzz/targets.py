@@ -16,5 +16,5 @@ Judging = AbstractContextManager[Callable[[bytes], None]]
 
 def load(target: str) -> Judging:
     """Give what judges one input; imported only now, for the fuzzer must see the broker being imported."""
-    judging: Callable[[], Judging] = importlib.import_module(f"tests.fuzz.{target}").judging
-    return judging()
+    validation: Callable[[], Judging] = importlib.import_module(f"tests.fuzz.{target}").validation
+    return validation()

@@ -9,7 +9,7 @@ from typing import Any
 
 import httpx
 
-from broker.init.look import NetworkLook
+from broker.init.probe import NetworkProbe
 from broker.oidc.client import ClientFactory, NetworkPolicy
 from tests.fakes.provider import FakeProvider
 
@@ -76,7 +76,7 @@ class Somebody:
         return answer
 
 
-def looking(*providers: FakeProvider, pages: Mapping[str, Callable[[], httpx.Response]] | None = None) -> NetworkLook:
+def looking(*providers: FakeProvider, pages: Mapping[str, Callable[[], httpx.Response]] | None = None) -> NetworkProbe:
     """Return a look at a world in which these providers and pages are all there is; pages by their address."""
 
     async def answer(request: httpx.Request) -> httpx.Response:
@@ -91,7 +91,7 @@ def looking(*providers: FakeProvider, pages: Mapping[str, Callable[[], httpx.Res
                 )
         raise httpx.ConnectError(f"no such host: {request.url.host}")
 
-    return NetworkLook(_clients(answer))
+    return NetworkProbe(_clients(answer))
 
 
 def document(issuer: str, **more: Any) -> Callable[[], httpx.Response]:

@@ -11,7 +11,7 @@ import pytest
 
 from broker.init import NotWritten, Request, next_steps, set_up
 from broker.init.answers import Answers
-from broker.init.judging import Look
+from broker.init.validation import Probe
 from broker.settings import Settings, load_settings
 from tests.fakes.lies import Lies, with_
 from tests.fakes.provider import FakeProvider
@@ -39,11 +39,11 @@ def given_but(*left_out: str, **changed: str) -> dict[str, str]:
 
 
 def asked(
-    folder: Path, given: dict[str, str], answers: list[tuple[str, str | bool]], look: Look | None = None
+    folder: Path, given: dict[str, str], answers: list[tuple[str, str | bool]], probe: Probe | None = None
 ) -> tuple[Settings, Somebody]:
     """Let somebody answer, and load what was written."""
     person = Somebody(list(answers))
-    written = set_up(Request(folder / "broker.yaml", given), person, look, warn=print)
+    written = set_up(Request(folder / "broker.yaml", given), person, probe, warn=print)
     assert person.answers == []
     return load_settings(written.config, {}), person
 
@@ -151,7 +151,7 @@ def test_what_looks_wrong_is_named_and_may_be_kept(
 def test_an_entra_tenant_is_looked_up_by_its_domain(tmp_path: Path) -> None:
     found = document(f"{MICROSOFT}/{TENANT}/v2.0")
     unknown = httpx.Response(400, json={"error": "invalid_tenant"})
-    look = looking(
+    probe = looking(
         pages={
             f"{MICROSOFT}/acme.example/v2.0/.well-known/openid-configuration": found,
             f"{MICROSOFT}/{TENANT}/v2.0/.well-known/openid-configuration": found,
@@ -170,7 +170,7 @@ def test_an_entra_tenant_is_looked_up_by_its_domain(tmp_path: Path) -> None:
         ("Tenant ID", "Acme.example"),
         ("E-mail domains", ""),
     ]
-    settings, person = asked(tmp_path, given, answers, look)
+    settings, person = asked(tmp_path, given, answers, probe)
     assert "Microsoft knows no tenant with the domain typo.example." in person.words
     assert "The tenant of down.example cannot be looked up now (status 503)." in person.words
     assert f"acme.example is the tenant {TENANT}." in person.words
@@ -199,14 +199,14 @@ def test_the_day_an_entra_secret_expires_is_written(tmp_path: Path) -> None:
 @pytest.mark.parametrize("pasted", ["https://idp.example/", "https://idp.example"])
 def test_the_issuer_is_compared_with_the_providers_own_word(tmp_path: Path, pasted: str) -> None:
     own = "https://idp.example" if pasted.endswith("/") else "https://idp.example/"
-    look = looking(
+    probe = looking(
         pages={
             "https://idp.example/.well-known/openid-configuration": document(own),
             f"{own}/token": lambda: httpx.Response(404, stream=httpx.ByteStream(b"")),
         }
     )
     answers: list[tuple[str, str | bool]] = [("Issuer", pasted), ("Issuer", "")]
-    settings, person = asked(tmp_path, given_but("issuer"), answers, look)
+    settings, person = asked(tmp_path, given_but("issuer"), answers, probe)
     assert "Only the slash differs" in person.words
     assert "Whether the provider accepts both cannot be told now" in person.words  # its token endpoint is a 404
     assert settings.identity_providers["oidc"].issuer == own
@@ -305,11 +305,11 @@ def test_a_file_that_comes_while_the_person_answers_is_asked_about_before_anythi
         (tmp_path / "broker.yaml").write_text("a colleague's", encoding="utf-8")
         return answered()
 
-    look = looking(pages={"https://idp.example/.well-known/openid-configuration": discovery})
+    probe = looking(pages={"https://idp.example/.well-known/openid-configuration": discovery})
     given = {key: text for key, text in GIVEN.items() if key != "issuer"}
     person = Somebody([("Issuer", "https://idp.example"), ("Replace them at the end?", "")])
     with pytest.raises(NotWritten, match="Nothing was written"):
-        set_up(Request(tmp_path / "broker.yaml", given), person, look, warn=print)
+        set_up(Request(tmp_path / "broker.yaml", given), person, probe, warn=print)
     assert (tmp_path / "broker.yaml").read_text(encoding="utf-8") == "a colleague's"
     assert [one.name for one in tmp_path.iterdir()] == ["broker.yaml"]
 

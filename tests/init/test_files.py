@@ -123,9 +123,9 @@ def test_what_comes_into_the_way_while_questions_are_answered_is_neither_replace
         meanwhile(folder)
         return answered()
 
-    look = looking(pages={"https://idp.example/.well-known/openid-configuration": discovery})
+    probe = looking(pages={"https://idp.example/.well-known/openid-configuration": discovery})
     with pytest.raises(NotWritten, match=said):
-        set_up(Request(folder / "broker.yaml", GIVEN), None, look, warn=print)
+        set_up(Request(folder / "broker.yaml", GIVEN), None, probe, warn=print)
     assert names(tmp_path) in ([], ["broker/broker.yaml"], ["broker/secrets"])
     assert [one.name for one in folder.iterdir()] in (["broker.yaml"], ["secrets"])
 

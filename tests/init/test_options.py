@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from broker.init.options import take
+from broker.init.non_interactive import take
 from broker.settings import load_settings
 from tests.fakes.command import run
 from tests.fakes.processes import provider_site, served, without_broker_settings

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from broker.init.look import NetworkLook
-from broker.init.options import take
+from broker.init.non_interactive import take
+from broker.init.probe import NetworkProbe
 from broker.settings import load_settings
 from tests.fakes.command import run
 from tests.fakes.hostile_server import HostileProvider, hostile_provider
@@ -56,7 +56,7 @@ async def test_the_file_of_an_own_authority_is_asked_for_and_the_settings_work(t
         if first:
             answers.insert(0, ("CA certificate file", str(tmp_path / first)))
         given = given_for(server.honest.issuer)
-        settings, person = await asyncio.to_thread(asked, tmp_path, given, answers, NetworkLook())
+        settings, person = await asyncio.to_thread(asked, tmp_path, given, answers, NetworkProbe())
     assert "trusted_ca_file" in person.words
     assert "Client ID and secret accepted" in person.words
     assert settings.trusted_ca_file == ca_file
@@ -66,7 +66,7 @@ async def test_without_the_file_at_hand_the_answer_may_be_kept(tmp_path: Path) -
     async with provider_of_an_own_authority(tmp_path) as (server, _):
         answers: list[tuple[str, str | bool]] = [("CA certificate file", ""), ("Keep it anyway?", True)]
         given = given_for(server.honest.issuer)
-        settings, _ = await asyncio.to_thread(asked, tmp_path, given, answers, NetworkLook())
+        settings, _ = await asyncio.to_thread(asked, tmp_path, given, answers, NetworkProbe())
     assert settings.trusted_ca_file is None
 
 
@@ -102,7 +102,7 @@ def test_a_private_address_is_allowed_at_its_price(tmp_path: Path) -> None:
         ("Keep it anyway?", True),  # nobody is at home there
     ]
     given = {**GIVEN, "issuer": PRIVATE}
-    settings, person = asked(tmp_path, given, answers, NetworkLook())
+    settings, person = asked(tmp_path, given, answers, NetworkProbe())
     assert "fd00::1 is on a private network" in person.words
     assert "make the broker send requests to other machines in your network" in person.words
     assert settings.identity_providers["oidc"].allow_private_network
@@ -112,12 +112,12 @@ def test_a_private_address_is_allowed_at_its_price(tmp_path: Path) -> None:
 
 def test_a_private_address_that_is_not_allowed_may_be_kept(tmp_path: Path) -> None:
     answers: list[tuple[str, str | bool]] = [("Allow the private network", False), ("Keep it anyway?", True)]
-    settings, _ = asked(tmp_path, {**GIVEN, "issuer": PRIVATE}, answers, NetworkLook())
+    settings, _ = asked(tmp_path, {**GIVEN, "issuer": PRIVATE}, answers, NetworkProbe())
     assert not settings.identity_providers["oidc"].allow_private_network
 
 
 def test_options_alone_lack_the_word_that_allows_a_private_address() -> None:
-    taken = take({**GIVEN, "issuer": PRIVATE}, NetworkLook())
+    taken = take({**GIVEN, "issuer": PRIVATE}, NetworkProbe())
     [mistake] = taken.mistakes
     assert mistake.path == "--allow-private-network"
     assert mistake.problem.startswith("is missing: fd00::1 is on a private network")

@@ -21,9 +21,9 @@ import httpx
 import yaml
 
 from broker.app import run_checks
+from broker.checks import unusable_settings
+from broker.checks.site import OUR_MARK
 from broker.demo.comm100 import ENDPOINT_PATH
-from broker.doctor import unusable_settings
-from broker.doctor.site import OUR_MARK
 from broker.errors import SettingsError
 from broker.settings import load_settings
 from tests.fakes.admin import link_for, run_dry_run, text_of

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import base64
 
-from broker.doctor.site import OUR_MARK
-from tests.doctor.diagnosis import NOWHERE
+from broker.checks.site import OUR_MARK
+from tests.checks.diagnosis import NOWHERE
 from tests.fakes.lies import Document, Lies
 from tests.fakes.presets import OTHER, TENANT
 from tests.fakes.world import SHARED_SECRET

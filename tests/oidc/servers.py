@@ -115,8 +115,8 @@ async def serving(
         yield seen
     finally:
         server.close()
-        for conversation, writer in talking.items():
-            conversation.cancel()
+        for wizard, writer in talking.items():
+            wizard.cancel()
             writer.transport.abort()
         await asyncio.gather(*talking, return_exceptions=True)
         await asyncio.sleep(0)

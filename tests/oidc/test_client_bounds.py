@@ -87,9 +87,9 @@ async def test_a_call_has_5_seconds_unless_it_is_given_more() -> None:
 
     async with serving(late) as server, open_client(NetworkPolicy(private_networks=True)) as http:
         usual = ProviderClient(http, private_networks=True)
-        patient = ProviderClient(http, private_networks=True, call_seconds=FAR)
+        target = ProviderClient(http, private_networks=True, call_seconds=FAR)
         too_late, in_time = await asyncio.wait_for(
-            asyncio.gather(usual.send(get(server)), patient.send(get(server)), return_exceptions=True), HANGING
+            asyncio.gather(usual.send(get(server)), target.send(get(server)), return_exceptions=True), HANGING
         )
     assert isinstance(too_late, ProviderTimedOut)
     assert too_late.got == "no answer within 5 s"

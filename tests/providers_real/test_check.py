@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.doctor.diagnosis import REDIRECT_URI, assert_first, diagnose, of, settings_on_loopback
+from tests.checks.diagnosis import REDIRECT_URI, assert_first, diagnose, of, settings_on_loopback
 from tests.fakes.provider import FakeProvider
 from tests.providers_real.programs import oidc_provider
 

@@ -6,7 +6,7 @@ import asyncio
 from pathlib import Path
 from typing import Any
 
-from broker.doctor import Finding
+from broker.checks import Finding
 from broker.dry_run import DryRun, Preview, Step
 from broker.errors import BrokerError, EmailDomainNotAllowed
 from broker.identity import Identity

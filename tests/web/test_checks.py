@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from broker.doctor import Finding
+from broker.checks import Finding
 from broker.errors import ProviderTimedOut
 from broker.web.checks import Checks
 

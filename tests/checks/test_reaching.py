@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from broker.doctor.connection import look_up
+from broker.checks.connection import look_up
 from broker.oidc.client import NetworkPolicy
-from tests.doctor.diagnosis import NOWHERE, assert_first, diagnose, of, settings_on_loopback, the
+from tests.checks.diagnosis import NOWHERE, assert_first, diagnose, of, settings_on_loopback, the
 from tests.fakes.hostile_server import DISCOVERY, KEYS, TOKEN, hostile_provider, late
 from tests.fakes.ports import free_port
 from tests.fakes.provider import FakeProvider

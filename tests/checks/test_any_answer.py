@@ -14,16 +14,16 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from broker.doctor.documents import check_issuer, check_metadata, check_provider_keys, compare_clocks, fetch_discovery
-from broker.doctor.finding import Trouble, Verdict
-from broker.doctor.redirects import check_redirect_uri, check_sign_out_uri
-from broker.doctor.registration import check_client_authentication
+from broker.checks.documents import check_issuer, check_metadata, check_provider_keys, compare_clocks, fetch_discovery
+from broker.checks.finding import CheckFailed, Verdict
+from broker.checks.redirects import check_redirect_uri, check_sign_out_uri
+from broker.checks.registration import check_client_authentication
 from broker.oidc.client import NetworkPolicy
 from broker.oidc.messages import ProviderRequest, ProviderResponse
 from broker.providers import PRESETS, Provider
 from broker.settings import load_settings
 from broker.wiring import wire_provider
-from tests.doctor.diagnosis import REDIRECT_URI, settings_on_loopback
+from tests.checks.diagnosis import REDIRECT_URI, settings_on_loopback
 from tests.fakes.presets import TENANT
 from tests.fakes.provider import FakeProvider
 
@@ -117,7 +117,7 @@ async def _verdicts_on_documents(provider: Provider, discovery: ProviderResponse
         verdicts.append(verdict)
         verdicts.append(check_issuer(provider, answer)[1])
         verdicts.append(check_metadata(provider, answer)[1])
-    except Trouble as trouble:
+    except CheckFailed as trouble:
         verdicts.append(trouble.verdict)
     return verdicts
 
@@ -137,5 +137,5 @@ async def _verdicts_on_registration(provider: Provider) -> list[Verdict]:
 async def _verdict(asked: Awaitable[tuple[Any, Verdict]]) -> Verdict:
     try:
         return (await asked)[1]
-    except Trouble as trouble:
+    except CheckFailed as trouble:
         return trouble.verdict

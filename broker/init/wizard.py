@@ -10,9 +10,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 from urllib.parse import urlsplit
 
-from broker.doctor import fingerprint
+from broker.checks import fingerprint
 from broker.init.answers import Answers, answered, find_mistake
-from broker.init.judging import Judged, Look, Objection, judge
 from broker.init.questions import (
     ON_THE_WAY,
     PROVIDERS,
@@ -21,23 +20,24 @@ from broker.init.questions import (
     finds_the_provider,
     where,
 )
+from broker.init.summary import lined_up, registration_of, to_register
 from broker.init.terminal import Person
-from broker.init.values_out import lined_up, registration_of, to_register
+from broker.init.validation import Judged, Probe, Problem, judge
 from broker.setup.site import CONTROL_PANEL
 
 
-def converse(given: Mapping[str, str], person: Person, look: Look | None) -> Answers:
+def converse(given: Mapping[str, str], person: Person, probe: Probe | None) -> Answers:
     """Ask for everything that is not given.
 
     Args:
         given: answers from the command line, by name; they are not asked for again unless they will not do.
         person: who is asked.
-        look: asks the provider; None: nobody is asked.
+        probe: asks the provider; None: nobody is asked.
 
     Raises:
         Abort: the person had enough.
     """
-    talk = _Talk(given, person, look)
+    talk = _Talk(given, person, probe)
     _greet(person)
     person.head("1 of 3  The broker")
     answers = talk.ask(
@@ -70,13 +70,13 @@ class _Talk:
     Args:
         given: answers from the command line.
         person: who is asked.
-        look: asks the provider.
+        probe: asks the provider.
     """
 
-    def __init__(self, given: Mapping[str, str], person: Person, look: Look | None) -> None:
+    def __init__(self, given: Mapping[str, str], person: Person, probe: Probe | None) -> None:
         self.given = given
         self.person = person
-        self.look = look
+        self.probe = probe
 
     def ask(
         self,
@@ -107,7 +107,7 @@ class _Talk:
             text = text or self.person.ask(question.asks, default=default, hidden=question.hidden)
             if optional and not text:
                 return answers
-            judged = judge(key, text, answers, self.look)
+            judged = judge(key, text, answers, self.probe)
             if judged.objection is None:
                 if judged.said:
                     self.person.say(judged.said)
@@ -121,7 +121,7 @@ class _Talk:
                 return judged.answers
             text, default = "", judged.objection.better or default
 
-    def _open_the_way(self, objection: Objection, answers: Answers) -> Answers:
+    def _open_the_way(self, objection: Problem, answers: Answers) -> Answers:
         """Return the answers with what the provider cannot be looked at without, if the person has it."""
         if objection.lacks == "trusted_ca_file":
             hint = (
@@ -137,7 +137,7 @@ class _Talk:
                 return answered(answers, objection.lacks, "yes")
         return answers
 
-    def _keeps(self, objection: Objection, question: Question) -> bool:
+    def _keeps(self, objection: Problem, question: Question) -> bool:
         """Say whether the person keeps the answer all the same."""
         if objection.better:
             self.person.say(f"Probably {objection.better} is meant: press Enter to take it.")
@@ -203,7 +203,7 @@ def _get_credentials(talk: _Talk, answers: Answers) -> Answers:
         )
         answers = talk.ask("client_secret", answers, hidden, afresh=afresh)
         person.say(f"Read: {len(answers.client_secret)} characters.")
-        judged = talk.look.at_credentials(answers) if talk.look else Judged(answers)
+        judged = talk.probe.at_credentials(answers) if talk.probe else Judged(answers)
         if judged.objection is None:
             person.say(judged.said)
             return answers

@@ -15,7 +15,7 @@ import httpx
 import pytest
 
 from broker.providers import PRESETS
-from tests.doctor.diagnosis import REDIRECT_URI, assert_first, diagnose, of, settings_on_loopback, the
+from tests.checks.diagnosis import REDIRECT_URI, assert_first, diagnose, of, settings_on_loopback, the
 from tests.fakes.hostile_server import (
     DISCOVERY,
     KEYS,

@@ -12,13 +12,12 @@ import re
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from broker.comm100 import CONTROL_PANEL_MENU, Site
-from broker.doctor.connection import Way, look_up, shake_hands
-from broker.doctor.finding import (
+from broker.checks.connection import Way, look_up, shake_hands
+from broker.checks.finding import (
     Begin,
+    CheckFailed,
+    CheckRun,
     Finding,
-    Round,
-    Trouble,
     Verdict,
     failed,
     ok,
@@ -28,6 +27,7 @@ from broker.doctor.finding import (
     warning,
     worst_first,
 )
+from broker.comm100 import CONTROL_PANEL_MENU, Site
 from broker.errors import AnswerTooLarge, BrokerError
 from broker.oidc.client import NetworkPolicy
 from broker.oidc.discovery import Send
@@ -48,7 +48,7 @@ _CONTROL_PANEL = f"Comm100's Control Panel: {CONTROL_PANEL_MENU}"
 
 
 @dataclass(frozen=True, slots=True)
-class Asker:
+class PublicClient:
     """What asks an address that is no provider's.
 
     Args:
@@ -61,55 +61,55 @@ class Asker:
 
 
 @dataclass(frozen=True, slots=True)
-class SitePatient:
+class SiteTarget:
     """One Comm100 site to examine."""
 
     site: Site
-    asker: Asker
+    public_client: PublicClient
 
 
-async def examine_site(patient: SitePatient, *, offline: bool, begin: Begin) -> list[Finding]:
+async def check_site(target: SiteTarget, *, offline: bool, begin: Begin) -> list[Finding]:
     """Examine one site.
 
     Args:
-        patient: the site.
+        target: the site.
         offline: only what needs no network.
         begin: told of each check.
     """
-    site, asker = patient.site, patient.asker
-    checks = Round(site.id, begin)
+    site, public_client = target.site, target.public_client
+    checks = CheckRun(site.id, begin)
     checks.note("shared_secret", judge_shared_secret(site.shared_secret()))
     if not offline:
         try:
-            way = await checks.ask("dns", look_up(site.endpoint, asker.network))
-            late = failed if asker.network.outbound_proxy is None else unknown
-            await checks.ask("tls", _shake_hands(way, asker.network), late=late)
-            await checks.ask("endpoint", _ask_endpoint(site, asker))
-        except Trouble:
+            way = await checks.ask("dns", look_up(site.endpoint, public_client.network))
+            late = failed if public_client.network.outbound_proxy is None else unknown
+            await checks.ask("tls", _shake_hands(way, public_client.network), late=late)
+            await checks.ask("endpoint", _ask_endpoint(site, public_client))
+        except CheckFailed:
             checks.not_tried(("dns", "tls", "endpoint"))
     return worst_first(checks.findings)
 
 
-async def examine_ourselves(
-    public_url: str, asker: Asker, *, weakenings: tuple[str, ...], offline: bool, begin: Begin
+async def check_settings_section(
+    public_url: str, public_client: PublicClient, *, weakenings: tuple[str, ...], offline: bool, begin: Begin
 ) -> list[Finding]:
     """Say what is weakened in the settings, and whether our public address leads to us.
 
     Args:
         public_url: where browsers reach the broker.
-        asker: asks it.
+        public_client: asks it.
         weakenings: every protection that is switched off, by name.
         offline: only what needs no network.
         begin: told of each check.
     """
-    checks = Round("settings", begin)
+    checks = CheckRun("settings", begin)
     checks.note("settings", ok("The settings can be used."))
     for option in weakenings:
         remedy = _WEAKENED_BY.get(option, _WEAKENED)
         checks.note("settings", warning(f"An insecure option is on: {option}.", remedy))
     if not offline:
-        with contextlib.suppress(Trouble):  # noted
-            await checks.ask("public_url", _ask_public_url(public_url, asker), late=unknown)
+        with contextlib.suppress(CheckFailed):  # noted
+            await checks.ask("public_url", _ask_public_url(public_url, public_client), late=unknown)
     return worst_first(checks.findings)
 
 
@@ -138,18 +138,18 @@ async def _shake_hands(way: Way, network: NetworkPolicy) -> tuple[None, Verdict]
     """Connect as `shake_hands` does; a proxy that keeps this machine from Comm100 keeps no browser from it."""
     try:
         return await shake_hands(way, network)
-    except Trouble as trouble:
+    except CheckFailed as trouble:
         if network.outbound_proxy is None:
             raise
         said = trouble.verdict
         remedy = f"Sign-ins do not need it: browsers go to Comm100, the broker does not. {said.remedy}"
-        raise Trouble(unknown(said.message, remedy)) from None
+        raise CheckFailed(unknown(said.message, remedy)) from None
 
 
-async def _ask_endpoint(site: Site, asker: Asker) -> tuple[None, Verdict]:
+async def _ask_endpoint(site: Site, public_client: PublicClient) -> tuple[None, Verdict]:
     where = f"Compare endpoint with the JWT SSO endpoint in {_CONTROL_PANEL}."
     try:
-        answer = await _get(site.endpoint, asker)
+        answer = await _get(site.endpoint, public_client)
     except BrokerError as error:
         return None, failed(f"{site.endpoint} gives no answer: {sentence(error.got)}", where)
     if answer is None:
@@ -159,13 +159,13 @@ async def _ask_endpoint(site: Site, asker: Asker) -> tuple[None, Verdict]:
     return None, ok(f"{site.endpoint} answers (status {answer.status}, without a token).")
 
 
-async def _ask_public_url(public_url: str, asker: Asker) -> tuple[None, Verdict]:
+async def _ask_public_url(public_url: str, public_client: PublicClient) -> tuple[None, Verdict]:
     by_eye = f"Open {public_url}/ in a browser: the broker's own page has to come."
     try:
-        way, _ = await look_up(public_url, asker.network)
-        await shake_hands(way, asker.network)
-        answer = await _get(f"{public_url}/", asker)
-    except Trouble as trouble:
+        way, _ = await look_up(public_url, public_client.network)
+        await shake_hands(way, public_client.network)
+        answer = await _get(f"{public_url}/", public_client)
+    except CheckFailed as trouble:
         message = f"This machine does not reach {public_url}: {trouble.verdict.message}"
         return None, unknown(message, f"If the broker does not run yet, start it. {by_eye} {trouble.verdict.remedy}")
     except BrokerError as error:
@@ -185,10 +185,10 @@ async def _ask_public_url(public_url: str, asker: Asker) -> tuple[None, Verdict]
     )
 
 
-async def _get(url: str, asker: Asker) -> ProviderResponse | None:
+async def _get(url: str, public_client: PublicClient) -> ProviderResponse | None:
     """Return the answer; None for one that came, but is too large or packed."""
     try:
-        return await asker.send(ProviderRequest("GET", url, DOCUMENT_LIMIT, {"Accept": "text/html"}))
+        return await public_client.send(ProviderRequest("GET", url, DOCUMENT_LIMIT, {"Accept": "text/html"}))
     except AnswerTooLarge:
         return None
 

@@ -12,9 +12,9 @@ from pathlib import Path
 
 from broker.errors import Mistake
 from broker.init.answers import Answers
-from broker.init.corrections import tidy
-from broker.init.judging import Look, Objection, judge
 from broker.init.questions import ON_THE_WAY, PROVIDERS, QUESTIONS, finds_the_provider
+from broker.init.suggestions import tidy
+from broker.init.validation import Probe, Problem, judge
 from broker.settings.invalid_value import InvalidValue
 from broker.settings.secret import read_text
 
@@ -25,7 +25,7 @@ _ALWAYS_LAST = ("client_id", "client_secret", "client_secret_expires", "email_do
 
 
 @dataclass(frozen=True, slots=True)
-class Taken:
+class ParsedOptions:
     """What the options say.
 
     Args:
@@ -59,12 +59,12 @@ def read_secrets(files: Mapping[str, str]) -> tuple[dict[str, str], tuple[Mistak
     return texts, tuple(mistakes)
 
 
-def take(given: Mapping[str, str], look: Look | None) -> Taken:
+def take(given: Mapping[str, str], probe: Probe | None) -> ParsedOptions:
     """Take every answer from what is given.
 
     Args:
         given: by the name of the answer.
-        look: asks the provider; None: nobody is asked.
+        probe: asks the provider; None: nobody is asked.
     """
     answers = Answers()
     mistakes: list[Mistake] = []
@@ -76,7 +76,7 @@ def take(given: Mapping[str, str], look: Look | None) -> Taken:
         if key == "id" and not text:
             answers = replace(answers, id=answers.preset)
         elif text or key not in _OPTIONAL:
-            judged = judge(key, text, answers, look)
+            judged = judge(key, text, answers, probe)
             answers = judged.answers
             if judged.said and key == "tenant":
                 warnings.append(judged.said)
@@ -89,10 +89,10 @@ def take(given: Mapping[str, str], look: Look | None) -> Taken:
                 answers = _instead(key, judged.objection, answers)
         if key == _ALWAYS_FIRST[-1]:
             waiting += [*ON_THE_WAY, *_place_keys(given, answers), *_ALWAYS_LAST]
-    return Taken(answers, tuple(mistakes), tuple(warnings))
+    return ParsedOptions(answers, tuple(mistakes), tuple(warnings))
 
 
-def _instead(key: str, objection: Objection, answers: Answers) -> Answers:
+def _instead(key: str, objection: Problem, answers: Answers) -> Answers:
     """Put something in place of a wrong answer that others depend on, so that they can be judged; none is written."""
     if key == "public_url":
         return replace(answers, public_url=objection.better or QUESTIONS[key].example)
@@ -106,7 +106,7 @@ def _place_keys(given: Mapping[str, str], answers: Answers) -> list[str]:
     return [*further, *needed] if answers.preset else []
 
 
-def _mistake(key: str, objection: Objection) -> Mistake:
+def _mistake(key: str, objection: Problem) -> Mistake:
     question = QUESTIONS[key]
     missing = objection.problem == "is needed"
     problem = "is missing" if missing else f"{objection.subject} {objection.problem}".strip()
@@ -115,12 +115,12 @@ def _mistake(key: str, objection: Objection) -> Mistake:
     return Mistake(question.option, problem, f"{question.option} {objection.better or question.example}")
 
 
-def _lacking(objection: Objection, given: Mapping[str, str]) -> Mistake:
+def _lacking(objection: Problem, given: Mapping[str, str]) -> Mistake:
     question = QUESTIONS[objection.lacks]
     problem = "does not help" if objection.lacks in given else "is missing"
     return Mistake(question.option, f"{problem}: {objection.problem}", f"{question.option} {question.example}".strip())
 
 
-def _warning(key: str, objection: Objection) -> str:
+def _warning(key: str, objection: Problem) -> str:
     meant = f" Was {objection.better} meant?" if objection.better else ""
     return f"{QUESTIONS[key].option}: {objection.problem}{meant}"

@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable
 
-from broker.init.answers import SITE, Answers, settings_meanwhile
+from broker.init.answers import SITE, Answers, draft_settings
 from broker.setup import ProviderSetup, Value, setup_of_provider, setup_of_site
 from broker.wiring import wire_provider, wire_site
 
@@ -21,7 +21,7 @@ def registration_of(answers: Answers) -> ProviderSetup:
     Args:
         answers: with the public URL, the provider's kind and id, and where it is.
     """
-    settings = settings_meanwhile(answers)
+    settings = draft_settings(answers)
     provider = wire_provider(settings, answers.id)
     return setup_of_provider(
         provider,
@@ -47,7 +47,7 @@ def for_comm100(answers: Answers) -> list[Row]:
     Args:
         answers: all of them.
     """
-    settings = settings_meanwhile(answers)
+    settings = draft_settings(answers)
     return _rows(setup_of_site(wire_site(settings, SITE), public_url=settings.public_url, only=True).values)
 
 

@@ -11,7 +11,7 @@ import unicodedata
 from collections.abc import Callable, Mapping
 from urllib.parse import SplitResult, urlsplit
 
-from broker.doctor import judge_shared_secret
+from broker.checks import judge_shared_secret
 from broker.init.answers import Answers
 from broker.settings.addresses import is_loopback
 from broker.settings.issuer import without_admin_console

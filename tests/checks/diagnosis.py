@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 
 from broker.app import run_checks
-from broker.doctor import Finding
+from broker.checks import Finding
 from broker.settings import load_settings
 from tests.fakes.provider import FakeProvider
 from tests.fakes.world import SHARED_SECRET, section_for

@@ -14,13 +14,13 @@ from dataclasses import dataclass, replace
 from typing import Any, TypeVar, cast
 
 from broker.app import reach_provider
-from broker.doctor import ProviderPatient
-from broker.doctor.documents import announced_methods, check_issuer, check_metadata, fetch, judge_discovery
-from broker.doctor.finding import CHECK_SECONDS, Trouble, unknown
-from broker.doctor.registration import check_client_authentication
+from broker.checks import ProviderTarget
+from broker.checks.documents import announced_methods, check_issuer, check_metadata, fetch, judge_discovery
+from broker.checks.finding import CHECK_SECONDS, CheckFailed, unknown
+from broker.checks.registration import check_client_authentication
 from broker.errors import BrokerError
-from broker.init.answers import Answers, find_mistake, settings_meanwhile
-from broker.init.judging import Judged, Objection, Untold
+from broker.init.answers import Answers, draft_settings, find_mistake
+from broker.init.validation import Judged, LookupFailed, Problem
 from broker.oidc.cached import Clock
 from broker.oidc.client import ClientFactory, open_client
 from broker.oidc.messages import ProviderResponse, read_json_object
@@ -35,7 +35,7 @@ _UNTRIED = "Whether the provider accepts both cannot be told now: a test sign-in
 
 
 @dataclass(frozen=True, slots=True)
-class NetworkLook:
+class NetworkProbe:
     """Asks over the network.
 
     Args:
@@ -61,7 +61,7 @@ class NetworkLook:
             domain: in lower case.
 
         Raises:
-            Untold: there is none, or nobody answers.
+            LookupFailed: there is none, or nobody answers.
         """
         return asyncio.run(self._up_tenant(domain))
 
@@ -74,48 +74,48 @@ class NetworkLook:
         return asyncio.run(self._at_credentials(answers))
 
     async def _at_provider(self, answers: Answers) -> Judged:
-        async with reach_provider(settings_meanwhile(answers), answers.id, http=self.http) as patient:
+        async with reach_provider(draft_settings(answers), answers.id, http=self.http) as target:
             try:
-                answer = await _in_time(_discovery(patient))
-            except Trouble as trouble:
+                answer = await _in_time(_discovery(target))
+            except CheckFailed as trouble:
                 said = f"{trouble.verdict.message} {trouble.verdict.remedy}"
-                return Judged(answers, Objection("doubtful", said, lacks=_setting_named_in(trouble.verdict.remedy)))
+                return Judged(answers, Problem("doubtful", said, lacks=_setting_named_in(trouble.verdict.remedy)))
             try:
-                _judge(patient.provider, answer)
-            except Trouble as trouble:
+                _judge(target.provider, answer)
+            except CheckFailed as trouble:
                 problem = f"{trouble.verdict.message} {trouble.verdict.remedy}"
-                return Judged(answers, Objection("wrong", problem, _named_issuer(answers, answer)))
+                return Judged(answers, Problem("wrong", problem, _named_issuer(answers, answer)))
         fitted = _fitting(answers, read_json_object(answer.body))
         extra = "".join(f" It wants {key}: {_shown(value)}, which is set." for key, value in fitted.items())
-        said = f"The provider answers, and calls itself {patient.provider.registration.metadata_issuer}.{extra}"
+        said = f"The provider answers, and calls itself {target.provider.registration.metadata_issuer}.{extra}"
         return Judged(replace(answers, fitted=fitted), said=said)
 
     async def _up_tenant(self, domain: str) -> str:
         asked = Answers(preset="oidc", id="entra", issuer=issuer_by_domain(domain))
-        async with reach_provider(settings_meanwhile(asked), "entra", http=self.http) as patient:
+        async with reach_provider(draft_settings(asked), "entra", http=self.http) as target:
             try:
-                answer = await _in_time(_discovery(patient))
-            except Trouble as trouble:
-                raise Untold(f"The tenant of {domain} cannot be looked up: {trouble.verdict.message}") from None
+                answer = await _in_time(_discovery(target))
+            except CheckFailed as trouble:
+                raise LookupFailed(f"The tenant of {domain} cannot be looked up: {trouble.verdict.message}") from None
         tenant = tenant_named_in(str(_member(answer, "issuer"))) if answer.status == 200 else None
         if answer.status == 400:  # AADSTS90002
-            raise Untold(f"Microsoft knows no tenant with the domain {domain}.")
+            raise LookupFailed(f"Microsoft knows no tenant with the domain {domain}.")
         if tenant is None:
-            raise Untold(f"The tenant of {domain} cannot be looked up now (status {answer.status}).")
+            raise LookupFailed(f"The tenant of {domain} cannot be looked up now (status {answer.status}).")
         return tenant
 
     async def _at_credentials(self, answers: Answers) -> Judged:
-        async with reach_provider(settings_meanwhile(answers), answers.id, http=self.http, clock=self.clock) as patient:
-            provider, network = patient.provider, patient.network
+        async with reach_provider(draft_settings(answers), answers.id, http=self.http, clock=self.clock) as target:
+            provider, network = target.provider, target.network
             try:
-                answer = await _in_time(_discovery(patient))
+                answer = await _in_time(_discovery(target))
                 metadata = _judge(provider, answer)
                 announced = announced_methods(read_json_object(answer.body))
                 _, verdict = await _in_time(check_client_authentication(provider, network, metadata, announced))
-            except Trouble:
+            except CheckFailed:
                 return Judged(answers, said=_UNTRIED)
         if verdict.status == "failed":
-            return Judged(answers, Objection("wrong", f"{verdict.message} {verdict.remedy}"))
+            return Judged(answers, Problem("wrong", f"{verdict.message} {verdict.remedy}"))
         return Judged(answers, said=verdict.message if verdict.status == "ok" else f"{verdict.message} {_UNTRIED}")
 
 
@@ -125,9 +125,9 @@ def _setting_named_in(remedy: str) -> str:
     return found[1] if found else ""
 
 
-def _discovery(patient: ProviderPatient) -> Awaitable[ProviderResponse]:
-    request = build_discovery_request(patient.provider.registration.issuer)
-    return fetch(patient.provider, patient.network, request)
+def _discovery(target: ProviderTarget) -> Awaitable[ProviderResponse]:
+    request = build_discovery_request(target.provider.registration.issuer)
+    return fetch(target.provider, target.network, request)
 
 
 def _judge(provider: Provider, answer: ProviderResponse) -> ProviderMetadata:
@@ -143,7 +143,7 @@ async def _in_time(asked: Awaitable[T]) -> T:
         async with asyncio.timeout(CHECK_SECONDS):
             return await asked
     except TimeoutError:
-        raise Trouble(unknown(f"No answer within {CHECK_SECONDS:.0f} seconds.")) from None
+        raise CheckFailed(unknown(f"No answer within {CHECK_SECONDS:.0f} seconds.")) from None
 
 
 def _named_issuer(answers: Answers, answer: ProviderResponse) -> str:

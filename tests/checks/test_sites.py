@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.doctor.diagnosis import NOWHERE, diagnose, of, settings_on_loopback, the
+from tests.checks.diagnosis import NOWHERE, diagnose, of, settings_on_loopback, the
 from tests.fakes.ports import free_port
 from tests.fakes.processes import running_broker
 from tests.fakes.provider import FakeProvider

@@ -7,46 +7,44 @@ import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from broker.doctor.finding import Begin, Finding
-from broker.doctor.provider import ProviderPatient, examine_provider
-from broker.doctor.site import Asker, SitePatient, examine_ourselves, examine_site
+from broker.checks.finding import Begin, Finding
+from broker.checks.provider import ProviderTarget, check_provider
+from broker.checks.site import PublicClient, SiteTarget, check_settings_section, check_site
 
 
 @dataclass(frozen=True, slots=True)
-class Patients:
+class Targets:
     """Everything there is to examine.
 
     Args:
         public_url: where browsers reach the broker.
-        asker: asks it.
+        public_client: asks it.
         weakenings: every protection that is switched off, by name.
         providers: in the order of the settings, enabled or not.
         sites: likewise.
     """
 
     public_url: str
-    asker: Asker
+    public_client: PublicClient
     weakenings: tuple[str, ...]
-    providers: tuple[ProviderPatient, ...]
-    sites: tuple[SitePatient, ...]
+    providers: tuple[ProviderTarget, ...]
+    sites: tuple[SiteTarget, ...]
 
 
-async def examine(
-    patients: Patients, *, offline: bool, clock: Callable[[], float], begin: Begin
-) -> tuple[Finding, ...]:
+async def run_all(targets: Targets, *, offline: bool, clock: Callable[[], float], begin: Begin) -> tuple[Finding, ...]:
     """Examine everything, subjects side by side; the findings come in the order of the subjects.
 
     Args:
-        patients: what to examine.
+        targets: what to examine.
         offline: only what needs no network.
         clock: seconds since the epoch.
         begin: told of each check as it begins.
     """
     groups = await asyncio.gather(
-        examine_ourselves(
-            patients.public_url, patients.asker, weakenings=patients.weakenings, offline=offline, begin=begin
+        check_settings_section(
+            targets.public_url, targets.public_client, weakenings=targets.weakenings, offline=offline, begin=begin
         ),
-        *(examine_provider(one, offline=offline, clock=clock, begin=begin) for one in patients.providers),
-        *(examine_site(one, offline=offline, begin=begin) for one in patients.sites),
+        *(check_provider(one, offline=offline, clock=clock, begin=begin) for one in targets.providers),
+        *(check_site(one, offline=offline, begin=begin) for one in targets.sites),
     )
     return tuple(itertools.chain.from_iterable(groups))

@@ -4,8 +4,7 @@ It owns the checks, their order and their sentences; each judges by the function
 changes nothing anywhere, and shows no secret.
 """
 
-from broker.doctor.examination import Patients, examine
-from broker.doctor.finding import (
+from broker.checks.finding import (
     CHECKS,
     WORST_FIRST,
     Begin,
@@ -16,27 +15,28 @@ from broker.doctor.finding import (
     merged,
     unusable_settings,
 )
-from broker.doctor.provider import ProviderPatient
-from broker.doctor.report import print_report, watching
-from broker.doctor.site import Asker, SitePatient, fingerprint, judge_shared_secret
+from broker.checks.provider import ProviderTarget
+from broker.checks.report import print_report, watching
+from broker.checks.run import Targets, run_all
+from broker.checks.site import PublicClient, SiteTarget, fingerprint, judge_shared_secret
 
 __all__ = [
     "CHECKS",
     "WORST_FIRST",
-    "Asker",
     "Begin",
     "Finding",
-    "Patients",
-    "ProviderPatient",
-    "SitePatient",
+    "ProviderTarget",
+    "PublicClient",
+    "SiteTarget",
     "Status",
+    "Targets",
     "all_good",
     "as_json",
-    "examine",
     "fingerprint",
     "judge_shared_secret",
     "merged",
     "print_report",
+    "run_all",
     "unusable_settings",
     "watching",
 ]

@@ -16,11 +16,11 @@ from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 
 from broker import base64url
-from broker.doctor.documents import announces, fetch
-from broker.doctor.finding import (
+from broker.checks.documents import announces, fetch
+from broker.checks.finding import (
     CHECK_SECONDS,
     TEST_SIGN_IN,
-    Trouble,
+    CheckFailed,
     Verdict,
     failed,
     ok,
@@ -115,7 +115,7 @@ async def check_client_authentication(
     try:
         async with asyncio.timeout_at(began + _CONTROL_ENDS):
             control = await _refusal(provider, _invented(provider.registration), network, metadata)
-    except (Trouble, TimeoutError):
+    except (CheckFailed, TimeoutError):
         return None, unknown("The provider refuses the invalid code, but does not answer an invented client ID.")
     return None, _judge_control(provider, control)
 

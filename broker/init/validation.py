@@ -11,15 +11,15 @@ from typing import Literal, Protocol
 
 from broker.errors import Mistake
 from broker.init.answers import Answers, answered, find_mistake
-from broker.init.corrections import correct, doubt, tidy
 from broker.init.questions import OTHER_NAMES, PROVIDERS, QUESTIONS, finds_the_provider
+from broker.init.suggestions import correct, doubt, tidy
 from broker.settings.addresses import is_host_name
 
 Weight = Literal["refused", "wrong", "doubtful"]
 
 
 @dataclass(frozen=True, slots=True)
-class Objection:
+class Problem:
     """What is wrong with an answer.
 
     Args:
@@ -59,11 +59,11 @@ class Judged:
     """
 
     answers: Answers
-    objection: Objection | None = None
+    objection: Problem | None = None
     said: str = ""
 
 
-class Look(Protocol):
+class Probe(Protocol):
     """Asks the provider; there is none where nothing may be asked."""
 
     def at_provider(self, answers: Answers) -> Judged:
@@ -76,7 +76,7 @@ class Look(Protocol):
         """Judge client id and secret by whether the provider accepts them."""
 
 
-class Untold(Exception):
+class LookupFailed(Exception):
     """Nobody told what was asked; the sentence says why.
 
     Args:
@@ -88,43 +88,43 @@ class Untold(Exception):
         self.problem = problem
 
 
-def judge(key: str, text: str, answers: Answers, look: Look | None) -> Judged:
+def judge(key: str, text: str, answers: Answers, probe: Probe | None) -> Judged:
     """Judge one answer.
 
     Args:
         key: its name.
         text: as given.
         answers: the others so far.
-        look: asks the provider.
+        probe: asks the provider.
     """
     text = _meant_name(tidy(text)) if key == "preset" else tidy(text)
     if not text:
-        return Judged(answers, Objection("refused", "is needed", example=QUESTIONS[key].example))
+        return Judged(answers, Problem("refused", "is needed", example=QUESTIONS[key].example))
     said = ""
-    if key == "tenant" and look is not None and "." in text and is_host_name(text.lower()):
+    if key == "tenant" and probe is not None and "." in text and is_host_name(text.lower()):
         try:
-            tenant = look.up_tenant(text.lower())
-        except Untold as untold:
-            return Judged(answers, Objection("refused", untold.problem, example=QUESTIONS[key].example))
+            tenant = probe.up_tenant(text.lower())
+        except LookupFailed as untold:
+            return Judged(answers, Problem("refused", untold.problem, example=QUESTIONS[key].example))
         said, answers, text = f"{text.lower()} is the tenant {tenant}.", replace(answers, domain=text.lower()), tenant
     candidate = answered(answers, key, text)
     if (mistake := find_mistake(candidate, key)) is not None:
         return Judged(answers, _refusal(mistake, key, text, candidate))
     if problem := doubt(key, candidate):
-        return Judged(candidate, Objection("doubtful", problem))
-    if look is None or key not in finds_the_provider(answers.preset)[-1:]:
+        return Judged(candidate, Problem("doubtful", problem))
+    if probe is None or key not in finds_the_provider(answers.preset)[-1:]:
         return Judged(candidate, said=said)
-    judged = look.at_provider(candidate)
+    judged = probe.at_provider(candidate)
     return replace(judged, said=f"{said} {judged.said}".strip())
 
 
-def _refusal(mistake: Mistake, key: str, text: str, candidate: Answers) -> Objection:
+def _refusal(mistake: Mistake, key: str, text: str, candidate: Answers) -> Problem:
     better = correct(key, text, candidate)
     if better and find_mistake(answered(candidate, key, better), key) is not None:
         better = ""
     place = re.search(r"\[(\d+)\]$", mistake.path)
     subject = candidate.email_domains[int(place[1])] if place else ""
-    return Objection("refused", mistake.problem, better, QUESTIONS[key].example, subject)
+    return Problem("refused", mistake.problem, better, QUESTIONS[key].example, subject)
 
 
 def _meant_name(text: str) -> str:

@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from broker.doctor.finding import CHECKS, TEST_SIGN_IN, Begin, Finding, Status, merged
+from broker.checks.finding import CHECKS, TEST_SIGN_IN, Begin, Finding, Status, merged
 
 _COLOURS: dict[Status, str] = {"ok": "green", "warning": "yellow", "failed": "bold red", "unknown": "cyan"}
 _WIDTH = 100

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from broker.doctor.connection import explain
-from broker.doctor.finding import Trouble, Verdict, failed, ok, plain, sentence, unknown, warning
+from broker.checks.connection import explain
+from broker.checks.finding import CheckFailed, Verdict, failed, ok, plain, sentence, unknown, warning
 from broker.errors import (
     AnswerUnreadable,
     BrokerError,
@@ -40,17 +40,17 @@ async def fetch(provider: Provider, network: NetworkPolicy, request: ProviderReq
         request: ready to send.
 
     Raises:
-        Trouble: no answer came; with the reason, if it can be found.
+        CheckFailed: no answer came; with the reason, if it can be found.
     """
     try:
         return await provider.send(request)
     except OutboundProxyFailed as error:
-        raise Trouble(failed(f"No way through outbound_proxy: {plain(error.got)}.", error.remedy)) from None
+        raise CheckFailed(failed(f"No way through outbound_proxy: {plain(error.got)}.", error.remedy)) from None
     except (ProviderUnavailable, ProviderAddressRefused) as error:
         reason = await explain(request.url, network)
-        raise Trouble(reason or failed(f"No answer: {sentence(error.got)}", error.remedy)) from None
+        raise CheckFailed(reason or failed(f"No answer: {sentence(error.got)}", error.remedy)) from None
     except BrokerError as error:  # an answer, but none that may be read
-        raise Trouble(failed(f"The answer cannot be read: {sentence(error.got)}", error.remedy)) from None
+        raise CheckFailed(failed(f"The answer cannot be read: {sentence(error.got)}", error.remedy)) from None
 
 
 async def fetch_discovery(provider: Provider, network: NetworkPolicy) -> tuple[ProviderResponse, Verdict]:
@@ -61,7 +61,7 @@ async def fetch_discovery(provider: Provider, network: NetworkPolicy) -> tuple[P
         network: how far requests go.
 
     Raises:
-        Trouble: it is not.
+        CheckFailed: it is not.
     """
     answer = await fetch(
         provider, network, build_discovery_request(provider.registration.issuer, provider.registration.metadata_url)
@@ -77,14 +77,14 @@ def judge_discovery(provider: Provider, answer: ProviderResponse) -> Verdict:
         answer: what it said.
 
     Raises:
-        Trouble: it is none.
+        CheckFailed: it is none.
     """
     request = build_discovery_request(provider.registration.issuer, provider.registration.metadata_url)
     try:
         check_success(answer)
         read_json_object(answer.body)
     except AnswerUnreadable as error:
-        raise Trouble(
+        raise CheckFailed(
             failed(
                 f"{request.url} answers, but not with JSON: {sentence(error.got)}",
                 f"Compare issuer with {provider.console_paths.issuer}. A proxy may have answered in its place.",
@@ -94,12 +94,12 @@ def judge_discovery(provider: Provider, answer: ProviderResponse) -> Verdict:
         said = _error_in(answer)
         message = f"{request.url} answers with status {answer.status}{f': {sentence(said)}' if said else '.'}"
         if isinstance(error, ProviderUnavailable):
-            raise Trouble(failed(message, error.remedy)) from None
+            raise CheckFailed(failed(message, error.remedy)) from None
         remedy = provider.preset.remedy(said) or f"Compare issuer with {provider.console_paths.issuer}."
         if answer.location is not None:
             message = f"{request.url} answers with status {sentence(error.got)}"
             remedy = f"Redirects are not followed: set issuer to the address that answers itself. {remedy}"
-        raise Trouble(failed(message, remedy)) from None
+        raise CheckFailed(failed(message, remedy)) from None
     return ok(f"{request.url} answers.")
 
 
@@ -111,13 +111,13 @@ def check_issuer(provider: Provider, answer: ProviderResponse) -> tuple[None, Ve
         answer: the discovery document, JSON.
 
     Raises:
-        Trouble: they differ.
+        CheckFailed: they differ.
     """
     expected = provider.registration.metadata_issuer
     try:
         _check_discovery(provider, answer)
     except MetadataIssuer as error:
-        raise Trouble(_explain_issuer(provider, expected, plain(error.got))) from None
+        raise CheckFailed(_explain_issuer(provider, expected, plain(error.got))) from None
     except MetadataInvalid:
         pass  # the issuer was compared first; the rest is the next check's
     return None, ok(f"The issuer is {expected}, as configured.")
@@ -131,13 +131,13 @@ def check_metadata(provider: Provider, answer: ProviderResponse) -> tuple[Provid
         answer: the discovery document, of the right issuer.
 
     Raises:
-        Trouble: something is missing or unusable.
+        CheckFailed: something is missing or unusable.
     """
     try:
         metadata = _check_discovery(provider, answer)
     except BrokerError as error:
         message = f"The discovery document is not usable. Expected {plain(error.expected)}; got {sentence(error.got)}"
-        raise Trouble(failed(message, f"This has to be corrected at the provider. {error.remedy}")) from None
+        raise CheckFailed(failed(message, f"This has to be corrected at the provider. {error.remedy}")) from None
     unusable = [one for one in metadata.ignored if one.startswith("userinfo_endpoint")]
     if unusable and provider.userinfo != "never":
         return metadata, warning(
@@ -165,7 +165,7 @@ async def check_provider_keys(
         message = (
             f"{metadata.jwks_uri} holds no usable keys. Expected {plain(error.expected)}; got {sentence(error.got)}"
         )
-        raise Trouble(failed(message, error.remedy)) from None
+        raise CheckFailed(failed(message, error.remedy)) from None
     return None, _judge_keys(keys, sorted(provider.registration.signing_algorithms))
 
 

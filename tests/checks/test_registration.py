@@ -13,15 +13,15 @@ import pytest
 import yaml
 
 from broker import base64url
-from broker.doctor.finding import Verdict
-from broker.doctor.registration import check_client_authentication
+from broker.checks.finding import Verdict
+from broker.checks.registration import check_client_authentication
 from broker.errors import ProviderUnreachable
 from broker.oidc.client import NetworkPolicy
 from broker.oidc.messages import ProviderRequest, ProviderResponse
 from broker.oidc.metadata import ProviderMetadata
 from broker.settings import load_settings
 from broker.wiring import wire_provider
-from tests.doctor.diagnosis import settings_on_loopback
+from tests.checks.diagnosis import settings_on_loopback
 from tests.fakes.provider import FakeProvider
 from tests.settings.pem import pem_of, rsa_key
 

@@ -107,7 +107,7 @@ def unknown(message: str, remedy: str = "", *, optional: bool = False) -> Verdic
     return Verdict("unknown", message, remedy or TEST_SIGN_IN, optional)
 
 
-class Trouble(Exception):
+class CheckFailed(Exception):
     """A check ended in a way that the checks after it cannot do without.
 
     Args:
@@ -119,7 +119,7 @@ class Trouble(Exception):
         self.verdict = verdict
 
 
-class Round:
+class CheckRun:
     """The checks of one subject, one after the other, each within its time.
 
     Args:
@@ -150,7 +150,7 @@ class Round:
             late: makes the verdict when no answer comes in time.
 
         Raises:
-            Trouble: the next ones cannot do without it; it is noted all the same.
+            CheckFailed: the next ones cannot do without it; it is noted all the same.
         """
         self._begin(self.subject, check)
         seconds = max(min(CHECK_SECONDS, self._end - time.monotonic()), 0.1)
@@ -158,10 +158,12 @@ class Round:
             async with asyncio.timeout(seconds):
                 value, verdict = await asked
         except TimeoutError:
-            trouble = Trouble(late(f"No answer within {seconds:.0f} seconds.", "Check the way there, and try again."))
+            trouble = CheckFailed(
+                late(f"No answer within {seconds:.0f} seconds.", "Check the way there, and try again.")
+            )
             self.note(check, trouble.verdict)
             raise trouble from None
-        except Trouble as trouble:
+        except CheckFailed as trouble:
             self.note(check, trouble.verdict)
             raise
         self.note(check, verdict)
@@ -171,11 +173,11 @@ class Round:
         """Do likewise for a check that has nothing to wait for.
 
         Raises:
-            Trouble: as in `ask`.
+            CheckFailed: as in `ask`.
         """
         try:
             value, verdict = judged()
-        except Trouble as trouble:
+        except CheckFailed as trouble:
             self.note(check, trouble.verdict)
             raise
         self.note(check, verdict)

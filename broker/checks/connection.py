@@ -16,7 +16,7 @@ import time
 from dataclasses import dataclass
 from urllib.parse import SplitResult, urlsplit
 
-from broker.doctor.finding import Trouble, Verdict, failed, ok, unknown, warning
+from broker.checks.finding import CheckFailed, Verdict, failed, ok, unknown, warning
 from broker.errors import OutboundProxyFailed
 from broker.oidc.addresses import is_public_address
 from broker.oidc.client import NetworkPolicy
@@ -54,7 +54,7 @@ async def look_up(url: str, network: NetworkPolicy) -> tuple[Way, Verdict]:
         network: how far requests may go.
 
     Raises:
-        Trouble: there are none, or none that may be reached.
+        CheckFailed: there are none, or none that may be reached.
     """
     parts = urlsplit(url)
     host = parts.hostname or ""
@@ -63,7 +63,7 @@ async def look_up(url: str, network: NetworkPolicy) -> tuple[Way, Verdict]:
     found = await _addresses(host)
     allowed = tuple(one for one in found if network.private_networks or is_public_address(one))
     if not allowed:
-        raise Trouble(
+        raise CheckFailed(
             failed(
                 f"{host} is on a private network ({found[0]}), where the broker does not go unasked.",
                 "Set allow_private_network: true for this provider, if it is meant to be there.",
@@ -80,12 +80,12 @@ async def shake_hands(way: Way, network: NetworkPolicy) -> tuple[None, Verdict]:
         network: how far requests may go.
 
     Raises:
-        Trouble: there is no connection, or the certificate is not to be trusted.
+        CheckFailed: there is no connection, or the certificate is not to be trusted.
     """
     try:
         writer = await _connect(way, network)
     except OSError as error:
-        raise Trouble(_why_unconnected(error, way)) from None
+        raise CheckFailed(_why_unconnected(error, way)) from None
     try:
         certificate = writer.get_extra_info("peercert")
     finally:
@@ -105,7 +105,7 @@ async def explain(url: str, network: NetworkPolicy) -> Verdict | None:
     try:
         way, _ = await look_up(url, network)
         await shake_hands(way, network)
-    except Trouble as trouble:
+    except CheckFailed as trouble:
         return trouble.verdict
     return None
 
@@ -135,7 +135,7 @@ async def _addresses(host: str) -> tuple[str, ...]:
     try:
         return tuple(dict.fromkeys(await answer))
     except OSError as error:
-        raise Trouble(
+        raise CheckFailed(
             failed(
                 f"The name {host} cannot be resolved ({why_failed(error, host)}).",
                 f"Compare its spelling. If it is right, ask this machine's name server: nslookup {host} shows it.",
@@ -171,7 +171,9 @@ async def _connect_through(
     try:
         reader, writer = await asyncio.open_connection(parts.hostname, parts.port, ssl=outer)
     except OSError as error:
-        raise Trouble(_fault_of_the_proxy(way, why_failed(error, parts.hostname or "").partition(" (")[0])) from None
+        raise CheckFailed(
+            _fault_of_the_proxy(way, why_failed(error, parts.hostname or "").partition(" (")[0])
+        ) from None
     if context is None:
         return writer  # plain http: the proxy is asked for the document, not for a connection
     try:
@@ -193,12 +195,12 @@ async def _ask_for_a_tunnel(
         writer.write("\r\n".join([*head, "", ""]).encode())
         said = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
     except (OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
-        raise Trouble(_fault_of_the_proxy(way, "connection closed before an answer came")) from None
+        raise CheckFailed(_fault_of_the_proxy(way, "connection closed before an answer came")) from None
     answered = re.match(r"HTTP/1\.[01] (?P<status>[0-9]{3})(?P<phrase>[^\r\n]*)", said)
     if answered is None:
-        raise Trouble(_fault_of_the_proxy(way, f"not HTTP: begins with {said[:20]!r}"))
+        raise CheckFailed(_fault_of_the_proxy(way, f"not HTTP: begins with {said[:20]!r}"))
     if answered["status"] != "200":
-        raise Trouble(_fault_of_the_proxy(way, status_line(int(answered["status"]), answered["phrase"])))
+        raise CheckFailed(_fault_of_the_proxy(way, status_line(int(answered["status"]), answered["phrase"])))
 
 
 def _fault_of_the_proxy(way: Way, words: str) -> Verdict:

@@ -10,8 +10,8 @@ import secrets
 from collections.abc import Mapping
 from urllib.parse import parse_qsl, unquote, urlsplit
 
-from broker.doctor.documents import fetch
-from broker.doctor.finding import Trouble, Verdict, failed, ok, plain, sentence, unknown, warning
+from broker.checks.documents import fetch
+from broker.checks.finding import CheckFailed, Verdict, failed, ok, plain, sentence, unknown, warning
 from broker.errors import BrokerError, CallbackIssuer, ProviderRefused, ProviderReportedFailure
 from broker.oidc.authorization import build_authorization_url, check_callback
 from broker.oidc.client import NetworkPolicy
@@ -59,7 +59,7 @@ async def check_redirect_uri(
         again = await _authorize(provider, network, metadata, {}) if _is_odd(provider, answer) else None
     except BrokerError as error:
         return None, failed(f"No request can be made: {plain(error.expected)}.", error.remedy)
-    except Trouble as trouble:
+    except CheckFailed as trouble:
         return None, unknown(trouble.verdict.message, trouble.verdict.remedy)
     if again is not None:
         return _judge_second(provider, metadata, answer, again)
@@ -90,7 +90,7 @@ async def check_sign_out_uri(
     by_eye = f"Compare by eye: {ours} has to stand at {provider.console_paths.sign_out_uri}."
     try:
         answer = await _get(provider, network, url)
-    except Trouble as trouble:
+    except CheckFailed as trouble:
         return None, unknown(f"Sign-out address {ours}: {trouble.verdict.message}", by_eye, optional=True)
     if _comes_back(answer, ours):
         return None, ok(f"After signing out, the provider comes back to {ours}.")
