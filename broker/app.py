@@ -16,13 +16,13 @@ from starlette.types import ASGIApp
 
 from broker import checks, telemetry
 from broker.errors import BrokerError, InternalError
-from broker.measures import Measures
+from broker.metrics import Metrics
 from broker.oidc.cached import Clock, Sleep
 from broker.oidc.client import ClientFactory, HttpClient, NetworkPolicy, ProviderClient, open_client
 from broker.oidc.discovery import Send
 from broker.providers import Provider
 from broker.replica import Broker
-from broker.settings import ProviderSettings, Settings, secret_files, weakenings
+from broker.settings import ProviderSettings, Settings, insecure_options, secret_files
 from broker.web.checks import Checks
 from broker.web.context import Setup, WebContext
 from broker.web.headers import SecurityHeaders
@@ -88,11 +88,13 @@ async def create_app(
         networks = {network_policy_of(settings, provider) for provider in settings.identity_providers.values()}
         clients = {network: await stack.enter_async_context(http(network)) for network in networks}
         signals = telemetry.Telemetry(
-            log_email=settings.log_email, secret_keys=settings.secret_keys.reveal, weakenings=weakenings(settings)
+            log_email=settings.log_email,
+            secret_keys=settings.secret_keys.reveal,
+            insecure_options=insecure_options(settings),
         )
-        measures = Measures(signals.registry)
+        metrics = Metrics(signals.registry)
         senders = {
-            id_: measures.timed(id_, _sender(settings, provider, clients))
+            id_: metrics.timed(id_, _sender(settings, provider, clients))
             for id_, provider in settings.identity_providers.items()
         }
         everyone = {
@@ -105,7 +107,7 @@ async def create_app(
             secret_keys=settings.secret_keys.reveal,
             clock=clock,
         )
-        _announce(settings, broker, signals, measures)
+        _announce(settings, broker, signals, metrics)
         pages = _pages(settings)
         checks = Checks(
             lambda: run_checks(settings, offline=False, begin=lambda _subject, _check: None, http=http, clock=clock)
@@ -131,13 +133,12 @@ async def create_app(
         )
 
 
-def _announce(settings: Settings, broker: Broker, signals: telemetry.Telemetry, measures: Measures) -> None:
+def _announce(settings: Settings, broker: Broker, signals: telemetry.Telemetry, metrics: Metrics) -> None:
     """Say in the log what this service is, and export what is known of it before anybody signs in."""
     offered = list(broker.providers)
     signals.log_start({"public_url": settings.public_url, "sites": list(settings.sites), "identity_providers": offered})
     if not (settings.trusted_proxies or settings.on_loopback):
         _log.warning("no proxy is trusted", extra={"facts": {"remedy": NO_PROXY_TRUSTED}})
-    measures.note_start(broker.clock())
     for identifier, provider in settings.identity_providers.items():
         if provider.client_secret_expires is not None:
             signals.announce_expiry(identifier, provider.client_secret_expires, now=broker.clock())
@@ -145,9 +146,9 @@ def _announce(settings: Settings, broker: Broker, signals: telemetry.Telemetry, 
         for identifier in site.provider_ids:
             signals.expect(site.id, identifier)
     for identifier, wired in broker.providers.items():
-        measures.watch_provider(identifier, wired.discovery)
+        metrics.watch_provider(identifier, wired.discovery)
     for setting, is_rejected in secret_files(settings).items():
-        measures.watch_secret(setting, is_rejected)
+        metrics.watch_secret(setting, is_rejected)
 
 
 def _setup(settings: Settings, broker: Broker, everyone: Mapping[str, Provider], checks: Checks) -> Setup:
@@ -202,7 +203,7 @@ async def run_checks(
         targets = checks.Targets(
             public_url=settings.public_url,
             public_client=public_client,
-            weakenings=weakenings(settings),
+            insecure_options=insecure_options(settings),
             providers=tuple(
                 checks.ProviderTarget(
                     wire_provider(settings, id_, send=send[network], clock=clock),

@@ -100,48 +100,51 @@ class Telemetry:
     Args:
         log_email: how a person's address appears in the log.
         secret_keys: gives the keys of the moment, newest first; the address's hash is keyed with the first.
-        weakenings: the options with ugly names that are on.
+        insecure_options: the options with ugly names that are on.
     """
 
     def __init__(
-        self, *, log_email: LogEmail, secret_keys: Callable[[], Sequence[str]], weakenings: Sequence[str]
+        self, *, log_email: LogEmail, secret_keys: Callable[[], Sequence[str]], insecure_options: Sequence[str]
     ) -> None:
         self._log_email = log_email
         self._secret_keys = secret_keys
-        self._weakenings = weakenings
+        self._insecure_options = insecure_options
         self.registry = CollectorRegistry()
         self._signins = Counter(
-            "broker_signins",
+            "comm100_sso_signins",
             "Sign-ins by how they ended; reason is an error code of docs/errors.md, or none.",
             ["site", "provider", "result", "reason"],
             registry=self.registry,
         )
         self._dry_runs = Counter(
-            "broker_test_signins",
+            "comm100_sso_test_signins",
             "Test sign-ins of the setup page by how they ended; none of them is a sign-in.",
             ["provider", "result", "reason"],
             registry=self.registry,
         )
-        weakening = Gauge(
-            "broker_weakening", "1 for each insecure option that is on.", ["option"], registry=self.registry
+        insecure_option = Gauge(
+            "comm100_sso_insecure_option_enabled",
+            "1 for each insecure option that is on.",
+            ["option"],
+            registry=self.registry,
         )
         self._secret_expiry = Gauge(
-            "broker_client_secret_expires_timestamp_seconds",
+            "comm100_sso_client_secret_expires_timestamp_seconds",
             "When a client secret expires, by client_secret_expires.",
             ["provider"],
             registry=self.registry,
         )
-        for option in weakenings:
-            weakening.labels(option).set(1)
+        for option in insecure_options:
+            insecure_option.labels(option).set(1)
 
     def log_start(self, facts: Mapping[str, object]) -> None:
-        """Write that the service started, and every weakening by name, at each start.
+        """Write that the service started, and every insecure option by name, at each start.
 
         Args:
             facts: what helps to tell one start from another: versions, addresses, ids.
         """
         LOGGER.info("started", extra={"facts": facts})
-        for option in self._weakenings:
+        for option in self._insecure_options:
             LOGGER.warning("insecure option is on", extra={"facts": {"option": option}})
 
     def expect(self, site: str, provider: str) -> None:

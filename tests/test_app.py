@@ -136,7 +136,7 @@ async def test_5000_sign_ins_begun_ask_the_provider_nothing_and_leave_nothing_be
 async def test_2000_requests_of_a_stranger_leave_nothing_behind(world: World) -> None:
     async with world.broker() as service:
         await warm(service)
-        series = (await body_of(service.operations, "/metrics")).decode().count("broker_signins_total{")
+        series = (await body_of(service.operations, "/metrics")).decode().count("comm100_sso_signins_total{")
         weights = []
         for number in range(500):
             if number == 100:
@@ -152,7 +152,7 @@ async def test_2000_requests_of_a_stranger_leave_nothing_behind(world: World) ->
                 assert (await get(service.public, target, cookie=f"signin_AAAAAAAA{number:03}=x"))[0] == expected
         assert least_growth([*weights, weight()]) < 4_000, "bytes, by 200 more"
         metrics = (await body_of(service.operations, "/metrics")).decode()
-        assert metrics.count("broker_signins_total{") < series + 6, "no label holds what a stranger wrote"
+        assert metrics.count("comm100_sso_signins_total{") < series + 6, "no label holds what a stranger wrote"
         assert world.provider.requests == [DISCOVERY, KEYS]
 
 

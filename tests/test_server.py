@@ -112,7 +112,7 @@ def test_metrics_and_health_are_on_the_operations_port_only(broker: BrokerProces
         for answer in (person.get(broker.public), person.get(f"{broker.operations}/healthz")):
             assert "server" not in answer.headers
     exported = httpx.get(f"{broker.operations}/metrics", trust_env=False).text
-    assert 'broker_weakening{option="public_url_without_tls"} 1.0' in exported
+    assert 'comm100_sso_insecure_option_enabled{option="public_url_without_tls"} 1.0' in exported
     assert 'reason="no_such_page"' in exported
 
 

@@ -59,8 +59,10 @@ def log() -> Iterator[Written]:
     logger.setLevel(level)
 
 
-def signals(log_email: LogEmail = "hashed", *, key: str = "k" * 32, weakenings: tuple[str, ...] = ()) -> Telemetry:
-    return Telemetry(log_email=log_email, secret_keys=lambda: [key, "older" * 8], weakenings=weakenings)
+def signals(
+    log_email: LogEmail = "hashed", *, key: str = "k" * 32, insecure_options: tuple[str, ...] = ()
+) -> Telemetry:
+    return Telemetry(log_email=log_email, secret_keys=lambda: [key, "older" * 8], insecure_options=insecure_options)
 
 
 LABELS = ("site", "provider", "result", "reason", "option")
@@ -210,7 +212,7 @@ def test_whose_fault_it_is_decides_how_grave_a_line_is(
     of.record(outcome)
     (line,) = log.lines
     assert (line["level"], line["result"]) == (level, result)
-    assert counted(of, "broker_signins_total") == {
+    assert counted(of, "comm100_sso_signins_total") == {
         (outcome.site, outcome.provider, result, outcome.error.code if outcome.error else "none"): 1
     }
 
@@ -228,7 +230,7 @@ def test_a_refusal_is_logged_with_what_an_admin_needs(log: Written) -> None:
 def test_every_refusal_is_counted_under_its_code(error: type[BrokerError]) -> None:
     of = signals()
     of.record(replace(REFUSED, error=error()))
-    ((site, provider, result, reason),) = counted(of, "broker_signins_total")
+    ((site, provider, result, reason),) = counted(of, "comm100_sso_signins_total")
     assert (site, provider, reason) == ("main", "idp", error.code)
     assert result == ("failed" if error.status >= 500 else "refused")
 
@@ -265,7 +267,7 @@ def test_outcomes_add_up() -> None:
     of = signals()
     for outcome in (SIGNED_IN, SIGNED_IN, REFUSED, FAILED):
         of.record(outcome)
-    assert counted(of, "broker_signins_total") == {
+    assert counted(of, "comm100_sso_signins_total") == {
         ("main", "idp", "signed_in", "none"): 2,
         ("main", "idp", "refused", "cookie_missing"): 1,
         ("", "idp", "failed", "provider_timed_out"): 1,
@@ -275,17 +277,17 @@ def test_outcomes_add_up() -> None:
 def test_two_services_in_one_process_count_for_themselves() -> None:
     one, other = signals(), signals()
     one.record(SIGNED_IN)
-    assert counted(other, "broker_signins_total") == {}
+    assert counted(other, "comm100_sso_signins_total") == {}
 
 
 @pytest.mark.requirement("S-58")
 def test_every_weakening_is_logged_at_each_start_and_exported(log: Written) -> None:
-    of = signals(weakenings=("log_email_plain", "trust_unverified_email:identity_providers.okta"))
+    of = signals(insecure_options=("log_email_plain", "trust_unverified_email:identity_providers.okta"))
     for _ in range(2):
         of.log_start({"public_url": "https://sso.acme.example", "sites": ["main"]})
     warned = [line["option"] for line in log.lines if line["level"] == "warning"]
     assert warned == 2 * ["log_email_plain", "trust_unverified_email:identity_providers.okta"]
-    assert counted(of, "broker_weakening") == {
+    assert counted(of, "comm100_sso_insecure_option_enabled") == {
         ("log_email_plain",): 1,
         ("trust_unverified_email:identity_providers.okta",): 1,
     }
@@ -295,7 +297,7 @@ def test_without_a_weakening_nothing_is_warned_of(log: Written) -> None:
     of = signals()
     of.log_start({"public_url": "https://sso.acme.example"})
     assert [line["level"] for line in log.lines] == ["info"]
-    assert counted(of, "broker_weakening") == {}
+    assert counted(of, "comm100_sso_insecure_option_enabled") == {}
 
 
 @pytest.mark.parametrize(
@@ -314,7 +316,7 @@ def test_a_client_secret_about_to_expire_is_warned_of_and_exported(days_left: in
     of.announce_expiry("idp", expires.date(), now=today.timestamp())
     expected = [(expires.date().isoformat(), days_left)] if warned else []
     assert [(line["expires"], line["days_left"]) for line in log.lines] == expected
-    assert counted(of, "broker_client_secret_expires_timestamp_seconds") == {("idp",): expires.timestamp()}
+    assert counted(of, "comm100_sso_client_secret_expires_timestamp_seconds") == {("idp",): expires.timestamp()}
 
 
 @pytest.mark.requirement("S-58")
@@ -346,11 +348,13 @@ async def test_a_service_with_ugly_options_says_so_in_log_and_metrics(world: Wor
 def test_a_test_sign_in_has_its_own_line_and_counter(
     log: Written, outcome: SignInEvent, result: str, reason: str
 ) -> None:
-    telemetry = Telemetry(log_email="hashed", secret_keys=lambda: ["a key of 32 bytes or more, kept"], weakenings=[])
+    telemetry = Telemetry(
+        log_email="hashed", secret_keys=lambda: ["a key of 32 bytes or more, kept"], insecure_options=[]
+    )
     telemetry.record_dry_run(outcome)
     (line,) = log.lines
     assert (line["event"], line["result"], line["code"]) == ("test sign-in", result, reason)
     assert "ada@acme.example" not in json.dumps(line)
     counted = telemetry.metrics().decode()
-    assert f'broker_test_signins_total{{provider="idp",reason="{reason}",result="{result}"}} 1.0' in counted
-    assert "broker_signins_total{" not in counted
+    assert f'comm100_sso_test_signins_total{{provider="idp",reason="{reason}",result="{result}"}} 1.0' in counted
+    assert "comm100_sso_signins_total{" not in counted

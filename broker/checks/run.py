@@ -19,14 +19,14 @@ class Targets:
     Args:
         public_url: where browsers reach the broker.
         public_client: asks it.
-        weakenings: every protection that is switched off, by name.
+        insecure_options: every protection that is switched off, by name.
         providers: in the order of the settings, enabled or not.
         sites: likewise.
     """
 
     public_url: str
     public_client: PublicClient
-    weakenings: tuple[str, ...]
+    insecure_options: tuple[str, ...]
     providers: tuple[ProviderTarget, ...]
     sites: tuple[SiteTarget, ...]
 
@@ -42,7 +42,11 @@ async def run_all(targets: Targets, *, offline: bool, clock: Callable[[], float]
     """
     groups = await asyncio.gather(
         check_settings_section(
-            targets.public_url, targets.public_client, weakenings=targets.weakenings, offline=offline, begin=begin
+            targets.public_url,
+            targets.public_client,
+            insecure_options=targets.insecure_options,
+            offline=offline,
+            begin=begin,
         ),
         *(check_provider(one, offline=offline, clock=clock, begin=begin) for one in targets.providers),
         *(check_site(one, offline=offline, begin=begin) for one in targets.sites),

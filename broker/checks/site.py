@@ -38,8 +38,8 @@ OUR_MARK = b'<meta name="application-name" content="comm100-sso-broker">'
 
 _BASE64 = re.compile(r"[A-Za-z0-9+/]+={0,2}")
 _GUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
-_WEAKENED = "Switch it off, unless you know why it has to be on."
-_WEAKENED_BY = {
+_INSECURE = "Switch it off, unless you know why it has to be on."
+_INSECURE_BY = {
     "public_url_without_tls": "Good enough to try it out on this machine. For agents, set public_url to an https "
     "address.",
     "log_email_plain": "Leave log_email out, unless you know why addresses have to stand in the log.",
@@ -91,21 +91,21 @@ async def check_site(target: SiteTarget, *, offline: bool, begin: Begin) -> list
 
 
 async def check_settings_section(
-    public_url: str, public_client: PublicClient, *, weakenings: tuple[str, ...], offline: bool, begin: Begin
+    public_url: str, public_client: PublicClient, *, insecure_options: tuple[str, ...], offline: bool, begin: Begin
 ) -> list[Finding]:
     """Say what is weakened in the settings, and whether our public address leads to us.
 
     Args:
         public_url: where browsers reach the broker.
         public_client: asks it.
-        weakenings: every protection that is switched off, by name.
+        insecure_options: every protection that is switched off, by name.
         offline: only what needs no network.
         begin: told of each check.
     """
     checks = CheckRun("settings", begin)
     checks.note("settings", ok("The settings can be used."))
-    for option in weakenings:
-        remedy = _WEAKENED_BY.get(option, _WEAKENED)
+    for option in insecure_options:
+        remedy = _INSECURE_BY.get(option, _INSECURE)
         checks.note("settings", warning(f"An insecure option is on: {option}.", remedy))
     if not offline:
         with contextlib.suppress(CheckFailed):  # noted

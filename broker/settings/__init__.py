@@ -9,7 +9,7 @@ from broker.settings.load import check_settings, load_settings
 from broker.settings.model import Settings
 from broker.settings.presets import PRESETS, Preset
 from broker.settings.provider import ProviderSettings
-from broker.settings.report import describe, list_mistakes, secret_files, weakenings
+from broker.settings.report import describe, insecure_options, list_mistakes, secret_files
 from broker.settings.schema import settings_schema
 from broker.settings.secret import PrivateKey, Secret, SecretKeys
 from broker.settings.section import NO_PROXY
@@ -28,9 +28,9 @@ __all__ = [
     "SiteSettings",
     "check_settings",
     "describe",
+    "insecure_options",
     "list_mistakes",
     "load_settings",
     "secret_files",
     "settings_schema",
-    "weakenings",
 ]

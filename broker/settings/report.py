@@ -1,4 +1,4 @@
-"""What is said about settings: the mistakes for people, and the weakenings for the log and a metric.
+"""What is said about settings: the mistakes for people, and the insecure options for the log and a metric.
 
 It owns the layout of `broker serve`'s complaint, and of `broker init`'s. It reads nothing.
 """
@@ -52,12 +52,12 @@ def secret_files(settings: Settings) -> Mapping[str, Callable[[], bool]]:
     return {path: secret.is_rejected for path, secret in secrets.items() if secret is not None and secret.is_in_file}
 
 
-def weakenings(settings: Settings) -> tuple[str, ...]:
+def insecure_options(settings: Settings) -> tuple[str, ...]:
     """Name every protection that is switched off, as `option` or `option:path`, in the order of the settings."""
-    return tuple(_weakenings(settings))
+    return tuple(_insecure_options(settings))
 
 
-def _weakenings(settings: Settings) -> Iterator[str]:
+def _insecure_options(settings: Settings) -> Iterator[str]:
     if settings.public_url.startswith("http://"):
         yield "public_url_without_tls"
     if settings.shared_email_domains:

@@ -119,10 +119,13 @@ async def test_what_a_stranger_can_write_counts_towards_a_warning_and_nothing_cr
         counted = list(text_string_to_metric_families(await metrics(service)))
     assert error_code(page)
     (labels,) = [
-        one.labels for family in counted for one in family.samples if one.name == "broker_signins_total" and one.value
+        one.labels
+        for family in counted
+        for one in family.samples
+        if one.name == "comm100_sso_signins_total" and one.value
     ]
-    assert not is_selected(labels, RECORDED["broker:signins_at_fault:increase15m"]["expr"])
-    assert is_selected(labels, RECORDED["broker:signins_unproven:increase15m"]["expr"])
+    assert not is_selected(labels, RECORDED["comm100_sso:signins_at_fault:increase15m"]["expr"])
+    assert is_selected(labels, RECORDED["comm100_sso:signins_unproven:increase15m"]["expr"])
     for name, rule in ALERTS.items():
         if rule["labels"]["severity"] == "critical":
             assert not is_selected(labels, rule["expr"]), name
@@ -135,12 +138,12 @@ def is_selected(labels: Mapping[str, str], expression: str) -> bool:
             (re.fullmatch(pattern, labels.get(name, "")) is not None) == (operator in ("=", "=~"))
             for name, operator, pattern in re.findall(r'(\w+)(=~|!~|!=|=)"([^"]*)"', selector)
         )
-        for selector in re.findall(r"\bbroker_signins_total\{([^}]*)\}", expression)
+        for selector in re.findall(r"\bcomm100_sso_signins_total\{([^}]*)\}", expression)
     )
 
 
 def test_every_other_failure_of_the_provider_or_the_broker_is_critical_once_it_is_frequent() -> None:
-    expression = RECORDED["broker:signins_at_fault:increase15m"]["expr"]
+    expression = RECORDED["comm100_sso:signins_at_fault:increase15m"]["expr"]
     for error in every_error():
         if error.status >= 500 and error.code not in ("settings_unusable", *CAUSED_BY_A_CODE):
             assert is_selected({"provider": "idp", "result": "failed", "reason": error.code}, expression)
@@ -157,14 +160,14 @@ async def test_every_metric_and_label_asked_for_is_exported_by_the_service(tmp_p
         await world.browser(service).sign_in()
         families = list(text_string_to_metric_families(await metrics(service)))
     exported: dict[str, set[str]] = {one.name: set(one.labels) for family in families for one in family.samples}
-    assert any(family.name == "broker_test_signins" for family in families)
-    exported["broker_test_signins_total"] = {"provider", "result", "reason"}  # nobody tried here
+    assert any(family.name == "comm100_sso_test_signins" for family in families)
+    exported["comm100_sso_test_signins_total"] = {"provider", "result", "reason"}  # nobody tried here
     exported |= {name: {"provider"} for name in RECORDED}
 
     for expression in expressions():
-        for metric in re.findall(r"\bbroker[_:][\w:]+", expression):
+        for metric in re.findall(r"\b(?:comm100_sso[_:]|process_)[\w:]+", expression):
             assert metric in exported
-        known = set().union(*(exported[one] for one in re.findall(r"\bbroker[_:][\w:]+", expression)))
+        known = set().union(*(exported[one] for one in re.findall(r"\b(?:comm100_sso[_:]|process_)[\w:]+", expression)))
         grouped = ", ".join(re.findall(r"\b(?:by|on) \(([^)]*)\)", expression)).split(", ")
         matched = re.findall(r'(\w+)(?:=~|!~|!=|=)"', expression)
         assert {*grouped, *matched} - {""} <= known | OF_PROMETHEUS
@@ -186,7 +189,7 @@ def test_the_chart_narrows_the_rules_to_its_namespace(helm_3: Helm3) -> None:
     rules = [rule for group in spec["groups"] for rule in group["rules"]]
     assert len(rules) == len(ALERTS) + len(RECORDED)
     for rule in rules:
-        selectors = re.findall(r"\b(?:broker[_:][\w:]+|up)\b(?:\{([^}]*))?", rule["expr"])
+        selectors = re.findall(r"\b(?:(?:comm100_sso[_:]|process_)[\w:]+|up)\b(?:\{([^}]*))?", rule["expr"])
         assert selectors
         assert all(one.startswith('namespace="identity"') for one in selectors)
     assert {rule["annotations"]["runbook_url"].partition("#")[0] for rule in rules if "alert" in rule} == {

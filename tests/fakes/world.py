@@ -235,7 +235,7 @@ async def metrics(service: Service) -> str:
 
 def signins_counted(exported: str) -> list[str]:
     """Return the series of sign-ins that are above 0; what failures would count is exported from the start."""
-    return re.findall(r"^broker_signins_total\{.*\} (?!0\.0$).*$", exported, re.MULTILINE)
+    return re.findall(r"^comm100_sso_signins_total\{.*\} (?!0\.0$).*$", exported, re.MULTILINE)
 
 
 def _fact(response: httpx.Response, name: str) -> str:

@@ -207,7 +207,7 @@ async def test_a_repeated_or_late_test_starts_again_from_the_setup_page_and_neve
     assert [refresh(page) for page in (again, spent, late)] == [None, None, None]
     assert start_again(late) == start_again(spent) == f"{BROKER}/setup?link={link}"
     assert world.provider.count("/token") == 2
-    assert 'broker_test_signins_total{provider="idp",reason="transaction_spent",result="refused"} 1.0' in counted
+    assert 'comm100_sso_test_signins_total{provider="idp",reason="transaction_spent",result="refused"} 1.0' in counted
     assert signins_counted(counted) == []
 
 

@@ -195,7 +195,7 @@ async def test_the_log_has_a_test_sign_in_under_one_trace_id_and_no_address(worl
     assert (ends["result"], ends["code"], ends["provider"], ends["site"]) == ("admitted", "none", "idp", "")
     assert (ends["email_domain"], "email" in ends) == ("acme.example", False)
     assert "sign-in" not in [one["event"] for one in lines]
-    assert 'broker_test_signins_total{provider="idp",reason="none",result="admitted"} 1.0' in counted
+    assert 'comm100_sso_test_signins_total{provider="idp",reason="none",result="admitted"} 1.0' in counted
 
 
 def trace_id_of(page: httpx.Response) -> str:

@@ -137,7 +137,7 @@ async def test_a_refusal_leaves_one_line_and_one_count(
     assert line["event"] == ("request refused" if is_nobodys else "sign-in")
     assert line["level"] == ("info" if is_nobodys else "error" if error.status >= 500 else "warning")
     labels = f'provider="{provider}",reason="{error.code}",result="{result}",site="{site}"'
-    assert f"broker_signins_total{{{labels}}} 1.0" in counted
+    assert f"comm100_sso_signins_total{{{labels}}} 1.0" in counted
 
 
 async def test_a_sign_in_leaves_one_line_and_one_count(world: World, log: Log) -> None:
@@ -146,7 +146,7 @@ async def test_a_sign_in_leaves_one_line_and_one_count(world: World, log: Log) -
         counted = await metrics(service)
     (line,) = sign_in_lines(log)
     assert (line["result"], line["code"], line["site"], line["provider"]) == ("signed_in", "none", "main", "idp")
-    assert 'broker_signins_total{provider="idp",reason="none",result="signed_in",site="main"} 1.0' in counted
+    assert 'comm100_sso_signins_total{provider="idp",reason="none",result="signed_in",site="main"} 1.0' in counted
 
 
 @pytest.mark.requirement("S-55")

@@ -195,4 +195,4 @@ def assert_refused(
     assert len(said) < 12 or said not in page  # shorter ones are words of ours, which a page may use as well
     assert line["remedy"].startswith(remedy or error.remedy[:200]), line
     metrics = httpx.get(f"{scene.operations_url}/metrics", trust_env=False).text
-    assert re.search(rf'^broker_signins_total{{[^}}]*reason="{error.code}"[^}}]*}} [1-9]', metrics, re.MULTILINE)
+    assert re.search(rf'^comm100_sso_signins_total{{[^}}]*reason="{error.code}"[^}}]*}} [1-9]', metrics, re.MULTILINE)

@@ -166,7 +166,9 @@ def assert_refused(answer: httpx.Response, world: World, status: int, reason: st
     assert (answer.status_code, "location" in answer.headers) == (status, False), answer.text
     assert reason in answer.text
     metrics = httpx.get(f"{world.operations_url}/metrics", trust_env=False).text
-    assert re.search(rf'^broker_signins_total{{[^}}]*reason="{reason}"[^}}]*}} [1-9]', metrics, re.MULTILINE), metrics
+    assert re.search(rf'^comm100_sso_signins_total{{[^}}]*reason="{reason}"[^}}]*}} [1-9]', metrics, re.MULTILINE), (
+        metrics
+    )
 
 
 @pytest.mark.parametrize(

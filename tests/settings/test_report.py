@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from broker.errors import SettingsError
-from broker.settings import describe, load_settings, weakenings
+from broker.settings import describe, insecure_options, load_settings
 from tests.settings.admin import Admin
 
 
@@ -125,7 +125,7 @@ def test_the_description_of_an_empty_file_keeps_to_80_columns(admin: Admin) -> N
 
 
 def test_strict_settings_have_no_weakenings(admin: Admin) -> None:
-    assert weakenings(admin.load(admin.settings())) == ()
+    assert insecure_options(admin.load(admin.settings())) == ()
 
 
 @pytest.mark.requirement("S-58")
@@ -140,7 +140,7 @@ def test_every_weakening_is_named(admin: Admin) -> None:
         )
     )
 
-    assert weakenings(settings) == (
+    assert insecure_options(settings) == (
         "public_url_without_tls",
         "shared_email_domains",
         "log_email_plain",
@@ -154,7 +154,7 @@ def test_a_secret_that_two_sites_share_and_groups_that_do_not_matter_are_named(a
     tree = admin.settings(identity_providers__okta__groups_claim="groups")
     tree["sites"]["second"] = {**tree["sites"]["main"], "endpoint": "https://eu.comm100.com/sso"}
 
-    assert weakenings(admin.load(tree)) == (
+    assert insecure_options(admin.load(tree)) == (
         "same_shared_secret_for_several_sites:sites.main",
         "same_shared_secret_for_several_sites:sites.second",
         "groups_claim_without_allowed_groups:identity_providers.okta",

@@ -148,7 +148,7 @@ async def test_only_a_persons_own_navigation_opens_or_starts_anything(world: Wor
         await refused(service, world, good, NotANavigation, Sec_Purpose="prefetch")
         await refused(service, world, good, NotANavigation, Sec_Fetch_Mode="cors")
         await refused(service, world, good, NotANavigation, Sec_Fetch_Mode="navigate", Sec_Fetch_Dest="iframe")
-        assert "broker_test_signins_total{" not in await metrics(service)
+        assert "comm100_sso_test_signins_total{" not in await metrics(service)
 
 
 @pytest.mark.requirement("S-57")

@@ -12,7 +12,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from broker.app import Service
 from broker.errors import BrokerError, ProviderUnreachable, SettingsError, every_error
-from broker.measures import Measures
+from broker.metrics import Metrics
 from broker.oidc.messages import ProviderRequest, ProviderResponse
 from broker.telemetry import UNPROVEN, Telemetry
 from tests.fakes.clock import START, Clock
@@ -32,7 +32,9 @@ async def exported(service: Service) -> dict[tuple[str, ...], float]:
 
 def calls(samples: Mapping[tuple[str, ...], float]) -> dict[tuple[str, ...], float]:
     """Return how many calls there were, by what for and how they ended."""
-    return {(key[1], key[3]): n for key, n in samples.items() if n and key[0] == "broker_provider_call_seconds_count"}
+    return {
+        (key[1], key[3]): n for key, n in samples.items() if n and key[0] == "comm100_sso_provider_call_seconds_count"
+    }
 
 
 async def test_the_calls_of_a_sign_in_are_measured_by_what_they_are_for(world: World) -> None:
@@ -63,14 +65,14 @@ async def test_a_call_that_brought_nothing_to_judge_counts_as_failed(status: int
         return ProviderResponse(status, "application/json", b"{}")
 
     registry = CollectorRegistry()
-    timed = Measures(registry).timed("idp", send)
+    timed = Metrics(registry).timed("idp", send)
     try:
         await timed(TOKEN_REQUEST)
     except ProviderUnreachable:
         assert status is None
     counted = {
         one: registry.get_sample_value(
-            "broker_provider_call_seconds_count", {"provider": "idp", "call": "token", "result": one}
+            "comm100_sso_provider_call_seconds_count", {"provider": "idp", "call": "token", "result": one}
         )
         for one in ("answered", "failed")
     }
@@ -83,9 +85,10 @@ async def test_what_is_kept_of_a_provider_tells_its_age_and_when_it_gets_old(wor
         clock.advance(60)
         samples = await exported(service)
         for document in ("metadata", "keys"):
-            assert samples["broker_provider_fetched_timestamp_seconds", document, "idp"] == START
-            assert samples["broker_provider_fresh_until_timestamp_seconds", document, "idp"] == START + 3600
-        assert samples[("broker_started_timestamp_seconds",)] == START
+            assert samples["comm100_sso_provider_fetched_timestamp_seconds", document, "idp"] == START
+            assert samples["comm100_sso_provider_fresh_until_timestamp_seconds", document, "idp"] == START + 3600
+        assert samples[("process_start_time_seconds",)] > 0
+        assert not [key for key in samples if key[0].endswith("_created")]
 
 
 async def test_a_provider_that_never_answered_shows_as_zero(world: World) -> None:
@@ -94,8 +97,8 @@ async def test_a_provider_that_never_answered_shows_as_zero(world: World) -> Non
         await asyncio.sleep(0)
         samples = await exported(service)
         for document in ("metadata", "keys"):
-            assert samples["broker_provider_fetched_timestamp_seconds", document, "idp"] == 0
-            assert samples["broker_provider_fresh_until_timestamp_seconds", document, "idp"] == 0
+            assert samples["comm100_sso_provider_fetched_timestamp_seconds", document, "idp"] == 0
+            assert samples["comm100_sso_provider_fresh_until_timestamp_seconds", document, "idp"] == 0
 
 
 async def test_a_secret_in_a_file_is_watched_and_one_given_as_text_is_not(world: World) -> None:
@@ -103,15 +106,15 @@ async def test_a_secret_in_a_file_is_watched_and_one_given_as_text_is_not(world:
     del world.settings["secret_keys"]
     async with world.broker(secret_keys_file="keys") as service:
         samples = await exported(service)
-        told = {key: value for key, value in samples.items() if key[0] == "broker_secret_file_rejected"}
-        assert told == {("broker_secret_file_rejected", "secret_keys"): 0}
+        told = {key: value for key, value in samples.items() if key[0] == "comm100_sso_secret_file_rejected"}
+        assert told == {("comm100_sso_secret_file_rejected", "secret_keys"): 0}
 
 
 def test_a_failure_is_exported_before_it_happens_and_a_persons_refusal_is_not() -> None:
-    telemetry = Telemetry(log_email="hashed", secret_keys=lambda: [SECRET_KEY], weakenings=())
+    telemetry = Telemetry(log_email="hashed", secret_keys=lambda: [SECRET_KEY], insecure_options=())
     telemetry.expect("main", "idp")
     families = text_string_to_metric_families(telemetry.metrics().decode())
-    samples = [one for family in families for one in family.samples if one.name == "broker_signins_total"]
+    samples = [one for family in families for one in family.samples if one.name == "comm100_sso_signins_total"]
     reasons = {one.labels["reason"]: one.value for one in samples}
     failures: list[type[BrokerError]] = [
         one
@@ -128,7 +131,7 @@ def test_a_checkout_that_is_not_installed_runs_too(monkeypatch: pytest.MonkeyPat
     def none_installed(name: str) -> str:
         raise PackageNotFoundError(name)
 
-    monkeypatch.setattr("broker.measures.version", none_installed)
+    monkeypatch.setattr("broker.metrics.version", none_installed)
     registry = CollectorRegistry()
-    Measures(registry)
-    assert registry.get_sample_value("broker_build_info", {"version": "unknown"}) == 1
+    Metrics(registry)
+    assert registry.get_sample_value("comm100_sso_build_info", {"version": "unknown"}) == 1

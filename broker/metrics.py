@@ -13,7 +13,15 @@ from importlib.metadata import PackageNotFoundError, version
 from itertools import product
 from typing import Any
 
-from prometheus_client import CollectorRegistry, Gauge, Histogram
+from prometheus_client import (
+    CollectorRegistry,
+    Gauge,
+    GCCollector,
+    Histogram,
+    PlatformCollector,
+    ProcessCollector,
+    disable_created_metrics,
+)
 
 from broker.oidc.cached import Cached
 from broker.oidc.discovery import Discovery, Send
@@ -23,7 +31,7 @@ _CALLS: tuple[RequestKind, ...] = ("metadata", "keys", "token", "userinfo")
 _BUCKETS = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)  # seconds; after the last a call is given up
 
 
-class Measures:
+class Metrics:
     """The metrics of one service that are no counts of sign-ins.
 
     Args:
@@ -31,44 +39,37 @@ class Measures:
     """
 
     def __init__(self, registry: CollectorRegistry) -> None:
-        build = Gauge("broker_build_info", "1, with the version that runs.", ["version"], registry=registry)
+        disable_created_metrics()  # type: ignore[no-untyped-call] # they double the series, and no alert asks for them
+        build = Gauge("comm100_sso_build_info", "1, with the version that runs.", ["version"], registry=registry)
         build.labels(_version()).set(1)
-        self._started = Gauge(
-            "broker_started_timestamp_seconds", "When this process took up its work.", registry=registry
-        )
+        ProcessCollector(registry=registry)
+        PlatformCollector(registry=registry)
+        GCCollector(registry=registry)
         self._call_seconds = Histogram(
-            "broker_provider_call_seconds",
+            "comm100_sso_provider_call_seconds",
             "How long calls to a provider took; failed: no answer came, or one that says to try later.",
             ["provider", "call", "result"],
             buckets=_BUCKETS,
             registry=registry,
         )
         self._fetched = Gauge(
-            "broker_provider_fetched_timestamp_seconds",
+            "comm100_sso_provider_fetched_timestamp_seconds",
             "When the provider's metadata or keys were fetched last; 0 while there are none.",
             ["provider", "document"],
             registry=registry,
         )
         self._fresh_until = Gauge(
-            "broker_provider_fresh_until_timestamp_seconds",
+            "comm100_sso_provider_fresh_until_timestamp_seconds",
             "When they are to be fetched anew, 0 while there are none; old ones stay in use.",
             ["provider", "document"],
             registry=registry,
         )
         self._rejected = Gauge(
-            "broker_secret_file_rejected",
+            "comm100_sso_secret_file_rejected",
             "1 while a secret's file holds what cannot be used, so that the previous secret stays in use.",
             ["setting"],
             registry=registry,
         )
-
-    def note_start(self, now: float) -> None:
-        """Export when the service started.
-
-        Args:
-            now: seconds since the epoch.
-        """
-        self._started.set(now)
 
     def timed(self, provider: str, send: Send) -> Send:
         """Return the same way to send, with every call measured.
