@@ -28,7 +28,7 @@ from broker.web.context import WebContext
 from broker.web.cookies import read_cookie, read_cookies, set_cookie
 from broker.web.last_login_request import names
 from broker.web.problems import RequestContext
-from broker.web.reading import check_navigation, given, once, provider_of
+from broker.web.reading import check_navigation, each_once, given, once, provider_of
 from broker.web.setup import conclude
 
 MAX_STATES = 5  # looked at where one is allowed
@@ -71,13 +71,12 @@ async def _complete(web: WebContext, request: Request, attempt: RequestContext, 
     cookie_value = cookie.value if cookie else None
     again = _prepare_restart(web, attempt, opened, cookie_value)
     try:
-        parameters = {name: once(request, name) or "" for name in request.query_params}
         return await complete(
             web.broker,
             provider,
             opened=opened,
             cookie_value=cookie_value,
-            parameters=parameters,
+            parameters=each_once(request),
             origins=web.origins.of(request.scope, attempt.client),
         )
     except _RESTARTABLE:

@@ -67,9 +67,28 @@ def once(request: Request, name: str) -> str | None:
         ParameterRepeated: it came more often (RFC 6749, section 3.1).
     """
     values = given(request, name)
+    return _single(name, values) if values else None
+
+
+def each_once(request: Request) -> dict[str, str]:
+    """Return every parameter, each of which may come once; an empty one is left out.
+
+    Args:
+        request: the browser's.
+
+    Raises:
+        ParameterRepeated: one came more often (RFC 6749, section 3.1).
+    """
+    values: dict[str, list[str]] = {}
+    for name, value in request.query_params.multi_items():
+        values.setdefault(name, []).append(value)
+    return {name: _single(name, several) for name, several in values.items() if any(several)}
+
+
+def _single(name: str, values: list[str]) -> str:
     if len(values) > 1:
         raise ParameterRepeated(expected=f"{name} once", got=f"{len(values)} times")
-    return values[0] if values else None
+    return values[0]
 
 
 def site_of(web: WebContext, request: Request, attempt: RequestContext) -> Site:

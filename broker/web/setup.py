@@ -24,7 +24,7 @@ from broker.web.cookies import read_cookies
 from broker.web.departing import redirect_to_provider
 from broker.web.headers import HAS_SCRIPT, IS_SETUP_PAGE
 from broker.web.problems import RequestContext
-from broker.web.reading import check_navigation, find_provider, is_framed, once
+from broker.web.reading import check_navigation, each_once, find_provider, is_framed, once
 from broker.web.setup_pages import SetupLinks
 
 _log = logging.getLogger("broker")
@@ -114,7 +114,7 @@ async def conclude(web: WebContext, request: Request, attempt: RequestContext, o
         opened=opened,
         cookie_value=cookie_value,
         check_setup_link=lambda unverified: _check_link(web, request, unverified),
-        parameters={name: once(request, name) or "" for name in request.query_params},
+        parameters=each_once(request),
         origins=web.origins.of(request.scope, attempt.client),
     )
     return _show_report(web, request, attempt, report, token)
