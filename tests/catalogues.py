@@ -18,7 +18,6 @@ from babel.messages.pofile import read_po, write_po
 
 import broker.web
 from broker.errors import SettingsError, every_error
-from broker.web.advice import ADVICE
 from broker.web.languages import ENGLISH, LANGUAGES, catalogue_name
 
 WEB = Path(broker.web.__file__).parent
@@ -49,7 +48,7 @@ def every_text() -> Catalog:
     ):
         assert isinstance(text, str)
         texts.add(text, locations=[(path, 0)], auto_comments=comments)
-    for advice in ADVICE.values():
+    for advice in dict.fromkeys(error.advice for error in every_error()):
         for field in dataclasses.fields(advice):
             texts.add(getattr(advice, field.name), auto_comments=[field.name])
     for error in every_error():

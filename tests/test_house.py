@@ -21,7 +21,6 @@ DOCUMENTS = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md")])
 MODULES = sorted((ROOT / "broker").rglob("*.py"))
 TESTS = sorted((ROOT / "tests").rglob("test_*.py"))
 ERRORS = list(every_error())
-MAX_LINES = 350
 VAGUE = {"utils", "helpers", "common", "manager", "service", "handler", "data", "info"}
 
 EACH_DOCUMENT = pytest.mark.parametrize(
@@ -116,9 +115,8 @@ def test_every_command_shown_exists(document: Path) -> None:
 
 
 @pytest.mark.parametrize("module", [pytest.param(one, id=str(one.relative_to(ROOT))) for one in MODULES])
-def test_a_module_is_short_says_what_it_is_and_points_to_documents_that_exist(module: Path) -> None:
+def test_a_module_says_what_it_is_and_points_to_documents_that_exist(module: Path) -> None:
     text = module.read_text(encoding="utf-8")
-    assert text.count("\n") <= MAX_LINES
     assert text.startswith('"""')
     assert module.stem not in VAGUE
     for named in re.findall(r"docs/[a-z_/-]+\.md", text):

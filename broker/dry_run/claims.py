@@ -9,7 +9,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from broker.errors.root import MIN_SECRET_CHARACTERS
+from broker.errors import MIN_SECRET_CHARACTERS
 
 LEFT_OUT = "[left out]"
 MAX_DEPTH = 5  # of lists and objects inside each other; no page shows more

@@ -16,7 +16,6 @@ from urllib.parse import quote
 import jinja2
 
 from broker.errors import BrokerError
-from broker.web.advice import advice_for
 from broker.web.languages import ENGLISH, open_translations
 
 _TEMPLATES = ("choose.html", "home.html", "new_tab.html", "problem.html", "signed_out.html", "style.css")
@@ -112,7 +111,7 @@ class Pages:
         """
         return self._templates["problem.html"].render(
             error=error,
-            advice=advice_for(error),
+            advice=error.advice,
             trace_id=trace_id,
             start_again=start_again,
             use_another_account=use_another_account,

@@ -13,7 +13,6 @@ from broker.errors import (
     TransactionExpired,
     every_error,
 )
-from broker.web.advice import advice_for
 from broker.web.pages import Choice, Pages
 
 SUPPORT = "it+desk@acme.example"
@@ -49,4 +48,4 @@ EVERY_PAGE: Mapping[str, Callable[[Pages], str]] = {
     "problem_without_a_way_back": lambda pages: pages.problem(NoSuchPage(), trace_id=TRACE_ID, start_again=None),
 }
 
-ONE_ERROR_OF_EACH_ADVICE = {advice_for(error()): error for error in ERRORS}.values()
+ONE_ERROR_OF_EACH_ADVICE = {error.advice: error for error in ERRORS}.values()
