@@ -12,6 +12,7 @@ from broker.checks.finding import (
     Status,
     all_good,
     as_json,
+    first_untold,
     merged,
     unusable_settings,
 )
@@ -33,6 +34,7 @@ __all__ = [
     "all_good",
     "as_json",
     "fingerprint",
+    "first_untold",
     "judge_shared_secret",
     "merged",
     "print_report",

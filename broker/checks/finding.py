@@ -44,6 +44,7 @@ SUBJECT_SECONDS = 16.0  # all checks of one subject; subjects do not wait for ea
 MAX_SAID = 300  # characters of what the other side said
 TEST_SIGN_IN = "Test a sign-in on the setup page: `broker setup-link` prints its address."
 
+_TELLING = ("discovery", "keys", "client_authentication", "redirect_uri")  # unknown, they leave it open
 T = TypeVar("T")
 
 
@@ -228,6 +229,16 @@ def merged(findings: Iterable[Finding]) -> Iterator[tuple[list[str], Finding]]:
     for _, alike in itertools.groupby(findings, key=lambda one: (one.status, one.message)):
         same = list(alike)
         yield list(dict.fromkeys(one.check for one in same)), same[0]
+
+
+def first_untold(findings: Iterable[Finding]) -> Finding | None:
+    """Return the first finding that leaves open whether sign-ins work; None if there is none.
+
+    Args:
+        findings: of all subjects.
+    """
+    unknown = (one for one in findings if one.status == "unknown" and not one.optional)
+    return next((one for one in unknown if one.check in _TELLING), None)
 
 
 def all_good(findings: Iterable[Finding]) -> bool:

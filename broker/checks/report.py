@@ -14,11 +14,10 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from broker.checks.finding import CHECKS, TEST_SIGN_IN, Begin, Finding, Status, merged
+from broker.checks.finding import CHECKS, TEST_SIGN_IN, Begin, Finding, Status, first_untold, merged
 
 _COLOURS: dict[Status, str] = {"ok": "green", "warning": "yellow", "failed": "bold red", "unknown": "cyan"}
 _WIDTH = 100
-_TELLING = ("discovery", "keys", "client_authentication", "redirect_uri")  # unknown, they leave it open
 
 
 @contextmanager
@@ -98,8 +97,7 @@ def _sum(findings: Sequence[Finding]) -> str:
     for one in findings:
         counts[one.status] += 1
     first = next((one for one in findings if one.status == "failed"), None)
-    unknown = (one for one in findings if one.status == "unknown" and not one.optional)
-    untold = next((one for one in unknown if one.check in _TELLING), None)
+    untold = first_untold(findings)
     verdict = "Nothing failed."
     if first is not None:
         verdict = f"Something has to be corrected. Begin with {first.subject}: {first.check}."

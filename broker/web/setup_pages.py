@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from types import MappingProxyType
 
-from broker.checks import WORST_FIRST, Finding, merged
+from broker.checks import WORST_FIRST, Finding, first_untold, merged
 from broker.dry_run import DryRun
 from broker.errors import every_error
 from broker.explain import shown
@@ -131,6 +131,7 @@ class SetupPages:
         return self._template("setup_checks.html").render(
             subjects=[(subject, list(merged(group))) for subject, group in subjects],
             failed=counts["failed"],
+            heading=_heading(findings),
             sum=", ".join(_counted(count, status) for status, count in counts.items() if count),
             links=links,
         )
@@ -189,6 +190,12 @@ def _what_came(seen: LastLoginRequest, now: float) -> dict[str, str]:
         "Outcome": "accepted" if seen.code == "none" else f"refused: {seen.code}",
     }
     return came if seen.code == "none" else {**came, "To do": _REMEDIES.get(seen.code, "See docs/errors.md.")}
+
+
+def _heading(findings: Sequence[Finding]) -> str:
+    if any(one.status == "failed" for one in findings):
+        return "Something has to be corrected"
+    return "Only a test sign-in can tell" if first_untold(findings) else "Nothing failed"
 
 
 def _counted(count: int, status: str) -> str:

@@ -207,6 +207,11 @@ def test_checks_without_a_failure_say_so() -> None:
     assert LINKS.checks in page.links()
 
 
+def test_checks_that_cannot_tell_whether_sign_ins_work_do_not_say_that_nothing_failed() -> None:
+    page = Page(PAGES.checks([finding("idp", "client_authentication", "unknown")], links=LINKS))
+    assert page.inside["h1"] == ["Only a test sign-in can tell"]
+
+
 def test_an_admitted_person_is_named_with_what_comm100_would_get() -> None:
     page = Page(PAGES.dry_run(dry_run(), links=LINKS))
     assert page.inside["h1"] == ["Admitted as ada@acme.example"]
