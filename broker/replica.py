@@ -11,13 +11,13 @@ from collections import Counter, OrderedDict
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 
-from broker.browser_cookie import LIFETIME
 from broker.comm100 import Site
 from broker.errors import Overloaded, ProviderTimedOut, TransactionSpent
 from broker.oidc.cached import Clock
 from broker.providers import Provider
 from broker.rejected_codes import RejectedCodes
 from broker.transaction import CLOCK_LEEWAY
+from broker.transaction_cookie import LIFETIME
 
 DEADLINE_SECONDS = 8.0  # of /login and of /callback, however many calls to the provider they need
 MAX_IN_FLIGHT = 2000  # sign-ins being begun or completed at once, with one provider
@@ -60,7 +60,7 @@ class Broker:
         self._max_refused = max_refused
         self._deadline = deadline
         self._in_flight: Counter[str] = Counter()
-        self._spent: OrderedDict[str, float] = OrderedDict()
+        self._consumed: OrderedDict[str, float] = OrderedDict()
         self._refused: OrderedDict[str, float] = OrderedDict()
         self.rejected_codes = RejectedCodes(clock)
 
@@ -94,7 +94,7 @@ class Broker:
         except TimeoutError:
             raise ProviderTimedOut(expected=f"all answers within {self._deadline:g} s", got="not all") from None
 
-    def spend(self, transaction_id: str, now: float) -> None:
+    def consume(self, transaction_id: str, now: float) -> None:
         """Mark a sign-in as over, whatever comes of it, for as long as its state is believed.
 
         This replica remembers it here; across replicas, the provider's one-time code and the deleted cookie do.
@@ -106,12 +106,12 @@ class Broker:
         Raises:
             TransactionSpent: it was over already.
         """
-        if transaction_id in self._spent or transaction_id in self._refused:
+        if transaction_id in self._consumed or transaction_id in self._refused:
             raise TransactionSpent(expected="a sign-in under way", got="one that is over")
-        for remembered in (self._spent, self._refused):
+        for remembered in (self._consumed, self._refused):
             while remembered and next(iter(remembered.values())) < now - LIFETIME - CLOCK_LEEWAY:
                 remembered.popitem(last=False)
-        self._spent[transaction_id] = now
+        self._consumed[transaction_id] = now
 
     def remember_as_refused(self, transaction_id: str) -> None:
         """Remember a sign-in without tokens apart: strangers can cause many, so of too many the oldest is forgotten.
@@ -119,7 +119,7 @@ class Broker:
         Args:
             transaction_id: of the sign-in, spent before.
         """
-        spent_at = self._spent.pop(transaction_id, None)
+        spent_at = self._consumed.pop(transaction_id, None)
         if spent_at is None:
             return  # its time ran out while it was under way: a clock was set forward
         self._refused[transaction_id] = spent_at

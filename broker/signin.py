@@ -12,7 +12,6 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
 
-from broker.browser_cookie import BrowserCookie
 from broker.comm100 import Site, build_claims, build_delivery_url, build_token, check_redirect_url
 from broker.errors import (
     BrokerError,
@@ -40,6 +39,7 @@ from broker.rejected_codes import Origin, Verdict
 from broker.remembrance import Remembrance
 from broker.replica import Broker
 from broker.transaction import BoundTransaction, OpenedState, SignedTransaction, bind, sign
+from broker.transaction_cookie import BrowserCookie
 
 MAX_REFETCHES = 2  # of the keys, for one sign-in
 FORGEABLE = "The words came through the browser: anybody can write them."
@@ -178,7 +178,7 @@ async def complete(
         BrokerError: at the first check that fails; nothing that follows it is asked or done.
     """
     bound = bind(opened, cookie_value, provider=provider.id, now=broker.clock())
-    broker.spend(bound.transaction.id, broker.clock())
+    broker.consume(bound.transaction.id, broker.clock())
     site = broker.sites.get(bound.transaction.site)
     if site is None or provider.id not in site.provider_ids:
         raise NoSuchPage(expected="a site that offers this provider", got=bound.transaction.site)

@@ -22,7 +22,6 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from broker import base64url
-from broker.browser_cookie import LIFETIME, BrowserCookie, cookie_name, make_cookie, unpack
 from broker.errors import (
     CookieMissing,
     StateInvalid,
@@ -30,6 +29,7 @@ from broker.errors import (
     TransactionExpired,
 )
 from broker.signing import sign_value, unsign_value
+from broker.transaction_cookie import LIFETIME, BrowserCookie, cookie_name, make_cookie, unpack
 
 HEAD_STEP = 16  # characters of a divided redirect_url
 CLOCK_LEEWAY = 60  # seconds the clocks of two replicas may differ
@@ -82,13 +82,13 @@ class _Opened:
 
     Args:
         transaction: what the state had room for.
-        luggage_hash: of the text whose end travels in the cookie; None if nothing does.
+        overflow_hash: of the text whose end travels in the cookie; None if nothing does.
         head: the beginning of that text, which the state had room for.
         key: the secret key that signed it, which the nonce and the verifier need.
     """
 
     transaction: Transaction
-    luggage_hash: str | None
+    overflow_hash: str | None
     head: str
     key: str = field(repr=False)
 
@@ -97,11 +97,11 @@ class _Opened:
         """The name of the cookie that this sign-in needs."""
         return cookie_name(self.transaction.id)
 
-    def luggage(self, cookie_value: str | None) -> str | None:
+    def overflow(self, cookie_value: str | None) -> str | None:
         """Return the text whose end travelled in the cookie, if it is what was put there."""
         _, tail = unpack(cookie_value or "")
         text = self.head + (tail or "")
-        return text if tail is not None and hmac.compare_digest(_text_hash(text), self.luggage_hash or "") else None
+        return text if tail is not None and hmac.compare_digest(_text_hash(text), self.overflow_hash or "") else None
 
 
 class OpenedState(_Opened):
@@ -254,10 +254,10 @@ def bind(
             expected=f"the cookie {opened.cookie_name}",
             got="one of another sign-in" if cookie_value else "no such cookie",
         )
-    if opened.luggage_hash is not None and opened.luggage(cookie_value) is None:
+    if opened.overflow_hash is not None and opened.overflow(cookie_value) is None:
         raise CookieMissing(expected="in the cookie, what was put there", got="a cookie that was altered")
     if isinstance(opened, OpenedDryRun):
-        transaction = replace(transaction, setup_link=opened.luggage(cookie_value))
+        transaction = replace(transaction, setup_link=opened.overflow(cookie_value))
     else:
         transaction = replace(transaction, redirect_url=recover_redirect_url(opened, cookie_value))
     return BoundTransaction(
@@ -274,7 +274,7 @@ def recover_redirect_url(opened: OpenedState, cookie_value: str | None) -> str |
         opened: the state.
         cookie_value: of the cookie named `opened.cookie_name`, if the browser has it.
     """
-    return opened.transaction.redirect_url if opened.luggage_hash is None else opened.luggage(cookie_value)
+    return opened.transaction.redirect_url if opened.overflow_hash is None else opened.overflow(cookie_value)
 
 
 def _payload(transaction: Transaction) -> dict[str, Any]:
@@ -282,14 +282,14 @@ def _payload(transaction: Transaction) -> dict[str, Any]:
 
 
 def _signed(
-    transaction: Transaction, state: str, key: str, randomness: bytes, luggage: str | None
+    transaction: Transaction, state: str, key: str, randomness: bytes, overflow: str | None
 ) -> SignedTransaction:
     return SignedTransaction(
         transaction=transaction,
         state=state,
         nonce=_derive(key, randomness, b"nonce"),
         code_verifier=_derive(key, randomness, b"code_verifier"),
-        cookie=make_cookie(transaction.id, randomness, issued=transaction.issued, luggage=luggage),
+        cookie=make_cookie(transaction.id, randomness, issued=transaction.issued, overflow=overflow),
     )
 
 

@@ -8,10 +8,10 @@ from contextlib import AsyncExitStack
 
 import pytest
 
-from broker.browser_cookie import LIFETIME
 from broker.errors import Overloaded, ProviderTimedOut, TransactionSpent
 from broker.replica import Broker
 from broker.transaction import CLOCK_LEEWAY
+from broker.transaction_cookie import LIFETIME
 from tests.fakes.clock import START, Clock
 
 MAX_IN_FLIGHT = 3
@@ -125,47 +125,47 @@ async def test_a_sign_in_beyond_its_deadline_is_broken_off_with_the_reason() -> 
 @pytest.mark.requirement("S-03")
 async def test_a_sign_in_is_over_once() -> None:
     replica = broker()
-    replica.spend("one", START)
-    replica.spend("another", START)
+    replica.consume("one", START)
+    replica.consume("another", START)
     for _ in range(2):
         with pytest.raises(TransactionSpent):
-            replica.spend("one", START + LIFETIME)
+            replica.consume("one", START + LIFETIME)
 
 
 @pytest.mark.requirement("S-03")
 async def test_a_sign_in_that_is_over_is_remembered_for_as_long_as_its_state_is_believed_and_then_forgotten() -> None:
     replica = broker()
     for one in ("completed", "refused"):
-        replica.spend(one, START)
+        replica.consume(one, START)
     replica.remember_as_refused("refused")
     end = START + LIFETIME + CLOCK_LEEWAY
-    replica.spend("another", end)
+    replica.consume("another", end)
     for one in ("completed", "refused"):
         with pytest.raises(TransactionSpent):
-            replica.spend(one, end)
-    replica.spend("one more", end + 1)
+            replica.consume(one, end)
+    replica.consume("one more", end + 1)
     for one in ("completed", "refused"):
-        replica.spend(one, end + 1)
+        replica.consume(one, end + 1)
 
 
 @pytest.mark.requirement("S-03", "S-57")
 async def test_refused_sign_ins_push_out_the_oldest_refused_ones_and_never_a_completed_one() -> None:
     replica = broker()
-    replica.spend("completed", START)
+    replica.consume("completed", START)
     first, *others = (f"refused {number}" for number in range(MAX_REFUSED + 1))
     for one in (first, *others):
-        replica.spend(one, START)
+        replica.consume(one, START)
         replica.remember_as_refused(one)
     for one in ("completed", *others):
         with pytest.raises(TransactionSpent):
-            replica.spend(one, START)
-    replica.spend(first, START)
+            replica.consume(one, START)
+    replica.consume(first, START)
 
 
 async def test_a_sign_in_whose_time_runs_out_while_it_is_under_way_is_refused_without_a_defect() -> None:
     """The clock was set forward meanwhile."""
     replica = broker()
-    replica.spend("one", START)
-    replica.spend("another", START + 2 * LIFETIME)
+    replica.consume("one", START)
+    replica.consume("another", START + 2 * LIFETIME)
     replica.remember_as_refused("one")
-    replica.spend("one", START + 2 * LIFETIME)
+    replica.consume("one", START + 2 * LIFETIME)

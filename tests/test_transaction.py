@@ -15,7 +15,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from broker.browser_cookie import LIFETIME, MAX_COOKIE_CHARACTERS, is_cookie_name
 from broker.errors import CookieMissing, StateInvalid, StateOfAnotherProvider, TransactionExpired
 from broker.transaction import (
     CLOCK_LEEWAY,
@@ -29,6 +28,7 @@ from broker.transaction import (
     sign,
     sign_dry_run,
 )
+from broker.transaction_cookie import LIFETIME, MAX_COOKIE_CHARACTERS, is_cookie_name
 
 KEY = "k1-6f1d0c2b9a8e7f6d5c4b3a2918070605"
 OLDER_KEY = "k0-0f1e2d3c4b5a69788796a5b4c3d2e1f0"

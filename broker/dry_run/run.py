@@ -77,7 +77,7 @@ async def run_dry_run(
     """
     bound = bind(opened, cookie_value, provider=provider.id, now=broker.clock())
     check_setup_link(bound.transaction.setup_link or "")
-    broker.spend(bound.transaction.id, broker.clock())
+    broker.consume(bound.transaction.id, broker.clock())
     progress = Progress([*secrets_of(provider, bound), parameters.get("state", ""), parameters.get("code", "")])
     considered: list[ClaimTrace] = []
     identity: Identity | None = None

@@ -8,7 +8,6 @@ from contextlib import suppress
 from starlette.requests import Request
 from starlette.responses import Response
 
-from broker.browser_cookie import BrowserCookie
 from broker.errors import (
     AccessDenied,
     BrokerError,
@@ -24,6 +23,7 @@ from broker.providers import Provider
 from broker.remembrance import COOKIE_NAME, LIFETIME, encrypt_remembrance
 from broker.signin import SignedIn, complete
 from broker.transaction import OpenedDryRun, OpenedState, open_dry_run, open_state, recover_redirect_url
+from broker.transaction_cookie import BrowserCookie
 from broker.web.context import WebContext
 from broker.web.cookies import read_cookie, read_cookies, set_cookie
 from broker.web.last_login_request import names
@@ -141,7 +141,7 @@ def _prepare_restart(
     attempt.site = site.id
     provider = transaction.provider if transaction.provider in site.provider_ids else None
     redirect_url = recover_redirect_url(opened, cookie_value)
-    attempt.page_lost = opened.luggage_hash is not None and redirect_url is None
+    attempt.page_lost = opened.overflow_hash is not None and redirect_url is None
 
     def again(*flags: str) -> str:
         return web.login_url(site.id, idp=provider, redirect_url=redirect_url, **dict.fromkeys(flags, "1"))

@@ -9,8 +9,8 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable
 
-from broker.browser_cookie import LIFETIME, NAME_PREFIX, BrowserCookie, is_cookie_name
 from broker.remembrance import COOKIE_NAME
+from broker.transaction_cookie import LIFETIME, NAME_PREFIX, BrowserCookie, is_cookie_name
 
 LAST_PROVIDER_COOKIE = "last_provider"
 

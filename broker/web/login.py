@@ -10,12 +10,12 @@ from urllib.parse import urlsplit
 from starlette.requests import Request
 from starlette.responses import Response
 
-from broker.browser_cookie import BrowserCookie
 from broker.comm100 import Site, check_redirect_url
 from broker.errors import BrokerError, EmailMalformed, InitiationRefused, NoSuchPage, RedirectUrlRefused, SiteNotOffered
 from broker.identity import check_email
 from broker.providers import Provider
 from broker.signin import begin
+from broker.transaction_cookie import BrowserCookie
 from broker.web.context import WebContext
 from broker.web.cookies import LAST_PROVIDER_COOKIE, read_cookie, set_cookie
 from broker.web.departing import redirect_to_provider

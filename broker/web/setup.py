@@ -104,7 +104,7 @@ async def conclude(web: WebContext, request: Request, attempt: RequestContext, o
     attempt.is_dry_run = True
     cookie = read_cookies(request.headers.raw, https=web.https).get(opened.cookie_name)
     cookie_value = cookie.value if cookie else None
-    token = opened.luggage(cookie_value) or ""
+    token = opened.overflow(cookie_value) or ""
     with suppress(SetupLinkRefused):
         attempt.start_again = build_setup_url(web.public_url, _check_link(web, request, token).token)
     report = await run_dry_run(

@@ -126,7 +126,7 @@ def test_a_compressed_address_in_a_cookie_is_unpacked_within_bounds() -> None:
         secret_keys=[SECRET_KEY],
     )
     opened = open_state(signed.state, secret_keys=[SECRET_KEY])
-    assert opened.luggage_hash is not None
+    assert opened.overflow_hash is not None
     genuine = signed.cookie.value.rpartition(".")[0]
     bomb = urlsafe_b64encode(zlib.compress(b"a" * 4_000_000, 9)).rstrip(b"=").decode()
     tracemalloc.start()

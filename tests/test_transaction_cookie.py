@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from broker.browser_cookie import (
+from broker.transaction_cookie import (
     MAX_COOKIE_CHARACTERS,
     MAX_COOKIES,
     BrowserCookie,
@@ -21,10 +21,10 @@ NOW = 1_800_000_000.0
 
 
 def cookie(age: float, size: int = 60) -> BrowserCookie:
-    """One with luggage where it is larger than any without."""
+    """One with overflow where it is larger than any without."""
     name = cookie_name(f"{secrets.token_urlsafe(8)}")
-    luggage = "." if size > 60 else ""
-    return BrowserCookie(name, f"{int(NOW - age):x}.{'A' * (size - 9 - len(luggage))}{luggage}")
+    overflow = "." if size > 60 else ""
+    return BrowserCookie(name, f"{int(NOW - age):x}.{'A' * (size - 9 - len(overflow))}{overflow}")
 
 
 @pytest.mark.requirement("S-10")
@@ -36,14 +36,14 @@ def test_the_oldest_sign_ins_go_when_there_are_too_many() -> None:
 
 
 @pytest.mark.requirement("S-10")
-def test_the_oldest_sign_ins_with_luggage_go_when_they_are_too_large() -> None:
+def test_the_oldest_sign_ins_with_overflow_go_when_they_are_too_large() -> None:
     young, old, oldest = cookie(10, 600), cookie(20, 600), cookie(30, 600)
     assert surplus([oldest, young, old], cookie(0, 650)) == [oldest]
     assert surplus([oldest, young, old], cookie(0, 2300)) == [young, old, oldest]
 
 
 @pytest.mark.requirement("S-10")
-def test_a_sign_in_without_luggage_never_goes_because_of_its_size() -> None:
+def test_a_sign_in_without_overflow_never_goes_because_of_its_size() -> None:
     short, long = [cookie(age) for age in (50, 40, 30)], cookie(20, 1100)
     assert surplus([*short, long], cookie(0, 2100)) == [long]
     assert surplus([*short, long], cookie(0, 1100)) == []
@@ -70,7 +70,7 @@ def test_what_stays_in_the_browser_is_within_bounds(sizes: list[int], ages: list
     assert len(staying) <= MAX_COOKIES
     assert sum(len(one.name) + len(one.value) for one in staying) <= MAX_COOKIE_CHARACTERS
     assert newcomer in staying
-    assert all(one.has_luggage for one in leaving if one.issued > min(kept.issued for kept in staying))
+    assert all(one.has_overflow for one in leaving if one.issued > min(kept.issued for kept in staying))
 
 
 @pytest.mark.parametrize(

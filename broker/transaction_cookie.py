@@ -1,8 +1,8 @@
 """The cookie of one sign-in: what the browser keeps of it, and how many of them there may be.
 
-It holds fresh randomness, the time it was made, and luggage: a text, or the end of one, that would make the address of
+It holds fresh randomness, the time it was made, and overflow: a text, or the end of one, that would make the address of
 the provider too long, or is none of the provider's business. This file owns its form and its bounds. What the
-randomness proves and what the luggage has to be is not known here: the browser could have written anything.
+randomness proves and what the overflow has to be is not known here: the browser could have written anything.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Final
 from broker import base64url
 
 LIFETIME = 600  # seconds from /login to /callback
-LUGGAGE_LIFETIME = 3600  # seconds a cookie with luggage stays in the browser
+OVERFLOW_LIFETIME = 3600  # seconds a cookie with overflow stays in the browser
 MAX_COOKIES = 5  # sign-ins under way in one browser
 MAX_COOKIE_CHARACTERS = 2500  # of all of them together, names included; with the other cookies under 4 KB
 MAX_LUGGAGE_BYTES = 4096  # unpacked
@@ -30,7 +30,7 @@ class BrowserCookie:
 
     Args:
         name: without the prefix that the web floor puts before it.
-        value: the time it was made, randomness, and luggage if there is any.
+        value: the time it was made, randomness, and overflow if there is any.
     """
 
     name: str
@@ -38,11 +38,11 @@ class BrowserCookie:
 
     @property
     def lifetime(self) -> int:
-        """Seconds the browser keeps it; luggage outlives its sign-in, which can then be started again."""
-        return LUGGAGE_LIFETIME if self.has_luggage else LIFETIME
+        """Seconds the browser keeps it; overflow outlives its sign-in, which can then be started again."""
+        return OVERFLOW_LIFETIME if self.has_overflow else LIFETIME
 
     @property
-    def has_luggage(self) -> bool:
+    def has_overflow(self) -> bool:
         """Whether a text travels in it."""
         return self.value.count(".") == 2
 
@@ -58,23 +58,23 @@ class BrowserCookie:
         return int(digits, 16) if re.fullmatch(r"[0-9a-f]{1,12}", digits) else 0
 
 
-def make_cookie(transaction_id: str, randomness: bytes, *, issued: int, luggage: str | None) -> BrowserCookie:
+def make_cookie(transaction_id: str, randomness: bytes, *, issued: int, overflow: str | None) -> BrowserCookie:
     """Return the cookie of a sign-in that begins.
 
     Args:
         transaction_id: the hash of the randomness, which the state carries.
         randomness: 256 bits.
         issued: seconds since the epoch.
-        luggage: a text that travels here; None if none does.
+        overflow: a text that travels here; None if none does.
     """
     value = f"{issued:x}.{base64url.encode(randomness)}"
-    if luggage is not None:
-        value += f".{base64url.encode(zlib.compress(luggage.encode(), 9))}"
+    if overflow is not None:
+        value += f".{base64url.encode(zlib.compress(overflow.encode(), 9))}"
     return BrowserCookie(cookie_name(transaction_id), value)
 
 
 def unpack(value: str) -> tuple[bytes, str | None]:
-    """Return randomness and luggage; what cannot be unpacked is empty and will not match.
+    """Return randomness and overflow; what cannot be unpacked is empty and will not match.
 
     Args:
         value: of a cookie, from the browser.
@@ -107,7 +107,7 @@ def is_cookie_name(name: str) -> bool:
 def surplus(cookies: Sequence[BrowserCookie], newcomer: BrowserCookie) -> list[BrowserCookie]:
     """Return the cookies that have to go so that a new one fits: by number and by size, the oldest first.
 
-    By size, cookies with luggage alone go: the others need so little room that one long redirect_url, which any link
+    By size, cookies with overflow alone go: the others need so little room that one long redirect_url, which any link
     can bring, ends no sign-in but those with long ones.
 
     Args:
@@ -118,7 +118,7 @@ def surplus(cookies: Sequence[BrowserCookie], newcomer: BrowserCookie) -> list[B
     newest_first = sorted(cookies, key=lambda one: one.issued)[::-1]
     leaving = newest_first[MAX_COOKIES - 1 :]
     room = MAX_COOKIE_CHARACTERS - newcomer.size
-    for cookie in sorted(newest_first[: MAX_COOKIES - 1], key=lambda one: one.has_luggage):
+    for cookie in sorted(newest_first[: MAX_COOKIES - 1], key=lambda one: one.has_overflow):
         if cookie.size <= room:
             room -= cookie.size
         else:
