@@ -198,7 +198,7 @@ async def _talk(port: int, attack: Attack) -> bytes:
     sending = asyncio.create_task(_send(writer, [attack.sent] if isinstance(attack.sent, bytes) else attack.sent))
     received = bytearray()
     with suppress(TimeoutError, ConnectionError):
-        while data := await asyncio.wait_for(reader.read(65536), _stale_wait(attack, received)):
+        while data := await asyncio.wait_for(reader.read(65536), _patience(attack, received)):
             received += data
     sending.cancel()
     await asyncio.gather(sending, return_exceptions=True)
@@ -206,7 +206,7 @@ async def _talk(port: int, attack: Attack) -> bytes:
     return bytes(received)
 
 
-def _stale_wait(attack: Attack, received: bytearray) -> float:
+def _patience(attack: Attack, received: bytearray) -> float:
     return ANSWER_SECONDS if not received or received.count(b"HTTP/1.1 ") < len(attack.answers) else QUIET_SECONDS
 
 

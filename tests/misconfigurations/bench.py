@@ -128,13 +128,14 @@ class Bench:
 
 
 @asynccontextmanager
-async def bench(kind: str, folder: Path, *, tls: bool = False) -> AsyncIterator[Bench]:
+async def bench(kind: str, folder: Path, *, tls: bool = False, critical: bool = True) -> AsyncIterator[Bench]:
     """Run a set-up that works.
 
     Args:
         kind: of the provider, a preset.
         folder: for its files.
         tls: the provider speaks TLS, with a certificate of an authority of its own in `ca.pem`.
+        critical: that authority's basicConstraints are.
     """
     made: list[Bench] = []
 
@@ -149,7 +150,7 @@ async def bench(kind: str, folder: Path, *, tls: bool = False) -> AsyncIterator[
     async def front(raw: bytes, writer: asyncio.StreamWriter) -> None:
         writer.write(made[0].proxy if raw.startswith(b"CONNECT ") else made[0].front)
 
-    authority = new_authority() if tls else None
+    authority = new_authority(critical=critical) if tls else None
     if authority is not None:
         authority.write(folder / "ca.pem")
     async with AsyncExitStack() as stack:

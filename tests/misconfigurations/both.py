@@ -27,6 +27,7 @@ class Both:
         remedy: words of the remedy of whoever says something first.
         journey: what a browser does, in place of a test sign-in; returns what was seen.
         tls: the provider speaks TLS.
+        critical: the basicConstraints of its certificate's authority are.
     """
 
     cause: str
@@ -36,13 +37,14 @@ class Both:
     remedy: str = ""
     journey: Journey | None = None
     tls: bool = False
+    critical: bool = True
 
 
 async def ask_both(row: Both, folder: Path) -> tuple[Said, Said]:
     """Inject the fault into two set-ups of the same kind, and return what the check and the sign-in say."""
     for name in ("check", "sign-in"):
         (folder / name).mkdir()
-    async with bench("oidc", folder / "check", tls=row.tls) as on_sockets:
+    async with bench("oidc", folder / "check", tls=row.tls, critical=row.critical) as on_sockets:
         row.inject(on_sockets, NOTHING_SAID)
         checked = await on_sockets.ask(with_unknown=True) or NOTHING_SAID
         checked = without_particulars(checked, folder / "check", on_sockets.names)

@@ -44,6 +44,24 @@ def _proxy_that_wants_a_password(set_up: SetUp, _: Said) -> None:
         set_up.settings["outbound_proxy"] = set_up.settings["public_url"]
 
 
+def _trusts_the_authority(set_up: SetUp, _: Said) -> None:
+    if isinstance(set_up, Bench):
+        set_up.settings["trusted_ca_file"] = str(set_up.folder / "ca.pem")
+
+
+def _documents_elsewhere(*, named: bool) -> Change:
+    """Let the issuer's documents be at another host than the issuer's name, and the settings say so or not."""
+
+    def change(set_up: SetUp, _: Said) -> None:
+        provider = set_up.provider if isinstance(set_up, Bench) else set_up.world.provider
+        name = f"{provider.issuer}/tenants/all"
+        provider.lies = Lies(discovery=with_(issuer=name), claims=with_(iss=name))
+        if named:
+            set_up.idp.update(issuer=name, metadata_url=f"{provider.issuer}{DISCOVERY}")
+
+    return change
+
+
 def _without_key_ids(set_up: SetUp, _: Said) -> None:
     provider = set_up.provider if isinstance(set_up, Bench) else set_up.world.provider
     provider.keys = [new_key("ES256", None)]
@@ -149,6 +167,13 @@ ROWS = [
         "Compare by eye"),
     Both("a certificate authority of one's own that nobody named", "authority", WITHOUT_SIGN_IN,
         put(), "trusted_ca_file", tls=True),
+    Both("an authority of one's own whose basicConstraints are not critical, in trusted_ca_file", "", WITHOUT_SIGN_IN,
+        _trusts_the_authority, tls=True, critical=False),
+    Both("a discovery document of an issuer with another name", "The discovery document names another issuer",
+        "metadata_issuer",
+        _documents_elsewhere(named=False), "metadata_url"),
+    Both("a discovery document of an issuer with another name, which metadata_url names", "", "",
+        _documents_elsewhere(named=True)),
     Both("ID tokens signed with the client secret, HS256", "HS256 is signed with the client secret and never accepted",
         "id_token_algorithm",
         put(provider={"lies": Lies(

@@ -115,8 +115,8 @@ async def serving(
         yield seen
     finally:
         server.close()
-        for wizard, writer in talking.items():
-            wizard.cancel()
+        for conversation, writer in talking.items():
+            conversation.cancel()
             writer.transport.abort()
         await asyncio.gather(*talking, return_exceptions=True)
         await asyncio.sleep(0)
@@ -160,13 +160,13 @@ class Authority:
         return context
 
 
-def new_authority() -> Authority:
-    """Make a certificate authority nobody trusts yet."""
+def new_authority(*, critical: bool = True) -> Authority:
+    """Make a certificate authority nobody trusts yet; basicConstraints are critical, or not as at some firewalls."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "test authority")])
     certificate = (
         _builder("test authority", name, key, 1)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=critical)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
         .add_extension(_CERT_SIGN, critical=True)
         .sign(key, hashes.SHA256())
