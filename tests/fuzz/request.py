@@ -115,6 +115,7 @@ class Stage:
 
     async def _play(self, template: bytes) -> Reply:
         under_way, data = None, template
+        self.world.clock.advance(4)  # seconds, in which a rejected code is forgotten: the bound is not judged here
         if any(placeholder in template for placeholder in PLACEHOLDERS):
             # Every second one carries a page to return to.
             under_way = await begin(self.application, self.world, f"redirect_url={PAGE}" if len(template) % 2 else "")
