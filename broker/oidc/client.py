@@ -45,7 +45,7 @@ CALL_SECONDS = 5.0  # one call in all: connecting, waiting, reading
 ACQUIRE_SECONDS = 5.0  # waiting for a free connection
 MAX_CONNECTIONS = 1000  # at once, to one provider
 RETRY_AFTER_SECONDS = 5  # what a person is told when no connection became free
-KEEP_ALIVE_SECONDS = 50.0
+KEEP_ALIVE_SECONDS = 4.0  # unused; Node and Apache close after 5, and a request that meets the end is lost
 _NO_ENCODING = {"", "identity", "utf-8", "utf8"}  # a character set is none; some servers write theirs there
 
 HttpClient = httpx.AsyncClient
