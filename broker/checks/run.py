@@ -21,7 +21,7 @@ class Targets:
         public_client: asks it.
         insecure_options: every protection that is switched off, by name.
         providers: in the order of the settings, enabled or not.
-        sites: likewise.
+        sites: in the order of the settings.
     """
 
     public_url: str

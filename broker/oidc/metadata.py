@@ -23,7 +23,7 @@ from broker.oidc.messages import (
     type_name,
 )
 from broker.oidc.refusal import check_success
-from broker.oidc.registration import PROTOCOL_PARAMETERS, SIGNATURE_ALGORITHMS
+from broker.oidc.registration import PROTOCOL_PARAMETERS
 
 MAX_URL_CHARACTERS = 2048
 MAX_SHOWN_CHARACTERS = 100
@@ -118,19 +118,6 @@ def check_discovery(
         ),
         ignored=tuple(ignored),
     )
-
-
-def only_unusable_algorithms(document: Mapping[str, Any]) -> tuple[str, ...]:
-    """Return the ID token algorithms a provider announces if the broker can accept none of them; else nothing.
-
-    HS256 and its siblings are keyed with the client secret, which every holder of it could sign with.
-
-    Args:
-        document: the discovery document, as it was read.
-    """
-    announced = document.get("id_token_signing_alg_values_supported")
-    names = [one for one in announced if isinstance(one, str)] if isinstance(announced, list) else []
-    return () if SIGNATURE_ALGORITHMS.intersection(names) else tuple(names)
 
 
 def is_loopback_host(host: str) -> bool:

@@ -92,7 +92,7 @@ class SetupPages:
 
         Args:
             providers: in the order of the settings, switched on or not.
-            sites: likewise.
+            sites: in the order of the settings.
             last_seen: what Comm100 last sent, by the site's id; without an entry nothing came yet.
             links: to the other pages.
             expires: seconds since the epoch at which the links end.

@@ -20,7 +20,6 @@ from broker.oidc.metadata import (
     build_discovery_request,
     check_discovery,
     is_loopback_host,
-    only_unusable_algorithms,
 )
 from tests.oidc.samples import ISSUER, METADATA, answer
 
@@ -306,18 +305,3 @@ def test_a_refusal_has_the_destination_or_the_providers_words(
 def test_the_document_is_asked_for_where_the_admin_says() -> None:
     url = "https://idcs-1.identity.example/.well-known/openid-configuration"
     assert build_discovery_request(ISSUER, url).url == url
-
-
-@pytest.mark.parametrize(
-    ("announced", "unusable"),
-    [
-        pytest.param(["HS256"], ("HS256",), id="HS256 alone"),
-        pytest.param(["none", "HS512"], ("none", "HS512"), id="none and HS512"),
-        pytest.param(["HS256", "RS256"], (), id="RS256 beside HS256"),
-        pytest.param([], (), id="nothing"),
-        pytest.param(None, (), id="null"),
-        pytest.param("HS256", (), id="a text"),
-    ],
-)
-def test_a_provider_that_announces_no_usable_algorithm_is_told_apart(announced: object, unusable: object) -> None:
-    assert only_unusable_algorithms({"id_token_signing_alg_values_supported": announced}) == unusable
