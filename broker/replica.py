@@ -16,7 +16,7 @@ from broker.errors import Overloaded, ProviderTimedOut, TransactionSpent
 from broker.oidc.cached import Clock
 from broker.providers import Provider
 from broker.rejected_codes import RejectedCodes
-from broker.transaction import CLOCK_LEEWAY
+from broker.signing import CLOCK_LEEWAY
 from broker.transaction_cookie import LIFETIME
 
 DEADLINE_SECONDS = 8.0  # of /login and of /callback, however many calls to the provider they need

@@ -28,10 +28,10 @@ from broker.errors import (
     every_error,
 )
 from broker.identity import Identity
+from broker.oidc.registration import EXPIRY_WARNING_DAYS
 from broker.sign_in_event import SignInEvent
 from broker.text import MAX_CHARACTERS, mask_emails, printable
 
-EXPIRY_WARNING_DAYS = 30  # before a client secret expires
 MAX_LIST_CHARACTERS = 1_000  # of all values of a list together
 MAX_LISTED = 20
 

@@ -12,6 +12,7 @@ from urllib.parse import quote, quote_plus
 
 MAX_CHARACTERS = 300  # of one value, on a page, in a report or in a log line
 REDACTED = "[left out]"
+GUID = r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"  # a pattern, as Microsoft spells ids: in lower case
 
 MIN_SECRET_CHARACTERS = 4  # a shorter secret is found by chance
 _TELLING = 64  # characters of a secret that are searched; the rest goes up to the next space
@@ -24,7 +25,7 @@ _WORD = re.compile(r"[A-Za-z0-9_-]{6,}")
 _OPAQUE = re.compile(r"[A-Za-z0-9_.~+/=-]{20,}")
 # Names of protocol members and values: `token_endpoint_auth_method`, `application/x-www-form-urlencoded`.
 _PLAIN_WORDS = re.compile(r"[./]*[a-z]{1,16}(?:[_./=-]{1,2}[a-z]{1,16}){1,12}[./=]*")
-GUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
+_GUID = re.compile(GUID, re.IGNORECASE)
 # Percent-encoded, too. The lookbehind keeps the search linear: each word is searched once, from its start.
 _EMAIL = re.compile(r"(?<![^\s@<>\"'()\[\],;:=])[^\s@<>\"'()\[\],;:=]+(@|%(?:25)*40)([^\s@<>\"'()\[\],;:]+)")
 
@@ -125,7 +126,7 @@ def redact_opaque(text: str) -> str:
 
 
 def _is_harmless(word: str) -> bool:
-    return (_PLAIN_WORDS.fullmatch(word) or GUID.fullmatch(word.rstrip("."))) is not None
+    return (_PLAIN_WORDS.fullmatch(word) or _GUID.fullmatch(word.rstrip("."))) is not None
 
 
 def _visible(character: str, ascii_only: bool) -> str:

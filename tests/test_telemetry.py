@@ -18,8 +18,9 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from broker.errors import BrokerError, CookieMissing, ProviderTimedOut, SettingsError, every_error
 from broker.identity import Identity
+from broker.oidc.registration import EXPIRY_WARNING_DAYS
 from broker.sign_in_event import SignInEvent
-from broker.telemetry import EXPIRY_WARNING_DAYS, JsonLines, LogEmail, Telemetry
+from broker.telemetry import JsonLines, LogEmail, Telemetry
 from broker.text import MAX_CHARACTERS
 from tests.fakes.clock import START
 from tests.fakes.world import World

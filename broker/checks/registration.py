@@ -38,12 +38,11 @@ from broker.errors import (
 )
 from broker.oidc.client import NetworkPolicy
 from broker.oidc.metadata import ProviderMetadata
-from broker.oidc.registration import Registration
+from broker.oidc.registration import EXPIRY_WARNING_DAYS, Registration
 from broker.oidc.tokens import build_token_request, check_token_response
 from broker.providers import Provider
 from broker.text import printable
 
-EXPIRY_WARNING_DAYS = 30
 _CONTROL_ENDS = CHECK_SECONDS - 0.5  # seconds after the check began: a slow control request must not fail the check
 
 # Errors that every sign-in would meet (RFC 6749, section 5.2).

@@ -14,6 +14,18 @@ _NEVER_PUBLIC = (ipaddress.ip_network("::/96"), ipaddress.ip_network("64:ff9b:1:
 _ENDS_IN_A_NUMBER = re.compile(r"(?:.*\.)?(?:[0-9]+|0x[0-9a-f]*)\.?", re.IGNORECASE | re.DOTALL)
 
 
+def is_loopback(host: str) -> bool:
+    """Tell whether a URL's host is this machine by its very name: localhost (RFC 6761, section 6.3), 127.0.0.0/8, ::1.
+
+    An IPv4 address inside an IPv6 address does not count, whatever the Python version says.
+    """
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return host == "localhost"
+    return address.is_loopback and getattr(address, "ipv4_mapped", None) is None
+
+
 def is_public_or_name(host: str) -> bool:
     """Whether a host is a name, or an address on the public network in its one usual spelling."""
     try:

@@ -9,6 +9,7 @@ import hashlib
 import re
 import secrets
 from dataclasses import dataclass, field
+from typing import Literal
 
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
@@ -17,9 +18,10 @@ from joserfc.errors import JoseError
 from joserfc.jwk import ECKey, RSAKey
 
 from broker import base64url
+from broker.signing import CLOCK_LEEWAY
 
 ASSERTION_LIFETIME = 300  # seconds; it is used at once
-ALGORITHMS = ("RS256", "PS256", "ES256")
+AssertionAlgorithm = Literal["RS256", "PS256", "ES256"]
 
 _CERTIFICATE = re.compile(r"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", re.DOTALL)
 _PRIVATE_KEY = re.compile(r"-----BEGIN ((?:RSA |EC )?PRIVATE KEY)-----.+?-----END \1-----", re.DOTALL)
@@ -31,7 +33,7 @@ class AssertionKey:
 
     Args:
         key: RSA of 2048 bits or more, or P-256.
-        algorithm: one of `ALGORITHMS`.
+        algorithm: an `AssertionAlgorithm`.
         header: members by which the provider finds the public key: `kid`, `x5t#S256`.
     """
 
@@ -81,7 +83,7 @@ def build_client_assertion(assertion_key: AssertionKey, *, client_id: str, audie
         "aud": audience,
         "jti": secrets.token_urlsafe(16),
         "iat": issued,
-        "nbf": issued - 60,
+        "nbf": issued - CLOCK_LEEWAY,
         "exp": issued + ASSERTION_LIFETIME,
     }
     header = {"alg": assertion_key.algorithm, "typ": "JWT", **assertion_key.header}

@@ -23,9 +23,9 @@ from broker.errors import (
 )
 from broker.oidc.messages import JsonObject
 from broker.oidc.signature import SignedClaims
+from broker.signing import CLOCK_LEEWAY
 from broker.text import type_name
 
-CLOCK_LEEWAY = 60  # seconds our clock and the provider's may differ
 MAX_TOKEN_AGE = 600  # seconds since iat
 MILLISECONDS_FROM = 1e11  # as seconds, that is the year 5138
 MAX_SUBJECT_CHARACTERS = 255  # OpenID Connect Core, section 2

@@ -13,6 +13,7 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from broker.errors import MetadataInvalid, MetadataIssuer
+from broker.oidc.addresses import is_loopback
 from broker.oidc.messages import DOCUMENT_LIMIT, ProviderRequest, ProviderResponse, read_json_object, text_member
 from broker.oidc.refusal import check_success
 from broker.oidc.registration import PROTOCOL_PARAMETERS
@@ -113,11 +114,6 @@ def check_discovery(
     )
 
 
-def is_loopback_host(host: str) -> bool:
-    """Whether a URL's host is this machine by its very name: localhost (RFC 6761, section 6.3), 127.0.0.0/8, ::1."""
-    return host in {"localhost", "::1"} or re.fullmatch(r"127(\.\d{1,3}){3}", host) is not None
-
-
 def _check_endpoint(url: str, member: str, allow_loopback: bool) -> str:
     if len(url) > MAX_URL_CHARACTERS or not _URL_CHARACTERS.fullmatch(url) or "\\" in url:
         raise MetadataInvalid(expected=f"{member}: a URL of printable ASCII", got=f"{member}: {_shown(url)}")
@@ -126,7 +122,7 @@ def _check_endpoint(url: str, member: str, allow_loopback: bool) -> str:
         host, _ = parts.hostname or "", parts.port
     except ValueError:
         raise MetadataInvalid(expected=f"{member}: a URL", got=f"{member}: {_shown(url)}") from None
-    plain_ok = allow_loopback and parts.scheme == "http" and is_loopback_host(host)
+    plain_ok = allow_loopback and parts.scheme == "http" and is_loopback(host)
     if not host or (parts.scheme != "https" and not plain_ok):
         raise MetadataInvalid(expected=f"{member}: an https URL", got=f"{member}: {_shown(url)}")
     if "@" in parts.netloc or "#" in url:

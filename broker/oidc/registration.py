@@ -7,27 +7,27 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Literal, get_args
 
-SIGNATURE_ALGORITHMS = frozenset(
-    {"RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"}
-)  # RFC 7518, section 3.1 and RFC 8037, without `none` and without anything symmetric
+# RFC 7518, section 3.1 and RFC 8037, without `none` and without symmetric algorithms.
+SignatureAlgorithm = Literal["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"]
+SIGNATURE_ALGORITHMS: frozenset[str] = frozenset(get_args(SignatureAlgorithm))
 
+EXPIRY_WARNING_DAYS = 30  # before a client secret expires
 
-PROTOCOL_PARAMETERS = frozenset(
-    {
-        "response_type",
-        "client_id",
-        "redirect_uri",
-        "scope",
-        "state",
-        "nonce",
-        "code_challenge",
-        "code_challenge_method",
-        "max_age",
-        "prompt",
-        "login_hint",
+_SENT = {
+    "response_type", "client_id", "redirect_uri", "scope", "state", "nonce", "code_challenge", "code_challenge_method",
+    "max_age",
+}  # fmt: skip
+PROTOCOL_PARAMETERS = frozenset(_SENT | {"prompt", "login_hint"})
+"""Of the authorization request, whatever the admin adds."""
+RESERVED_PARAMETERS = frozenset(
+    _SENT | {
+        "response_mode", "client_secret", "code", "code_verifier", "request", "request_uri", "id_token_hint",
+        "grant_type", "client_assertion", "client_assertion_type", "registration", "iss", "dpop_jkt",
     }
-)  # of the authorization request, whatever the admin adds
+)  # fmt: skip
+"""What an admin cannot add: the protocol sends it, or it would change how the provider answers."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,11 +28,12 @@ from broker.oidc.registration import Registration
 from broker.oidc.signature import SignedClaims
 from broker.providers.oidc import email_candidates
 from broker.providers.record import ClaimRules, Claims, ClaimTrace, ConsolePaths, EmailDecision, Preset, VerifiedClaims
+from broker.text import GUID
 
 PERSONAL_ACCOUNTS_TENANT = "9188040d-6c67-4c5b-b112-36a304b66dad"
 TENANT_TEMPLATE = "{tenantid}"
 
-_GUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_GUID = re.compile(GUID)
 _AADSTS = re.compile(r"AADSTS(\d{4,7})")
 _CERTIFICATES = "App registrations > the application > Certificates & secrets"
 _REDIRECT_URIS = "App registrations > the application > Authentication, platform Web"
