@@ -11,7 +11,7 @@ import unicodedata
 from dataclasses import dataclass
 
 from broker.errors import EmailMalformed
-from broker.text import is_invisible
+from broker.text import is_invisible, type_name
 
 MAX_EMAIL_CHARACTERS = 254  # RFC 5321, section 4.5.3.1.3, less the angle brackets
 MAX_LOCAL_PART_CHARACTERS = 64  # RFC 5321, section 4.5.3.1.1
@@ -65,7 +65,7 @@ def check_email(unverified_email: object) -> str:
         EmailMalformed: for anything else.
     """
     if not isinstance(unverified_email, str):
-        raise EmailMalformed(expected="a text", got="another type")
+        raise EmailMalformed(expected="a text", got=type_name(unverified_email))
     if len(unverified_email) > MAX_EMAIL_CHARACTERS:
         raise EmailMalformed(expected=f"at most {MAX_EMAIL_CHARACTERS} characters", got=len(unverified_email))
     # isascii comes first: str.lower() turns the Kelvin sign into a plain k.

@@ -83,7 +83,7 @@ class Broker:
                 if self._in_flight[provider_id] >= self._max_in_flight:
                     raise Overloaded(
                         expected=f"at most {self._max_in_flight} sign-ins in flight with this provider",
-                        got="more",
+                        got=f"{self._in_flight[provider_id]} in flight",
                         retry_after=RETRY_AFTER_SECONDS,
                     )
                 self._in_flight[provider_id] += 1

@@ -18,7 +18,7 @@ from broker.errors import (
     ProviderError,
     ProviderReportedFailure,
 )
-from broker.oidc.messages import safe_error_text
+from broker.oidc.messages import character_at, safe_error_text
 from broker.oidc.metadata import ProviderMetadata
 from broker.oidc.registration import Registration
 
@@ -101,7 +101,7 @@ def check_callback(
         raise CodeMissing(expected="code", got="neither code nor error")
     if odd := _NO_CODE_CHARACTER.search(code):
         # Not asked: many a token endpoint answers such a one with a 500, and strangers would raise an alert.
-        got = f"code: U+{ord(odd[0]):04X} as character {odd.start() + 1}"
+        got = f"code: {character_at(odd)}"
         raise CodeMissing(expected="code: printable ASCII (RFC 6749, appendix A.11)", got=got)
     return code
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeGuard
@@ -21,7 +22,7 @@ from broker.errors import (
     IdTokenSubject,
     IdTokenTime,
 )
-from broker.oidc.messages import JsonObject
+from broker.oidc.messages import JsonObject, character_at
 from broker.oidc.signature import SignedClaims
 from broker.signing import CLOCK_LEEWAY
 from broker.text import type_name
@@ -30,6 +31,7 @@ MAX_TOKEN_AGE = 600  # seconds since iat
 MILLISECONDS_FROM = 1e11  # as seconds, that is the year 5138
 MAX_SUBJECT_CHARACTERS = 255  # OpenID Connect Core, section 2
 
+_NOT_ASCII = re.compile(r"[^\x00-\x7f]")
 _HASHES: Mapping[str, Any] = {"256": hashlib.sha256, "384": hashlib.sha384, "512": hashlib.sha512}
 
 
@@ -119,7 +121,8 @@ def check_subject(claims: Mapping[str, Any]) -> str:
         return subject
     got = type_name(subject)
     if isinstance(subject, str) and subject:
-        got = f"{len(subject)} characters" if subject.isascii() else "other characters"
+        odd = _NOT_ASCII.search(subject)
+        got = character_at(odd) if odd else f"{len(subject)} characters"
     raise IdTokenSubject(expected=f"sub: 1 to {MAX_SUBJECT_CHARACTERS} ASCII characters", got=f"sub: {got}")
 
 

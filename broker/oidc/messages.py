@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from codecs import BOM_UTF8
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -215,6 +216,11 @@ def short_text(value: object) -> str:
     if len(value) > MAX_NAME_CHARACTERS:
         return f"a text of {len(value)} characters"
     return safe_error_text(value, None)
+
+
+def character_at(found: re.Match[str]) -> str:
+    """Return the number and the place of a character that is not allowed, without the text around it."""
+    return f"U+{ord(found[0]):04X} as character {found.start() + 1}"
 
 
 def place(url: str) -> str:

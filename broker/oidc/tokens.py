@@ -23,6 +23,7 @@ from broker.oidc.messages import (
     JsonObject,
     ProviderRequest,
     ProviderResponse,
+    character_at,
     is_failing,
     read_json_object,
     short_text,
@@ -34,6 +35,7 @@ from broker.oidc.registration import Registration
 
 CLIENT_ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 
+_NOT_VISIBLE = re.compile(r"[^!-~]")
 # Codes without case and separators.
 _ABOUT_THE_CODE = re.compile(
     "invalidgrant|(invalid|bad|wrong|expired|used|unknown)(authorization|verification)?code|code(invalid|expired|used)"
@@ -123,8 +125,8 @@ def check_token_response(answer: ProviderResponse) -> TokenResponse:
         raise TokenResponseInvalid(expected="token_type: Bearer", got=got)
     access_token = text_member(document, "access_token", TokenResponseInvalid)
     # It goes into a header as it is (RFC 6750, section 2.1): nothing that could end or split one.
-    if not access_token.isascii() or not access_token.isprintable() or " " in access_token:
-        raise TokenResponseInvalid(expected="access_token: printable ASCII", got="access_token: other characters")
+    if odd := _NOT_VISIBLE.search(access_token):
+        raise TokenResponseInvalid(expected="access_token: visible ASCII", got=f"access_token: {character_at(odd)}")
     return TokenResponse(access_token, text_member(document, "id_token", TokenResponseInvalid))
 
 

@@ -24,6 +24,7 @@ from broker.errors import (
     TenantNotAllowed,
 )
 from broker.identity import check_email
+from broker.oidc.messages import short_text
 from broker.oidc.registration import Registration
 from broker.oidc.signature import SignedClaims
 from broker.providers.oidc import email_candidates
@@ -103,7 +104,7 @@ def expect_tenant_issuer(registration: Registration, signed: SignedClaims, rules
     issuer = registration.metadata_issuer
     if TENANT_TEMPLATE in issuer:
         if not isinstance(tenant, str) or not _GUID.fullmatch(tenant):
-            raise IdTokenIssuer(expected="tid: a tenant id", got="none")
+            raise IdTokenIssuer(expected="tid: a tenant id", got=f"tid: {short_text(tenant)}")
         if tenant not in rules.tenants or tenant == PERSONAL_ACCOUNTS_TENANT:
             raise TenantNotAllowed(expected=sorted(rules.tenants), got=tenant)
         issuer = issuer.replace(TENANT_TEMPLATE, tenant)
