@@ -13,7 +13,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcon
 
 from broker.comm100 import Site
 from broker.errors import Overloaded, ProviderTimedOut, TransactionSpent
-from broker.oidc.cached import Clock
+from broker.oidc.discovery import Clock
 from broker.providers import Provider
 from broker.rejected_codes import RejectedCodes
 from broker.signing import CLOCK_LEEWAY

@@ -21,9 +21,15 @@ from broker.errors import (
 )
 from broker.oidc.client import NetworkPolicy
 from broker.oidc.keys import MAX_CANDIDATES, MAX_KEYS, KeySet, build_keys_request, check_keys
-from broker.oidc.messages import JsonObject, ProviderRequest, ProviderResponse, read_json_object, safe_error_text
+from broker.oidc.messages import (
+    JsonObject,
+    ProviderRequest,
+    ProviderResponse,
+    check_success,
+    read_json_object,
+    safe_error_text,
+)
 from broker.oidc.metadata import ProviderMetadata, build_discovery_request, check_discovery
-from broker.oidc.refusal import check_success
 from broker.oidc.registration import SIGNATURE_ALGORITHMS
 from broker.providers import Provider
 from broker.text import printable

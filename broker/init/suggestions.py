@@ -13,7 +13,7 @@ from urllib.parse import SplitResult, urlsplit
 
 from broker.checks import judge_shared_secret
 from broker.init.answers import Answers
-from broker.oidc.addresses import is_loopback
+from broker.oidc.network import is_loopback
 from broker.settings.issuer import without_admin_console
 from broker.settings.tenant import tenant_named_in
 from broker.text import GUID

@@ -35,10 +35,16 @@ from broker.errors import (
     ProviderTimedOut,
     ProviderUnreachable,
 )
-from broker.oidc.addresses import is_public_address, is_public_or_name
-from broker.oidc.failures import MAX_QUOTED, fault_of, why_failed, why_not_http
 from broker.oidc.messages import ProviderRequest, ProviderResponse
-from broker.oidc.tls import tls_context
+from broker.oidc.network import (
+    MAX_QUOTED,
+    fault_of,
+    is_public_address,
+    is_public_or_name,
+    tls_context,
+    why_failed,
+    why_not_http,
+)
 from broker.oidc.transport import CONNECT_SECONDS, PROGRESS, Progress, ProxiedTransport, os_error, tracing
 
 CALL_SECONDS = 5.0  # one call in all: connecting, waiting, reading

@@ -15,8 +15,14 @@ from joserfc.jwk import ECKey, Key, OKPKey, RSAKey
 
 from broker import base64url
 from broker.errors import KeysInvalid
-from broker.oidc.messages import DOCUMENT_LIMIT, ProviderRequest, ProviderResponse, read_json_object, short_text
-from broker.oidc.refusal import check_success
+from broker.oidc.messages import (
+    DOCUMENT_LIMIT,
+    ProviderRequest,
+    ProviderResponse,
+    check_success,
+    read_json_object,
+    short_text,
+)
 from broker.oidc.registration import SIGNATURE_ALGORITHMS
 from broker.text import type_name
 

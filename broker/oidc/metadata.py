@@ -13,9 +13,15 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from broker.errors import MetadataInvalid, MetadataIssuer
-from broker.oidc.addresses import is_loopback
-from broker.oidc.messages import DOCUMENT_LIMIT, ProviderRequest, ProviderResponse, read_json_object, text_member
-from broker.oidc.refusal import check_success
+from broker.oidc.messages import (
+    DOCUMENT_LIMIT,
+    ProviderRequest,
+    ProviderResponse,
+    check_success,
+    read_json_object,
+    text_member,
+)
+from broker.oidc.network import is_loopback
 from broker.oidc.registration import PROTOCOL_PARAMETERS
 from broker.text import printable, redact_opaque, type_name
 

@@ -23,14 +23,18 @@ from broker.oidc.messages import (
     JsonObject,
     ProviderRequest,
     ProviderResponse,
+    Said,
     character_at,
+    describe_refusal,
     is_failing,
+    names_any,
     read_json_object,
+    read_refusal,
+    read_refusal_members,
     short_text,
     text_member,
 )
 from broker.oidc.metadata import ProviderMetadata
-from broker.oidc.refusal import Said, describe_refusal, names_any, read_refusal, read_refusal_members
 from broker.oidc.registration import Registration
 
 CLIENT_ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"

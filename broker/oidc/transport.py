@@ -16,7 +16,7 @@ import httpx
 from httpx_aiohttp import AiohttpTransport
 
 from broker.errors import OutboundProxyFailed
-from broker.oidc.failures import MAX_QUOTED, why_failed, why_not_http
+from broker.oidc.network import MAX_QUOTED, why_failed, why_not_http
 from broker.text import printable
 
 CONNECT_SECONDS = 3.0

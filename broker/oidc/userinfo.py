@@ -6,8 +6,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from broker.errors import AnswerUnreadable, UserinfoInvalid, UserinfoSubject
-from broker.oidc.messages import RESPONSE_LIMIT, JsonObject, ProviderRequest, ProviderResponse, read_json_object
-from broker.oidc.refusal import check_success
+from broker.oidc.messages import (
+    RESPONSE_LIMIT,
+    JsonObject,
+    ProviderRequest,
+    ProviderResponse,
+    check_success,
+    read_json_object,
+)
 from broker.text import type_name
 
 

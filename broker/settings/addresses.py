@@ -13,7 +13,7 @@ from urllib.parse import SplitResult, unquote, urlsplit
 
 from broker.errors import EmailMalformed
 from broker.identity import LABEL, check_email
-from broker.oidc.addresses import is_loopback
+from broker.oidc.network import is_loopback
 from broker.settings.invalid_value import InvalidValue
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network

@@ -12,7 +12,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from broker.errors import Mistake, SettingsError
-from broker.oidc.addresses import is_loopback
+from broker.oidc.network import is_loopback
 from broker.settings import addresses, sources
 from broker.settings.findings import mistakes_found
 from broker.settings.invalid_value import InvalidValue

@@ -23,7 +23,7 @@ from pydantic import (
     field_validator,
 )
 
-from broker.oidc.addresses import is_loopback
+from broker.oidc.network import is_loopback
 from broker.settings import addresses
 from broker.settings.addresses import Listen, Network
 from broker.settings.certificates import check_authorities

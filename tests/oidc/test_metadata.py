@@ -14,13 +14,13 @@ from broker.errors import (
     MetadataIssuer,
     ProviderFailing,
 )
-from broker.oidc.addresses import is_loopback
 from broker.oidc.messages import DOCUMENT_LIMIT
 from broker.oidc.metadata import (
     ProviderMetadata,
     build_discovery_request,
     check_discovery,
 )
+from broker.oidc.network import is_loopback
 from tests.oidc.samples import ISSUER, METADATA, answer
 
 DOCUMENT = {
