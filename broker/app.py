@@ -17,9 +17,8 @@ from starlette.types import ASGIApp
 from broker import checks, telemetry
 from broker.errors import BrokerError, InternalError
 from broker.metrics import Metrics
-from broker.oidc.cached import Clock, Sleep
 from broker.oidc.client import ClientFactory, HttpClient, NetworkPolicy, ProviderClient, open_client
-from broker.oidc.discovery import Send
+from broker.oidc.discovery import Clock, Send, Sleep
 from broker.providers import Provider
 from broker.replica import Broker
 from broker.settings import ProviderSettings, Settings, insecure_options, secret_files

@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
+from broker.setup_link import MAX_HOURS
+
 if TYPE_CHECKING:
     from broker.settings import Settings
 
 
 EXIT_UNUSABLE = 2
-MAX_LINK_HOURS = 168  # a week
 
 app = typer.Typer(
     name="broker",
@@ -151,9 +152,7 @@ def serve(config: ConfigOption = None) -> None:
 
 @app.command("setup-link")
 def setup_link(
-    hours: Annotated[
-        int, typer.Option("--hours", min=1, max=MAX_LINK_HOURS, help="For how long the link is good.")
-    ] = 1,
+    hours: Annotated[int, typer.Option("--hours", min=1, max=MAX_HOURS, help="For how long the link is good.")] = 1,
     config: ConfigOption = None,
 ) -> None:
     """Print a link to the setup page. Whoever has it can open the page until it expires."""

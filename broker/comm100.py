@@ -225,7 +225,7 @@ def _check_token_destination(url: str, site: Site) -> None:
     pieces = {piece for piece in (*query.split("&"), *fragment.split("&")) if "=" in piece or "%" in piece}
     for count, target in enumerate(chain.from_iterable(map(_further_targets, pieces)), start=1):
         if count > MAX_TARGETS:
-            raise RedirectUrlRefused(expected=f"at most {MAX_TARGETS} further targets", got="more")
+            raise RedirectUrlRefused(expected=f"at most {MAX_TARGETS} further targets", got=f"{count} or more")
         _check_further_target(target, site)
 
 

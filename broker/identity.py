@@ -11,6 +11,7 @@ import unicodedata
 from dataclasses import dataclass
 
 from broker.errors import EmailMalformed
+from broker.text import is_invisible, type_name
 
 MAX_EMAIL_CHARACTERS = 254  # RFC 5321, section 4.5.3.1.3, less the angle brackets
 MAX_LOCAL_PART_CHARACTERS = 64  # RFC 5321, section 4.5.3.1.1
@@ -18,32 +19,11 @@ MAX_NAME_CHARACTERS = 100
 MAX_FORM_CHARACTERS = 80  # of the form of a refused address in the log
 
 _ATOM = r"[a-z0-9!#$%&'*+/=?^_`{|}~-]+"
-_LABEL = r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
-_MAILBOX = re.compile(rf"(?P<local>{_ATOM}(?:\.{_ATOM})*)@(?P<domain>{_LABEL}(?:\.{_LABEL})+)")
+LABEL = r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"  # of a host name, in lower case
+_MAILBOX = re.compile(rf"(?P<local>{_ATOM}(?:\.{_ATOM})*)@(?P<domain>{LABEL}(?:\.{LABEL})+)")
 _INVISIBLE = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})  # controls, bidi marks, surrogates, line breaks
 _MARKS = frozenset({"Mn", "Mc", "Me"})  # combining: shown with the character before them, if there is one
-# Default_Ignorable_Code_Point, which `unicodedata` does not have: Unicode 17.0, DerivedCoreProperties.txt.
-_IGNORABLE_RANGES = (
-    (0x00AD, 0x00AD),
-    (0x034F, 0x034F),
-    (0x061C, 0x061C),
-    (0x115F, 0x1160),
-    (0x17B4, 0x17B5),
-    (0x180B, 0x180F),
-    (0x200B, 0x200F),
-    (0x202A, 0x202E),
-    (0x2060, 0x206F),
-    (0x3164, 0x3164),
-    (0xFE00, 0xFE0F),
-    (0xFEFF, 0xFEFF),
-    (0xFFA0, 0xFFA0),
-    (0xFFF0, 0xFFF8),
-    (0x1BCA0, 0x1BCA3),
-    (0x1D173, 0x1D17A),
-    (0xE0000, 0xE0FFF),
-)
 _EMOJI_STYLE = "\ufe0f"  # VARIATION SELECTOR-16: belongs to the character before it
-_BLANK = "\u2800"  # BRAILLE PATTERN BLANK: not ignorable, and without a dot
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +65,7 @@ def check_email(unverified_email: object) -> str:
         EmailMalformed: for anything else.
     """
     if not isinstance(unverified_email, str):
-        raise EmailMalformed(expected="a text", got="another type")
+        raise EmailMalformed(expected="a text", got=type_name(unverified_email))
     if len(unverified_email) > MAX_EMAIL_CHARACTERS:
         raise EmailMalformed(expected=f"at most {MAX_EMAIL_CHARACTERS} characters", got=len(unverified_email))
     # isascii comes first: str.lower() turns the Kelvin sign into a plain k.
@@ -133,5 +113,4 @@ def _is_visible(character: str) -> bool:
 
 
 def _is_blank(character: str) -> bool:
-    code_point = ord(character)
-    return character in (" ", _BLANK) or any(first <= code_point <= last for first, last in _IGNORABLE_RANGES)
+    return character == " " or is_invisible(character)

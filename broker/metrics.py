@@ -23,8 +23,7 @@ from prometheus_client import (
     disable_created_metrics,
 )
 
-from broker.oidc.cached import Cached
-from broker.oidc.discovery import Discovery, Send
+from broker.oidc.discovery import Cached, Discovery, Send
 from broker.oidc.messages import ProviderRequest, ProviderResponse, RequestKind, is_failing
 
 _CALLS: tuple[RequestKind, ...] = ("metadata", "keys", "token", "userinfo")

@@ -16,9 +16,10 @@ from functools import lru_cache
 
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 
+from broker.signing import CLOCK_LEEWAY
+
 COOKIE_NAME = "signed_in"
 MAX_COOKIE_CHARACTERS = 1400  # with the cookies of sign-ins under way, a request's cookies stay under 4 KB
-CLOCK_LEEWAY = 60  # seconds the clocks of two replicas may differ
 LIFETIME = 43_200  # seconds: a working day; later, the person signs out at the provider by hand
 
 

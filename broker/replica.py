@@ -13,10 +13,10 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcon
 
 from broker.comm100 import Site
 from broker.errors import Overloaded, ProviderTimedOut, TransactionSpent
-from broker.oidc.cached import Clock
+from broker.oidc.discovery import Clock
 from broker.providers import Provider
 from broker.rejected_codes import RejectedCodes
-from broker.transaction import CLOCK_LEEWAY
+from broker.signing import CLOCK_LEEWAY
 from broker.transaction_cookie import LIFETIME
 
 DEADLINE_SECONDS = 8.0  # of /login and of /callback, however many calls to the provider they need
@@ -83,7 +83,7 @@ class Broker:
                 if self._in_flight[provider_id] >= self._max_in_flight:
                     raise Overloaded(
                         expected=f"at most {self._max_in_flight} sign-ins in flight with this provider",
-                        got="more",
+                        got=f"{self._in_flight[provider_id]} in flight",
                         retry_after=RETRY_AFTER_SECONDS,
                     )
                 self._in_flight[provider_id] += 1

@@ -12,10 +12,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from broker.errors import SetupLinkRefused
-from broker.signing import sign_value, unsign_value
+from broker.signing import CLOCK_LEEWAY, sign_value, unsign_value
 
 MAX_HOURS = 168  # a week
-CLOCK_LEEWAY = 60  # seconds the clocks of two replicas may differ
 
 _PURPOSE = b"broker setup link 1"
 

@@ -27,7 +27,7 @@ from broker.errors import (
 )
 from broker.identity import Identity
 from broker.oidc.authorization import build_authorization_url, check_callback, check_issuer_of_callback
-from broker.oidc.cached import Clock
+from broker.oidc.discovery import Clock
 from broker.oidc.id_token import VerifiedIdToken, check_claims
 from broker.oidc.messages import JsonObject, ProviderRequest, without_echo
 from broker.oidc.metadata import ProviderMetadata

@@ -14,6 +14,8 @@ from itsdangerous import BadData, URLSafeSerializer
 
 from broker import base64url
 
+CLOCK_LEEWAY = 60  # seconds that the clocks of two machines may differ: two replicas, or the provider and the broker
+
 
 def sign_value(value: Any, *, purpose: bytes, key: str) -> str:
     """Return a value signed, as text that needs no escaping in an address; anyone can read it.

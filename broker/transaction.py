@@ -28,11 +28,10 @@ from broker.errors import (
     StateOfAnotherProvider,
     TransactionExpired,
 )
-from broker.signing import sign_value, unsign_value
+from broker.signing import CLOCK_LEEWAY, sign_value, unsign_value
 from broker.transaction_cookie import LIFETIME, BrowserCookie, cookie_name, make_cookie, unpack
 
 HEAD_STEP = 16  # characters of a divided redirect_url
-CLOCK_LEEWAY = 60  # seconds the clocks of two replicas may differ
 MAX_STATE_CHARACTERS = 1000  # where the address it goes into is not known
 
 _RANDOM_BYTES = 32

@@ -12,10 +12,9 @@ from urllib.parse import urlsplit
 
 from broker.comm100 import Site
 from broker.errors import ProviderUnreachable
-from broker.oidc.cached import Clock, Sleep
 from broker.oidc.client import NetworkPolicy
 from broker.oidc.client_assertion import build_client_assertion
-from broker.oidc.discovery import Discovery, Send
+from broker.oidc.discovery import Clock, Discovery, Send, Sleep
 from broker.oidc.messages import ProviderRequest, ProviderResponse
 from broker.oidc.registration import Registration
 from broker.policy import Policy

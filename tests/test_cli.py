@@ -14,9 +14,8 @@ import jsonschema
 import pytest
 import yaml
 
-from broker.cli import MAX_LINK_HOURS
 from broker.settings import settings_schema
-from broker.setup_link import MAX_HOURS, check_link
+from broker.setup_link import check_link
 from tests.fakes.clock import Clock
 from tests.fakes.command import run
 from tests.fakes.ports import free_port
@@ -200,7 +199,3 @@ def test_setup_link_needs_settings_that_can_be_used(tmp_path: Path) -> None:
     ended = run("setup-link", folder=tmp_path, BROKER_PUBLIC_URL="http://sso.acme.example")
     assert (ended.exit_code, ended.stdout) == (2, "")
     assert "public_url" in ended.stderr
-
-
-def test_the_longest_setup_link_of_the_command_is_the_longest_that_is_taken() -> None:
-    assert MAX_LINK_HOURS == MAX_HOURS

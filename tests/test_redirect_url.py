@@ -454,7 +454,7 @@ def test_in_append_delivery_more_further_targets_than_anybody_sends_are_refused(
     assert is_accepted(f"{ENDPOINT}?{separator.join(targets[:20])}", site("append"))
     with pytest.raises(RedirectUrlRefused) as refusal:
         check_redirect_url(f"{ENDPOINT}?{separator.join(targets)}", site("append"))
-    assert (refusal.value.expected, refusal.value.got) == ("at most 20 further targets", "more")
+    assert (refusal.value.expected, refusal.value.got) == ("at most 20 further targets", "21 or more")
 
 
 def test_the_refusal_of_a_further_target_names_its_parameter_and_host_alone() -> None:

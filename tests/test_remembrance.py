@@ -8,13 +8,13 @@ import secrets
 import pytest
 
 from broker.remembrance import (
-    CLOCK_LEEWAY,
     LIFETIME,
     MAX_COOKIE_CHARACTERS,
     Remembrance,
     decrypt_remembrance,
     encrypt_remembrance,
 )
+from broker.signing import CLOCK_LEEWAY
 from tests.fakes.clock import START
 
 OLD, NEW = "k1-6f1d0c2b9a8e7f6d5c4b3a2918070605", "k2-0506071829304b5a6c7d8e9f0a1b2c3d"

@@ -10,7 +10,7 @@ import pytest
 
 from broker.errors import Overloaded, ProviderTimedOut, TransactionSpent
 from broker.replica import Broker
-from broker.transaction import CLOCK_LEEWAY
+from broker.signing import CLOCK_LEEWAY
 from broker.transaction_cookie import LIFETIME
 from tests.fakes.clock import START, Clock
 

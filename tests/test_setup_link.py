@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from broker.errors import SetupLinkRefused, StateInvalid
-from broker.setup_link import CLOCK_LEEWAY, MAX_HOURS, SetupLink, build_setup_url, check_link, make_link
-from broker.signing import sign_value
+from broker.setup_link import MAX_HOURS, SetupLink, build_setup_url, check_link, make_link
+from broker.signing import CLOCK_LEEWAY, sign_value
 from broker.transaction import open_dry_run, open_state, sign, sign_dry_run
 
 KEY = "k1-6f1d0c2b9a8e7f6d5c4b3a2918070605"

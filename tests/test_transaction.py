@@ -16,8 +16,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from broker.errors import CookieMissing, StateInvalid, StateOfAnotherProvider, TransactionExpired
+from broker.signing import CLOCK_LEEWAY
 from broker.transaction import (
-    CLOCK_LEEWAY,
     MAX_STATE_CHARACTERS,
     BoundTransaction,
     SignedTransaction,

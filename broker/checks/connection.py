@@ -18,10 +18,8 @@ from urllib.parse import SplitResult, urlsplit
 
 from broker.checks.finding import CheckFailed, Verdict, failed, ok, unknown, warning
 from broker.errors import OutboundProxyFailed
-from broker.oidc.addresses import is_public_address
 from broker.oidc.client import NetworkPolicy
-from broker.oidc.failures import fault_of, why_failed
-from broker.oidc.tls import tls_context
+from broker.oidc.network import fault_of, is_public_address, tls_context, why_failed
 from broker.oidc.transport import proxy_authorization, status_line
 
 CERTIFICATE_WARNING_DAYS = 14

@@ -21,7 +21,6 @@ from broker.checks.finding import (
     Verdict,
     failed,
     ok,
-    plain,
     sentence,
     unknown,
     warning,
@@ -32,12 +31,13 @@ from broker.errors import AnswerTooLarge, BrokerError
 from broker.oidc.client import NetworkPolicy
 from broker.oidc.discovery import Send
 from broker.oidc.messages import DOCUMENT_LIMIT, ProviderRequest, ProviderResponse
+from broker.text import GUID, printable
 
 SHARED_SECRET_CHARACTERS = 48  # of the form Comm100 shows: Base64 of a GUID's text
 OUR_MARK = b'<meta name="application-name" content="comm100-sso-broker">'
 
 _BASE64 = re.compile(r"[A-Za-z0-9+/]+={0,2}")
-_GUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
+_GUID = re.compile(GUID, re.IGNORECASE)
 _INSECURE = "Switch it off, unless you know why it has to be on."
 _INSECURE_BY = {
     "public_url_without_tls": "Good enough to try it out on this machine. For agents, set public_url to an https "
@@ -198,4 +198,4 @@ def _towards(answer: ProviderResponse) -> str:
         host = urlsplit(answer.location or "").hostname
     except ValueError:
         return ""
-    return f", leading to {plain(host)}" if host else ""
+    return f", leading to {printable(host)}" if host else ""

@@ -21,8 +21,8 @@ from broker.checks.registration import check_client_authentication
 from broker.errors import BrokerError
 from broker.init.answers import Answers, draft_settings, find_mistake
 from broker.init.validation import Judged, LookupFailed, Problem
-from broker.oidc.cached import Clock
 from broker.oidc.client import ClientFactory, open_client
+from broker.oidc.discovery import Clock
 from broker.oidc.messages import ProviderResponse, read_json_object
 from broker.oidc.metadata import ProviderMetadata, build_discovery_request
 from broker.providers import Provider

@@ -13,11 +13,12 @@ from urllib.parse import SplitResult, urlsplit
 
 from broker.checks import judge_shared_secret
 from broker.init.answers import Answers
-from broker.settings.addresses import is_loopback
+from broker.oidc.network import is_loopback
 from broker.settings.issuer import without_admin_console
 from broker.settings.tenant import tenant_named_in
+from broker.text import GUID
 
-_GUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
+_GUID = re.compile(GUID, re.IGNORECASE)
 _ID_INSTEAD = (
     "This looks like the Secret ID. The secret itself stands in the column Value, and is shown only right after it was "
     "made."

@@ -1,6 +1,6 @@
-"""What we keep of one provider between sign-ins: its metadata and its keys.
+"""A provider's metadata and keys, kept between sign-ins: one fetch for everybody, and the last good document.
 
-This file owns their refreshing. Each is fetched once for everybody; both survive the provider's outages.
+`Cached` decides when to fetch again, and knows nothing of the document. `Discovery` fetches the two documents.
 """
 
 from __future__ import annotations
@@ -8,8 +8,9 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
+from typing import Generic, TypeVar
 
-from broker.oidc.cached import Cached, Clock, Sleep
+from broker.errors import BrokerError, ProviderUnreachable
 from broker.oidc.keys import KeySet, build_keys_request, check_keys
 from broker.oidc.messages import ProviderRequest, ProviderResponse
 from broker.oidc.metadata import ProviderMetadata, build_discovery_request, check_discovery
@@ -23,15 +24,181 @@ _log = logging.getLogger("broker")
 
 Send = Callable[[ProviderRequest], Awaitable[ProviderResponse]]
 
+STALE_WAIT_SECONDS = 1.0  # waiting for a newer document while there is an old one
+FIRST_WAIT_SECONDS = 1.0  # after a refetch that did not help; then twice as long each time
+LONGEST_WAIT_SECONDS = 60.0
+QUIET_SECONDS = 2 * LONGEST_WAIT_SECONDS  # without a refetch, after which the waits begin anew
+MAX_RESETS = 5  # of the waits by refetches that helped; one more comes each LONGEST_WAIT_SECONDS
 
-class Discovery:
-    """One provider's metadata and keys, kept for everyone.
+Clock = Callable[[], float]  # seconds since the epoch
+Sleep = Callable[[float], Awaitable[None]]
+Document = TypeVar("Document")
+
+
+class Cached(Generic[Document]):
+    """The last good document, and the one fetch under way.
 
     Args:
-        registration: ours at the provider.
-        send: the provider's client.
+        fetch: gets the document and says for how many seconds it may be kept.
         clock: seconds since the epoch.
-        sleep: waits for a refetch's turn.
+        retry_missing: seconds between attempts while there is no document.
+        retry_stale: seconds between attempts while there is an old one.
+    """
+
+    def __init__(
+        self,
+        fetch: Callable[[], Awaitable[tuple[Document, float]]],
+        clock: Clock,
+        *,
+        retry_missing: float,
+        retry_stale: float,
+        sleep: Sleep = asyncio.sleep,
+    ) -> None:
+        self._fetch = fetch
+        self._clock = clock
+        self._retry_missing = retry_missing
+        self._retry_stale = retry_stale
+        self._sleep = sleep
+        self._document: Document | None = None
+        self._fetched: float | None = None
+        self._lifetime = 0.0
+        self._last_attempt: float | None = None
+        self._last_refetch: float | None = None
+        self._refetches = 0
+        self._wait = 0.0
+        self._resets = float(MAX_RESETS)
+        self._last_reset: float | None = None
+        self._failure: BrokerError | None = None
+        self._flight: asyncio.Task[None] | None = None
+
+    @property
+    def failure(self) -> BrokerError | None:
+        """Return the error of the last attempt; None if it succeeded."""
+        return self._failure
+
+    @property
+    def fetched(self) -> float:
+        """Return when the last good document came, in seconds since the epoch; 0 without a document."""
+        return self._fetched or 0.0
+
+    @property
+    def fresh_until(self) -> float:
+        """Return when the last good document will be refetched, in seconds since the epoch; 0 without a document."""
+        return 0.0 if self._fetched is None else self._fetched + self._lifetime
+
+    def peek(self) -> Document | None:
+        """Return the last good document without fetching anything."""
+        return self._document
+
+    async def get(self) -> Document:
+        """Return the document: the kept one while it is fresh, then a new one, or the kept one if the fetch fails.
+
+        The wait for a newer document is short: a provider whose documents hang must not cost sign-ins that the old
+        document allows.
+
+        Raises:
+            BrokerError: there is no document, and the last attempt failed.
+        """
+        if self._document is None:
+            await self._attempt(self._retry_missing)
+        elif not _within(self._clock(), self._fetched, self._lifetime):
+            await self._attempt(self._retry_stale, stale_wait=STALE_WAIT_SECONDS)
+        if self._document is None:
+            raise self._why_missing()
+        return self._document
+
+    async def refetch(self, outdated: Document) -> Document | None:
+        """Return the document after an attempt to get a newer one; None if it is too early for an attempt.
+
+        The first attempt is made at once. After attempts that did not help, the next follows after 1, 2, 4 ... 60
+        seconds; a caller at most one second early waits.
+
+        Args:
+            outdated: the document that did not help; if a newer one is kept already, nothing is fetched.
+
+        Raises:
+            BrokerError: there is no document.
+        """
+        if self._document is None:
+            return await self.get()
+        if self._document is not outdated:
+            return self._document
+        if self._flight is None and (wait := self._seconds_to_wait()) > 0:
+            if wait > STALE_WAIT_SECONDS:
+                return None
+            attempts = self._refetches
+            await self._sleep(wait)
+            if attempts != self._refetches and self._flight is None:
+                return self._document  # another caller fetched during the wait
+        if self._flight is None:
+            self._refetches += 1
+            self._last_refetch = self._clock()
+            self._wait = min(2 * self._wait or FIRST_WAIT_SECONDS, LONGEST_WAIT_SECONDS)
+        await self._attempt(0)
+        return self._document
+
+    def refetch_helped(self) -> None:
+        """Allow the next refetch at once, because the last one helped.
+
+        A provider whose answers alternate would make each refetch help: after a few of them there is a wait again.
+        """
+        if self._wait == 0:
+            return
+        now = self._clock()
+        since = 0.0 if self._last_reset is None else max(now - self._last_reset, 0.0)
+        self._resets, self._last_reset = min(self._resets + since / LONGEST_WAIT_SECONDS, MAX_RESETS), now
+        self._wait = 0.0 if self._resets >= 1 else FIRST_WAIT_SECONDS
+        self._resets -= 1 if self._wait == 0 else 0
+
+    def _seconds_to_wait(self) -> float:
+        if self._last_refetch is None:
+            return 0.0
+        passed = self._clock() - self._last_refetch
+        if not 0 <= passed < QUIET_SECONDS:  # or the clock was set back
+            self._wait = 0.0
+            return 0.0
+        return max(self._wait - passed, 0.0)
+
+    async def _attempt(self, interval: float, *, stale_wait: float | None = None) -> None:
+        if self._flight is None:
+            if _within(self._clock(), self._last_attempt, interval):
+                return
+            self._last_attempt = self._clock()
+            self._flight = asyncio.create_task(self._renew())
+        # Waited for, not awaited: a cancelled caller must not cancel the fetch for the others.
+        done, _ = await asyncio.wait({self._flight}, timeout=stale_wait)
+        for flight in done:
+            flight.result()  # a defect in a fetch shows here
+
+    async def _renew(self) -> None:
+        try:
+            document, lifetime = await self._fetch()
+        except BrokerError as failure:
+            self._failure = failure
+        else:
+            self._document, self._failure = document, None
+            self._fetched, self._lifetime = self._clock(), lifetime
+        finally:
+            self._flight = None
+
+    def _why_missing(self) -> BrokerError:
+        failure = self._failure
+        if failure is None:
+            return ProviderUnreachable(expected="a document", got="a fetch broken off")
+        again = type(failure)(expected=failure.expected, got=failure.got, retry_after=failure.retry_after)
+        again.remedy = failure.remedy  # of this cause, where the failure has one
+        return again
+
+
+def _within(now: float, then: float | None, interval: float) -> bool:
+    return then is not None and 0 <= now - then < interval
+
+
+class Discovery:
+    """One provider's metadata and keys, shared by all sign-ins.
+
+    Args:
+        clock: seconds since the epoch.
     """
 
     def __init__(self, registration: Registration, send: Send, clock: Clock, sleep: Sleep = asyncio.sleep) -> None:
@@ -54,10 +221,10 @@ class Discovery:
         )
 
     async def keep_warm(self) -> None:
-        """Fetch what is missing or old, so that no sign-in has to wait for it.
+        """Fetch missing and old documents, so that no sign-in waits for them.
 
         Raises:
-            BrokerError: something is missing and cannot be had now.
+            BrokerError: a document is missing, and the fetch failed.
         """
         await self.metadata.get()
         await self.keys.get()

@@ -1,20 +1,23 @@
-"""What goes to a provider and what comes back, as plain records, and the strict reading of JSON.
+"""The messages to and from a provider as plain records: strict JSON, and the provider's own words of a refusal.
 
-This file owns the bounds of a message's content. It opens no socket and judges no member.
+RFC 6749, section 5.2 and RFC 6750, section 3 define two forms of a refusal. Providers use others: problem documents
+(RFC 9457), error objects, Okta's `errorCode`, bodies encoded as a form, pages of HTML.
 """
 
 from __future__ import annotations
 
+import html
 import json
 import math
 import re
 from codecs import BOM_UTF8
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, NoReturn
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
-from broker.errors import AnswerUnreadable, BrokerError
+from broker.errors import AnswerUnexpected, AnswerUnreadable, BrokerError, ProviderFailing
+from broker.text import REDACTED, redact_opaque, redact_path, type_name
 
 KIBIBYTE = 1024
 DOCUMENT_LIMIT = 512 * KIBIBYTE  # bytes of a discovery document or JWK Set
@@ -33,13 +36,11 @@ class ProviderRequest:
     """A request to an identity provider, ready to send.
 
     Args:
-        method: GET or POST.
-        url: where to; checked when the metadata was read.
+        url: checked when the metadata was read.
         limit: bytes of body accepted in answer.
-        headers: name to value.
         body: the form, encoded; it holds credentials and is never shown.
-        secrets: credentials in it, which an answer may echo and a log must not.
-        kind: what for, by a name that never changes; it is not sent.
+        secrets: credentials of the request, which an answer may repeat and a log must not.
+        kind: the purpose, for metrics; it is not sent.
     """
 
     method: str
@@ -53,16 +54,15 @@ class ProviderRequest:
 
 @dataclass(frozen=True, slots=True)
 class ProviderResponse:
-    """What the provider answered, unjudged.
+    """A provider's response, unverified.
 
     Args:
-        status: the HTTP status.
         media_type: of Content-Type, in lower case, without parameters.
         body: the bytes, within the request's limit.
-        max_age: seconds the answer may be kept by its Cache-Control, if it says so.
-        retry_after: seconds to wait by its Retry-After, if it says so.
-        date: when it was made by the other side's clock, in seconds since the epoch, if it says so.
-        location: where it sends a browser; nobody here follows it, and it may hold what is not for a log.
+        max_age: seconds the answer may be kept, by its Cache-Control.
+        retry_after: seconds to wait, by its Retry-After.
+        date: by the provider's clock, in seconds since the epoch.
+        location: never followed; it may hold secrets.
         www_authenticate: the WWW-Authenticate header, which may say why a credential is refused (RFC 6750, 3).
     """
 
@@ -81,9 +81,6 @@ def read_json_object(body: bytes | str) -> JsonObject:
 
     A byte order mark before it is ignored, as RFC 8259, section 8.1 allows.
 
-    Args:
-        body: what the provider sent.
-
     Raises:
         AnswerUnreadable: for anything else (RFC 8259, sections 4 and 8.1; RFC 7519, section 4 on a member twice).
     """
@@ -100,59 +97,35 @@ def read_json_object(body: bytes | str) -> JsonObject:
 
 
 def is_failing(answer: ProviderResponse) -> bool:
-    """Whether the provider cannot answer now: a 5xx, or a 429 (RFC 6585, section 4).
-
-    Args:
-        answer: to any request.
-    """
+    """Tell whether the provider cannot answer now: a 5xx, or a 429 (RFC 6585, section 4)."""
     return answer.status == 429 or answer.status >= 500
 
 
 def without_echo(answer: ProviderResponse, code: str) -> ProviderResponse:
-    """Leave the code out of a refusal before it is judged.
+    """Remove the code from a refusal before the refusal is judged.
 
-    A stranger can write it, for example the provider's own words for a wrong client secret.
-
-    Args:
-        answer: to the request that redeems the code.
-        code: from the callback.
+    A stranger chooses the code, for example the provider's words for a wrong client secret.
     """
     if answer.status == 200 or len(code) < MIN_ECHO_CHARACTERS:
         return answer
     header = answer.www_authenticate
     return replace(
         answer,
-        body=answer.body.replace(code.encode(), b"[left out]"),
-        www_authenticate=header and header.replace(code, "[left out]"),
+        body=answer.body.replace(code.encode(), REDACTED.encode()),
+        www_authenticate=header and header.replace(code, REDACTED),
     )
 
 
 def text_member(document: Mapping[str, Any], member: str, error: type[BrokerError]) -> str:
-    """Return a member that must be a non-empty string.
-
-    Args:
-        document: the JSON object.
-        member: the member's name.
-        error: raised if it is missing or of another type.
-    """
+    """Return a member that must be a non-empty string; raise `error` if it is not."""
     value = document.get(member)
     if not isinstance(value, str) or not value:
         raise error(expected=f"{member}: a string", got=f"{member}: {type_name(value)}")
     return value
 
 
-def type_name(value: object) -> str:
-    """Name the type of a value in the words of JSON, without the value itself."""
-    if value is None or isinstance(value, bool):
-        return {None: "nothing", True: "true", False: "false"}[value]
-    if value == "":
-        return "an empty string"
-    kinds = ((str, "a text"), (int | float, "a number"), (list | tuple, "an array"), (dict, "an object"))
-    return next((name for kind, name in kinds if isinstance(value, kind)), "something else")
-
-
 class _NotAllowed(ValueError):
-    """JSON that Python would read and we do not; the message says why."""
+    """JSON that Python reads and the broker refuses; the message says why."""
 
 
 def _why_unreadable(error: Exception, body: bytes | str) -> str:
@@ -190,53 +163,37 @@ def _finite(digits: str) -> float:
     return number
 
 
-_OPAQUE = re.compile(r"[A-Za-z0-9_.~+/=-]{20,}")
-_GUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
-# Names of protocol members and values: `token_endpoint_auth_method`, `application/x-www-form-urlencoded`.
-_PLAIN_WORDS = re.compile(r"[./]*[a-z]{1,16}(?:[_./=-]{1,2}[a-z]{1,16}){1,12}[./=]*")
-
-
 def safe_error_text(error: object, description: object) -> str:
-    """Return what a provider said in its own words, fit for our log.
+    """Return what a provider says in its own words, without long opaque words: it may echo a code or a credential.
 
-    A provider may echo the code or our credentials: long opaque words are left out. Plain lower-case words joined by
-    underscores or hyphens stay, for they name members of the protocol, and so do the GUIDs by which Microsoft's
-    support finds a request. Credentials we know are left out by their value, whatever they look like.
+    Known credentials are redacted later by their value, whatever they look like.
 
     Args:
-        error: the `error` member or parameter.
-        description: `error_description`, of whatever type.
+        error: the `error` member or parameter, unverified.
+        description: `error_description`, of any type.
     """
-    said = ": ".join(whole_words(part) for part in (error, description) if isinstance(part, str) and part)
-    return _OPAQUE.sub(
-        lambda word: (
-            word[0] if _PLAIN_WORDS.fullmatch(word[0]) or _GUID.fullmatch(word[0].rstrip(".")) else "[left out]"
-        ),
-        said,
+    return redact_opaque(
+        ": ".join(whole_words(part) for part in (error, description) if isinstance(part, str) and part)
     )
 
 
 def whole_words(text: str, limit: int = MAX_WORDS_CHARACTERS) -> str:
-    """Cut a text between two words: half of a credential would no longer be known by its value.
-
-    Args:
-        text: a provider's words.
-        limit: characters.
-    """
+    """Cut a text between two words, because a redactor does not find half of a credential."""
     return text if len(text) <= limit else f"{text[: limit + 1].rpartition(' ')[0]} ..."
 
 
 def short_text(value: object) -> str:
-    """Return a name or a value of the protocol for the log: a short text itself, else its length or its type.
-
-    Args:
-        value: unverified.
-    """
+    """Return a name or a value of the protocol for the log: a short text itself, else its length or its type."""
     if not isinstance(value, str) or not value:
         return type_name(value)
     if len(value) > MAX_NAME_CHARACTERS:
         return f"a text of {len(value)} characters"
     return safe_error_text(value, None)
+
+
+def character_at(found: re.Match[str]) -> str:
+    """Return the number and the place of a character that is not allowed, without the text around it."""
+    return f"U+{ord(found[0]):04X} as character {found.start() + 1}"
 
 
 def place(url: str) -> str:
@@ -251,5 +208,158 @@ def place(url: str) -> str:
         parts = urlsplit(url)
     except ValueError:
         return "no address"
-    path = "/".join(safe_error_text(segment, None) for segment in parts.path.split("/"))
-    return f"{parts.netloc.rpartition('@')[2]}{path}" or "no address"
+    return f"{parts.netloc.rpartition('@')[2]}{redact_path(parts.path)}" or "no address"
+
+
+MAX_PAGE_BYTES = 4 * KIBIBYTE  # of a page, looked at for its words
+MAX_PAGE_CHARACTERS = 120  # of its words, shown
+MAX_HEADER_CHARACTERS = 1000  # of WWW-Authenticate
+
+_CODES = ("error", "errorCode", "error_code", "code")
+_INNER_CODES = ("code", "error", "errorCode", "type", "status")
+_DESCRIPTIONS = ("error_description", "errorSummary", "errorDescription", "error_message", "message", "detail", "title")
+
+_PARAMETER = re.compile(r"\b([A-Za-z_]{1,40})\s{0,5}=\s{0,5}(?:\"([^\"]*)\"|([^\s,\"]+))")
+_HIDDEN = {
+    "<script": "</script",
+    "<style": "</style",
+    "<!--": "--",
+}  # what begins a part that no page shows, and its end
+_TITLE = re.compile(r"<title[^<>]*>([^<]+)", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """What a provider says about a refusal; unverified.
+
+    Args:
+        code: the error in its machine-readable form; empty if there is none.
+        words: code and description, fit for a log; empty if it says nothing.
+    """
+
+    code: str
+    words: str
+    in_json: bool = False
+
+
+_NOTHING = Said("", "")
+
+
+def read_refusal(answer: ProviderResponse) -> Said:
+    """Return what the body says, and the WWW-Authenticate header where the body names no error."""
+    body = _read_body(answer)
+    if body.code:
+        return body
+    header = _read_header(answer.www_authenticate)
+    words = "; ".join(said.words for said in (header, body) if said.words)
+    return Said(header.code, words, body.in_json)
+
+
+def read_refusal_members(document: Mapping[str, Any]) -> Said:
+    """Return the error a JSON object names; a null or empty `error` is none."""
+    # The members of an error object, as Google's and Microsoft's APIs send it, or of the first in a list of errors.
+    errors = document.get("errors")
+    for inner in (document.get("error"), errors[0] if isinstance(errors, list) and errors else None):
+        if isinstance(inner, Mapping):
+            code = next((text for member in _INNER_CODES if (text := _text(inner.get(member)))), "")
+            return _said(code, {**document, **inner})
+    return _said(next((text for member in _CODES if (text := _text(document.get(member)))), ""), document)
+
+
+def read_refusal_form(text: str) -> Said:
+    """Return the error that a body encoded as a form names, as GitHub's do."""
+    if "error" not in text or "=" not in text or "<" in text:
+        return _NOTHING
+    try:
+        return read_refusal_members(dict(parse_qsl(text, max_num_fields=50)))
+    except ValueError:
+        return _NOTHING
+
+
+def describe_refusal(answer: ProviderResponse, said: Said | None = None) -> str:
+    """Return status, the destination of a redirect, and the provider's words, for `got`; never empty."""
+    words = (said or read_refusal(answer)).words
+    to = f" to {place(answer.location)}" if answer.location is not None and 300 <= answer.status < 400 else ""
+    return f"{answer.status}{to}: {words}" if words else f"{answer.status}{to}"
+
+
+def check_success(answer: ProviderResponse, refused: type[BrokerError] = AnswerUnexpected) -> None:
+    """Accept only a 200; a redirect is not followed, because it could lead anywhere.
+
+    Args:
+        refused: raised for any other status.
+
+    Raises:
+        ProviderFailing: a 5xx or 429.
+    """
+    if is_failing(answer):
+        raise ProviderFailing(expected=200, got=describe_refusal(answer), retry_after=answer.retry_after)
+    if answer.status != 200:
+        raise refused(expected=200, got=describe_refusal(answer))
+
+
+def _read_body(answer: ProviderResponse) -> Said:
+    try:
+        said = read_refusal_members(read_json_object(answer.body))
+    except AnswerUnreadable:
+        text = answer.body[:MAX_PAGE_BYTES].decode("utf-8", "replace").lstrip("\ufeff").strip()
+        if len(answer.body) > MAX_PAGE_BYTES:
+            text = text.rpartition(" ")[0]  # half of a credential would no longer be known by its value
+        form = read_refusal_form(text)
+        return form if form.code or answer.status < 400 else Said("", _words_of_page(text))
+    return Said(said.code, said.words, in_json=True)
+
+
+def _read_header(value: str | None) -> Said:
+    """Read RFC 6750, section 3: `Bearer error="invalid_token", error_description="..."`; a bare scheme has no words."""
+    if not value:
+        return _NOTHING
+    if len(value) > MAX_HEADER_CHARACTERS:
+        return Said("", f"WWW-Authenticate: {len(value)} characters")
+    members = {name.lower(): quoted or token for name, quoted, token in _PARAMETER.findall(value)}
+    said = read_refusal_members({name: members.get(name) for name in ("error", "error_description")})
+    if said.words:
+        return said
+    return Said("", f"WWW-Authenticate: {safe_error_text(whole_words(value, MAX_PAGE_CHARACTERS), None)}")
+
+
+def _said(code: str, document: Mapping[str, Any]) -> Said:
+    description = next((text for member in _DESCRIPTIONS if (text := _text(document.get(member)))), "")
+    return Said(code, safe_error_text(code, description))
+
+
+def _words_of_page(text: str) -> str:
+    title = _TITLE.search(text)
+    words = html.unescape(title[1] if title else _shown_text(text))
+    return safe_error_text(whole_words(" ".join(words.split()), MAX_PAGE_CHARACTERS), None)
+
+
+def _shown_text(page: str) -> str:
+    """Return a page without its markup, in linear time: a part that does not end hides the rest."""
+    pieces, small, at = [], page.lower(), 0
+    while (start := page.find("<", at)) != -1:
+        pieces.append(page[at:start])
+        end_mark = next((end for begin, end in _HIDDEN.items() if small.startswith(begin, start)), "")
+        hidden_end = small.find(end_mark, start + 4) if end_mark else start
+        end = page.find(">", hidden_end) if hidden_end != -1 else -1
+        if end == -1:
+            return " ".join(pieces)
+        at = end + 1
+    return " ".join([*pieces, page[at:]])
+
+
+def _text(value: object) -> str:
+    """Return a text or a whole number as text; anything else says nothing."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        return str(value) if abs(value) < 10**9 else ""
+    return value.strip() if isinstance(value, str) else ""
+
+
+def names_any(text: str, names: Collection[str]) -> bool:
+    """Tell whether a text has one of these codes as a whole word, in any case.
+
+    Args:
+        names: codes in lower case.
+    """
+    words = set(re.findall(r"[a-z0-9_]+", text.lower()))
+    return not words.isdisjoint(names)

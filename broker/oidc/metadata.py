@@ -1,7 +1,7 @@
-"""The discovery document: what a provider says about itself (OpenID Connect Discovery 1.0).
+"""Reads the discovery document (OpenID Connect Discovery 1.0).
 
-Only the members named here are read. Nothing in the document can switch off PKCE, choose an algorithm, or name
-another issuer.
+Only the members named here are read. The document cannot switch off PKCE, choose an algorithm, or name another
+issuer.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from broker.oidc.messages import (
     DOCUMENT_LIMIT,
     ProviderRequest,
     ProviderResponse,
+    check_success,
     read_json_object,
-    safe_error_text,
     text_member,
-    type_name,
 )
-from broker.oidc.refusal import check_success
+from broker.oidc.network import is_loopback
 from broker.oidc.registration import PROTOCOL_PARAMETERS
+from broker.text import printable, redact_opaque, type_name
 
 MAX_URL_CHARACTERS = 2048
 MAX_SHOWN_CHARACTERS = 100
@@ -32,15 +32,12 @@ _URL_CHARACTERS = re.compile(r"[!-~]+")
 
 @dataclass(frozen=True, slots=True)
 class ProviderMetadata:
-    """The members of a provider's metadata that we use.
+    """The members of a provider's metadata that the broker uses.
 
     Args:
         issuer: equal to the configured one.
-        authorization_endpoint: where the browser goes.
-        token_endpoint: where the code is exchanged.
-        jwks_uri: where the provider's keys are.
-        userinfo_endpoint: where further claims are, if anywhere.
-        end_session_endpoint: where the browser goes to sign out, if anywhere.
+        userinfo_endpoint: None if the provider has none.
+        end_session_endpoint: None if the provider has none.
         authorization_response_iss_parameter_supported: the callback will carry `iss` (RFC 9207, section 3).
         ignored: optional members that cannot be used and count as absent, each with the reason; for the log.
     """
@@ -76,16 +73,15 @@ def check_discovery(
     """Return the metadata if it is the expected issuer's and complete.
 
     Args:
-        answer: what the discovery address said.
         expected_issuer: the configured issuer, compared character by character.
         allow_loopback: plain http and loopback hosts may appear in endpoints.
-        own_parameters: of the authorization request, which the endpoint's own query must not hold.
+        own_parameters: names that the endpoint's own query must not have.
 
     Raises:
         ProviderFailing: for a 5xx or 429.
         AnswerUnexpected: for any other status than 200.
         MetadataIssuer: another issuer, or none (OpenID Connect Discovery, section 4.3).
-        MetadataInvalid: a member we need is missing or unusable (section 3).
+        MetadataInvalid: a required member is missing or unusable (section 3).
     """
     check_success(answer)
     document = read_json_object(answer.body)
@@ -120,11 +116,6 @@ def check_discovery(
     )
 
 
-def is_loopback_host(host: str) -> bool:
-    """Whether a URL's host is this machine by its very name: localhost (RFC 6761, section 6.3), 127.0.0.0/8, ::1."""
-    return host in {"localhost", "::1"} or re.fullmatch(r"127(\.\d{1,3}){3}", host) is not None
-
-
 def _check_endpoint(url: str, member: str, allow_loopback: bool) -> str:
     if len(url) > MAX_URL_CHARACTERS or not _URL_CHARACTERS.fullmatch(url) or "\\" in url:
         raise MetadataInvalid(expected=f"{member}: a URL of printable ASCII", got=f"{member}: {_shown(url)}")
@@ -133,7 +124,7 @@ def _check_endpoint(url: str, member: str, allow_loopback: bool) -> str:
         host, _ = parts.hostname or "", parts.port
     except ValueError:
         raise MetadataInvalid(expected=f"{member}: a URL", got=f"{member}: {_shown(url)}") from None
-    plain_ok = allow_loopback and parts.scheme == "http" and is_loopback_host(host)
+    plain_ok = allow_loopback and parts.scheme == "http" and is_loopback(host)
     if not host or (parts.scheme != "https" and not plain_ok):
         raise MetadataInvalid(expected=f"{member}: an https URL", got=f"{member}: {_shown(url)}")
     if "@" in parts.netloc or "#" in url:
@@ -144,7 +135,7 @@ def _check_endpoint(url: str, member: str, allow_loopback: bool) -> str:
 def _shown(url: str) -> str:
     """Return an unusable address for the log, without a query and without credentials."""
     bare = re.sub(r"//[^/]*@", "//", url[:MAX_SHOWN_CHARACTERS].partition("?")[0])
-    return ascii(safe_error_text(bare, None))[1:-1]
+    return printable(redact_opaque(bare), ascii_only=True)
 
 
 def _check_own_query(authorization_endpoint: str, own_parameters: Collection[str]) -> str:

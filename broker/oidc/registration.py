@@ -1,33 +1,30 @@
-"""Us at a provider: the relying party's registration, as the admin entered it.
-
-This file owns the record. It knows no preset and no settings file.
-"""
+"""The registration of the broker as a client of a provider, as the admin entered it."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Literal, get_args
 
-SIGNATURE_ALGORITHMS = frozenset(
-    {"RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"}
-)  # RFC 7518, section 3.1 and RFC 8037, without `none` and without anything symmetric
+# RFC 7518, section 3.1 and RFC 8037, without `none` and without symmetric algorithms.
+SignatureAlgorithm = Literal["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"]
+SIGNATURE_ALGORITHMS: frozenset[str] = frozenset(get_args(SignatureAlgorithm))
 
+EXPIRY_WARNING_DAYS = 30  # before a client secret expires
 
-PROTOCOL_PARAMETERS = frozenset(
-    {
-        "response_type",
-        "client_id",
-        "redirect_uri",
-        "scope",
-        "state",
-        "nonce",
-        "code_challenge",
-        "code_challenge_method",
-        "max_age",
-        "prompt",
-        "login_hint",
+_SENT = {
+    "response_type", "client_id", "redirect_uri", "scope", "state", "nonce", "code_challenge", "code_challenge_method",
+    "max_age",
+}  # fmt: skip
+PROTOCOL_PARAMETERS = frozenset(_SENT | {"prompt", "login_hint"})
+"""Of the authorization request, whatever the admin adds."""
+RESERVED_PARAMETERS = frozenset(
+    _SENT | {
+        "response_mode", "client_secret", "code", "code_verifier", "request", "request_uri", "id_token_hint",
+        "grant_type", "client_assertion", "client_assertion_type", "registration", "iss", "dpop_jkt",
     }
-)  # of the authorization request, whatever the admin adds
+)  # fmt: skip
+"""What an admin cannot add: the protocol sends it, or it would change how the provider answers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,20 +32,18 @@ class Registration:
     """One client registration at one issuer.
 
     Args:
-        issuer: the issuer identifier; its metadata is looked up below it.
+        issuer: the metadata is looked up below it.
         metadata_issuer: what the metadata must call itself, character by character; another text than `issuer` only
             where a provider serves many tenants from one address.
-        client_id: ours at this provider.
-        client_assertion: makes the assertion for an audience, where that is how the token endpoint knows us.
-        client_secret: gives the secret of the moment, for it may be renewed while we run; None for a public client.
-        client_authentication: how the token endpoint knows us (OpenID Connect Core, section 9).
+        client_assertion: makes the assertion for an audience; None for other client authentication.
+        client_secret: returns the current secret, which may change; None for a public client.
+        client_authentication: OpenID Connect Core, section 9.
         redirect_uri: where the provider sends the browser; one per provider (RFC 9700, section 4.4.2).
-        scopes: asked for; `openid` among them.
+        scopes: `openid` among them.
         signing_algorithms: accepted for ID tokens; never taken from discovery or from the token.
-        authorization_parameters: further parameters of the authorization request.
-        max_age: seconds since the person last gave credentials, where the admin demands it.
-        allow_loopback: development: plain http and loopback addresses are accepted.
-        metadata_url: where the metadata is, if not below the issuer.
+        max_age: seconds since the person last gave credentials; None for no limit.
+        allow_loopback: accept plain http and loopback addresses, in development.
+        metadata_url: None if the metadata is below the issuer.
         trusted_audiences: believed in `aud` beside our client id (OpenID Connect Core, section 3.1.3.7, 3).
     """
 

@@ -5,6 +5,7 @@ RFC 7515, with RFC 8725's cautions. Nothing in the token chooses the algorithm o
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection
 from dataclasses import dataclass, field
 
@@ -15,10 +16,13 @@ from joserfc.jwk import Key
 from broker import base64url
 from broker.errors import AnswerUnreadable, IdTokenAlgorithm, IdTokenKeyUnknown, IdTokenMalformed, IdTokenSignature
 from broker.oidc.keys import KeySet
-from broker.oidc.messages import JsonObject, read_json_object, short_text, type_name
+from broker.oidc.messages import JsonObject, character_at, read_json_object, short_text
 from broker.oidc.registration import SIGNATURE_ALGORITHMS
+from broker.text import type_name
 
 MAX_HEADER_BYTES = 16 * 1024
+
+_NOT_ASCII = re.compile(r"[^\x00-\x7f]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,9 +30,7 @@ class SignedClaims:
     """Claims with a verified signature; the claims themselves are not checked yet.
 
     Args:
-        algorithm: of the signature.
         key_issuer: the issuer the key is bound to, if the provider binds its keys.
-        claims: all of them.
     """
 
     algorithm: str
@@ -41,7 +43,6 @@ def verify_signature(unverified_token: str, keys: KeySet, *, algorithms: Collect
 
     Args:
         unverified_token: the compact JWS.
-        keys: the provider's keys.
         algorithms: those accepted, from our settings (RFC 8725, section 3.1).
 
     Raises:
@@ -63,7 +64,7 @@ def verify_signature(unverified_token: str, keys: KeySet, *, algorithms: Collect
             payload = _decode(signing_input.partition(".")[2], "claims")
             return SignedClaims(algorithm, candidate.issuer, _read_object(payload, "claims"))
     whose = f"kid {kid}" if kid is not None else f"one of {len(candidates)} keys"
-    raise IdTokenSignature(expected=f"a signature by {whose}", got="another")
+    raise IdTokenSignature(expected=f"a signature by {whose}", got=f"{algorithm}: it does not verify")
 
 
 def _check_header(unverified_token: str) -> JsonObject:
@@ -74,8 +75,8 @@ def _check_header(unverified_token: str) -> JsonObject:
     parts = unverified_token.split(".")
     if len(parts) != 3:
         raise IdTokenMalformed(expected="three parts of base64url", got=f"{len(parts)} parts")
-    if not unverified_token.isascii():
-        raise IdTokenMalformed(expected="three parts of base64url", got="other characters than ASCII")
+    if odd := _NOT_ASCII.search(unverified_token):
+        raise IdTokenMalformed(expected="three parts of base64url", got=character_at(odd))
     if len(parts[0]) > MAX_HEADER_BYTES:
         raise IdTokenMalformed(expected=f"a header of {MAX_HEADER_BYTES} bytes", got=f"{len(parts[0])} bytes")
     header = _read_object(_decode(parts[0], "header"), "header")

@@ -23,22 +23,28 @@ from broker.oidc.messages import (
     JsonObject,
     ProviderRequest,
     ProviderResponse,
+    Said,
+    character_at,
+    describe_refusal,
     is_failing,
+    names_any,
     read_json_object,
+    read_refusal,
+    read_refusal_members,
     short_text,
     text_member,
 )
 from broker.oidc.metadata import ProviderMetadata
-from broker.oidc.refusal import Said, describe_refusal, names_any, read_refusal, read_refusal_members
 from broker.oidc.registration import Registration
 
 CLIENT_ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 
+_NOT_VISIBLE = re.compile(r"[^!-~]")
 # Codes without case and separators.
 _ABOUT_THE_CODE = re.compile(
     "invalidgrant|(invalid|bad|wrong|expired|used|unknown)(authorization|verification)?code|code(invalid|expired|used)"
 )
-# `invalid_client` and `bad_client_secret` alike, but not `unauthorized_client`.
+# `invalid_client` and `bad_client_secret`, but not `unauthorized_client`.
 _ABOUT_THE_CREDENTIAL = re.compile(
     "client(id|secret|credential|assertion|auth|notfound|unknown|disabled)|(invalid|incorrect|bad|wrong|unknown)client"
 )
@@ -58,7 +64,7 @@ _NAMES_CREDENTIAL = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class TokenResponse:
-    """What the token endpoint gave; the ID token is not verified yet."""
+    """The tokens of a response; the ID token is not verified."""
 
     access_token: str = field(repr=False)
     unverified_id_token: str = field(repr=False)
@@ -70,9 +76,6 @@ def build_token_request(
     """Return the request that redeems the code, once.
 
     Args:
-        metadata: the provider's.
-        registration: ours there, with the way it authenticates us (OpenID Connect Core, section 9).
-        code: from the callback.
         code_verifier: proves that the sign-in began here (RFC 7636, section 4.5).
     """
     parameters = {
@@ -96,20 +99,19 @@ def build_token_request(
         client_id, secret = quote_plus(client_id), quote_plus(secret or "")
     client = ClientAuth(client_id, secret, method)
     url, headers, form = client.prepare("POST", metadata.token_endpoint, headers, form)
+    if method == "client_secret_basic":
+        credentials.append(headers["Authorization"].partition(" ")[2])  # the pair in base64, as a provider may echo it
     return ProviderRequest("POST", url, RESPONSE_LIMIT, headers, form, tuple(credentials), kind="token")
 
 
 def check_token_response(answer: ProviderResponse) -> TokenResponse:
-    """Return the tokens, if the answer is as OpenID Connect Core, section 3.1.3.3 demands.
-
-    Args:
-        answer: what the token endpoint said.
+    """Return the tokens of a valid response (OpenID Connect Core, section 3.1.3.3).
 
     Raises:
         ProviderFailing: for a 5xx or 429.
         CodeRejected, ClientRejected, TokenRequestRefused: a refusal, in whatever form it comes.
         TokenResponseInvalid: a member missing or of the wrong type.
-        AnswerUnexpected, AnswerUnreadable: no answer of a token endpoint.
+        AnswerUnexpected, AnswerUnreadable: not the answer of a token endpoint.
     """
     if answer.status != 200:
         raise _judge(answer, read_refusal(answer))
@@ -121,8 +123,8 @@ def check_token_response(answer: ProviderResponse) -> TokenResponse:
         raise TokenResponseInvalid(expected="token_type: Bearer", got=got)
     access_token = text_member(document, "access_token", TokenResponseInvalid)
     # It goes into a header as it is (RFC 6750, section 2.1): nothing that could end or split one.
-    if not access_token.isascii() or not access_token.isprintable() or " " in access_token:
-        raise TokenResponseInvalid(expected="access_token: printable ASCII", got="access_token: other characters")
+    if odd := _NOT_VISIBLE.search(access_token):
+        raise TokenResponseInvalid(expected="access_token: visible ASCII", got=f"access_token: {character_at(odd)}")
     return TokenResponse(access_token, text_member(document, "id_token", TokenResponseInvalid))
 
 

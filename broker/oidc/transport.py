@@ -16,7 +16,8 @@ import httpx
 from httpx_aiohttp import AiohttpTransport
 
 from broker.errors import OutboundProxyFailed
-from broker.oidc.failures import MAX_QUOTED, why_failed, why_not_http
+from broker.oidc.network import MAX_QUOTED, why_failed, why_not_http
+from broker.text import printable
 
 CONNECT_SECONDS = 3.0
 
@@ -46,11 +47,7 @@ class Progress:
         return _LATE[self.phase].format(seconds=seconds, size=self.size)
 
     def broken(self, cause: BaseException | None) -> str:
-        """Say what broke, and when.
-
-        Args:
-            cause: the library's error.
-        """
+        """Say what broke, and when."""
         words = ""
         if isinstance(cause, aiohttp.ClientPayloadError):
             cause = cause.__cause__
@@ -96,9 +93,7 @@ class ProxiedTransport(AiohttpTransport):
     """Sends every request by the proxy of the settings, and tells the proxy's failures from the provider's.
 
     Args:
-        context: TLS, for https proxies and for providers.
-        session: of the process.
-        outbound_proxy: tells the proxy's URL, for each request anew: it may be in a file that changes.
+        outbound_proxy: returns the proxy's URL, which may change between requests.
     """
 
     def __init__(
@@ -171,5 +166,4 @@ def _failed(proxy: SplitResult, request: httpx.Request, words: str) -> OutboundP
 
 def status_line(status: int, phrase: str) -> str:
     """Return what a proxy answered: its status and the beginning of its reason phrase."""
-    printable = "".join(c for c in phrase.strip() if c.isprintable())[:MAX_QUOTED]
-    return f"{status} {printable}".strip()
+    return f"{status} {printable(phrase.strip(), MAX_QUOTED)}".strip()

@@ -24,15 +24,17 @@ from broker.errors import (
     TenantNotAllowed,
 )
 from broker.identity import check_email
+from broker.oidc.messages import short_text
 from broker.oidc.registration import Registration
 from broker.oidc.signature import SignedClaims
 from broker.providers.oidc import email_candidates
 from broker.providers.record import ClaimRules, Claims, ClaimTrace, ConsolePaths, EmailDecision, Preset, VerifiedClaims
+from broker.text import GUID
 
 PERSONAL_ACCOUNTS_TENANT = "9188040d-6c67-4c5b-b112-36a304b66dad"
 TENANT_TEMPLATE = "{tenantid}"
 
-_GUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_GUID = re.compile(GUID)
 _AADSTS = re.compile(r"AADSTS(\d{4,7})")
 _CERTIFICATES = "App registrations > the application > Certificates & secrets"
 _REDIRECT_URIS = "App registrations > the application > Authentication, platform Web"
@@ -102,7 +104,7 @@ def expect_tenant_issuer(registration: Registration, signed: SignedClaims, rules
     issuer = registration.metadata_issuer
     if TENANT_TEMPLATE in issuer:
         if not isinstance(tenant, str) or not _GUID.fullmatch(tenant):
-            raise IdTokenIssuer(expected="tid: a tenant id", got="none")
+            raise IdTokenIssuer(expected="tid: a tenant id", got=f"tid: {short_text(tenant)}")
         if tenant not in rules.tenants or tenant == PERSONAL_ACCOUNTS_TENANT:
             raise TenantNotAllowed(expected=sorted(rules.tenants), got=tenant)
         issuer = issuer.replace(TENANT_TEMPLATE, tenant)

@@ -11,17 +11,18 @@ import re
 from dataclasses import dataclass
 from urllib.parse import SplitResult, unquote, urlsplit
 
+from broker.errors import EmailMalformed
+from broker.identity import LABEL, check_email
+from broker.oidc.network import is_loopback
 from broker.settings.invalid_value import InvalidValue
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
-_LABEL = r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
-_HOST_NAME = re.compile(rf"{_LABEL}(?:\.{_LABEL})*")
+_HOST_NAME = re.compile(rf"{LABEL}(?:\.{LABEL})*")
 # Browsers read a last label like these as the end of an IPv4 address (WHATWG URL, "ends in a number").
 _NUMBER = re.compile(r"[0-9]+|0x[0-9a-f]*")
 _URL_CHARACTERS = re.compile(r"[!#-;=?-\[\]_a-z~]+", re.IGNORECASE)  # printable ASCII without " < > \ ^ ` { | }
 _ENCODED = re.compile(r"(?:[A-Za-z0-9._~!$&'()*+,;=-]|%[0-9A-Fa-f]{2})+")  # RFC 3986, section 3.2.1, without a colon
-_MAILBOX = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@(?P<host>[A-Za-z0-9.-]+)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,12 +44,6 @@ def is_host_name(text: str) -> bool:
         and _HOST_NAME.fullmatch(text) is not None
         and _NUMBER.fullmatch(text.rpartition(".")[2]) is None
     )
-
-
-def is_loopback(host: str) -> bool:
-    """Say whether a host, without brackets, is 127.0.0.0/8, ::1 or localhost."""
-    address = _ip(host)
-    return host == "localhost" if address is None else address.is_loopback
 
 
 def listen(text: str) -> Listen:
@@ -109,8 +104,11 @@ def mailbox(text: str) -> str:
     Raises:
         InvalidValue: it does not look like one.
     """
-    found = _MAILBOX.fullmatch(text)
-    if found is None or "." not in found["host"] or not is_host_name(found["host"].lower()):
+    try:
+        host = check_email(text).rpartition("@")[2]
+    except EmailMalformed:
+        host = ""
+    if not is_host_name(host):
         raise InvalidValue("must be one plain e-mail address")
     return text
 

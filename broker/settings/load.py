@@ -12,6 +12,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from broker.errors import Mistake, SettingsError
+from broker.oidc.network import is_loopback
 from broker.settings import addresses, sources
 from broker.settings.findings import mistakes_found
 from broker.settings.invalid_value import InvalidValue
@@ -88,6 +89,6 @@ def _on_loopback(public_url: Any) -> bool:
     if not isinstance(public_url, str):
         return True  # it is reported as it is; what depends on it cannot be judged
     try:
-        return addresses.is_loopback(addresses.url(public_url, query=True).hostname or "")
+        return is_loopback(addresses.url(public_url, query=True).hostname or "")
     except InvalidValue:
         return True

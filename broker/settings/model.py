@@ -23,6 +23,7 @@ from pydantic import (
     field_validator,
 )
 
+from broker.oidc.network import is_loopback
 from broker.settings import addresses
 from broker.settings.addresses import Listen, Network
 from broker.settings.certificates import check_authorities
@@ -204,4 +205,4 @@ class Settings(Section):
     @property
     def on_loopback(self) -> bool:
         """Whether `public_url` is on loopback: development, where http and loopback addresses are accepted."""
-        return addresses.is_loopback(urlsplit(self.public_url).hostname or "")
+        return is_loopback(urlsplit(self.public_url).hostname or "")

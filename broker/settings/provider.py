@@ -21,6 +21,8 @@ from pydantic import (
     model_validator,
 )
 
+from broker.oidc.client_assertion import AssertionAlgorithm
+from broker.oidc.registration import RESERVED_PARAMETERS, SignatureAlgorithm
 from broker.settings import addresses
 from broker.settings.credential import (
     CREDENTIAL_DETAILS,
@@ -36,17 +38,6 @@ from broker.settings.presets import PRESETS
 from broker.settings.public_mail import is_public_mail
 from broker.settings.section import FROZEN, OwnProxy, SecretInput, Section, Text, Texts, context, each_once
 from broker.settings.tenant import check_issuer, issuer_of, metadata_issuer_of, tenant_id
-
-Algorithm = Literal["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"]
-
-# What the protocol itself sends, or what would change how it answers; scopes and max_age have keys of their own.
-_PROTOCOLS_OWN = frozenset(
-    {
-        "response_type", "response_mode", "client_id", "client_secret", "redirect_uri", "scope", "state", "nonce",
-        "code", "code_challenge", "code_challenge_method", "code_verifier", "request", "request_uri", "max_age",
-        "id_token_hint", "grant_type", "client_assertion", "client_assertion_type", "registration", "iss", "dpop_jkt",
-    }
-)  # fmt: skip
 
 
 def _preset(text: str) -> str:
@@ -88,7 +79,7 @@ def _parameters(values: Any) -> Any:
     for name, value in values.items():
         if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z0-9_.:-]{1,100}", name):
             raise InvalidValue("has a parameter whose name is not letters, digits, _ . : -")
-        if name.lower() in _PROTOCOLS_OWN:
+        if name.lower() in RESERVED_PARAMETERS:
             raise InvalidValue(f"must not set {name}: the broker sends what the protocol needs there")
         if not isinstance(value, str) or not value.isprintable():
             raise InvalidValue("must hold texts only: put numbers, true and false in quotes")
@@ -159,7 +150,7 @@ class ProviderSettings(Section):
     private_key_id: Text | None = Field(
         None, description="The key id (kid) the provider knows our public key by.", examples=["broker-2026"]
     )
-    private_key_algorithm: Literal["RS256", "PS256", "ES256"] | None = Field(
+    private_key_algorithm: AssertionAlgorithm | None = Field(
         None,
         description="What our private key signs with; default: by the key's type, PS256 for entra.",
         examples=["PS256"],
@@ -187,7 +178,7 @@ class ProviderSettings(Section):
     scopes: Annotated[tuple[Annotated[StrictStr, AfterValidator(_scope)], ...], AfterValidator(_scopes)] = Field(
         description="Scopes asked for; openid is one of them.", examples=[["openid", "email", "profile"]]
     )
-    signing_algorithms: Annotated[tuple[Algorithm, ...], AfterValidator(each_once)] = Field(
+    signing_algorithms: Annotated[tuple[SignatureAlgorithm, ...], AfterValidator(each_once)] = Field(
         description="Algorithms accepted for ID tokens.", examples=[["RS256"]]
     )
     trusted_audiences: Texts | None = Field(

@@ -9,10 +9,10 @@ import re
 
 from broker.providers.entra import PERSONAL_ACCOUNTS_TENANT, TENANT_TEMPLATE
 from broker.settings.invalid_value import InvalidValue
+from broker.text import GUID
 
 _AUTHORITY = "https://login.microsoftonline.com"
 _SEVERAL = "/organizations/"
-_GUID = r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 _WHERE = "a tenant id is found in Entra > Overview > Tenant ID"
 _PERSONAL = "personal Microsoft accounts, which anyone can make: name your organisation's tenant"
 
@@ -27,9 +27,9 @@ def tenant_id(text: str) -> str:
         raise InvalidValue(f"must name one organisation, not all: enter its tenant id, or several in tenants; {_WHERE}")
     if text.lower() in {"consumers", PERSONAL_ACCOUNTS_TENANT}:
         raise InvalidValue(f"must not name {_PERSONAL}; {_WHERE}")
-    if re.fullmatch(_GUID, text):
+    if re.fullmatch(GUID, text):
         return text
-    if re.fullmatch(_GUID, text.lower()):
+    if re.fullmatch(GUID, text.lower()):
         raise InvalidValue("must be in lower case, as tokens spell it")
     if "." in text:
         raise InvalidValue(f"must be the tenant's id, not its domain name, which can change; {_WHERE}")
@@ -42,7 +42,7 @@ def issuer_of(tenant: object) -> str:
     Args:
         tenant: one tenant as the admin wrote it; anything that is no tenant id stands for several tenants.
     """
-    if isinstance(tenant, str) and re.fullmatch(_GUID, tenant):
+    if isinstance(tenant, str) and re.fullmatch(GUID, tenant):
         return f"{_AUTHORITY}/{tenant}/v2.0"
     return f"{_AUTHORITY}{_SEVERAL}v2.0"
 
@@ -65,7 +65,7 @@ def tenant_named_in(address: str) -> str | None:
     Args:
         address: such as an issuer.
     """
-    found = set(re.findall(_GUID, address.lower()))
+    found = set(re.findall(GUID, address.lower()))
     return found.pop() if len(found) == 1 else None
 
 
@@ -81,7 +81,7 @@ def check_issuer(issuer: str, *, tenant: str | None) -> None:
     """
     if tenant is None and _SEVERAL not in issuer:
         raise InvalidValue(f"must contain {_SEVERAL} while tenants is given, or be left out")
-    named = re.findall(_GUID, issuer.lower())
+    named = re.findall(GUID, issuer.lower())
     if tenant is not None and ((named and tenant not in named) or _SEVERAL in issuer):
         raise InvalidValue("is not the one of tenant: leave it out, unless your tenant is in a national cloud")
 

@@ -8,7 +8,7 @@ import time
 import pytest
 
 from broker.errors import BrokerError, KeysInvalid, ProviderFailing, ProviderUnreachable
-from broker.oidc.cached import FIRST_WAIT_SECONDS, MAX_RESETS, QUIET_SECONDS, STALE_WAIT_SECONDS, Cached
+from broker.oidc.discovery import FIRST_WAIT_SECONDS, MAX_RESETS, QUIET_SECONDS, STALE_WAIT_SECONDS, Cached
 from tests.fakes.clock import START, Clock
 
 LIFETIME = 100.0

@@ -23,9 +23,9 @@ from broker.errors import (
     ProviderUnavailable,
     ProviderUnreachable,
 )
-from broker.oidc.addresses import is_public_address, is_public_or_name
 from broker.oidc.client import NetworkPolicy, ProviderClient, open_client
 from broker.oidc.messages import ProviderRequest, ProviderResponse
+from broker.oidc.network import is_public_address, is_public_or_name
 from tests.oidc.servers import Authority, new_authority, ok, says, serving
 
 
@@ -232,7 +232,6 @@ _PROGRAM = """
 import asyncio, pathlib, sys
 from broker.errors import BrokerError
 from broker.oidc.client import ProviderClient, NetworkPolicy, open_client
-from broker.oidc.messages import ProviderRequest
 
 async def main(url):
     async with open_client(NetworkPolicy(private_networks=True)) as client:

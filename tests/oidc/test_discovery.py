@@ -8,8 +8,7 @@ import contextlib
 import pytest
 
 from broker.errors import KeysInvalid, MetadataIssuer, ProviderUnreachable
-from broker.oidc.cached import Cached
-from broker.oidc.discovery import METADATA_LIFETIME, Discovery
+from broker.oidc.discovery import METADATA_LIFETIME, Cached, Discovery
 from broker.oidc.keys import KeySet
 from broker.oidc.messages import ProviderRequest, ProviderResponse
 from broker.oidc.metadata import ProviderMetadata

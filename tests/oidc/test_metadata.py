@@ -19,8 +19,8 @@ from broker.oidc.metadata import (
     ProviderMetadata,
     build_discovery_request,
     check_discovery,
-    is_loopback_host,
 )
+from broker.oidc.network import is_loopback
 from tests.oidc.samples import ISSUER, METADATA, answer
 
 DOCUMENT = {
@@ -178,10 +178,13 @@ def test_plain_http_is_for_loopback_in_development_alone(host: str) -> None:
         pytest.param("10.0.0.1", id="a private address"),
         pytest.param("idp.example", id="a public name"),
         pytest.param("0.0.0.0", id="any address"),
+        pytest.param("127.0.0.999", id="no address"),
+        pytest.param("127.1", id="an address in short"),
+        pytest.param("[::ffff:127.0.0.1]", id="inside IPv6"),
     ],
 )
 def test_plain_http_elsewhere_is_refused_in_development_too(host: str) -> None:
-    assert not is_loopback_host(host)
+    assert not is_loopback(host.strip("[]"))
     with pytest.raises(MetadataInvalid):
         check({"token_endpoint": f"http://{host}/token"}, allow_loopback=True)
 

@@ -9,8 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from broker.oidc.failures import fault_of, why_refused
-from broker.oidc.tls import tls_context
+from broker.oidc.network import fault_of, tls_context, why_refused
 from tests.oidc.chains import AUTHORITY, HOST, INTERMEDIATE, SERVER, Made, Recipe, make, refusal, serving_context
 
 ROOT = Path(__file__).parents[2]
@@ -144,5 +143,5 @@ def test_every_context_of_the_broker_is_made_in_one_place() -> None:
         for module in (ROOT / "broker").rglob("*.py")
         if any(word in module.read_text(encoding="utf-8") for word in ("SSLContext(", "create_default_context("))
     }
-    assert makers == {"broker/oidc/tls.py", "broker/settings/certificates.py"}
-    assert importlib.util.find_spec("broker.oidc.tls")
+    assert makers == {"broker/oidc/network.py", "broker/settings/certificates.py"}
+    assert importlib.util.find_spec("broker.oidc.network")

@@ -13,8 +13,8 @@ import pytest
 
 from broker.errors import ProviderTimedOut
 from broker.oidc.client import NetworkPolicy, ProviderClient, open_client
-from broker.oidc.failures import why_failed, why_not_http
 from broker.oidc.messages import ProviderRequest
+from broker.oidc.network import why_failed, why_not_http
 
 HOST = "login.acme.example"
 TWO = (

@@ -1,15 +1,16 @@
-"""Says why no answer came: names, connections, handshakes, certificates, answers that are not HTTP.
-
-The sign-in and the doctor share these words. Of an answer only the first bytes are quoted, and only if it is not HTTP.
-"""
+"""The network below a request: public addresses, trusted certificates, and why a connection failed."""
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import re
 import socket
 import ssl
 from dataclasses import dataclass
+from pathlib import Path
+
+import certifi
 
 MAX_QUOTED = 60  # characters of a text from the other side
 MAX_GREETING = 24  # characters of an answer that is not HTTP
@@ -25,12 +26,7 @@ _AUTHORITY = (
 
 @dataclass(frozen=True, slots=True)
 class CertificateFault:
-    """What is wrong with a certificate.
-
-    Args:
-        cause: in a word or two.
-        remedy: for the admin.
-    """
+    """What is wrong with a certificate."""
 
     cause: str
     remedy: str
@@ -95,12 +91,7 @@ def why_refused(error: ssl.SSLCertVerificationError, host: str) -> str:
 
 
 def why_failed(error: BaseException, host: str) -> str:
-    """Say why a connection to a host failed, or broke.
-
-    Args:
-        error: of the operating system or of OpenSSL.
-        host: the other side of the connection.
-    """
+    """Say why a connection to a host failed, or broke."""
     match error:
         case ssl.SSLCertVerificationError():
             return why_refused(error, host)
@@ -154,3 +145,75 @@ def _words_of_the_system(error: OSError) -> str:
     # asyncio writes the address as Python does: Connect call failed ('192.0.2.1', 443)
     tried = re.findall(r"\('([0-9A-Fa-f.:%\w]+)', (\d+)", error.strerror or str(error))
     return f"{words} ({', '.join(f'{address} port {port}' for address, port in tried[:4])})" if tried else words
+
+
+# IPv4-compatible (RFC 4291, section 2.5.5.1) and local NAT64 (RFC 8215): only the local network knows where they lead.
+_NEVER_PUBLIC = (ipaddress.ip_network("::/96"), ipaddress.ip_network("64:ff9b:1::/48"))
+
+
+# A resolver reads such names as IPv4 addresses (127.1, 0x7f000001): no host name ends in a number
+# (RFC 1123, section 2.1; https://url.spec.whatwg.org/#ends-in-a-number-checker).
+_ENDS_IN_A_NUMBER = re.compile(r"(?:.*\.)?(?:[0-9]+|0x[0-9a-f]*)\.?", re.IGNORECASE | re.DOTALL)
+
+
+def is_loopback(host: str) -> bool:
+    """Tell whether a URL's host is this machine by its very name: localhost (RFC 6761, section 6.3), 127.0.0.0/8, ::1.
+
+    An IPv4 address inside an IPv6 address does not count, whatever the Python version says.
+    """
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return host == "localhost"
+    return address.is_loopback and getattr(address, "ipv4_mapped", None) is None
+
+
+def is_public_or_name(host: str) -> bool:
+    """Tell whether a host is a name, or a public address in its usual spelling."""
+    try:
+        return is_public_address(host)
+    except ValueError:
+        return _ENDS_IN_A_NUMBER.fullmatch(host) is None
+
+
+def is_public_address(text: str) -> bool:
+    """Tell whether an IP address, with or without a zone, is public, also inside the IPv6 forms that carry IPv4."""
+    address = ipaddress.ip_address(text.partition("%")[0])
+    if isinstance(address, ipaddress.IPv6Address):
+        if any(address in network for network in _NEVER_PUBLIC):
+            return False
+        inner = address.ipv4_mapped or address.sixtofour or (address.teredo and address.teredo[1])
+        if inner is None and address in ipaddress.ip_network("64:ff9b::/96"):
+            inner = ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
+        if inner:
+            return is_public_address(str(inner))
+    return address.is_global and not address.is_multicast
+
+
+# TRUSTED_FIRST: a cross-signed root that expired does not break the chain to the one at hand.
+# PARTIAL_CHAIN: an intermediate in trusted_ca_file is enough; many organisations have no other certificate.
+# Not STRICT (RFC 5280 to the letter): it refuses the authorities of many TLS-inspecting firewalls and of Windows
+# domains, whose basicConstraints are not critical. Python sets it from 3.13 on, so the same file would be accepted by
+# one image and refused by the next.
+VERIFY_FLAGS = ssl.VerifyFlags.VERIFY_X509_TRUSTED_FIRST | ssl.VerifyFlags.VERIFY_X509_PARTIAL_CHAIN
+
+
+def tls_context(trusted_ca_file: Path | None) -> ssl.SSLContext:
+    """Return the TLS context of outbound connections: the public authorities of certifi, and those of the admin.
+
+    `ssl.create_default_context` is not used: its flags change with the version, and it obeys SSLKEYLOGFILE. Make one
+    context for a process, because it reads a hundred certificates.
+
+    Args:
+        trusted_ca_file: further certificate authorities, PEM.
+    """
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.verify_mode = ssl.CERT_REQUIRED
+    context.check_hostname = True
+    context.hostname_checks_common_name = True  # where there is no subjectAltName, as old authorities in firms have it
+    context.verify_flags = VERIFY_FLAGS
+    context.load_verify_locations(certifi.where())
+    if trusted_ca_file is not None:
+        context.load_verify_locations(trusted_ca_file)
+    return context
