@@ -18,7 +18,7 @@ from broker.checks import WORST_FIRST, Finding, first_untold, merged
 from broker.dry_run import DryRun
 from broker.errors import every_error
 from broker.explain import shown
-from broker.setup import ProviderSetup, SiteSetup
+from broker.registration import ProviderSetup, SiteSetup
 from broker.web.languages import ENGLISH
 from broker.web.last_login_request import LastLoginRequest
 from broker.web.pages import open_templates
