@@ -32,6 +32,7 @@ from broker.settings.provider import ProviderSettings
 from broker.settings.section import (
     FROZEN,
     IDENTIFIER,
+    NO_PLACEHOLDER,
     OutboundProxy,
     OwnKeys,
     Section,
@@ -129,7 +130,7 @@ class Settings(Section):
 
     secret_keys_of_section: ClassVar[tuple[str, ...]] = ("secret_keys", "outbound_proxy")
 
-    public_url: Annotated[StrictStr, AfterValidator(addresses.origin)] = Field(
+    public_url: Annotated[StrictStr, *NO_PLACEHOLDER, AfterValidator(addresses.origin)] = Field(
         description="Where browsers reach the broker: scheme and host. Every URL the broker builds starts with it.",
         examples=["https://sso.acme.example"],
     )

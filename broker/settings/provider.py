@@ -34,7 +34,18 @@ from broker.settings.invalid_value import InvalidValue
 from broker.settings.issuer import no_other_address
 from broker.settings.presets import PRESETS
 from broker.settings.public_mail import is_public_mail
-from broker.settings.section import FROZEN, OwnProxy, SecretInput, Section, Text, Texts, context, each_once
+from broker.settings.section import (
+    FROZEN,
+    NO_PLACEHOLDER,
+    OwnProxy,
+    OwnText,
+    SecretInput,
+    Section,
+    Text,
+    Texts,
+    context,
+    each_once,
+)
 from broker.settings.tenant import check_issuer, issuer_of, metadata_issuer_of, tenant_id
 
 Algorithm = Literal["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"]
@@ -62,6 +73,9 @@ def _domain(text: str, info: ValidationInfo) -> str:
     if is_public_mail(text):
         raise InvalidValue(f"must not name {text}: anyone can get an address there")
     return text
+
+
+Domain = Annotated[StrictStr, *NO_PLACEHOLDER, AfterValidator(_domain)]
 
 
 def _domains(values: tuple[str, ...]) -> tuple[str, ...]:
@@ -136,7 +150,7 @@ class ProviderSettings(Section):
         description="Entra: the ids of several tenants, instead of tenant; the application must be multi-tenant.",
         examples=[["7a0c1b2d-3e4f-4a5b-8c6d-7e8f9a0b1c2d"]],
     )
-    issuer: StrictStr = Field(
+    issuer: Annotated[StrictStr, *NO_PLACEHOLDER] = Field(
         description="The provider's issuer, exactly as its discovery document says; entra and google know theirs.",
         examples=["https://id.acme.example"],
     )
@@ -145,7 +159,7 @@ class ProviderSettings(Section):
         description="Where the discovery document is, if not below the issuer; its issuer must still equal issuer.",
         examples=["https://idcs-1a2b.identity.oraclecloud.com/.well-known/openid-configuration"],
     )
-    client_id: Text = Field(description="The client id the provider gave us.", examples=["0oa1b2c3"])
+    client_id: OwnText = Field(description="The client id the provider gave us.", examples=["0oa1b2c3"])
     client_authentication: Literal[
         "client_secret_basic", "client_secret_post", "private_key_jwt", "federated_credential", "none"
     ] = Field(description="How the broker proves who it is at the token endpoint.", examples=["client_secret_post"])
@@ -172,11 +186,9 @@ class ProviderSettings(Section):
         description="A token the platform gives us, for federated_credential; read again whenever it is renewed.",
         examples=["/var/run/secrets/azure/tokens/azure-identity-token"],
     )
-    email_domains: Annotated[tuple[Annotated[StrictStr, AfterValidator(_domain)], ...], AfterValidator(_domains)] = (
-        Field(
-            description="The domains whose addresses this provider may assert; subdomains are not implied.",
-            examples=[["acme.example"]],
-        )
+    email_domains: Annotated[tuple[Domain, ...], AfterValidator(_domains)] = Field(
+        description="The domains whose addresses this provider may assert; subdomains are not implied.",
+        examples=[["acme.example"]],
     )
     label: Annotated[Text, Field(max_length=60)] = Field(
         description="Text on the chooser's button; default: made from the id.", examples=["Acme"]

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 
 from broker.settings.invalid_value import InvalidValue
+from broker.settings.placeholder import is_placeholder_secret
 
 SHORTEST = 32  # bytes: HS256 asks for a key as long as its hash (RFC 7518, section 3.2)
 
@@ -43,7 +44,7 @@ def client_secret(text: str) -> str:
         InvalidValue: it is none.
     """
     _one_line(text)
-    if re.fullmatch(r"<.*>|todo\b.*|change[-_ ]?me|x{4,}", text, re.IGNORECASE):
+    if is_placeholder_secret(text):
         raise InvalidValue("is a placeholder, not a secret")
     return text
 
@@ -86,5 +87,5 @@ def _no_placeholder(text: str) -> None:
     unit = (text + text).find(text[: len(text) // 2], 1)
     if 0 < unit <= _LONGEST_UNIT and text == (text[:unit] * len(text))[: len(text)]:
         raise InvalidValue("is a short text repeated, not a secret")
-    if _PLACEHOLDER.fullmatch(text):
+    if _PLACEHOLDER.fullmatch(text) or is_placeholder_secret(text):
         raise InvalidValue("is a placeholder, not a secret")

@@ -25,6 +25,7 @@ from pydantic import (
 
 from broker.settings import addresses, secret_rules
 from broker.settings.invalid_value import CannotBeRead, InvalidValue
+from broker.settings.placeholder import PLACEHOLDER, no_placeholder
 from broker.settings.secret import Secret, SecretKeys, WatchedFile
 
 T = TypeVar("T")
@@ -196,6 +197,11 @@ def each_once(values: tuple[T, ...]) -> tuple[T, ...]:
     return values
 
 
+# The schema names the way out where `not` would only say that the value is refused.
+_NO_PLACEHOLDER = {"if": {"pattern": PLACEHOLDER}, "then": {"enum": ["your own value, not a placeholder"]}}
+NO_PLACEHOLDER = (AfterValidator(no_placeholder), WithJsonSchema({"type": "string", **_NO_PLACEHOLDER}))
+
 Text = Annotated[StrictStr, AfterValidator(_printable)]
+OwnText = Annotated[Text, *NO_PLACEHOLDER]
 Texts = Annotated[tuple[Text, ...], AfterValidator(each_once)]
 FROZEN = (AfterValidator(MappingProxyType), PlainSerializer(dict))

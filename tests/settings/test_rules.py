@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import certifi
+import jsonschema
 import pytest
 
-from broker.settings import Listen
+from broker.settings import Listen, settings_schema
 from broker.settings.public_mail import is_public_mail
 from tests.settings.admin import Admin
 from tests.settings.pem import certificate_of, pem_of, rsa_key
@@ -201,6 +202,40 @@ def test_a_value_that_cannot_be_meant_is_refused(admin: Admin, path: str, value:
     assert mistake.path.partition("[")[0] == path.replace("__", ".")
     assert words in mistake.problem
     assert mistake.example
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        pytest.param("public_url", "https://sso.example.com", id="public_url"),
+        pytest.param("public_url", "https://your-host.acme.org", id="public_url: your host"),
+        pytest.param(MAIN + "endpoint", "https://your_company.comm100.com/x", id="endpoint"),
+        pytest.param(OKTA + "issuer", "https://your-tenant.okta.com", id="issuer"),
+        pytest.param(OKTA + "issuer", "https://<tenant>.okta.com", id="issuer: in brackets"),
+        pytest.param(OKTA + "client_id", "<client id>", id="client_id: in brackets"),
+        pytest.param(OKTA + "client_id", "YOUR_CLIENT_ID", id="client_id: in capitals"),
+        pytest.param(OKTA + "client_id", "changeme", id="client_id: changeme"),
+        pytest.param(OKTA + "client_id", "xxxx", id="client_id: xxxx"),
+        pytest.param(OKTA + "email_domains", ["acme.example", "example.com"], id="email_domains"),
+    ],
+)
+def test_a_placeholder_is_refused_by_the_broker_and_by_the_schema(admin: Admin, path: str, value: Any) -> None:
+    tree = admin.settings(**{path: value})
+
+    (mistake,) = admin.refused(tree)
+
+    assert mistake.path.partition("[")[0] == path.replace("__", ".")
+    assert mistake.problem == "is a placeholder: replace it with your own value"
+    (finding,) = jsonschema.Draft202012Validator(settings_schema()).iter_errors(tree)
+    assert finding.json_path.partition("[")[0] == "$." + path.replace("__", ".")
+    assert "your own value, not a placeholder" in finding.message
+
+
+@pytest.mark.parametrize("domain", ["at-your-service.de", "your-it.de", "my-example.com", "exchange-media.de"])
+def test_a_real_domain_that_sounds_like_a_placeholder_is_taken(admin: Admin, domain: str) -> None:
+    settings = admin.load(admin.settings(identity_providers__okta__email_domains=[domain]))
+
+    assert settings.identity_providers["okta"].email_domains == (domain,)
 
 
 @pytest.mark.parametrize(

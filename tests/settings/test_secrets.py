@@ -251,7 +251,7 @@ def test_weak_own_keys_are_refused(admin: Admin, keys: str, words: str) -> None:
     assert words in mistake.problem
 
 
-@pytest.mark.parametrize("secret", ["<client secret>", "changeme", "xxxxxxxx"], ids=["brackets", "changeme", "xxxx"])
+@pytest.mark.parametrize("secret", ["<client secret>", "changeme", "xxxxxxxx", "replace-me", "your-app-secret"])
 def test_a_placeholder_is_no_client_secret(admin: Admin, secret: str) -> None:
     admin.secret("client-secret", secret)
 
@@ -261,7 +261,9 @@ def test_a_placeholder_is_no_client_secret(admin: Admin, secret: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "secret", ["mysecret==", "Zm9vc2VjcmV0=", "a'b'"], ids=["padding", "more of it", "quotes inside"]
+    "secret",
+    ["mysecret==", "Zm9vc2VjcmV0=", "a'b'", "k<T9>v"],
+    ids=["padding", "more of it", "quotes inside", "brackets inside"],
 )
 def test_a_client_secret_that_only_looks_a_little_odd_is_taken(admin: Admin, secret: str) -> None:
     admin.secret("client-secret", secret)
