@@ -32,9 +32,9 @@ from broker.settings.provider import ProviderSettings
 from broker.settings.section import (
     FROZEN,
     IDENTIFIER,
-    NO_PLACEHOLDER,
     OutboundProxy,
     OwnKeys,
+    PublicUrl,
     Section,
     Text,
     context,
@@ -130,7 +130,7 @@ class Settings(Section):
 
     secret_keys_of_section: ClassVar[tuple[str, ...]] = ("secret_keys", "outbound_proxy")
 
-    public_url: Annotated[StrictStr, *NO_PLACEHOLDER, AfterValidator(addresses.origin)] = Field(
+    public_url: PublicUrl = Field(
         description="Where browsers reach the broker: scheme and host. Every URL the broker builds starts with it.",
         examples=["https://sso.acme.example"],
     )

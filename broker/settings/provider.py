@@ -36,7 +36,7 @@ from broker.settings.presets import PRESETS
 from broker.settings.public_mail import is_public_mail
 from broker.settings.section import (
     FROZEN,
-    NO_PLACEHOLDER,
+    Address,
     OwnProxy,
     OwnText,
     SecretInput,
@@ -45,6 +45,7 @@ from broker.settings.section import (
     Texts,
     context,
     each_once,
+    own_value,
 )
 from broker.settings.tenant import check_issuer, issuer_of, metadata_issuer_of, tenant_id
 
@@ -75,7 +76,7 @@ def _domain(text: str, info: ValidationInfo) -> str:
     return text
 
 
-Domain = Annotated[StrictStr, *NO_PLACEHOLDER, AfterValidator(_domain)]
+Domain = Annotated[StrictStr, *own_value(), AfterValidator(_domain)]
 
 
 def _domains(values: tuple[str, ...]) -> tuple[str, ...]:
@@ -150,7 +151,7 @@ class ProviderSettings(Section):
         description="Entra: the ids of several tenants, instead of tenant; the application must be multi-tenant.",
         examples=[["7a0c1b2d-3e4f-4a5b-8c6d-7e8f9a0b1c2d"]],
     )
-    issuer: Annotated[StrictStr, *NO_PLACEHOLDER] = Field(
+    issuer: Address = Field(
         description="The provider's issuer, exactly as its discovery document says; entra and google know theirs.",
         examples=["https://id.acme.example"],
     )
@@ -189,6 +190,7 @@ class ProviderSettings(Section):
     email_domains: Annotated[tuple[Domain, ...], AfterValidator(_domains)] = Field(
         description="The domains whose addresses this provider may assert; subdomains are not implied.",
         examples=[["acme.example"]],
+        json_schema_extra={"minItems": 1},
     )
     label: Annotated[Text, Field(max_length=60)] = Field(
         description="Text on the chooser's button; default: made from the id.", examples=["Acme"]

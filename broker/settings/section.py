@@ -197,11 +197,30 @@ def each_once(values: tuple[T, ...]) -> tuple[T, ...]:
     return values
 
 
-# The schema names the way out where `not` would only say that the value is refused.
-_NO_PLACEHOLDER = {"if": {"pattern": PLACEHOLDER}, "then": {"enum": ["your own value, not a placeholder"]}}
-NO_PLACEHOLDER = (AfterValidator(no_placeholder), WithJsonSchema({"type": "string", **_NO_PLACEHOLDER}))
+NO_PLACEHOLDER_SCHEMA: Mapping[str, Any] = {
+    # `not` would make validators say only that the value is refused.
+    "if": {"pattern": PLACEHOLDER},
+    "then": {"enum": ["your own value, not a placeholder"]},
+}
+ADDRESS = "^https?://"
+"""What the schema asks of an address."""
+ORIGIN = r"^(https://[a-z0-9.:\[\]-]+|http://(localhost|127[0-9.]+|\[::1\])(:[0-9]+)?)/?$"
+"""What the schema asks of `public_url`."""
+
+
+def own_value(pattern: str | None = None) -> tuple[AfterValidator, WithJsonSchema]:
+    """Return the metadata of a text that is no placeholder.
+
+    Args:
+        pattern: the form that the schema asks for; the model checks more.
+    """
+    form = {"type": "string"} if pattern is None else {"type": "string", "pattern": pattern}
+    return (AfterValidator(no_placeholder), WithJsonSchema({**form, **NO_PLACEHOLDER_SCHEMA}))
+
 
 Text = Annotated[StrictStr, AfterValidator(_printable)]
-OwnText = Annotated[Text, *NO_PLACEHOLDER]
+OwnText = Annotated[Text, *own_value()]
+Address = Annotated[StrictStr, *own_value(ADDRESS)]
+PublicUrl = Annotated[StrictStr, *own_value(ORIGIN), AfterValidator(addresses.origin)]
 Texts = Annotated[tuple[Text, ...], AfterValidator(each_once)]
 FROZEN = (AfterValidator(MappingProxyType), PlainSerializer(dict))

@@ -14,7 +14,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, StrictStr, Validati
 
 from broker.settings import addresses
 from broker.settings.invalid_value import InvalidValue
-from broker.settings.section import FROZEN, NO_PLACEHOLDER, Section, SharedSecret, Text, context, each_once
+from broker.settings.section import FROZEN, Address, Section, SharedSecret, Text, context, each_once
 
 Claim = str | int | float | bool
 DEFAULT_CLAIMS: Mapping[str, Claim] = {"iss": "jwt server", "aud": "Comm100", "sub": "comm100"}
@@ -45,7 +45,7 @@ class SiteSettings(Section):
 
     secret_keys_of_section: ClassVar[tuple[str, ...]] = ("shared_secret",)
 
-    endpoint: Annotated[StrictStr, *NO_PLACEHOLDER] = Field(
+    endpoint: Address = Field(
         description="The JWT SSO endpoint, copied from Comm100's Control Panel. No query, no fragment.",
         examples=["https://acme.comm100.com/AdminWebService/SSO/SSOJWTConsumer.aspx"],
     )
