@@ -13,9 +13,9 @@ from urllib.parse import SplitResult, urlsplit
 
 from broker.checks import judge_shared_secret
 from broker.init.answers import Answers
-from broker.settings.addresses import is_loopback
 from broker.settings.issuer import without_admin_console
 from broker.settings.tenant import tenant_named_in
+from broker.settings.values import is_loopback
 
 _GUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 _ID_INSTEAD = (

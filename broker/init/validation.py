@@ -13,7 +13,7 @@ from broker.errors import Mistake
 from broker.init.answers import Answers, answered, find_mistake
 from broker.init.questions import OTHER_NAMES, PROVIDERS, QUESTIONS, finds_the_provider
 from broker.init.suggestions import correct, doubt, tidy
-from broker.settings.addresses import is_host_name
+from broker.settings.values import is_host_name
 
 Weight = Literal["refused", "wrong", "doubtful"]
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 
-from broker.settings.invalid_value import InvalidValue
+from broker.settings.values import InvalidValue
 
 _DISCOVERY = re.compile(r"/\.well-known/(openid-configuration|oauth-authorization-server)/?$")
 # https://help.okta.com: the Admin Console of acme.okta.com is at acme-admin.okta.com, and nobody signs in there.

@@ -21,33 +21,34 @@ from pydantic import (
     model_validator,
 )
 
-from broker.settings import addresses
-from broker.settings.credential import (
+from broker.settings.issuer import no_other_address
+from broker.settings.presets import PRESETS
+from broker.settings.secrets import (
     CREDENTIAL_DETAILS,
     ClientPrivateKey,
     ClientSecret,
     FederatedToken,
+    OwnProxy,
+    SecretInput,
+    Section,
     check_belongs,
     check_credential,
 )
-from broker.settings.invalid_value import InvalidValue
-from broker.settings.issuer import no_other_address
-from broker.settings.presets import PRESETS
-from broker.settings.public_mail import is_public_mail
-from broker.settings.section import (
+from broker.settings.tenant import check_issuer, issuer_of, metadata_issuer_of, tenant_id
+from broker.settings.values import (
     FROZEN,
     Address,
-    OwnProxy,
+    InvalidValue,
     OwnText,
-    SecretInput,
-    Section,
     Text,
     Texts,
+    check_email_domain,
+    check_url,
     context,
     each_once,
+    is_public_mail,
     own_value,
 )
-from broker.settings.tenant import check_issuer, issuer_of, metadata_issuer_of, tenant_id
 
 Algorithm = Literal["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"]
 
@@ -68,7 +69,7 @@ def _preset(text: str) -> str:
 
 
 def _domain(text: str, info: ValidationInfo) -> str:
-    addresses.email_domain(text)
+    check_email_domain(text)
     if info.data.get("preset") == "google" and text in {"gmail.com", "googlemail.com"}:
         raise InvalidValue(f"must not name {text}: consumer accounts cannot be used, only those of Google Workspace")
     if is_public_mail(text):
@@ -285,7 +286,7 @@ class ProviderSettings(Section):
     @field_validator("issuer")
     @classmethod
     def _check_issuer(cls, text: str, info: ValidationInfo) -> str:
-        addresses.url(text, loopback=context(info).on_loopback)
+        check_url(text, loopback=context(info).on_loopback)
         no_other_address(text)
         if _has_tenants(info) and "tenant" in info.data and "tenants" in info.data:
             check_issuer(text, tenant=info.data["tenant"])
@@ -294,7 +295,7 @@ class ProviderSettings(Section):
     @field_validator("metadata_url")
     @classmethod
     def _check_metadata_url(cls, text: str, info: ValidationInfo) -> str:
-        addresses.url(text, query=True, loopback=context(info).on_loopback)
+        check_url(text, query=True, loopback=context(info).on_loopback)
         if "#" in text:
             raise InvalidValue("must have no fragment")
         if info.data.get("tenants"):

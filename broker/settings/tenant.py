@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 
 from broker.providers.entra import PERSONAL_ACCOUNTS_TENANT, TENANT_TEMPLATE
-from broker.settings.invalid_value import InvalidValue
+from broker.settings.values import InvalidValue
 
 _AUTHORITY = "https://login.microsoftonline.com"
 _SEVERAL = "/organizations/"

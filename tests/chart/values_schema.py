@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from broker.settings import settings_schema
-from broker.settings.section import ADDRESS, NO_PLACEHOLDER_SCHEMA, ORIGIN
+from broker.settings.values import ADDRESS, NO_PLACEHOLDER_SCHEMA, ORIGIN
 
 CHART = Path(__file__).parents[2] / "helm"
 FILE = CHART / "values.schema.json"

@@ -12,7 +12,7 @@ import jsonschema
 import pytest
 
 from broker.settings import Listen, settings_schema
-from broker.settings.public_mail import is_public_mail
+from broker.settings.values import is_public_mail
 from tests.settings.admin import Admin
 from tests.settings.pem import certificate_of, pem_of, rsa_key
 
@@ -56,7 +56,7 @@ def row(path: str, value: Any, then: object, id: str) -> Any:  # noqa: A002
         row("listen", "[127.0.0.1]:8000", "host:port", "IPv4 in brackets"),
         row("listen", "http://127.0.0.1:8000", "host:port", "URL"),
         row("operations_listen", "[::1]:8000", "another port than listen", "same port"),
-        row("trusted_proxies", ["10.0.0.1/8"], "bits behind the prefix", "host bits"),
+        row("trusted_proxies", ["10.0.0.1/8"], "has no host bits set", "host bits"),
         row("trusted_proxies", "10.0.0.0/8", "must be a list", "no list"),
         row("trusted_proxies", [10], "must be text", "number"),
         row("trusted_ca_file", "keys", "without certificates", "no certificate"),
@@ -88,7 +88,7 @@ def row(path: str, value: Any, then: object, id: str) -> Any:  # noqa: A002
         row("site_name", "Acme\nsign-in", "without line breaks", "two lines"),
         row("site_name", "x" * 61, "60 characters or fewer", "too long"),
         row("site_name", 5, "put it in quotes", "number"),
-        row("logo_file", "keys", "no whole picture: PNG, JPEG, WebP or SVG", "no picture"),
+        row("logo_file", "keys", "truncated or is not an SVG, PNG, WebP or JPEG", "no picture"),
         row("logo_file", "missing.png", "cannot be read (No such file or directory); relative paths", "missing"),
         row("logo_file", ".", "cannot be read", "folder"),
         row("logo_file", "a\0b", "cannot be read (no usable path)", "no path"),
@@ -425,8 +425,8 @@ AUTHORITIES = {
     "one cut short": (ONE + ANOTHER[:300], "certificate number 2 of 2 cannot be read"),
     "one cut short before a good one": (ONE[:300] + "\n" + ANOTHER, "certificate number 1 of 2 cannot be read"),
     "no certificate within the armour": (ONE.splitlines()[0] + "\nAAAA\n", "certificate number 1 of 1 cannot be read"),
-    "a private key beside it": (pem_of(rsa_key()), "with a private key in it"),
-    "binary": (ssl.PEM_cert_to_DER_cert(ONE), "this one is binary (DER)"),
+    "a private key beside it": (pem_of(rsa_key()), "with a private key"),
+    "binary": (ssl.PEM_cert_to_DER_cert(ONE), "it is binary (DER)"),
     "text": ("hello", "without certificates in PEM form"),
     "nothing": ("", "without certificates in PEM form"),
 }
