@@ -16,8 +16,8 @@ from broker.init.questions import ON_THE_WAY, QUESTIONS, finds_the_provider
 from broker.init.suggestions import tidy
 from broker.init.validation import Probe, Problem, judge
 from broker.providers import KINDS
-from broker.settings.invalid_value import InvalidValue
-from broker.settings.secret import read_text
+from broker.settings.secrets import read_text
+from broker.settings.values import InvalidValue
 
 _STANDARD_INPUT = Path("/dev/stdin")
 _ALWAYS_FIRST = ("public_url", "preset", "id")

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 from broker.comm100 import CONTROL_PANEL_MENU
 from broker.init.answers import SITE, Answers, draft_settings
 from broker.init.questions import kind_of
-from broker.settings.addresses import is_loopback
+from broker.settings.values import is_loopback
 
 SECRETS_FOLDER = "secrets"
 OWN_KEYS, SHARED_SECRET, CLIENT_SECRET = "broker-keys", "comm100-shared-secret", "client-secret"

@@ -15,7 +15,7 @@ from broker.checks import judge_shared_secret
 from broker.init.answers import Answers
 from broker.init.questions import kind_of
 from broker.providers import KINDS
-from broker.settings.addresses import is_loopback
+from broker.settings.values import is_loopback
 
 _INVISIBLE = " \t\r\n\v\f\xa0\u200b\u200e\u2060\ufeff"
 

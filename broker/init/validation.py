@@ -14,7 +14,7 @@ from broker.init.answers import Answers, answered, find_mistake
 from broker.init.questions import QUESTIONS, finds_the_provider, kind_of, meant_kind
 from broker.init.suggestions import correct, doubt, tidy
 from broker.providers import ProviderKind
-from broker.settings.addresses import is_host_name
+from broker.settings.values import is_host_name
 
 Weight = Literal["refused", "wrong", "doubtful"]
 

@@ -19,18 +19,31 @@ from pydantic import (
 )
 
 from broker.providers import KINDS, InvalidSetting, ProviderKind
-from broker.settings import addresses
-from broker.settings.credential import (
+from broker.settings.secrets import (
     CREDENTIAL_DETAILS,
     ClientPrivateKey,
     ClientSecret,
     FederatedToken,
+    OwnProxy,
+    SecretInput,
+    Section,
     check_belongs,
     check_credential,
 )
-from broker.settings.invalid_value import InvalidValue
-from broker.settings.public_mail import is_public_mail
-from broker.settings.section import FROZEN, OwnProxy, SecretInput, Section, Text, Texts, context, each_once
+from broker.settings.values import (
+    FROZEN,
+    Address,
+    InvalidValue,
+    OwnText,
+    Text,
+    Texts,
+    check_email_domain,
+    check_url,
+    context,
+    each_once,
+    is_public_mail,
+    own_value,
+)
 
 DEFAULT_PRESET = "oidc"
 Algorithm = Literal["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"]
@@ -73,12 +86,15 @@ def _tenant(text: str, info: ValidationInfo) -> str:
 
 
 def _domain(text: str, info: ValidationInfo) -> str:
-    addresses.email_domain(text)
+    check_email_domain(text)
     kind = _kind(info)
     _refuse(kind.check_email_domain(text) if kind else None, "email_domains")
     if is_public_mail(text):
         raise InvalidValue(f"must not name {text}: anyone can get an address there")
     return text
+
+
+Domain = Annotated[StrictStr, *own_value(), AfterValidator(_domain)]
 
 
 def _domains(values: tuple[str, ...]) -> tuple[str, ...]:
@@ -159,7 +175,7 @@ class ProviderSettings(Section):
             examples=[["7a0c1b2d-3e4f-4a5b-8c6d-7e8f9a0b1c2d"]],
         )
     )
-    issuer: StrictStr = Field(
+    issuer: Address = Field(
         description="The provider's issuer, exactly as its discovery document says; entra and google know theirs.",
         examples=["https://id.acme.example"],
     )
@@ -168,7 +184,7 @@ class ProviderSettings(Section):
         description="Where the discovery document is, if not below the issuer; its issuer must still equal issuer.",
         examples=["https://idcs-1a2b.identity.oraclecloud.com/.well-known/openid-configuration"],
     )
-    client_id: Text = Field(description="The client id the provider gave us.", examples=["0oa1b2c3"])
+    client_id: OwnText = Field(description="The client id the provider gave us.", examples=["0oa1b2c3"])
     client_authentication: Literal[
         "client_secret_basic", "client_secret_post", "private_key_jwt", "federated_credential", "none"
     ] = Field(description="How the broker proves who it is at the token endpoint.", examples=["client_secret_post"])
@@ -195,11 +211,10 @@ class ProviderSettings(Section):
         description="A token the platform gives us, for federated_credential; read again whenever it is renewed.",
         examples=["/var/run/secrets/azure/tokens/azure-identity-token"],
     )
-    email_domains: Annotated[tuple[Annotated[StrictStr, AfterValidator(_domain)], ...], AfterValidator(_domains)] = (
-        Field(
-            description="The domains whose addresses this provider may assert; subdomains are not implied.",
-            examples=[["acme.example"]],
-        )
+    email_domains: Annotated[tuple[Domain, ...], AfterValidator(_domains)] = Field(
+        description="The domains whose addresses this provider may assert; subdomains are not implied.",
+        examples=[["acme.example"]],
+        json_schema_extra={"minItems": 1},
     )
     label: Annotated[Text, Field(max_length=60)] = Field(
         description="Text on the chooser's button; default: made from the id.", examples=["Acme"]
@@ -292,7 +307,7 @@ class ProviderSettings(Section):
     @field_validator("issuer")
     @classmethod
     def _check_issuer(cls, text: str, info: ValidationInfo) -> str:
-        addresses.url(text, loopback=context(info).on_loopback)
+        check_url(text, loopback=context(info).on_loopback)
         if (before := _DISCOVERY.sub("", text)) != text:
             raise InvalidValue(
                 "is the address of the discovery document: the issuer is what stands before /.well-known, with a slash "
@@ -308,7 +323,7 @@ class ProviderSettings(Section):
     @field_validator("metadata_url")
     @classmethod
     def _check_metadata_url(cls, text: str, info: ValidationInfo) -> str:
-        addresses.url(text, query=True, loopback=context(info).on_loopback)
+        check_url(text, query=True, loopback=context(info).on_loopback)
         if "#" in text:
             raise InvalidValue("must have no fragment")
         if info.data.get("tenants"):

@@ -10,11 +10,10 @@ from __future__ import annotations
 from typing import Any
 
 from broker.providers import KINDS, ProviderKind
-from broker.settings.credential import CREDENTIAL_DETAILS, CREDENTIALS
-from broker.settings.model import Settings
+from broker.settings.model import Settings, SiteSettings
 from broker.settings.provider import DEFAULT_PRESET, ProviderSettings
-from broker.settings.section import IDENTIFIER, Section
-from broker.settings.site import SiteSettings
+from broker.settings.secrets import CREDENTIAL_DETAILS, CREDENTIALS, Section
+from broker.settings.values import IDENTIFIER
 
 _DIALECT = "https://json-schema.org/draft/2020-12/schema"
 _TITLE = "Settings of the Comm100 SSO broker"

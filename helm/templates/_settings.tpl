@@ -3,10 +3,10 @@ The settings file: `config` as it is written, and what the chart adds, the paths
 Templates return text only, so lists and maps travel as YAML: `include ... | fromYaml`.
 */}}
 
-{{- define "broker.secretsFolder" -}}/run/secrets/broker{{- end -}}
-{{- define "broker.settingsFolder" -}}/etc/broker{{- end -}}
-{{- define "broker.caFolder" -}}/etc/broker-ca{{- end -}}
-{{- define "broker.federatedTokenFolder" -}}/var/run/secrets/azure/tokens{{- end -}}
+{{- define "broker.secretsPath" -}}/run/secrets/broker{{- end -}}
+{{- define "broker.settingsPath" -}}/etc/broker{{- end -}}
+{{- define "broker.caPath" -}}/etc/broker-ca{{- end -}}
+{{- define "broker.federatedTokenPath" -}}/var/run/secrets/azure/tokens{{- end -}}
 
 {{/* The credential a provider needs, by its settings: client_secret, private_key, federated_token, or nothing. */}}
 {{- define "broker.credential" -}}
@@ -31,7 +31,7 @@ Templates return text only, so lists and maps travel as YAML: `include ... | fro
 {{- end -}}
 {{- range prepend (values (default dict .Values.config.identity_providers)) .Values.config -}}
 {{- $file := default "" .outbound_proxy_file -}}
-{{- if hasPrefix (printf "%s/" (include "broker.secretsFolder" $)) $file }}{{ $keys = append $keys (base $file) }}{{ end -}}
+{{- if hasPrefix (printf "%s/" (include "broker.secretsPath" $)) $file }}{{ $keys = append $keys (base $file) }}{{ end -}}
 {{- end -}}
 {{- dict "keys" (uniq $keys) | toYaml -}}
 {{- end -}}
@@ -50,7 +50,7 @@ Templates return text only, so lists and maps travel as YAML: `include ... | fro
 {{/* The settings file as the pods get it. */}}
 {{- define "broker.settings" -}}
 {{- $settings := deepCopy .Values.config -}}
-{{- $folder := include "broker.secretsFolder" . -}}
+{{- $folder := include "broker.secretsPath" . -}}
 {{- $keys := (include "broker.secretKeys" . | fromYaml).keys -}}
 {{- $_ := set $settings "listen" (printf "%s:8000" .Values.listenHost) -}}
 {{- $_ := set $settings "operations_listen" (printf "%s:9000" .Values.listenHost) -}}
@@ -64,10 +64,10 @@ Templates return text only, so lists and maps travel as YAML: `include ... | fro
 {{- $key := printf "identity_providers.%s.%s" $id $credential -}}
 {{- if has $key $keys }}{{ $_ := set $provider (printf "%s_file" $credential) (printf "%s/%s" $folder $key) }}{{ end -}}
 {{- if and (eq $credential "federated_token") (not $provider.federated_token_file) -}}
-{{- $_ := set $provider "federated_token_file" (printf "%s/azure-identity-token" (include "broker.federatedTokenFolder" $)) -}}
+{{- $_ := set $provider "federated_token_file" (printf "%s/azure-identity-token" (include "broker.federatedTokenPath" $)) -}}
 {{- end -}}
 {{- end -}}
-{{- if include "broker.hasTrustedCa" . }}{{ $_ := set $settings "trusted_ca_file" (printf "%s/%s" (include "broker.caFolder" .) .Values.trustedCa.key) }}{{ end -}}
+{{- if include "broker.hasTrustedCa" . }}{{ $_ := set $settings "trusted_ca_file" (printf "%s/%s" (include "broker.caPath" .) .Values.trustedCa.key) }}{{ end -}}
 {{- with .Values.outboundProxy }}{{ $_ := set $settings "outbound_proxy" . }}{{ end -}}
 {{- toYaml $settings -}}
 {{- end -}}
@@ -86,7 +86,7 @@ Templates return text only, so lists and maps travel as YAML: `include ... | fro
 {{- regexReplaceAll "^[a-z]+://([^/:]+).*$" (default "" .Values.config.public_url) "${1}" -}}
 {{- end -}}
 
-{{/* The least number of replicas there will be. */}}
-{{- define "broker.leastReplicas" -}}
+{{/* The smallest number of replicas. */}}
+{{- define "broker.minReplicas" -}}
 {{- if .Values.autoscaling.enabled }}{{ int .Values.autoscaling.minReplicas }}{{ else }}{{ int .Values.replicaCount }}{{ end -}}
 {{- end -}}

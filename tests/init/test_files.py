@@ -16,10 +16,8 @@ from broker.init.answers import Answers
 from broker.init.files import Place, write
 from broker.init.settings_text import settings_text
 from broker.settings import load_settings
-from broker.settings.findings import known_keys
-from broker.settings.model import Settings
+from broker.settings.model import Settings, SiteSettings
 from broker.settings.provider import ProviderSettings
-from broker.settings.site import SiteSettings
 from tests.init.answering import CLIENT_SECRET, ENDPOINT, GIVEN, SHARED_SECRET, TENANT, document, looking
 
 FILES = ["broker.yaml", "secrets/broker-keys", "secrets/client-secret", "secrets/comm100-shared-secret"]
@@ -181,7 +179,7 @@ def test_each_key_that_is_shown_in_a_comment_can_be_used(tmp_path: Path, preset:
     text = settings_text(answers_for(preset))
     keys = set(re.findall(r"^ *# ([a-z_]+): ", text, re.MULTILINE))
     assert len(keys) >= 8
-    assert keys <= {key for section in (Settings, SiteSettings, ProviderSettings) for key in known_keys(section)}
+    assert keys <= {key for section in (Settings, SiteSettings, ProviderSettings) for key in section.known_keys()}
     without_authority = re.sub(r"^# trusted_ca_file.*\n", "", text, flags=re.MULTILINE)
     settings = loaded(tmp_path, shown.sub(r"\1", without_authority))
     assert settings.support_email == "it-desk@acme.example"

@@ -7,9 +7,8 @@ from pathlib import Path
 import pytest
 
 from broker.providers import KINDS, ClaimRules, ProviderKind
-from broker.settings.credential import CREDENTIALS
-from broker.settings.findings import known_keys
 from broker.settings.provider import DEFAULT_PRESET, ProviderSettings
+from broker.settings.secrets import CREDENTIALS
 from tests.oidc.samples import registration
 
 ROOT = Path(__file__).parents[2]
@@ -35,7 +34,7 @@ def test_the_default_kind_takes_any_product() -> None:
 
 @EACH_KIND
 def test_what_a_kind_needs_and_takes_for_granted_are_settings(kind: ProviderKind) -> None:
-    assert {*kind.needs, *kind.defaults} <= set(known_keys(ProviderSettings))
+    assert {*kind.needs, *kind.defaults} <= set(ProviderSettings.known_keys())
     assert not set(kind.needs) & set(kind.defaults)
 
 

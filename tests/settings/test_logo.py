@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from broker.settings.logo import MAX_BYTES
+from broker.settings.values import MAX_LOGO_BYTES
 from tests.settings.admin import Admin
 
 
@@ -40,7 +40,7 @@ GROWING = b'<!DOCTYPE svg [<!ENTITY a "x"><!ENTITY b "&a;&a;">]>' + SVG
         pytest.param(PREFIXED, "image/svg+xml", id="SVG with a prefix"),
         pytest.param(DRAWN, "image/svg+xml", id="SVG of a drawing program"),
         pytest.param(
-            SVG.replace(b"<rect", b" " * (MAX_BYTES - len(SVG)) + b"<rect"), "image/svg+xml", id="the largest"
+            SVG.replace(b"<rect", b" " * (MAX_LOGO_BYTES - len(SVG)) + b"<rect"), "image/svg+xml", id="the largest"
         ),
     ],
 )
@@ -55,18 +55,20 @@ def test_a_picture_is_known_by_its_content(admin: Admin, content: bytes, media_t
 @pytest.mark.parametrize(
     ("content", "problem"),
     [
-        pytest.param(b"", "no whole picture", id="nothing"),
-        pytest.param(PNG[:-1], "no whole picture", id="a PNG cut off"),
-        pytest.param(JPEG[:-2], "no whole picture", id="a JPEG cut off"),
-        pytest.param(WEBP[:-1], "no whole picture", id="a WebP cut off"),
-        pytest.param(SVG[:-1], "no whole picture", id="an SVG cut off"),
-        pytest.param(SVG.replace(b"2000/svg", b"1999/xhtml"), "no whole picture", id="other XML"),
-        pytest.param(b"<svg/>", "no whole picture", id="an SVG for inside of HTML"),
-        pytest.param(GROWING, "no whole picture", id="an SVG that grows"),
-        pytest.param(b'<?xml version="1.0" encoding="none"?>' + SVG, "no whole picture", id="an SVG in no encoding"),
-        pytest.param(b"<html><body>404</body></html>", "no whole picture", id="a page"),
-        pytest.param(b"GIF89a" + bytes(20), "no whole picture", id="a GIF"),
-        pytest.param(PNG + bytes(MAX_BYTES), "more than 6000 bytes", id="too large"),
+        pytest.param(b"", "is truncated or is not", id="nothing"),
+        pytest.param(PNG[:-1], "is truncated or is not", id="a PNG cut off"),
+        pytest.param(JPEG[:-2], "is truncated or is not", id="a JPEG cut off"),
+        pytest.param(WEBP[:-1], "is truncated or is not", id="a WebP cut off"),
+        pytest.param(SVG[:-1], "is truncated or is not", id="an SVG cut off"),
+        pytest.param(SVG.replace(b"2000/svg", b"1999/xhtml"), "is truncated or is not", id="other XML"),
+        pytest.param(b"<svg/>", "is truncated or is not", id="an SVG for inside of HTML"),
+        pytest.param(GROWING, "is truncated or is not", id="an SVG that grows"),
+        pytest.param(
+            b'<?xml version="1.0" encoding="none"?>' + SVG, "is truncated or is not", id="an SVG in no encoding"
+        ),
+        pytest.param(b"<html><body>404</body></html>", "is truncated or is not", id="a page"),
+        pytest.param(b"GIF89a" + bytes(20), "is truncated or is not", id="a GIF"),
+        pytest.param(PNG + bytes(MAX_LOGO_BYTES), "more than 6000 bytes", id="too large"),
     ],
 )
 def test_what_browsers_would_not_show_is_a_mistake(admin: Admin, content: bytes, problem: str) -> None:

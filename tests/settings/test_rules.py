@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import certifi
+import jsonschema
 import pytest
 
-from broker.settings import Listen
-from broker.settings.public_mail import is_public_mail
+from broker.settings import Listen, settings_schema
+from broker.settings.values import is_public_mail
 from tests.settings.admin import Admin
 from tests.settings.pem import certificate_of, pem_of, rsa_key
 
@@ -55,7 +56,7 @@ def row(path: str, value: Any, then: object, id: str) -> Any:  # noqa: A002
         row("listen", "[127.0.0.1]:8000", "host:port", "IPv4 in brackets"),
         row("listen", "http://127.0.0.1:8000", "host:port", "URL"),
         row("operations_listen", "[::1]:8000", "another port than listen", "same port"),
-        row("trusted_proxies", ["10.0.0.1/8"], "bits behind the prefix", "host bits"),
+        row("trusted_proxies", ["10.0.0.1/8"], "has no host bits set", "host bits"),
         row("trusted_proxies", "10.0.0.0/8", "must be a list", "no list"),
         row("trusted_proxies", [10], "must be text", "number"),
         row("trusted_ca_file", "keys", "without certificates", "no certificate"),
@@ -87,7 +88,7 @@ def row(path: str, value: Any, then: object, id: str) -> Any:  # noqa: A002
         row("site_name", "Acme\nsign-in", "without line breaks", "two lines"),
         row("site_name", "x" * 61, "60 characters or fewer", "too long"),
         row("site_name", 5, "put it in quotes", "number"),
-        row("logo_file", "keys", "no whole picture: PNG, JPEG, WebP or SVG", "no picture"),
+        row("logo_file", "keys", "truncated or is not an SVG, PNG, WebP or JPEG", "no picture"),
         row("logo_file", "missing.png", "cannot be read (No such file or directory); relative paths", "missing"),
         row("logo_file", ".", "cannot be read", "folder"),
         row("logo_file", "a\0b", "cannot be read (no usable path)", "no path"),
@@ -201,6 +202,40 @@ def test_a_value_that_cannot_be_meant_is_refused(admin: Admin, path: str, value:
     assert mistake.path.partition("[")[0] == path.replace("__", ".")
     assert words in mistake.problem
     assert mistake.example
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        pytest.param("public_url", "https://sso.example.com", id="public_url"),
+        pytest.param("public_url", "https://your-host.acme.org", id="public_url: your host"),
+        pytest.param(MAIN + "endpoint", "https://your_company.comm100.com/x", id="endpoint"),
+        pytest.param(OKTA + "issuer", "https://your-tenant.okta.com", id="issuer"),
+        pytest.param(OKTA + "issuer", "https://<tenant>.okta.com", id="issuer: in brackets"),
+        pytest.param(OKTA + "client_id", "<client id>", id="client_id: in brackets"),
+        pytest.param(OKTA + "client_id", "YOUR_CLIENT_ID", id="client_id: in capitals"),
+        pytest.param(OKTA + "client_id", "changeme", id="client_id: changeme"),
+        pytest.param(OKTA + "client_id", "xxxx", id="client_id: xxxx"),
+        pytest.param(OKTA + "email_domains", ["acme.example", "example.com"], id="email_domains"),
+    ],
+)
+def test_a_placeholder_is_refused_by_the_broker_and_by_the_schema(admin: Admin, path: str, value: Any) -> None:
+    tree = admin.settings(**{path: value})
+
+    (mistake,) = admin.refused(tree)
+
+    assert mistake.path.partition("[")[0] == path.replace("__", ".")
+    assert mistake.problem == "is a placeholder: replace it with your own value"
+    (finding,) = jsonschema.Draft202012Validator(settings_schema()).iter_errors(tree)
+    assert finding.json_path.partition("[")[0] == "$." + path.replace("__", ".")
+    assert "your own value, not a placeholder" in finding.message
+
+
+@pytest.mark.parametrize("domain", ["at-your-service.de", "your-it.de", "my-example.com", "exchange-media.de"])
+def test_a_real_domain_that_sounds_like_a_placeholder_is_taken(admin: Admin, domain: str) -> None:
+    settings = admin.load(admin.settings(identity_providers__okta__email_domains=[domain]))
+
+    assert settings.identity_providers["okta"].email_domains == (domain,)
 
 
 @pytest.mark.parametrize(
@@ -390,8 +425,8 @@ AUTHORITIES = {
     "one cut short": (ONE + ANOTHER[:300], "certificate number 2 of 2 cannot be read"),
     "one cut short before a good one": (ONE[:300] + "\n" + ANOTHER, "certificate number 1 of 2 cannot be read"),
     "no certificate within the armour": (ONE.splitlines()[0] + "\nAAAA\n", "certificate number 1 of 1 cannot be read"),
-    "a private key beside it": (pem_of(rsa_key()), "with a private key in it"),
-    "binary": (ssl.PEM_cert_to_DER_cert(ONE), "this one is binary (DER)"),
+    "a private key beside it": (pem_of(rsa_key()), "with a private key"),
+    "binary": (ssl.PEM_cert_to_DER_cert(ONE), "it is binary (DER)"),
     "text": ("hello", "without certificates in PEM form"),
     "nothing": ("", "without certificates in PEM form"),
 }
