@@ -77,8 +77,8 @@ def _let_the_preset_fill_in(schema: dict[str, Any]) -> None:
 
 
 def _is_preset(name: str) -> dict[str, Any]:
-    given: dict[str, Any] = {"properties": {"preset": {"const": name}}}
-    return given if name == _DEFAULT_PRESET else given | {"required": ["preset"]}
+    said: dict[str, Any] = {"properties": {"preset": {"const": name}}}
+    return said if name == _DEFAULT_PRESET else said | {"required": ["preset"]}
 
 
 def _needs_of(preset: Preset) -> dict[str, Any]:

@@ -94,7 +94,7 @@ all of them at once. No message repeats a value.
 {{- end -}}
 {{- end -}}
 
-{{/* The value of a variable stands in the Deployment. */}}
+{{/* The Deployment holds the values of variables in plain text. */}}
 {{- define "broker.validate.extraEnv" -}}
 {{- $secret := "^BROKER_(.*__)?(SECRET_KEYS|SHARED_SECRET|CLIENT_SECRET|PRIVATE_KEY|FEDERATED_TOKEN)$" -}}
 {{- range .Values.extraEnv -}}
