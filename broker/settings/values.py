@@ -72,7 +72,7 @@ _PLACEHOLDER_WORDS = (
     r"|\bplaceholder\b|(^|[/.@,_])your[-_. ]?(company|corp|org|organi[sz]ation|domain|host|name|tenant|okta|site"
     r"|account|app|server|client|id)([-_./:]|$)"
 )
-_PLACEHOLDER = f"(?i:<.*>|{_PLACEHOLDER_WORDS})"  # Python, Go and JavaScript read it alike
+_PLACEHOLDER = f"(?i:<[^<>]*>|{_PLACEHOLDER_WORDS})"  # Python, Go and JavaScript read it alike
 
 NO_PLACEHOLDER_SCHEMA: Mapping[str, Any] = {
     # `not` would make validators say only that the value is refused.
