@@ -1,13 +1,14 @@
-"""The JSON Schema of the settings file, for editors and for `broker schema`.
+"""Make the JSON Schema of the settings file, for editors, for `broker schema` and for the chart.
 
-It owns what the model cannot say by itself: that each secret has two keys of which one is needed, what a preset needs
-and fills in, and which credential belongs to which client authentication. The model stays the judge: the schema knows
-form, not sense.
+It adds to the model's schema that each secret has two keys, what a preset needs and fills in, and which credential
+belongs to which client authentication. The model checks more than the schema.
 """
 
 from __future__ import annotations
 
 from typing import Any
+
+from pydantic.json_schema import GenerateJsonSchema
 
 from broker.providers import KINDS, ProviderKind
 from broker.settings.model import Settings, SiteSettings
@@ -23,22 +24,23 @@ _ABOUT = "Every key of the settings file; docs/settings.md explains them."
 
 def settings_schema() -> dict[str, Any]:
     """Return the JSON Schema (draft 2020-12) of the settings file."""
-    schema = Settings.model_json_schema(mode="validation")
-    sections = schema["$defs"]
-    for part, section in (
-        (schema, Settings),
-        (sections["SiteSettings"], SiteSettings),
-        (sections["ProviderSettings"], ProviderSettings),
-    ):
+    schema = Settings.model_json_schema(mode="validation", schema_generator=_WithoutTitles)
+    site, provider = schema["$defs"]["SiteSettings"], schema["$defs"]["ProviderSettings"]
+    for part, section in ((schema, Settings), (site, SiteSettings), (provider, ProviderSettings)):
         _give_secrets_two_keys(part, section)
     schema |= _one_of(*_pair("secret_keys")) | _not_both("outbound_proxy")
-    sections["ProviderSettings"] |= _not_both("outbound_proxy")
-    sections["SiteSettings"] |= _one_of(*_pair("shared_secret"))
-    _let_the_preset_fill_in(sections["ProviderSettings"])
+    site |= _one_of(*_pair("shared_secret"))
+    provider |= _not_both("outbound_proxy")
+    _let_the_preset_fill_in(provider)
     for key in ("sites", "identity_providers"):
         schema["properties"][key]["propertyNames"] = {"pattern": f"^{IDENTIFIER}$"}
-    described: dict[str, Any] = _without_titles(schema)
-    return {"$schema": _DIALECT} | described | {"title": _TITLE, "description": _ABOUT}
+    return {"$schema": _DIALECT} | schema | {"title": _TITLE, "description": _ABOUT}
+
+
+class _WithoutTitles(GenerateJsonSchema):
+    def field_title_should_be_set(self, schema: Any) -> bool:  # noqa: ARG002
+        """Return False: descriptions say more than titles made of the keys' names."""
+        return False
 
 
 def _give_secrets_two_keys(schema: dict[str, Any], section: type[Section]) -> None:
@@ -113,14 +115,3 @@ def _not_both(secret: str) -> dict[str, Any]:
 
 def _none_of(*keys: str) -> dict[str, Any]:
     return {"properties": dict.fromkeys(keys, False)}
-
-
-def _without_titles(schema: Any) -> Any:
-    """Drop the titles the library makes of the names: they say nothing a description does not say better."""
-    if isinstance(schema, list):
-        return [_without_titles(part) for part in schema]
-    if not isinstance(schema, dict):
-        return schema
-    return {
-        key: _without_titles(value) for key, value in schema.items() if not (key == "title" and isinstance(value, str))
-    }

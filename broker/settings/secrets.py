@@ -1,6 +1,6 @@
 """Secrets: values that are used but never shown, the files they are in, and what each kind of secret must be like.
 
-No message holds any part of a secret.
+Functions named `check_` and `parse_` raise `InvalidValue`; no message holds any part of a secret.
 """
 
 from __future__ import annotations
@@ -101,9 +101,6 @@ class WatchedFile(Generic[T]):
         path: the file.
         read: makes the value from the file's text, or raises InvalidValue.
         clock: seconds, monotonic.
-
-    Raises:
-        InvalidValue: the file cannot be read or used now, at the start.
     """
 
     def __init__(self, path: Path, read: Callable[[str], T], clock: Callable[[], float] = time.monotonic) -> None:
@@ -223,11 +220,7 @@ _JWS = re.compile(r"(?:[A-Za-z0-9_-]+\.){2}[A-Za-z0-9_-]+")  # RFC 7515, section
 
 
 def check_shared_secret(text: str) -> str:
-    """Return a secret to sign with: 32 bytes of UTF-8 or more, and no placeholder.
-
-    Raises:
-        InvalidValue: the secret is too short, a placeholder, or more than the secret.
-    """
+    """Return a secret to sign with: 32 bytes of UTF-8 or more, and no placeholder."""
     _check_one_line(text)
     if len(text.encode()) < MIN_BYTES:
         raise InvalidValue(f"is shorter than {MIN_BYTES} bytes")
@@ -240,11 +233,7 @@ def check_shared_secret(text: str) -> str:
 
 
 def check_client_secret(text: str) -> str:
-    """Return a secret that a provider chose: any text except a placeholder.
-
-    Raises:
-        InvalidValue: the secret is a placeholder, or more than the secret.
-    """
+    """Return a secret that a provider chose: any text except a placeholder."""
     _check_one_line(text)
     if is_placeholder_secret(text):
         raise InvalidValue("is a placeholder, not a secret")
@@ -252,11 +241,7 @@ def check_client_secret(text: str) -> str:
 
 
 def parse_secret_keys(text: str) -> tuple[str, ...]:
-    """Parse one key per line, newest first, and skip blank lines.
-
-    Raises:
-        InvalidValue: there is no key, or a key is too short, a placeholder or repeated.
-    """
+    """Parse one key per line, newest first, and skip blank lines."""
     keys = tuple(line.strip() for line in text.splitlines() if line.strip())
     if not keys:
         raise InvalidValue("holds no key")
@@ -271,11 +256,7 @@ def parse_secret_keys(text: str) -> tuple[str, ...]:
 
 
 def check_federated_token(text: str) -> str:
-    """Return a signed JWT of the platform; only the provider can verify it.
-
-    Raises:
-        InvalidValue: the text is no signed JWT.
-    """
+    """Return a signed JWT of the platform; only the provider can verify it."""
     problem = "does not hold a signed token (JWT) alone"
     if not _JWS.fullmatch(text):
         raise InvalidValue(problem)
@@ -297,9 +278,6 @@ def read_private_key(pem: str, *, algorithm: str | None, key_id: str | None, wan
         algorithm: to sign with; None: by the key's type.
         key_id: the `kid` by which the provider knows the public key.
         wants_certificate: the certificate is required.
-
-    Raises:
-        InvalidValue: there is no such key, or its certificate is missing, unreadable or of another key.
     """
     try:
         certificates = x509.load_pem_x509_certificates(pem.encode()) if "-----BEGIN CERTIFICATE-----" in pem else []
@@ -351,11 +329,7 @@ CREDENTIAL_DETAILS: Mapping[str, str] = {
 
 
 def check_credential(given: SecretInput, method: str) -> None:
-    """Check that a credential is given if `client_authentication` needs it, and only then.
-
-    Raises:
-        InvalidValue: the credential is missing, or belongs to another method.
-    """
+    """Check that a credential is given if `client_authentication` needs it, and only then."""
     is_given = given.text is not None or given.file is not None
     if given.key == CREDENTIALS[method] and not is_given:
         problem = f"is required, as {given.key}_file or as {given.key}, while client_authentication is {method}"
@@ -371,9 +345,6 @@ def check_belongs(credential: str, method: str, *, key: str | None = None) -> No
         credential: the credential's key in `CREDENTIALS`.
         method: the value of `client_authentication`.
         key: the key to name in the message; None: the field's.
-
-    Raises:
-        InvalidValue: the credential belongs to another method.
     """
     if credential != CREDENTIALS[method]:
         others = " or ".join(other for other, needed in CREDENTIALS.items() if needed == credential)

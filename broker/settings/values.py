@@ -1,6 +1,7 @@
 """Check single values: host names, addresses, files, and texts that were meant to be replaced.
 
-No message repeats a value: an address can hold a password.
+Functions named `check_` and `parse_` return a usable value or raise `InvalidValue`. No message repeats a value: an
+address can hold a password.
 """
 
 from __future__ import annotations
@@ -71,7 +72,7 @@ _PLACEHOLDER_WORDS = (
     r"|\bplaceholder\b|(^|[/.@,_])your[-_. ]?(company|corp|org|organi[sz]ation|domain|host|name|tenant|okta|site"
     r"|account|app|server|client|id)([-_./:]|$)"
 )
-_PLACEHOLDER = f"(?i:<.*>|{_PLACEHOLDER_WORDS})"  # Python, Go and JavaScript read it alike
+_PLACEHOLDER = f"(?i:<[^<>]*>|{_PLACEHOLDER_WORDS})"  # Python, Go and JavaScript read it alike
 
 NO_PLACEHOLDER_SCHEMA: Mapping[str, Any] = {
     # `not` would make validators say only that the value is refused.
@@ -81,11 +82,7 @@ NO_PLACEHOLDER_SCHEMA: Mapping[str, Any] = {
 
 
 def check_no_placeholder(text: str) -> str:
-    """Refuse a value that was meant to be replaced.
-
-    Raises:
-        InvalidValue: the value is a placeholder.
-    """
+    """Refuse a value that was meant to be replaced."""
     if re.search(_PLACEHOLDER, text):
         raise InvalidValue("is a placeholder: replace it with your own value")
     return text
@@ -135,11 +132,7 @@ def is_loopback(host: str) -> bool:
 
 
 def parse_listen(text: Any) -> Listen:
-    """Parse `host:port`, with an IPv6 address in brackets.
-
-    Raises:
-        InvalidValue: the text has another form.
-    """
+    """Parse `host:port`, with an IPv6 address in brackets."""
     host, colon, port = text.rpartition(":") if isinstance(text, str) else ("", "", "")
     bare = host[1:-1] if host.startswith("[") and host.endswith("]") else host
     right_host = is_host_name(host) or (_ip(bare) is not None and (":" in bare) == (bare != host))
@@ -149,11 +142,7 @@ def parse_listen(text: Any) -> Listen:
 
 
 def parse_network(text: Any) -> Network:
-    """Parse an address range such as `10.0.0.0/8`.
-
-    Raises:
-        InvalidValue: the text is no address range, or has host bits set.
-    """
+    """Parse an address range such as `10.0.0.0/8`."""
     if not isinstance(text, str):
         raise InvalidValue("must be text: put it in quotes")
     try:
@@ -163,11 +152,7 @@ def parse_network(text: Any) -> Network:
 
 
 def check_email_domain(text: str) -> str:
-    """Return a lower-case ASCII domain with a dot, such as `acme.example`.
-
-    Raises:
-        InvalidValue: the text has another form.
-    """
+    """Return a lower-case ASCII domain with a dot, such as `acme.example`."""
     if not is_host_name(text) or "." not in text:
         raise InvalidValue(
             "must be a mail domain in lower-case ASCII, without @ and wildcard (subdomains are not implied)"
@@ -176,11 +161,7 @@ def check_email_domain(text: str) -> str:
 
 
 def check_redirect_host(text: str) -> str:
-    """Return a host name.
-
-    Raises:
-        InvalidValue: the text has a wildcard, or another form.
-    """
+    """Return a host name."""
     if "*" in text:
         raise InvalidValue("must be one host name: a wildcard would also cover hosts that carry other customers' pages")
     if not is_host_name(text):
@@ -189,11 +170,7 @@ def check_redirect_host(text: str) -> str:
 
 
 def check_mailbox(text: str) -> str:
-    """Return an e-mail address.
-
-    Raises:
-        InvalidValue: the text has another form.
-    """
+    """Return an e-mail address."""
     found = _MAILBOX.fullmatch(text)
     if found is None or "." not in found["host"] or not is_host_name(found["host"].lower()):
         raise InvalidValue("must be one plain e-mail address")
@@ -201,11 +178,7 @@ def check_mailbox(text: str) -> str:
 
 
 def check_origin(text: str) -> str:
-    """Return scheme, host and port of a URL, without the slash at the end.
-
-    Raises:
-        InvalidValue: the URL has further parts, or http and no loopback host.
-    """
+    """Return scheme, host and port of a URL, without the slash at the end."""
     parts = _parse_url(text.removesuffix("/"))
     problems = _problems_of_form(parts, text, plain_host=True, query=True)
     if parts.path or "?" in text or "#" in text:
@@ -224,9 +197,6 @@ def check_url(text: str, *, plain_host: bool = False, query: bool = False, loopb
         plain_host: demand a host in lower case without the default port, as browsers write it.
         query: accept query and fragment.
         loopback: accept http and loopback addresses, for a broker on loopback.
-
-    Raises:
-        InvalidValue: with everything that is wrong with the URL.
     """
     parts = _parse_url(text)
     problems = _problems_of_form(parts, text, plain_host=plain_host, query=query)
@@ -239,11 +209,7 @@ def check_url(text: str, *, plain_host: bool = False, query: bool = False, loopb
 
 
 def check_proxy(text: str) -> str:
-    """Return the URL of a proxy: scheme, host and port, with or without percent-encoded user name and password.
-
-    Raises:
-        InvalidValue: the text is no such URL, or has a path.
-    """
+    """Return the URL of a proxy: scheme, host and port, with or without percent-encoded user name and password."""
     scheme, _, rest = text.partition("://")
     before, at, place = rest.rpartition("@")
     parts = check_url(f"{scheme}://{place}" if at else text)
@@ -459,11 +425,7 @@ def _check_identifier(text: str) -> str:
 
 
 def each_once(values: tuple[T, ...]) -> tuple[T, ...]:
-    """Return a list that is not empty and repeats nothing.
-
-    Raises:
-        InvalidValue: the list is empty, or repeats something.
-    """
+    """Return a list that is not empty and repeats nothing."""
     if not values:
         raise InvalidValue("is an empty list: leave the key out, or name something")
     if len(set(values)) < len(values):

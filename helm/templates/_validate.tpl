@@ -6,7 +6,7 @@ all of them at once. No message repeats a value.
 
 {{- define "broker.validate" -}}
 {{- $found := list -}}
-{{- range list "config" "secretsInConfig" "secrets" "extraEnv" "proxies" "replicas" "names" "trustedCa" "exposure" -}}
+{{- range list "config" "secretsInConfig" "secrets" "extraEnv" "proxies" "replicas" "names" "objects" -}}
 {{- range splitList "\n" (include (printf "broker.validate.%s" .) $) -}}
 {{- with trim . }}{{ $found = append $found (printf "  - %s" .) }}{{ end -}}
 {{- end -}}
@@ -19,7 +19,7 @@ all of them at once. No message repeats a value.
 {{- end -}}
 
 {{/* Argument: rows of condition, place, problem and example. Prints a line for each row whose condition holds. */}}
-{{- define "broker.mistakes" -}}
+{{- define "broker.validate.rows" -}}
 {{- range . -}}
 {{- if index . 0 }}
 {{ printf "%s %s; for example: %s" (index . 1) (index . 2) (index . 3) }}
@@ -32,7 +32,7 @@ all of them at once. No message repeats a value.
 {{- $fixed := "must not be given: the chart's probes and Service need the ports that the chart sets" -}}
 {{- $proxy := "outboundProxy: http://proxy.acme.example:3128" -}}
 {{- $twice := "is given beside %s: keep one of the two" -}}
-{{- include "broker.mistakes" (list
+{{- include "broker.validate.rows" (list
   (list (hasKey $config "listen") "config.listen" $fixed "service.port: 80")
   (list (hasKey $config "operations_listen") "config.operations_listen" $fixed "service.port: 80")
   (list (and .Values.outboundProxy $config.outbound_proxy)
@@ -57,7 +57,7 @@ all of them at once. No message repeats a value.
 {{- end -}}
 {{- end -}}
 {{- range $found -}}
-{{- include "broker.mistakes" (list (list true (printf "config.%s" .)
+{{- include "broker.validate.rows" (list (list true (printf "config.%s" .)
   "is a secret, and config becomes a ConfigMap" (printf "a key %s of existingSecret" .))) -}}
 {{- end -}}
 {{- end -}}
@@ -71,7 +71,7 @@ all of them at once. No message repeats a value.
   (ternary "secrets" "" (not (empty $values.secrets)))
   (ternary "externalSecret" "" $values.externalSecret.enabled)
   (ternary "secretProviderClass" "" $class.enabled)) -}}
-{{- include "broker.mistakes" (list
+{{- include "broker.validate.rows" (list
   (list (and $keys (not $sources)) "existingSecret"
     (printf "is missing: a Secret with the keys %s" (join ", " $keys)) "existingSecret: comm100-sso-broker")
   (list (gt (len $sources) 1)
@@ -84,23 +84,23 @@ all of them at once. No message repeats a value.
 ) -}}
 {{- if $values.secrets -}}
 {{- range $keys -}}
-{{- include "broker.mistakes" (list (list (not (get $values.secrets .))
+{{- include "broker.validate.rows" (list (list (not (get $values.secrets .))
   "secrets" (printf "has no key %s" .) (printf "secrets: {%s: ...}" .))) -}}
 {{- end -}}
 {{- range $key, $_ := $values.secrets -}}
-{{- include "broker.mistakes" (list (list (not (has $key $keys)) "secrets"
+{{- include "broker.validate.rows" (list (list (not (has $key $keys)) "secrets"
   (printf "has the key %s, which the settings do not need" $key) (printf "the keys are %s" (join ", " $keys)))) -}}
 {{- end -}}
 {{- end -}}
 {{- end -}}
 
-{{/* The value of a variable stands in the Deployment. */}}
+{{/* The Deployment holds the values of variables in plain text. */}}
 {{- define "broker.validate.extraEnv" -}}
 {{- $secret := "^BROKER_(.*__)?(SECRET_KEYS|SHARED_SECRET|CLIENT_SECRET|PRIVATE_KEY|FEDERATED_TOKEN)$" -}}
 {{- range .Values.extraEnv -}}
 {{- if and (kindIs "map" .) .value -}}
 {{- $proxy := and (regexMatch "^BROKER_(.*__)?OUTBOUND_PROXY$" (toString .name)) (contains "@" (toString .value)) -}}
-{{- include "broker.mistakes" (list (list (or (regexMatch $secret (toString .name)) $proxy)
+{{- include "broker.validate.rows" (list (list (or (regexMatch $secret (toString .name)) $proxy)
   (printf "extraEnv, %s," .name) "is a secret, which everyone who can see a pod could read"
   "a key of existingSecret, or valueFrom.secretKeyRef")) -}}
 {{- end -}}
@@ -117,7 +117,7 @@ all of them at once. No message repeats a value.
 {{- end -}}
 {{- range $place, $proxy := $proxies -}}
 {{- $key := ternary "outbound_proxy" (trimPrefix "config." $place) (eq $place "outboundProxy") -}}
-{{- include "broker.mistakes" (list (list
+{{- include "broker.validate.rows" (list (list
   (not (regexMatch "^(https?://[^@/]+:[0-9]+/?)?$" (default "" $proxy)))
   $place "must be scheme, host and port, without a user name: with a password it is a secret"
   (printf "http://proxy.acme.example:3128, or a key %s of existingSecret and outbound_proxy_file: %s/%s"
@@ -134,7 +134,7 @@ all of them at once. No message repeats a value.
 {{- $grace := int (add .Values.preStopSleepSeconds 25) -}}
 {{- $useOne := "podDisruptionBudget.maxUnavailable: 1" -}}
 {{- $none := "is 0: no node could be drained, or no pod would be kept" -}}
-{{- include "broker.mistakes" (list
+{{- include "broker.validate.rows" (list
   (list (and $scaling.enabled (gt (int $scaling.minReplicas) (int $scaling.maxReplicas)))
     "autoscaling.minReplicas" "is more than autoscaling.maxReplicas" "minReplicas: 2, maxReplicas: 6")
   (list (and $budget.enabled $budget.minAvailable $budget.maxUnavailable)
@@ -152,34 +152,30 @@ all of them at once. No message repeats a value.
 {{/* Kubernetes refuses such names when half of the release exists, or takes such labels and then finds no pods. */}}
 {{- define "broker.validate.names" -}}
 {{- $isName := regexMatch "^[a-z]([a-z0-9-]*[a-z0-9])?$" (include "broker.fullname" .) -}}
-{{- include "broker.mistakes" (list (list (not $isName) "fullnameOverride"
+{{- include "broker.validate.rows" (list (list (not $isName) "fullnameOverride"
   "must begin with a letter and hold lower-case letters, digits and hyphens only"
   "fullnameOverride: comm100-sso")) -}}
 {{- $selecting := list "app.kubernetes.io/name" "app.kubernetes.io/instance" "app.kubernetes.io/component" -}}
 {{- $own := concat $selecting (list "app.kubernetes.io/version" "app.kubernetes.io/managed-by" "helm.sh/chart") -}}
 {{- range $key, $labels := dict "commonLabels" $own "podLabels" $selecting -}}
 {{- range $labels -}}
-{{- include "broker.mistakes" (list (list (hasKey (get $.Values $key | default dict) .) (printf "%s.%s" $key .)
+{{- include "broker.validate.rows" (list (list (hasKey (get $.Values $key | default dict) .) (printf "%s.%s" $key .)
   "is a label that the chart sets, and objects find each other by it" (printf "%s: {team: identity}" $key))) -}}
 {{- end -}}
 {{- end -}}
 {{- end -}}
 
-{{- define "broker.validate.trustedCa" -}}
+{{- define "broker.validate.objects" -}}
 {{- $ca := .Values.trustedCa -}}
-{{- include "broker.mistakes" (list
+{{- $setFile := "helm upgrade ... --set-file trustedCa.pem=acme-ca.pem" -}}
+{{- $host := include "broker.publicHost" . -}}
+{{- include "broker.validate.rows" (list
   (list (gt (len (compact (list $ca.configMap $ca.secret $ca.pem))) 1)
     "trustedCa" "has several sources: keep one of configMap, secret and pem" "trustedCa.configMap: acme-ca")
   (list (and $ca.pem (not (contains "-----BEGIN CERTIFICATE-----" $ca.pem)))
-    "trustedCa.pem" "has no certificate in PEM form" "helm upgrade ... --set-file trustedCa.pem=acme-ca.pem")
-  (list (contains "PRIVATE KEY" $ca.pem) "trustedCa.pem" "has a private key, and becomes a ConfigMap"
-    "helm upgrade ... --set-file trustedCa.pem=acme-ca.pem, with certificates only")
-) -}}
-{{- end -}}
-
-{{- define "broker.validate.exposure" -}}
-{{- $host := include "broker.publicHost" . -}}
-{{- include "broker.mistakes" (list
+    "trustedCa.pem" "has no certificate in PEM form" $setFile)
+  (list (contains "PRIVATE KEY" $ca.pem)
+    "trustedCa.pem" "has a private key, and becomes a ConfigMap" (printf "%s, with certificates only" $setFile))
   (list (and .Values.ingress.host (ne .Values.ingress.host $host))
     "ingress.host" "is not the host of config.public_url, which browsers open"
     "ingress.host: sso.acme.example with config.public_url: https://sso.acme.example")

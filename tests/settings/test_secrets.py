@@ -299,7 +299,7 @@ def test_a_secret_file_that_cannot_be_read_is_refused(admin: Admin, file: object
     assert words in mistake.problem
 
 
-@pytest.mark.parametrize("path", ["sites__main__shared_secret_file", "trusted_ca_file"])
+@pytest.mark.parametrize("path", ["sites__main__shared_secret_file", "trusted_ca_file", "logo_file"])
 def test_a_file_that_is_not_there_was_looked_for_beside_the_settings_file(admin: Admin, path: str) -> None:
     (relative,) = admin.refused(admin.settings(**{path: "not-there"}))
     (absolute,) = admin.refused(admin.settings(**{path: "/not-there"}))
