@@ -12,9 +12,9 @@ import httpx
 import pytest
 
 from broker.init import NotWritten, Request, set_up
-from broker.init.answers import Answers
 from broker.init.files import Place, write
-from broker.init.settings_text import settings_text
+from broker.init.questions import Answers
+from broker.init.template import settings_text as rendered
 from broker.settings import load_settings
 from broker.settings.findings import known_keys
 from broker.settings.model import Settings
@@ -28,7 +28,7 @@ SECRETS = {"broker-keys": "new " * 9, "comm100-shared-secret": "new", "client-se
 
 def set_up_in(folder: Path, **changed: str) -> Settings:
     request = Request(folder / "broker.yaml", {**GIVEN, **changed}, overwrite=True)
-    return load_settings(set_up(request, None, None, warn=print).config, {})
+    return load_settings(set_up(request, None).files[-1], {})
 
 
 def names(folder: Path) -> list[str]:
@@ -82,9 +82,11 @@ def test_a_planted_link_is_replaced_and_not_followed(tmp_path: Path, name: str) 
 @pytest.mark.parametrize(
     ("in_the_way", "said"),
     [
-        pytest.param(lambda folder: (folder / "secrets").symlink_to(folder), "is no folder, or a link", id="a link"),
-        pytest.param(lambda folder: (folder / "secrets").touch(), "is no folder, or a link", id="a file"),
-        pytest.param(lambda folder: os.mkfifo(folder / "secrets"), "is no folder, or a link", id="a pipe"),
+        pytest.param(
+            lambda folder: (folder / "secrets").symlink_to(folder), "is not a folder, or is a link", id="a link"
+        ),
+        pytest.param(lambda folder: (folder / "secrets").touch(), "is not a folder, or is a link", id="a file"),
+        pytest.param(lambda folder: os.mkfifo(folder / "secrets"), "is not a folder, or is a link", id="a pipe"),
         pytest.param(lambda folder: _open_folder(folder / "secrets"), "Others can write to", id="everybody's folder"),
         pytest.param(lambda folder: folder.chmod(0o777), "Everybody can write to", id="in everybody's folder"),
         pytest.param(lambda folder: (folder / "broker.yaml").mkdir(), "is a folder", id="a folder for a file"),
@@ -107,8 +109,8 @@ def test_a_place_that_cannot_be_trusted_is_refused_before_anything_is_asked(
 @pytest.mark.parametrize(
     ("meanwhile", "said"),
     [
-        pytest.param(lambda folder: (folder / "broker.yaml").write_text("theirs"), "are there already", id="a file"),
-        pytest.param(lambda folder: (folder / "secrets").symlink_to(folder.parent), "is no folder", id="a link"),
+        pytest.param(lambda folder: (folder / "broker.yaml").write_text("theirs"), "exist already", id="a file"),
+        pytest.param(lambda folder: (folder / "secrets").symlink_to(folder.parent), "is not a folder", id="a link"),
         pytest.param(lambda folder: _open_folder(folder / "secrets"), "Others can write to", id="everybody's folder"),
     ],
 )
@@ -125,7 +127,7 @@ def test_what_comes_into_the_way_while_questions_are_answered_is_neither_replace
 
     probe = looking(pages={"https://idp.example/.well-known/openid-configuration": discovery})
     with pytest.raises(NotWritten, match=said):
-        set_up(Request(folder / "broker.yaml", GIVEN), None, probe, warn=print)
+        set_up(Request(folder / "broker.yaml", GIVEN), probe)
     assert names(tmp_path) in ([], ["broker/broker.yaml"], ["broker/secrets"])
     assert [one.name for one in folder.iterdir()] in (["broker.yaml"], ["secrets"])
 
@@ -168,6 +170,10 @@ def answers_for(preset: str, **changed: object) -> Answers:
             **changed,
         }  # type: ignore[arg-type]
     )
+
+
+def settings_text(answers: Answers) -> str:
+    return rendered(answers, "secrets")
 
 
 def loaded(folder: Path, text: str) -> Settings:
@@ -238,5 +244,5 @@ def _open_folder(folder: Path) -> None:
 def test_an_address_that_was_typed_with_a_slash_at_its_end_is_written_without(tmp_path: Path) -> None:
     text = settings_text(answers_for("oidc", public_url="https://sso.acme.example/"))
     assert loaded(tmp_path, text).public_url == "https://sso.acme.example"
-    assert "redirect URI https://sso.acme.example/callback/" in text
+    assert "redirect URI: https://sso.acme.example/callback/" in text
     assert re.search(r"[^:]//", text) is None
