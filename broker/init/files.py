@@ -34,8 +34,8 @@ class Place:
 
     @property
     def secrets(self) -> Path:
-        """The folder of the secrets."""
-        return self.folder / "secrets"
+        """The folder of the secrets: each settings file has its own."""
+        return self.folder / ("secrets" if self.config.name == "broker.yaml" else f"{self.config.name}.secrets")
 
     @property
     def files(self) -> tuple[Path, ...]:

@@ -46,6 +46,20 @@ def open_umask() -> Iterator[None]:
     os.umask(before)
 
 
+def test_each_settings_file_has_its_own_secrets(tmp_path: Path) -> None:
+    first = set_up_in(tmp_path)
+    request = Request(tmp_path / "other.yaml", {**GIVEN, "client_secret": "another-secret"}, overwrite=True)
+    other = load_settings(set_up(request, None).files[-1], {})
+    assert first.secret_keys.reveal() == load_settings(tmp_path / "broker.yaml", {}).secret_keys.reveal()
+    assert first.secret_keys.reveal() != other.secret_keys.reveal()
+    assert sorted(one.name for one in tmp_path.iterdir()) == [
+        "broker.yaml",
+        "other.yaml",
+        "other.yaml.secrets",
+        "secrets",
+    ]
+
+
 @pytest.mark.usefixtures("open_umask")
 @pytest.mark.parametrize("again", [False, True], ids=["the first time", "over older files that everybody could read"])
 def test_files_are_for_their_owner_alone(tmp_path: Path, again: bool) -> None:

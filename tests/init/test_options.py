@@ -159,7 +159,7 @@ def test_the_settings_file_goes_where_it_is_wanted(folder: Path) -> None:
     (folder / "etc").mkdir()
     ended = run("init", *options("--offline"), folder=folder, BROKER_CONFIG="etc/sso.yaml")
     assert ended.exit_code == 0
-    assert sorted(one.name for one in (folder / "etc").iterdir()) == ["secrets", "sso.yaml"]
+    assert sorted(one.name for one in (folder / "etc").iterdir()) == ["sso.yaml", "sso.yaml.secrets"]
     assert "broker serve --config etc/sso.yaml" in ended.stdout
 
 
