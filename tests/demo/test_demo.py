@@ -1,4 +1,4 @@
-"""`broker demo` as a newcomer meets it: started as a program, walked through with plain HTTP, ended with Ctrl-C."""
+"""`broker demo` as a process: a sign-in by plain HTTP, and the end by Ctrl-C."""
 
 import os
 import re
@@ -89,7 +89,7 @@ def test_the_settings_are_written_out_and_the_secrets_are_the_owners_alone(demo:
     text = settings.read_text(encoding="utf-8")
     secrets = [Path(path) for path in re.findall(r'_file: "(.+)"', text)]
 
-    assert f"public_url: {demo.named(BROKER)} " in text
+    assert f'public_url: "{demo.named(BROKER)}"' in text
     assert len(secrets) == 3
     assert {stat.S_IMODE(file.stat().st_mode) for file in secrets} == {0o600}
     assert not any(file.read_text(encoding="utf-8").strip() in text + demo.text() for file in secrets)
