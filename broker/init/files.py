@@ -10,7 +10,8 @@ import os
 import shutil
 import stat
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -66,14 +67,14 @@ def why_unusable(place: Place) -> str:
     return _why_untrusted(place.secrets) if os.path.lexists(place.secrets) else ""
 
 
-def write(place: Place, text: str, secrets: Mapping[str, str], *, check: Callable[[Path], object]) -> None:
-    """Write all files, or none.
+@contextmanager
+def staged(place: Place, text: str, secrets: Mapping[str, str]) -> Iterator[Path]:
+    """Create all files aside, yield the new settings file, and move all files into place if the block ends well.
 
     Args:
         place: usable; its existing files are replaced.
         text: of the settings file.
         secrets: by file name.
-        check: called with the new settings file before anything is replaced; raises if the file must not be used.
 
     Raises:
         OSError: nothing was written.
@@ -86,7 +87,7 @@ def write(place: Place, text: str, secrets: Mapping[str, str], *, check: Callabl
         for name, secret in secrets.items():
             _create(new.secrets / name, f"{secret}\n")
         _create(new.config, text)
-        check(new.config)
+        yield new.config
         _move_all(_moves(new, place, staging))
     finally:
         shutil.rmtree(staging)

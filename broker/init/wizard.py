@@ -93,13 +93,10 @@ def set_up(request: Request, probe: Probe | None) -> Written:
         files.CLIENT_SECRET: answers.client_secret,
     }
     agreed = _may_replace(place, request, agreed=agreed)  # files may have come while the person answered
-
-    def check(made: Path) -> None:
-        load_settings(made, {})
-        _may_replace(place, replace(request, interactive=False), agreed=agreed)  # no question while secrets are staged
-
     try:
-        files.write(place, settings_text(answers, place.secrets.name), texts, check=check)
+        with files.staged(place, settings_text(answers, place.secrets.name), texts) as made:
+            load_settings(made, {})
+            _may_replace(place, replace(request, interactive=False), agreed=agreed)  # no question with secrets aside
     except SettingsError as error:
         raise NotWritten(describe(error).rstrip()) from None
     except OSError as error:
@@ -249,8 +246,9 @@ class Options:
         elif judged.verdict == "doubtful":
             self.warnings.append(f"{question.option}: {judged.problem}")
         elif judged.verdict != "good":
+            about = "holds a secret that " if question.secret and text else ""
             example = f"{question.option} {judged.suggestion or question.example}"
-            self.mistakes.append(Mistake(question.option, judged.problem, example))
+            self.mistakes.append(Mistake(question.option, about + judged.problem, example))
             if judged.suggestion:  # other options are judged beside the suggestion; nothing will be written
                 return with_answer(answers, question.key, judged.suggestion)
         return judged.answers

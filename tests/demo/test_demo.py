@@ -15,7 +15,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from broker.demo.serving import running_broker, wait_until_ready
+from broker.demo.serving import bind_ports, running_broker, wait_until_ready
 from tests.demo.running import Demo, answers, running_demo, starting_demo, wait_for
 
 OPEN, BROKER, PROVIDER, SETTINGS = "Open", "Broker", "Identity provider", "Settings"
@@ -43,6 +43,15 @@ def go_to_provider(browser: httpx.Client, demo: Demo, page: str = "/dashboard") 
     asked = browser.get(sign_in.url.join("/signin/sso"), params={"page": page, "site_id": site_id[1]})
     assert "Who are you?" in asked.text, asked.text
     return asked
+
+
+def test_two_demos_never_bind_the_same_port() -> None:
+    first = bind_ports(0)
+    wanted = first.broker.getsockname()[1]
+    second = bind_ports(wanted)
+    assert second.broker.getsockname()[1] != wanted
+    first.close()
+    second.close()
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""`broker init` asks: what a wrong answer brings, what is found out meanwhile, and that it never ends without one."""
+"""`broker init` asks a person: wrong answers, suggestions, and what the provider says meanwhile."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ MICROSOFT = "https://login.microsoftonline.com"
 
 
 def given_but(*left_out: str, **changed: str) -> dict[str, str]:
-    """Return the answers without some, and with others; another kind of provider has its own id."""
+    """Return the given answers without some and with others changed; another kind of provider has its own id."""
     if changed.get("preset") == "entra":
         changed = {"client_secret_expires": "2027-03-31", **changed}
     without = {*left_out, *(["id"] if "preset" in changed else [])}

@@ -1,4 +1,4 @@
-"""What `broker init` leaves on the disk: for its owner alone, all or nothing, and nothing else than it says."""
+"""The files that `broker init` writes: readable by their owner alone, and all or none."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from broker.init import NotWritten, Request, set_up
-from broker.init.files import Place, write
+from broker.init.files import Place, staged
 from broker.init.questions import Answers
 from broker.init.template import settings_text as rendered
 from broker.settings import load_settings
@@ -153,18 +153,18 @@ def test_a_failure_midway_leaves_everything_as_it_was(tmp_path: Path, with_folde
         for name in FILES:
             (tmp_path / name).write_text(f"old {name}", encoding="utf-8")
     before = {name: (tmp_path / name).read_text(encoding="utf-8") for name in names(tmp_path)}
-    with pytest.raises(FileNotFoundError):  # the last of the moves finds nothing to move
-        write(Place(tmp_path / "broker.yaml"), "new", SECRETS, check=lambda made: made.unlink())
+    with (
+        pytest.raises(FileNotFoundError),  # the last of the moves finds nothing to move
+        staged(Place(tmp_path / "broker.yaml"), "new", SECRETS) as made,
+    ):
+        made.unlink()
     assert {name: (tmp_path / name).read_text(encoding="utf-8") for name in names(tmp_path)} == before
     assert [one.name for one in tmp_path.iterdir()] == sorted({name.partition("/")[0] for name in before}, reverse=True)
 
 
 def test_settings_that_cannot_be_used_are_not_put_in_place(tmp_path: Path) -> None:
-    def refuse(_made: Path) -> None:
+    with pytest.raises(KeyboardInterrupt), staged(Place(tmp_path / "broker.yaml"), "new", SECRETS):
         raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        write(Place(tmp_path / "broker.yaml"), "new", SECRETS, check=refuse)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -191,7 +191,8 @@ def settings_text(answers: Answers) -> str:
 
 
 def loaded(folder: Path, text: str) -> Settings:
-    write(Place(folder / "broker.yaml"), text, dict.fromkeys(SECRETS, SHARED_SECRET), check=lambda _: None)
+    with staged(Place(folder / "broker.yaml"), text, dict.fromkeys(SECRETS, SHARED_SECRET)):
+        pass
     return load_settings(folder / "broker.yaml", {})
 
 

@@ -1,4 +1,4 @@
-"""`broker init` without a terminal: every option missing or wrong at once, secrets from files alone, and its ends."""
+"""`broker init` without a terminal: every missing or wrong option at once, secrets from files, and exit statuses."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def test_everything_that_is_wrong_is_said_at_once_with_what_was_meant(folder: Pa
     assert said["--endpoint"].endswith("for example: --endpoint https://acme.comm100.com/sso")
     assert "belongs to the preset entra" in said["--tenant"]
     assert "cannot be read (No such file or directory)" in said["--client-secret-file"]
-    assert "is shorter than 32 bytes" in said["--shared-secret-file"]
+    assert "holds a secret that is shorter than 32 bytes" in said["--shared-secret-file"]
     assert "short-8f3a" not in ended.output
     assert not (folder / "broker.yaml").exists()
 

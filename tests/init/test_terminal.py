@@ -1,4 +1,4 @@
-"""`broker init` at a real terminal: from the first question to a broker that runs, and Ctrl-C on the way."""
+"""`broker init` at a real terminal: from the first question to a running broker, and Ctrl-C midway."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`broker init` and a provider inside the house: its own authority, a private address, a proxy, scopes of its own."""
+"""`broker init` and a provider on the internal network: own authority, private address, proxy, own scopes."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.init.answering import CLIENT_SECRET, GIVEN, SHARED_SECRET
 from tests.init.test_conversation import asked
 from tests.oidc.servers import new_authority
 
-# asyncio leaves the socket of a failed handshake to the garbage when its loop ends at once, as a look's does.
+# asyncio leaves the socket of a failed handshake to the garbage collector if its loop ends at once, as a probe's does.
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 
 PRIVATE = "https://[fd00::1]:9"
@@ -29,14 +29,14 @@ DIRECT = {"public_url": "http://127.0.0.1:8000"}
 
 @pytest.fixture(autouse=True)
 def collected() -> Iterator[None]:
-    """Let no garbage of one test be noticed in another."""
+    """Collect the garbage of each test, so that it does not fail another test."""
     yield
     gc.collect()
 
 
 @asynccontextmanager
 async def provider_of_an_own_authority(folder: Path) -> AsyncIterator[tuple[HostileProvider, Path]]:
-    """Run a provider with TLS; yield it and the file with the certificate of its authority."""
+    """Run a provider with TLS; yield the provider and the file with its authority's certificate."""
     authority = new_authority()
     context = authority.context(folder, "127.0.0.1", days=300)
     async with hostile_provider(tls=context) as server:
@@ -106,7 +106,7 @@ async def test_options_alone_lack_the_file_or_write_settings_that_work(tmp_path:
 def test_a_private_address_is_allowed_at_its_price(tmp_path: Path) -> None:
     answers: list[tuple[str, str]] = [
         ("Allow the private network for this provider?", "y"),
-        ("Keep it anyway?", "y"),  # nobody is at home there
+        ("Keep it anyway?", "y"),  # no server is there
     ]
     given = {**GIVEN, "issuer": PRIVATE}
     settings, words = asked(tmp_path, given, answers, Probe())
