@@ -90,12 +90,16 @@ class Judged:
     note: str = ""
 
 
-def _always(_answers: Answers) -> bool:
+Applies = Callable[[Answers, bool], bool]
+"""Whether an answer is needed, by the answers so far and whether the command line gives it."""
+
+
+def _always(_answers: Answers, _given: bool) -> bool:
     return True
 
 
-def _if_given(_answers: Answers) -> bool:
-    return False
+def _if_given(_answers: Answers, given: bool) -> bool:
+    return given
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +112,6 @@ class Question:
         example: a right answer; for a secret, a file.
         hint: shown before the question; empty if the provider's console paths say more.
         part: the heading of a new part of the conversation.
-        applies: whether to ask although the command line has no answer.
         optional: the answer may stay empty.
     """
 
@@ -120,7 +123,7 @@ class Question:
     part: str = ""
     secret: bool = False
     optional: bool = False
-    applies: Callable[[Answers], bool] = _always
+    applies: Applies = _always
 
     @property
     def key(self) -> str:
@@ -147,6 +150,11 @@ def key_of_place(preset: str) -> str:
     if kind.has_tenants:
         return "tenant"
     return "issuer" if "issuer" in kind.needs else ""
+
+
+def _is_place(key: str) -> Applies:
+    """Return the rule for issuer and tenant: for an unknown kind of provider, neither can be judged."""
+    return lambda answers, given: key_of_place(answers.preset) == key or (given and bool(answers.preset))
 
 
 def where(key: str, answers: Answers) -> str:
@@ -182,22 +190,22 @@ _ALL = (
     ),
     Question(f"{_PROVIDER}.scopes", "Scopes", "--scope", "openid", applies=_if_given, optional=True),
     Question(f"{_PROVIDER}.issuer", "Issuer", "--issuer", "https://id.acme.example",
-        applies=lambda answers: key_of_place(answers.preset) == "issuer",
+        applies=_is_place("issuer"),
     ),
     Question(f"{_PROVIDER}.tenant", "Tenant ID", "--tenant", "7a0c1b2d-3e4f-4a5b-8c6d-7e8f9a0b1c2d",
-        applies=lambda answers: key_of_place(answers.preset) == "tenant",
+        applies=_is_place("tenant"),
     ),
     Question(_PROVIDER, "Short name", "--id", "acme", optional=True,
         hint="The provider's name in addresses and, with several providers, on its button: lower-case letters and "
         "digits.",
-        applies=lambda answers: answers.preset == "oidc",
+        applies=lambda answers, given: given or answers.preset == "oidc",
     ),
     Question(f"{_PROVIDER}.client_id", "Client ID", "--client-id", "0oa1b2c3"),
     Question(f"{_PROVIDER}.client_secret", "Client secret", "--client-secret-file", "client-secret.txt", secret=True),
     Question(f"{_PROVIDER}.client_secret_expires", "Expires on", "--client-secret-expires", "2027-03-31",
         hint="The date in the column Expires, as year-month-day. `broker check` warns before this date. Leave empty if "
         "you do not know it.",
-        applies=lambda answers: answers.preset == "entra", optional=True,
+        applies=lambda answers, given: given or answers.preset == "entra", optional=True,
     ),
     Question(f"{_PROVIDER}.email_domains", "E-mail domains", "--email-domain", "acme.example",
         hint="The domains of your agents' e-mail addresses, separated by commas. People with any other address are "
@@ -212,17 +220,6 @@ _ALL = (
 )  # fmt: skip
 QUESTIONS: Mapping[str, Question] = {question.key: question for question in _ALL}
 """Every question by its key, in the order in which they are asked."""
-
-
-def applies(question: Question, answers: Answers, given: Mapping[str, str]) -> bool:
-    """Tell whether a question needs an answer.
-
-    Args:
-        given: answers of the command line, by key.
-    """
-    if question.key == key_of_place(answers.preset) or question.key not in _DRAFT_PLACE:
-        return question.key in given or question.applies(answers)
-    return question.key in given and bool(answers.preset)  # of no known kind, an issuer can be neither right nor wrong
 
 
 def with_answer(answers: Answers, key: str, text: str) -> Answers:

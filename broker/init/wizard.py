@@ -25,7 +25,6 @@ from broker.init.questions import (
     Answers,
     Judged,
     Question,
-    applies,
     find_mistake,
     key_of_place,
     where,
@@ -169,7 +168,7 @@ def ask_all(given: Mapping[str, str], answer: Callable[[Question, Answers], Answ
     """
     answers = Answers()
     for question in QUESTIONS.values():
-        if applies(question, answers, given):
+        if question.applies(answers, question.key in given):
             answers = answer(question, answers)
     return answers
 
