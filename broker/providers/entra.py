@@ -74,7 +74,8 @@ _CONSOLE_PATHS = ConsolePaths(
     redirect_uri=f"Entra: {_REDIRECT_URIS}",
     sign_out_uri=f"Entra: {_REDIRECT_URIS}",
     scopes=f"Entra: {_APPLICATION} > API permissions",
-    tenant="Entra: Overview > Tenant ID; a domain of the tenant, such as acme.example, will do, too",
+    tenant="Entra: Overview > Tenant ID. A domain of the tenant, such as acme.example, works as well",
+    client_secret_expires=f"Entra: {_CERTIFICATES} > Client secrets, column Expires",
 )
 _OTHER_TENANT = "The account is of another tenant. Invite it as a guest, or add its tenant to tenants."
 _NO_ADDRESS = (
@@ -122,7 +123,6 @@ class Entra(ProviderKind):
     # https://learn.microsoft.com/en-us/entra/identity-platform/certificate-credentials
     private_key_algorithm = "PS256"
     wants_certificate = True
-    expiry_hint = "The day in the column Expires, as year-month-day: broker check warns before it. Empty: not known."
     prompt_for_another_account = "select_account"
     name_falls_back_to_username = True
 
@@ -238,9 +238,9 @@ class Entra(ProviderKind):
     def doubt_client_id(self, client_id: str, *, tenant: str) -> str:
         """Doubt the tenant ID, and an id that is no GUID."""
         if client_id == tenant:
-            return "This is the tenant ID again, not the application's."
+            return "This is the tenant ID, not the Application (client) ID."
         if not _GUID.fullmatch(client_id.lower()):
-            return "At Entra this is an id such as 1f2e3d4c-5b6a-4978-8695-a4b3c2d1e0f9."
+            return "A client ID of Entra looks like 1f2e3d4c-5b6a-4978-8695-a4b3c2d1e0f9."
         return ""
 
     def doubt_client_secret(self, secret: str) -> str:
@@ -248,8 +248,8 @@ class Entra(ProviderKind):
         if not _GUID.fullmatch(secret.lower()):
             return ""
         return (
-            "This looks like the Secret ID. Copy the secret from the column Value; Entra shows it only right after it "
-            "was created."
+            "This looks like the Secret ID. The client secret is in the column Value. Entra shows it only right after "
+            "it was created."
         )
 
     def further_values(self, _provider: Provider, to_register: ToRegister) -> tuple[Value, ...]:

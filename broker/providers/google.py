@@ -142,4 +142,4 @@ class Google(ProviderKind):
         """Doubt an id without Google's ending."""
         if client_id.endswith(".apps.googleusercontent.com"):
             return ""
-        return "At Google this ends with .apps.googleusercontent.com."
+        return "A client ID of Google ends with .apps.googleusercontent.com."
