@@ -99,12 +99,10 @@ def init(  # noqa: PLR0913, PLR0917 - one argument for each option
         {key: text for key, text in given.items() if text is not None},
         {key: file for key, file in secret_files.items() if file is not None},
         overwrite=overwrite,
+        interactive=sys.stdin.isatty() and sys.stdout.isatty(),
     )
-    person = beginning.Terminal() if sys.stdin.isatty() and sys.stdout.isatty() else None
     try:
-        written = beginning.set_up(
-            request, person, None if offline else beginning.NetworkProbe(), warn=lambda text: typer.echo(text, err=True)
-        )
+        written = beginning.set_up(request, None if offline else beginning.Probe())
     except beginning.NotWritten as reason:
         typer.echo(str(reason), err=True)
         raise typer.Exit(EXIT_UNUSABLE) from None
@@ -112,8 +110,9 @@ def init(  # noqa: PLR0913, PLR0917 - one argument for each option
         typer.echo("\nStopped. Nothing was written.", err=True)
         raise typer.Exit(EXIT_UNUSABLE) from None
     typer.echo("\nWritten:\n" + "".join(f"  {file}\n" for file in written.files))
-    good = _examine_written(written.config, offline=offline)
-    typer.echo("\n" + beginning.next_steps(written, all_good=good))
+    good = _examine_written(request.config, offline=offline)
+    steps = beginning.next_steps(written.answers, request.config, registered=request.interactive, all_good=good)
+    typer.echo(f"\n{steps}")
 
 
 @app.command()

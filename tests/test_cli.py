@@ -28,7 +28,7 @@ WEAK_SECRET = "too-short-to-sign-8f3a"
 PLACEHOLDER = "changeme-4d2e"
 
 
-def test_serve_names_all_four_mistakes_and_shows_no_secret(tmp_path: Path) -> None:
+def test_serve_names_every_mistake_and_shows_no_secret(tmp_path: Path) -> None:
     settings = settings_for(FakeProvider("https://idp.example", Clock()))
     settings["public_url"] = "http://sso.acme.example"
     settings["sites"]["main"] |= {"shared_secret": WEAK_SECRET, "token_lifetime": 9999}
@@ -43,9 +43,10 @@ def test_serve_names_all_four_mistakes_and_shows_no_secret(tmp_path: Path) -> No
         "sites.main.shared_secret",
         "sites.main.token_lifetime",
         "identity_providers.idp.clientid",
+        "identity_providers.idp.client_secret",
     ):
         assert re.search(rf"^  {re.escape(path)}$", ended.stderr, re.MULTILINE), ended.stderr
-    assert "4 mistakes" in ended.stderr
+    assert "5 mistakes" in ended.stderr
     for secret in (WEAK_SECRET, PLACEHOLDER, settings["secret_keys"][0]):
         assert secret not in ended.output
 

@@ -1,4 +1,4 @@
-"""The embedded default: the broker between a real OpenID provider library and a Comm100 stand-in, all on loopback."""
+"""`broker demo`: the broker between an OpenID provider and a Comm100 stand-in, all on this machine."""
 
 from broker.demo.launch import run
 

@@ -1,7 +1,6 @@
-"""The Comm100 stand-in: a strict site that sends agents to the broker and takes its tokens.
+"""The Comm100 stand-in: a strict site that sends agents to the broker and verifies its tokens.
 
-Owns what Comm100 would do. Refuses to know the broker: it meets it through addresses and tokens only. A teaching aid
-and a test partner, never Comm100 itself.
+The stand-in serves the demo and the tests. It knows the broker by addresses and tokens alone.
 """
 
 import json
@@ -33,7 +32,7 @@ _OTHER_PAGE = "/agentconsole?queue=vip"
 
 @dataclass(frozen=True, slots=True)
 class Agent:
-    """Someone who works on the site."""
+    """A person who works on the site."""
 
     email: str
     name: str
@@ -41,7 +40,11 @@ class Agent:
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """One request to the JWT endpoint: what came, and `refusal`, the reason code, or None when the agent was let in."""
+    """A request to the JWT endpoint.
+
+    Args:
+        refusal: the reason's code; None if the agent was signed in.
+    """
 
     query: str
     parameters: tuple[tuple[str, str], ...]
@@ -59,7 +62,11 @@ class _Session:
 
 @dataclass(frozen=True, slots=True)
 class _Site:
-    """What the site was told, and the three things it remembers: sessions, used token ids, and what it received."""
+    """The site's configuration and state.
+
+    Args:
+        used: ids of accepted tokens, with the time at which each can be forgotten.
+    """
 
     public_url: str
     agents: Mapping[str, Agent]
@@ -97,7 +104,7 @@ class _Site:
         self._record(request, refusal=None, token=session.token)
         session_id = secrets.token_urlsafe(32)
         self.sessions[session_id] = session
-        # Away from the address with the token at once: it must not stay in the address bar or the history.
+        # Redirect at once: the token must not stay in the address bar or the history.
         response = _redirect(page)
         response.set_cookie(
             SESSION_COOKIE, session_id, httponly=True, samesite="lax", secure=self.public_url.startswith("https:")
@@ -163,7 +170,7 @@ class _Site:
             return f"{self.public_url}{_START_PAGE}"
         if len(wanted) > 1 or not wanted[0].startswith(f"{self.public_url}/"):
             raise TokenRefused("foreign_page", "The page asked for is not a page of this site.")
-        # A Comm100 that names its own endpoint as the page means "anywhere": going there again would bring no token.
+        # Comm100 may name its own endpoint as the page. Without a token that page would be an error.
         return f"{self.public_url}{_START_PAGE}" if urlsplit(wanted[0]).path == ENDPOINT_PATH else wanted[0]
 
     def _record(self, request: Request, *, refusal: str | None, token: VerifiedToken | None) -> None:
@@ -192,15 +199,15 @@ def create_comm100(
     """Return the stand-in as an ASGI application.
 
     Args:
-        public_url: its own origin, without a slash at the end; its JWT endpoint is `public_url + ENDPOINT_PATH`.
-        agents: who works on the site; e-mail addresses are compared without regard to case.
-        shared_secret: what tokens must be signed with, its UTF-8 bytes as they are.
-        remote_login_url: where "Sign in with Custom SSO" leads, with `redirect_url` added.
-        remote_logout_url: where "Sign out" leads; to the sign-in page when there is none.
-        delivery: what it sends as `redirect_url`: a page of its own (`endpoint`), or its JWT endpoint with the page in
-            the query (`append`).
-        clock: seconds since 1970.
-        received: each request to the JWT endpoint is added to it.
+        public_url: the site's origin, without a slash at the end; the JWT endpoint is `public_url + ENDPOINT_PATH`.
+        agents: e-mail addresses are compared without regard to case.
+        shared_secret: its UTF-8 bytes are the key.
+        remote_login_url: "Sign in with Custom SSO" leads there, with `redirect_url` added.
+        remote_logout_url: "Sign out" leads there; None for the sign-in page.
+        delivery: `redirect_url` is a page of the site (`endpoint`), or the JWT endpoint with the page in the query
+            (`append`).
+        clock: seconds since the epoch.
+        received: each request to the JWT endpoint is appended to this list.
 
     Raises:
         ValueError: the shared secret is too short for HS256.

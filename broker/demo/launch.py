@@ -1,8 +1,4 @@
-"""Starts the demo, says what to do in it, and ends it.
-
-Owns the wiring of the three sides, the temporary folder, signals, and the words on the terminal. Refuses to know how
-each side is run, OpenID, and the broker's insides.
-"""
+"""Start the demo's three parts, print the instructions, and end everything on a signal."""
 
 import importlib.util
 import secrets
@@ -16,7 +12,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from broker.demo.comm100 import ENDPOINT_PATH, SIGN_IN_PATH, Agent, create_comm100
-from broker.demo.people import ADMITTED, ADMITTED_DOMAIN, PEOPLE, REFUSED
+from broker.demo.scenario import ADMITTED, ADMITTED_DOMAIN, PEOPLE, REFUSED, Wiring, write_settings
 from broker.demo.serving import (
     TICK,
     Ports,
@@ -27,17 +23,16 @@ from broker.demo.serving import (
     serving_provider,
     wait_until_ready,
 )
-from broker.demo.settings_file import Wiring, write_settings
 
 _FIRST_PORT = 8000
 
 
 def run(port: int | None) -> int:
-    """Run the demo until Ctrl-C, and return the exit status: 0, 1 when the broker does not run, 2 without the extra.
+    """Run the demo until Ctrl-C and return the exit status: 0, 1 if the broker fails, 2 without the extra `demo`.
 
     Args:
-        port: the broker's; its operations port, the provider and the stand-in take the next three. 8000 when None. A
-            port that is taken is replaced by a free one.
+        port: the broker's port; None for 8000. Its operations port, the provider and the stand-in use the next three.
+            A port in use is replaced by a free port.
     """
     if importlib.util.find_spec("oidc_provider_mock") is None:
         remedy = "pip install --require-hashes -r requirements-demo.lock"
@@ -67,9 +62,9 @@ def _run_until(must_stop: Callable[[], bool], first_port: int, ending: ExitStack
 
 @contextmanager
 def _collecting_signals(signals: list[int]) -> Iterator[None]:
-    """Add each signal that asks to stop to the list, so that nothing is torn down in mid-step and no trace is shown."""
+    """Collect stop signals in the list while the block runs, so that no step is interrupted."""
     numbers = [signal.SIGINT, signal.SIGTERM]
-    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # `nohup` means to outlive the terminal
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # `nohup` ignores the end of the terminal
         numbers.append(signal.SIGHUP)
     before = [(number, signal.signal(number, lambda number, _frame: signals.append(number))) for number in numbers]
     try:
@@ -80,7 +75,7 @@ def _collecting_signals(signals: list[int]) -> Iterator[None]:
 
 
 def _start_neighbours(ports: Ports, ending: ExitStack) -> Wiring:
-    from broker.demo.provider import create_provider, register_broker  # needs the extra, which is there by now
+    from broker.demo.provider import create_provider, register_broker  # needs the extra: `run` has checked for it
 
     public_url, issuer, site = (address_of(bound) for bound in (ports.broker, ports.provider, ports.comm100))
     provider = create_provider(PEOPLE)

@@ -1,7 +1,4 @@
-"""Renders the demo's own pages; owns their look and the headers they are sent with.
-
-Refuses to know what the pages are about: the stand-in and the provider hand in the words.
-"""
+"""Render the demo's templates, and the headers of its pages."""
 
 import base64
 import hashlib
@@ -17,6 +14,7 @@ TEMPLATES = Path(__file__).with_name("templates")
 _ENVIRONMENT = jinja2.Environment(
     loader=jinja2.FileSystemLoader(TEMPLATES), autoescape=True, undefined=jinja2.StrictUndefined
 )
+_ENVIRONMENT.policies["json.dumps_kwargs"] = {"ensure_ascii": False}  # for YAML, which joins no surrogate pairs
 
 
 def _style_hash() -> str:
@@ -36,10 +34,19 @@ PAGE_HEADERS: Mapping[str, str] = MappingProxyType(
         "X-Content-Type-Options": "nosniff",
     }
 )
-"""What every page of the demo is sent with: one inline style, no script, nothing loaded from anywhere."""
+"""Headers of every page: one inline style, no script, nothing loaded from elsewhere."""
 
 
 def build_page(template: str, *, status: int = 200, **values: object) -> HTMLResponse:
-    """Return the page made from the template of that file name and the values it asks for."""
-    html = _ENVIRONMENT.get_template(template).render(values)
-    return HTMLResponse(html, status_code=status, headers=PAGE_HEADERS)
+    """Return a page.
+
+    Args:
+        template: a file name in `templates/`.
+        values: all variables of the template.
+    """
+    return HTMLResponse(render(template, **values), status_code=status, headers=PAGE_HEADERS)
+
+
+def render(template: str, **values: object) -> str:
+    """Return the text of a template, as in `build_page`."""
+    return _ENVIRONMENT.get_template(template).render(values)

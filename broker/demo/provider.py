@@ -1,7 +1,6 @@
-"""The demo's identity provider: a real OpenID provider library with pages of our own.
+"""The demo's identity provider: the library oidc-provider-mock with the demo's pages.
 
-Owns its people and its one client. Refuses to know the protocol, which is the library's, and Comm100. Needs the extra
-`demo`.
+Importing this module needs the extra `demo`.
 """
 
 import warnings
@@ -15,7 +14,7 @@ from werkzeug.serving import BaseWSGIServer, WSGIRequestHandler, make_server
 from werkzeug.test import Client
 
 from broker.demo.pages import PAGE_HEADERS, TEMPLATES
-from broker.demo.people import Person
+from broker.demo.scenario import Person
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore", AuthlibDeprecationWarning)  # the library still uses authlib.jose
@@ -27,14 +26,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Registration:
-    """What the provider gave the broker when it was registered."""
+    """The credentials that the provider issued to the broker."""
 
     client_id: str
     client_secret: str
 
 
 def create_provider(people: Iterable[Person]) -> "WSGIApplication":
-    """Return the provider, without the interactive debugger the library wraps around it."""
+    """Return the provider as a WSGI application, without the interactive debugger that the library adds."""
     known = tuple(people)
     app = flask.Flask(__name__, template_folder=str(TEMPLATES), static_folder=None)
     without_debugger = app.wsgi_app
@@ -51,7 +50,7 @@ def create_provider(people: Iterable[Person]) -> "WSGIApplication":
         ],
     )
     app.debug = False
-    # Its issuer is whatever Host says, so only one host may be said.
+    # The library takes its issuer from Host, so only one host is allowed.
     app.config.update(TRUSTED_HOSTS=["127.0.0.1"], SESSION_COOKIE_NAME="demo_provider_session")
     app.context_processor(lambda: {"people": known})
     app.after_request(_add_page_headers)
@@ -59,14 +58,18 @@ def create_provider(people: Iterable[Person]) -> "WSGIApplication":
 
 
 def register_broker(provider: "WSGIApplication", *, issuer: str, redirect_uri: str) -> Registration:
-    """Register the broker as the provider's client, by the library's own registration endpoint (RFC 7591)."""
-    answer = Client(provider).post("/oauth2/clients", base_url=issuer, json={"redirect_uris": [redirect_uri]})
-    registered = answer.get_json()
+    """Register the broker as a client, at the library's registration endpoint (RFC 7591)."""
+    response = Client(provider).post("/oauth2/clients", base_url=issuer, json={"redirect_uris": [redirect_uri]})
+    registered = response.get_json()
     return Registration(client_id=registered["client_id"], client_secret=registered["client_secret"])
 
 
 def build_server(provider: "WSGIApplication", *, descriptor: int) -> BaseWSGIServer:
-    """Return a server for the provider on a listening socket's descriptor, one thread a request, no access log."""
+    """Return a server for the provider: one thread for each request, no access log.
+
+    Args:
+        descriptor: of a listening socket.
+    """
     return make_server("127.0.0.1", 0, provider, threaded=True, request_handler=_Quiet, fd=descriptor)
 
 

@@ -1,7 +1,6 @@
-"""Runs the three sides of the demo: the provider and the stand-in in threads, the broker as the program it is.
+"""Run the demo's parts: the provider and the stand-in in threads, the broker as a child process.
 
-Owns ports, threads and the child process: each is a context manager that leaves nothing behind. Refuses to know what
-the three say to each other, signals and the terminal.
+Each context manager ends its thread or process with the block.
 """
 
 import http.client
@@ -31,7 +30,7 @@ TICK = 0.1
 
 @dataclass(frozen=True, slots=True)
 class Ports:
-    """One bound socket for each of the four ports: kept until its server takes it, so that nobody else does."""
+    """A listening socket for each port, kept until its server uses it, so that no other program takes the port."""
 
     broker: socket.socket
     operations: socket.socket
@@ -39,18 +38,22 @@ class Ports:
     comm100: socket.socket
 
     def release_broker(self) -> None:
-        """Give up the broker's two ports: it is a process of its own and binds them itself."""
+        """Release the broker's two ports: its process binds them itself."""
         self.broker.close()
         self.operations.close()
 
     def close(self) -> None:
-        """Give up all four ports."""
+        """Release all four ports."""
         for bound in (self.broker, self.operations, self.provider, self.comm100):
             bound.close()
 
 
 def bind_ports(first: int) -> Ports:
-    """Bind four ports on loopback, from the first on; one that cannot be had is replaced by a free one, 0 means any."""
+    """Bind four consecutive ports on loopback; a port that cannot be bound is replaced by a free port.
+
+    Args:
+        first: 0 for four free ports.
+    """
     return Ports(*(_bind(first + offset if first else 0) for offset in range(4)))
 
 
@@ -60,22 +63,19 @@ def address_of(bound: socket.socket) -> str:
 
 
 def _bind(wanted: int) -> socket.socket:
-    bound = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-    # As the servers themselves do: a port that was in use a moment ago is free.
-    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
-        bound.bind((_HOST, wanted))
-    except (OSError, OverflowError):  # taken, not ours to take, or no port number at all
-        bound.bind((_HOST, 0))
-    return bound
+        return socket.create_server(
+            (_HOST, wanted)
+        )  # it listens: two programs can bind a port, but only one can listen
+    except (OSError, OverflowError):  # in use, not permitted, or not a port number
+        return socket.create_server((_HOST, 0))
 
 
 @contextmanager
 def serving_provider(provider: "WSGIApplication", bound: socket.socket) -> Iterator[None]:
-    """Serve the provider on the socket while the block runs."""
+    """Serve the provider while the block runs."""
     from broker.demo.provider import build_server
 
-    bound.listen()
     server = build_server(provider, descriptor=bound.fileno())
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": TICK}, daemon=True)
     thread.start()
@@ -89,8 +89,7 @@ def serving_provider(provider: "WSGIApplication", bound: socket.socket) -> Itera
 
 @contextmanager
 def serving_comm100(comm100: "Starlette", bound: socket.socket) -> Iterator[None]:
-    """Serve the stand-in on the socket while the block runs."""
-    bound.listen()  # from now on browsers queue, even if the thread is not there yet
+    """Serve the stand-in while the block runs."""
     server = uvicorn.Server(
         uvicorn.Config(
             comm100, loop="asyncio", lifespan="off", log_config=None, access_log=False, timeout_graceful_shutdown=1
@@ -107,8 +106,8 @@ def serving_comm100(comm100: "Starlette", bound: socket.socket) -> Iterator[None
 
 @contextmanager
 def running_broker(settings_file: Path, log: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """Run `broker serve` as in production while the block runs, its output in the log file."""
-    # Settings of the environment would override those of the file.
+    """Run `broker serve` while the block runs, with its output in the log file."""
+    # Settings in the environment would override the file.
     environment = {name: value for name, value in os.environ.items() if not name.startswith("BROKER_")}
     command = [sys.executable, "-m", "broker", "serve", "--config", str(settings_file)]
     with log.open("wb") as output:
@@ -117,7 +116,7 @@ def running_broker(settings_file: Path, log: Path) -> Iterator[subprocess.Popen[
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
-            start_new_session=True,  # Ctrl-C reaches us only, and we end the broker in order
+            start_new_session=True,  # Ctrl-C reaches only this process, which then ends the broker
             env={**environment, "PYTHONUNBUFFERED": "1"},
         )
     try:
@@ -132,7 +131,11 @@ def running_broker(settings_file: Path, log: Path) -> Iterator[subprocess.Popen[
 
 
 def wait_until_ready(operations: str, broker: subprocess.Popen[bytes], must_stop: Callable[[], bool]) -> bool:
-    """Return True once the broker says it is ready, False if it ended, takes too long, or we are asked to stop."""
+    """Wait for the broker and return whether it is ready: False if it ended, took too long, or a stop was requested.
+
+    Args:
+        operations: host:port of the broker's operations port.
+    """
     deadline = time.monotonic() + _START_UP
     while broker.poll() is None and not must_stop() and time.monotonic() < deadline:
         connection = http.client.HTTPConnection(operations, timeout=1)

@@ -1,7 +1,6 @@
-"""Judges a token the way Comm100 is believed to judge it; owns the stand-in's rules, written apart from the broker.
+"""Verify a token as Comm100 presumably does, independently of the broker's code.
 
-Refuses to know how the broker builds its tokens, HTTP, and which agents exist. Only PyJWT's signature check is used:
-the claims are checked here, by the clock that is handed in.
+PyJWT verifies the signature alone; the claims are checked here, with the caller's clock.
 """
 
 import json
@@ -13,14 +12,19 @@ from types import MappingProxyType
 import jwt
 
 CLOCK_SKEW = 300
-"""Seconds by which `exp` and `nbf` may be off, the default of the .NET libraries."""
+"""Seconds of leeway for `exp` and `nbf`: the default of the .NET libraries."""
 
 _EXPECTED_HEADER: Mapping[str, object] = MappingProxyType({"alg": "HS256", "typ": "JWT"})
 _MINIMUM_SECRET = 32
 
 
 class TokenRefused(Exception):
-    """A token, or the request that carried it, was not accepted: a stable `reason` code and one sentence for people."""
+    """The token, or its request, was refused.
+
+    Args:
+        reason: a stable code.
+        sentence: for the person.
+    """
 
     def __init__(self, reason: str, sentence: str) -> None:
         super().__init__(f"{reason}: {sentence}")
@@ -30,7 +34,7 @@ class TokenRefused(Exception):
 
 @dataclass(frozen=True, slots=True)
 class VerifiedToken:
-    """A token whose signature, header, times, e-mail and id were checked."""
+    """A token with verified signature, header, times, e-mail address and id."""
 
     header: Mapping[str, object]
     claims: Mapping[str, object]
@@ -40,10 +44,10 @@ class VerifiedToken:
 
 
 def check_secret(shared_secret: str) -> str:
-    """Return the shared secret unchanged if HS256 may be used with it (RFC 7518, section 3.2).
+    """Return the shared secret if it is long enough for HS256 (RFC 7518, section 3.2).
 
     Raises:
-        ValueError: it has fewer than 32 bytes.
+        ValueError: the secret has fewer than 32 bytes.
     """
     if len(shared_secret.encode()) < _MINIMUM_SECRET:
         raise ValueError(f"the shared secret needs {_MINIMUM_SECRET} bytes or more")
@@ -51,15 +55,15 @@ def check_secret(shared_secret: str) -> str:
 
 
 def verify_token(unverified_jwt: str, *, shared_secret: str, now: float) -> VerifiedToken:
-    """Return the token when it may be believed.
+    """Verify a token and return it.
 
     Args:
-        unverified_jwt: what arrived, in the compact form of RFC 7519.
-        shared_secret: the site's, as displayed; never decoded.
-        now: seconds since 1970.
+        unverified_jwt: in the compact form of RFC 7519.
+        shared_secret: as displayed, not decoded.
+        now: seconds since the epoch.
 
     Raises:
-        TokenRefused: it may not be believed, and why.
+        TokenRefused: the token is not valid.
     """
     header = _check_header(unverified_jwt)
     try:

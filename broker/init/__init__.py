@@ -1,11 +1,7 @@
-"""`broker init`: the first settings, from the few values an admin has, or a command line.
+"""`broker init`: write the first settings, from a person's answers or from options."""
 
-It owns the way from answers to files. It decides no rule of the settings, and starts nothing.
-"""
+from broker.init.probe import Probe
+from broker.init.template import next_steps
+from broker.init.wizard import NotWritten, Request, Written, set_up
 
-from broker.init.probe import NetworkProbe
-from broker.init.set_up import NotWritten, Request, Written, next_steps, set_up
-from broker.init.terminal import Person, Terminal
-from broker.init.validation import Probe
-
-__all__ = ["NetworkProbe", "NotWritten", "Person", "Probe", "Request", "Terminal", "Written", "next_steps", "set_up"]
+__all__ = ["NotWritten", "Probe", "Request", "Written", "next_steps", "set_up"]

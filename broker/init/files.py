@@ -1,7 +1,7 @@
-"""The files that are written: all of them or none, for their owner alone from their first moment.
+"""Write the settings file and its secrets: all files or none, readable by their owner alone.
 
-It owns how files come into being. They are made in a folder of their own beside the place they belong to, with names
-nobody can have put there before, and moved when they are complete; a link in the way is replaced, never followed.
+The files are created in a new private folder and moved into place when they are complete. A rename replaces a link in
+its way and never follows the link.
 """
 
 from __future__ import annotations
@@ -10,11 +10,12 @@ import os
 import shutil
 import stat
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from broker.init.settings_text import CLIENT_SECRET, OWN_KEYS, SECRETS_FOLDER, SHARED_SECRET
+OWN_KEYS, SHARED_SECRET, CLIENT_SECRET = "broker-keys", "comm100-shared-secret", "client-secret"
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,82 +23,72 @@ class Place:
     """Where the files go.
 
     Args:
-        config: the settings file; the folder of secrets is beside it.
+        config: the settings file.
     """
 
     config: Path
 
     @property
     def folder(self) -> Path:
-        """The folder of both."""
+        """The folder of the settings file, absolute."""
         return self.config.absolute().parent
 
     @property
     def secrets(self) -> Path:
-        """The folder of secrets."""
-        return self.folder / SECRETS_FOLDER
+        """The folder of the secrets: each settings file has its own."""
+        return self.folder / ("secrets" if self.config.name == "broker.yaml" else f"{self.config.name}.secrets")
 
     @property
     def files(self) -> tuple[Path, ...]:
-        """Every file, the settings last: whoever sees them finds the secrets as well."""
-        return (
-            *(self.secrets / name for name in (OWN_KEYS, SHARED_SECRET, CLIENT_SECRET)),
-            self.folder / self.config.name,
-        )
+        """Every file; the settings file is last, so that a reader of the settings finds the secrets."""
+        secrets = (self.secrets / name for name in (OWN_KEYS, SHARED_SECRET, CLIENT_SECRET))
+        return (*secrets, self.folder / self.config.name)
+
+    def existing(self) -> tuple[Path, ...]:
+        """Return the files that would be replaced, links included."""
+        return tuple(file for file in self.files if os.path.lexists(file))
 
 
 def why_unusable(place: Place) -> str:
-    """Return why nothing can be written there; empty if it can.
-
-    Args:
-        place: not looked at before.
-    """
-    if not place.folder.is_dir():
-        return f"The folder {place.folder} does not exist: make it first."
+    """Return why files cannot be written safely; empty if they can."""
+    folder = place.folder
+    if not folder.is_dir():
+        return f"The folder {folder} does not exist. Create it first."
     if place.config.is_dir():
-        return f"{place.config} is a folder: name the file with --config."
-    if not os.access(place.folder, os.W_OK | os.X_OK):
-        return f"The folder {place.folder} cannot be written to."
-    mode = place.folder.stat().st_mode
+        return f"{place.config} is a folder. Name a file with --config."
+    if not os.access(folder, os.W_OK | os.X_OK):
+        return f"The folder {folder} is not writable."
+    mode = folder.stat().st_mode
     if mode & stat.S_IWOTH and not mode & stat.S_ISVTX:
         return (
-            f"Everybody can write to {place.folder}, and put other files in the place of these: take that away "
-            "(chmod o-w), or name a file in another folder with --config."
+            f"Everybody can write to {folder} and could replace the files. Remove that permission (chmod o-w), or name "
+            "a file in another folder with --config."
         )
     return _why_untrusted(place.secrets) if os.path.lexists(place.secrets) else ""
 
 
-def already_there(place: Place) -> tuple[Path, ...]:
-    """Return the files that would be replaced; a link counts, wherever it leads.
+@contextmanager
+def staged(place: Place, text: str, secrets: Mapping[str, str]) -> Iterator[Path]:
+    """Create all files aside, yield the new settings file, and move all files into place if the block ends well.
 
     Args:
-        place: that can be used.
-    """
-    return tuple(file for file in place.files if os.path.lexists(file))
-
-
-def write(place: Place, text: str, secrets: Mapping[str, str], *, check: Callable[[Path], object]) -> None:
-    """Write all files, or none.
-
-    Args:
-        place: that can be used; files that are there are replaced.
+        place: usable; its existing files are replaced.
         text: of the settings file.
         secrets: by file name.
-        check: looks at the settings file before anything is replaced, and raises if it cannot be used.
 
     Raises:
         OSError: nothing was written.
     """
-    staging = Path(tempfile.mkdtemp(prefix=".broker-init-", dir=place.folder))  # for its owner alone
+    staging = Path(tempfile.mkdtemp(prefix=".broker-init-", dir=place.folder))  # mode 0700
     try:
-        made = Place(staging / "new" / place.config.name)
-        made.folder.mkdir(mode=0o700)
-        made.secrets.mkdir(mode=0o700)
+        new = Place(staging / "new" / place.config.name)
+        new.folder.mkdir(mode=0o700)
+        new.secrets.mkdir(mode=0o700)
         for name, secret in secrets.items():
-            _create(made.secrets / name, f"{secret}\n")
-        _create(made.config, text)
-        check(made.config)
-        _move(made, place, aside=staging)
+            _create(new.secrets / name, f"{secret}\n")
+        _create(new.config, text)
+        yield new.config
+        _move_all(_moves(new, place, staging))
     finally:
         shutil.rmtree(staging)
 
@@ -105,9 +96,9 @@ def write(place: Place, text: str, secrets: Mapping[str, str], *, check: Callabl
 def _why_untrusted(secrets: Path) -> str:
     found = secrets.lstat()
     if not stat.S_ISDIR(found.st_mode):
-        return f"{secrets} is no folder, or a link to one: move it out of the way."
+        return f"{secrets} is not a folder, or is a link. Move it away."
     if found.st_uid != os.geteuid() or found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
-        return f"Others can write to {secrets}: make it yours alone (chmod 700), or move it out of the way."
+        return f"Others can write to {secrets}. Make yourself its only user (chmod 700), or move it away."
     return ""
 
 
@@ -119,24 +110,28 @@ def _create(file: Path, text: str) -> None:
         os.fsync(descriptor)
 
 
-def _move(made: Place, place: Place, *, aside: Path) -> None:
-    undo: list[tuple[Path, Path]] = []
+def _moves(new: Place, place: Place, staging: Path) -> list[tuple[Path, Path]]:
+    """Return the renames that put the new files in place: an existing file goes to the staging folder first."""
+    if os.path.lexists(place.secrets):
+        pairs = list(zip(new.files, place.files, strict=True))
+    else:
+        pairs = [(new.secrets, place.secrets), (new.files[-1], place.files[-1])]
+    moves = []
+    for number, (source, target) in enumerate(pairs):
+        if os.path.lexists(target):
+            moves.append((target, staging / f"old-{number}"))
+        moves.append((source, target))
+    return moves
 
-    def move(source: Path, target: Path) -> None:
-        undo.append((target, source))  # before: an interrupt may come right after
-        source.rename(target)
 
+def _move_all(moves: list[tuple[Path, Path]]) -> None:
+    tried = []
     try:
-        if os.path.lexists(place.secrets):
-            pairs = list(zip(made.files, place.files, strict=True))
-        else:
-            pairs = [(made.secrets, place.secrets), (made.files[-1], place.files[-1])]
-        for number, (source, target) in enumerate(pairs):
-            if os.path.lexists(target):
-                move(target, aside / f"old-{number}")
-            move(source, target)
+        for source, target in moves:
+            tried.append((source, target))  # first: an interrupt may come right after the rename
+            source.rename(target)
     except BaseException:
-        for where, origin in reversed(undo):
-            if os.path.lexists(where) and not os.path.lexists(origin):
-                where.rename(origin)
+        for source, target in reversed(tried):
+            if os.path.lexists(target) and not os.path.lexists(source):
+                target.rename(source)
         raise

@@ -1,102 +1,266 @@
-"""What is asked, in words: each answer's name, its option, an example.
+"""The questions of `broker init` in order, the answers so far, and the settings that the answers become.
 
-It owns the words alone. Which answers a kind of provider needs, and what they must be like, the settings know.
+The settings package alone decides which answers are valid.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal
 
-from broker import providers
-from broker.settings import PRESETS
+from broker.errors import Mistake, SettingsError
+from broker.providers import KINDS, ProviderKind
+from broker.registration import CONTROL_PANEL
+from broker.settings import Settings, check_settings
+
+SITE = "main"
+_PROVIDER = "identity_providers.{id}"
+
+# Stands in for answers that are still missing while others are validated. Never written and never sent.
+_DRAFT: Mapping[str, Any] = {
+    "public_url": "https://sso.acme.example",
+    "preset": "oidc",
+    "client_id": "not-asked-yet",
+    "client_secret": "not-asked-yet",
+    "email_domains": ("acme.example",),
+    "endpoint": "https://acme.comm100.com/AdminWebService/SSO/SSOJWTConsumer.aspx",
+    "shared_secret": "4f0c1be27a9d4e8db35a6f21c7e09d84",
+}
+_DRAFT_KEYS = {"secret_keys": ["9b1d6a40c2f84e7fa5360d18be72c94f"]}
+_DRAFT_PLACE = {"issuer": "https://id.acme.example", "tenant": "00c1b2d3-4e5f-4a6b-8c7d-0e1f2a3b4c5d"}
+
+
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """The values of the settings to write; empty where there is no answer yet.
+
+    Args:
+        trusted_ca_file: an absolute path.
+        fitted: further keys of the provider, required by its discovery document.
+        domain: the domain by which the tenant was found.
+    """
+
+    public_url: str = ""
+    preset: str = ""
+    id: str = ""
+    issuer: str = ""
+    tenant: str = ""
+    client_id: str = ""
+    client_secret: str = field(default="", repr=False)
+    client_secret_expires: str = ""
+    email_domains: tuple[str, ...] = ()
+    endpoint: str = ""
+    shared_secret: str = field(default="", repr=False)
+    trusted_ca_file: str = ""
+    outbound_proxy: str = ""
+    allow_private_network: bool = False
+    scopes: tuple[str, ...] = ()
+    fitted: Mapping[str, Any] = field(default_factory=dict)
+    domain: str = ""
+
+    @property
+    def provider_id(self) -> str:
+        """The provider's id in the settings: by default its kind."""
+        return self.id or self.preset
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """An answer with its verdict.
+
+    Args:
+        answers: with this answer, unless the settings refuse it.
+        verdict: `refused` by the settings; `wrong` according to the provider; `doubtful` if it is probably wrong or
+            cannot be verified now.
+        problem: whole sentences, or the rest of a sentence that begins with the answer's name.
+        suggestion: the answer that was probably meant.
+        needs: the key of the question without whose answer the provider cannot be reached.
+        note: what was found out.
+    """
+
+    answers: Answers
+    verdict: Literal["good", "refused", "wrong", "doubtful"] = "good"
+    problem: str = ""
+    suggestion: str = ""
+    needs: str = ""
+    note: str = ""
+
+
+Applies = Callable[[Answers, bool], bool]
+"""Whether an answer is needed, by the answers so far and whether the command line gives it."""
+
+
+def _always(_answers: Answers, _given: bool) -> bool:
+    return True
+
+
+def _if_given(_answers: Answers, given: bool) -> bool:
+    return given
 
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """One answer to be had.
+    """One question.
 
     Args:
-        key: its name.
-        asks: as it is asked for.
-        option: of the command line; secrets come from the file it names.
-        example: a right answer; of a secret, a file.
-        hidden: it is a secret.
+        path: of the setting; `{id}` stands for the provider's id.
+        option: of the command line; for a secret it names the file that holds the secret.
+        example: a right answer; for a secret, a file.
+        hint: shown before the question; empty if the provider's console paths say more.
+        part: the heading of a new part of the conversation.
+        optional: the answer may stay empty.
     """
 
-    key: str
-    asks: str
+    path: str
+    prompt: str
     option: str
     example: str
-    hidden: bool = False
+    hint: str = ""
+    part: str = ""
+    secret: bool = False
+    optional: bool = False
+    applies: Applies = _always
+
+    @property
+    def key(self) -> str:
+        """The name of the answer, and the last part of its path."""
+        return self.path.rpartition(".")[2].strip("{}")
 
 
-QUESTIONS: Mapping[str, Question] = {
-    one.key: one
-    for one in (
-        Question("public_url", "Public URL", "--public-url", "https://sso.acme.example"),
-        Question("preset", "Provider", "--provider", "okta"),
-        Question("id", "Short name", "--id", "acme"),
-        Question("issuer", "Issuer", "--issuer", "https://id.acme.example"),
-        Question("tenant", "Tenant ID", "--tenant", "7a0c1b2d-3e4f-4a5b-8c6d-7e8f9a0b1c2d"),
-        Question("client_id", "Client ID", "--client-id", "0oa1b2c3"),
-        Question("client_secret", "Client secret", "--client-secret-file", "client-secret.txt", hidden=True),
-        Question("client_secret_expires", "Expires on", "--client-secret-expires", "2027-03-31"),
-        Question("email_domains", "E-mail domains", "--email-domain", "acme.example"),
-        Question(
-            "endpoint",
-            "JWT SSO endpoint",
-            "--endpoint",
-            "https://acme.comm100.com/AdminWebService/SSO/SSOJWTConsumer.aspx",
-        ),
-        Question("shared_secret", "Shared secret", "--shared-secret-file", "comm100-secret.txt", hidden=True),
-        Question("trusted_ca_file", "CA certificate file", "--trusted-ca-file", "acme-ca.pem"),
-        Question("outbound_proxy", "Outbound proxy", "--outbound-proxy", "http://proxy.acme.example:3128"),
-        Question("allow_private_network", "Allow the private network", "--allow-private-network", ""),
-        Question("scopes", "Scopes", "--scope", "openid"),
-    )
-}
-
-ON_THE_WAY = ("trusted_ca_file", "outbound_proxy", "allow_private_network", "scopes")
-"""Optional answers, for providers that cannot be reached or asked without them."""
-
-PROVIDERS: Mapping[str, str] = {
-    "okta": "Okta",
-    "entra": "Microsoft Entra ID",
-    "google": "Google Workspace",
-    "oidc": "another OpenID Connect provider, such as Keycloak or Auth0",
-}
-OTHER_NAMES = {"other": "oidc", "keycloak": "oidc", "auth0": "oidc", "microsoft": "entra", "azure": "entra"}
+def kind_of(answers: Answers) -> ProviderKind:
+    """Return the kind of provider; before it is known, any OpenID provider."""
+    return KINDS[answers.preset or str(_DRAFT["preset"])]
 
 
-def finds_the_provider(preset: str) -> tuple[str, ...]:
-    """Return the names of the answers by which a provider of this kind is found.
+def key_of_place(preset: str) -> str:
+    """Return the key by which a provider of this kind is found: issuer, tenant, or none."""
+    kind = KINDS.get(preset)
+    return kind.located_by if kind else ""
+
+
+def _is_place(key: str) -> Applies:
+    """Return the rule for issuer and tenant: for an unknown kind of provider, neither can be judged."""
+    return lambda answers, given: key_of_place(answers.preset) == key or (given and bool(answers.preset))
+
+
+def where(key: str, answers: Answers) -> str:
+    """Return where the provider's console shows an answer, in the console's own menu names; empty if nowhere."""
+    if not answers.preset:
+        return ""
+    place: str = getattr(kind_of(answers).console_paths(answers.issuer), key, "")
+    return place
+
+
+# ------------------------------------------------------------------------------------------------------ the questions
+
+_ALL = (
+    Question(
+        "public_url", "Public URL", "--public-url", "https://sso.acme.example", part="1 of 3  The broker",
+        hint="The address at which browsers reach the broker. To try it out on this machine: http://127.0.0.1:8000",
+    ),
+    Question(f"{_PROVIDER}.preset", "Provider", "--provider", "okta", part="2 of 3  Your identity provider"),
+    Question("trusted_ca_file", "CA certificate file", "--trusted-ca-file", "acme-ca.pem", optional=True,
+        hint="The certificate of your own certificate authority, in PEM format. Leave empty if you do not have it.",
+        applies=_if_given,
+    ),
+    Question("outbound_proxy", "Outbound proxy", "--outbound-proxy", "http://proxy.acme.example:3128",
+        applies=_if_given, optional=True,
+    ),
+    Question(f"{_PROVIDER}.allow_private_network", "Allow the private network", "--allow-private-network", "",
+        applies=_if_given, optional=True,
+    ),
+    Question(f"{_PROVIDER}.scopes", "Scopes", "--scope", "openid", applies=_if_given, optional=True),
+    Question(f"{_PROVIDER}.issuer", "Issuer", "--issuer", "https://id.acme.example",
+        applies=_is_place("issuer"),
+    ),
+    Question(f"{_PROVIDER}.tenant", "Tenant ID", "--tenant", "7a0c1b2d-3e4f-4a5b-8c6d-7e8f9a0b1c2d",
+        applies=_is_place("tenant"),
+    ),
+    Question(_PROVIDER, "Short name", "--id", "acme", optional=True,
+        hint="The provider's name in addresses and, with several providers, on its button: lower-case letters and "
+        "digits.",
+        applies=lambda answers, given: given or kind_of(answers).any_product,
+    ),
+    Question(f"{_PROVIDER}.client_id", "Client ID", "--client-id", "0oa1b2c3"),
+    Question(f"{_PROVIDER}.client_secret", "Client secret", "--client-secret-file", "client-secret.txt", secret=True),
+    Question(f"{_PROVIDER}.client_secret_expires", "Expires on", "--client-secret-expires", "2027-03-31",
+        hint="The date on which the secret expires, as year-month-day. `broker check` warns before this date. Leave "
+        "empty if you do not know it.",
+        applies=lambda answers, given: given or bool(where("client_secret_expires", answers)), optional=True,
+    ),
+    Question(f"{_PROVIDER}.email_domains", "E-mail domains", "--email-domain", "acme.example",
+        hint="The domains of your agents' e-mail addresses, separated by commas. People with any other address are "
+        "refused.",
+    ),
+    Question(f"sites.{SITE}.endpoint", "JWT SSO endpoint", "--endpoint", str(_DRAFT["endpoint"]),
+        part="3 of 3  Comm100", hint=f"Copy it from {CONTROL_PANEL}.",
+    ),
+    Question(f"sites.{SITE}.shared_secret", "Shared secret", "--shared-secret-file", "comm100-secret.txt", secret=True,
+        hint="Copy it exactly as Comm100 displays it.",
+    ),
+)  # fmt: skip
+QUESTIONS: Mapping[str, Question] = {question.key: question for question in _ALL}
+"""Every question by its key, in the order in which they are asked."""
+
+
+def with_answer(answers: Answers, key: str, text: str) -> Answers:
+    """Return the answers with a further answer.
 
     Args:
-        preset: the kind; of one there is not, nothing.
+        text: as typed; domains and scopes are separated by commas or spaces.
     """
-    kind = PRESETS.get(preset)
-    if kind is None:
-        return ()
-    if kind.has_tenants:
-        return ("tenant",)
-    return ("issuer",) if "issuer" in kind.needs else ()
+    value: Any = text
+    if key in ("email_domains", "scopes"):
+        value = tuple(dict.fromkeys(re.split(r"[,;\s]+", text.strip(" ,;"))))
+    elif key == "trusted_ca_file":
+        value = str(Path(text).expanduser().absolute())  # the settings file may be written to another folder
+    elif key == "allow_private_network":
+        value = True
+    return replace(answers, **{key: value})
 
 
-def where(key: str, preset: str, issuer: str = "") -> str:
-    """Return where at the provider an answer is found, in its own menu names; empty if there is nothing to say.
+def draft_settings(answers: Answers) -> Settings:
+    """Return the settings that valid answers make, completed with stand-ins for the missing ones.
+
+    Raises:
+        SettingsError: an answer is not valid.
+    """
+    stand_ins = {key: value for key, value in _DRAFT.items() if not getattr(answers, key)}
+    place = key_of_place(answers.preset or _DRAFT["preset"])
+    if place and not getattr(answers, place):
+        stand_ins[place] = kind_of(answers).tenant_in(answers.issuer) or _DRAFT_PLACE[place]
+    drafted = replace(answers, **stand_ins)
+    return check_settings({**_tree(drafted), **_DRAFT_KEYS}, Path())
+
+
+def find_mistake(answers: Answers, key: str) -> Mistake | None:
+    """Return the settings' objection to one answer; None if it is valid.
 
     Args:
-        key: the name of the answer.
-        preset: the kind of provider.
-        issuer: of the provider, if it is known: it tells the product.
+        answers: with this answer; all others are valid.
     """
-    console_paths = providers.PRESETS[preset].console_paths(issuer)
-    places = {
-        "issuer": console_paths.issuer,
-        "client_id": console_paths.client_id,
-        "client_secret": console_paths.client_secret,
-    }
-    if key == "tenant":
-        return "Entra: Overview > Tenant ID; a domain of the tenant, such as acme.example, will do, too"
-    return places.get(key, "")
+    try:
+        draft_settings(answers)
+    except SettingsError as error:
+        path = QUESTIONS[key].path.format(id=answers.provider_id)
+        about = (mistake for mistake in error.mistakes if re.sub(r"\[\d+\]$", "", mistake.path) == path)
+        return next(about, error.mistakes[0])
+    return None
+
+
+def _tree(answers: Answers) -> dict[str, Any]:
+    tree: dict[str, Any] = {}
+    for question in _ALL:
+        value = getattr(answers, question.key)
+        if not value or question.key == "id":
+            continue
+        *sections, key = (part.format(id=answers.provider_id) for part in question.path.split("."))
+        section = tree
+        for name in sections:
+            section = section.setdefault(name, {})
+        section[key] = list(value) if isinstance(value, tuple) else value
+    tree["identity_providers"][answers.provider_id].update(answers.fitted)
+    return tree

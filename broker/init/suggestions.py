@@ -1,7 +1,6 @@
-"""What people paste by accident, and what they meant.
+"""Guesses about answers: what a pasted text was meant to be, what is probably wrong, and what to propose.
 
-It owns the mistakes that are easy to make and easy to see: an admin console's address, the id of a secret instead of
-the secret. It asks nobody; whether what is proposed can be used is for the settings to say.
+A suggestion may itself be invalid: callers validate it.
 """
 
 from __future__ import annotations
@@ -12,47 +11,67 @@ from collections.abc import Callable, Mapping
 from urllib.parse import SplitResult, urlsplit
 
 from broker.checks import judge_shared_secret
-from broker.init.answers import Answers
+from broker.init.questions import Answers, find_mistake, kind_of, with_answer
 from broker.oidc.network import is_loopback
-from broker.settings.issuer import without_admin_console
-from broker.settings.tenant import tenant_named_in
-from broker.text import GUID
+from broker.providers import KINDS
 
-_GUID = re.compile(GUID, re.IGNORECASE)
-_ID_INSTEAD = (
-    "This looks like the Secret ID. The secret itself stands in the column Value, and is shown only right after it was "
-    "made."
-)
 _INVISIBLE = " \t\r\n\v\f\xa0\u200b\u200e\u2060\ufeff"
 
 
-def tidy(text: str) -> str:
-    """Drop the white space around what was pasted, the invisible kinds as well."""
-    return text.strip(_INVISIBLE)
+def tidy(key: str, text: str) -> str:
+    """Drop white space around a pasted text, invisible characters included; replace the number or name of a kind."""
+    text = text.strip(_INVISIBLE)
+    if key != "preset":
+        return text
+    if text.isdecimal() and 1 <= int(text) <= len(KINDS):
+        return tuple(KINDS)[int(text) - 1]
+    name = text.lower()
+    return next((kind.name for kind in KINDS.values() if name in kind.aliases), name)
 
 
 def correct(key: str, text: str, answers: Answers) -> str:
-    """Return what was probably meant; empty if nothing can be guessed.
+    """Return the valid answer that a refused text was probably meant to be; empty if there is none.
 
     Args:
-        key: the name of the answer.
-        text: as given.
-        answers: the others so far.
+        answers: with the refused answer.
     """
-    meant = _MEANT.get(key)
-    better = meant(text, answers) if meant else ""
-    return "" if better == text else better
+    meant = _MEANT[key](text, answers) if key in _MEANT else ""
+    if meant in ("", text) or find_mistake(with_answer(answers, key, meant), key) is not None:
+        return ""
+    return meant
 
 
 def doubt(key: str, answers: Answers) -> str:
-    """Return why an answer that can be used is probably not the one meant; empty if it may be.
+    """Return why a valid answer is probably not the right one; empty if nothing speaks against it."""
+    return _DOUBTS[key](answers) if key in _DOUBTS else ""
 
-    Args:
-        key: the name of the answer.
-        answers: with this one.
-    """
-    doubts = _DOUBTS.get(key)
-    return doubts(answers) if doubts else ""
+
+def propose(key: str, answers: Answers) -> str:
+    """Return a likely answer to a question that has not been asked yet; empty if there is none."""
+    return _PROPOSALS[key](answers) if key in _PROPOSALS else ""
+
+
+def _issuer(text: str, answers: Answers) -> str:
+    parts = _address(text)
+    if parts is None:
+        return ""
+    issuer = kind_of(answers).suggest_issuer(f"{parts.scheme}://{parts.netloc}{parts.path}")
+    mistaken = (kind.mistaken_issuer(issuer) for kind in KINDS.values())
+    return next((invalid.meant for invalid in mistaken if invalid is not None), issuer)
+
+
+def _tenant(text: str, answers: Answers) -> str:
+    return kind_of(answers).tenant_in(text)
+
+
+def _doubt_client_id(answers: Answers) -> str:
+    return kind_of(answers).doubt_client_id(answers.client_id, tenant=answers.tenant)
+
+
+def _doubt_client_secret(answers: Answers) -> str:
+    if answers.client_secret == answers.client_id:
+        return "This is the client ID, not the client secret."
+    return kind_of(answers).doubt_client_secret(answers.client_secret)
 
 
 def _public_url(text: str, _: Answers) -> str:
@@ -65,35 +84,19 @@ def _endpoint(text: str, _: Answers) -> str:
     return parts._replace(query="", fragment="").geturl() if parts else ""
 
 
-def _issuer(text: str, answers: Answers) -> str:
-    parts = _address(text)
-    if parts is None:
-        return ""
-    origin = without_admin_console(f"{parts.scheme}://{parts.netloc}")
-    path = re.sub(r"/\.well-known/.*", "", parts.path)
-    if answers.preset == "okta":
-        server = re.match(r"/oauth2/[A-Za-z0-9]+", path)
-        path = server[0] if server and not path.startswith("/oauth2/v1") else ""
-    return f"{origin}{path}"
-
-
-def _tenant(text: str, _: Answers) -> str:
-    return tenant_named_in(text) or ""
-
-
 def _identifier(text: str, _: Answers) -> str:
-    parts = unicodedata.normalize("NFKD", text.lower())
-    plain = "".join(one for one in parts if not unicodedata.combining(one))  # acmé is acme
+    decomposed = unicodedata.normalize("NFKD", text.lower())
+    plain = "".join(character for character in decomposed if not unicodedata.combining(character))  # acmé is acme
     return re.sub(r"[^a-z0-9]+", "_", plain).strip("_")
 
 
 def _domains(text: str, _: Answers) -> str:
-    each = [re.sub(r"^.*[@/]|^\*?\.|\.$", "", one.rstrip("/")).lower() for one in re.split(r"[,;\s]+", text)]
-    return ", ".join(dict.fromkeys(one for one in each if one))
+    domains = (re.sub(r"^.*[@/]|^\*?\.|\.$", "", part.rstrip("/")).lower() for part in re.split(r"[,;\s]+", text))
+    return ", ".join(dict.fromkeys(domain for domain in domains if domain))
 
 
 def _address(text: str) -> SplitResult | None:
-    """Read an address as a browser's address bar would: https, host in lower case, no default port."""
+    """Read an address as a browser's address bar does: https, host in lower case, no default port."""
     try:
         parts = urlsplit(text if "://" in text else f"https://{text}")
         host = parts.hostname or ""
@@ -108,34 +111,34 @@ def _address(text: str) -> SplitResult | None:
     return parts._replace(scheme=scheme, netloc=netloc)
 
 
-def _doubt_client_id(answers: Answers) -> str:
-    text = answers.client_id
-    if answers.preset == "entra" and text == answers.tenant:
-        return "This is the tenant ID again, not the application's."
-    if answers.preset == "entra" and not _GUID.fullmatch(text):
-        return "At Entra this is an id such as 1f2e3d4c-5b6a-4978-8695-a4b3c2d1e0f9."
-    if answers.preset == "google" and not text.endswith(".apps.googleusercontent.com"):
-        return "At Google this ends with .apps.googleusercontent.com."
-    return ""
-
-
-def _doubt_client_secret(answers: Answers) -> str:
-    if answers.client_secret == answers.client_id:
-        return "This is the client ID again."
-    if answers.preset == "entra" and _GUID.fullmatch(answers.client_secret):
-        return _ID_INSTEAD
-    return ""
-
-
 def _doubt_endpoint(answers: Answers) -> str:
     if urlsplit(answers.endpoint).path in ("", "/"):
-        return "This is a host alone. The JWT SSO endpoint goes on behind it: copy it whole."
+        return "This address has no path. Copy the complete JWT SSO endpoint."
     return ""
 
 
 def _doubt_shared_secret(answers: Answers) -> str:
     verdict = judge_shared_secret(answers.shared_secret)
     return "" if verdict.status == "ok" else f"{verdict.message} {verdict.remedy}"
+
+
+def _likely_name(answers: Answers) -> str:
+    """Return the name of the issuer's organisation: acme for id.acme.example and for id.acme.co.uk."""
+    labels = (urlsplit(answers.issuer).hostname or "").split(".")
+    short = len(labels) > 2 and len(labels[-2]) <= 3
+    name = labels[-3 if short else -2] if len(labels) > 1 else ""
+    usable = name and not name.isdecimal() and find_mistake(with_answer(answers, "id", name), "id") is None
+    return name if usable else answers.preset
+
+
+def _likely_domain(answers: Answers) -> str:
+    """Return the likely domain of agents' addresses: of the tenant, or of the broker's host."""
+    host = urlsplit(answers.public_url).hostname or ""
+    for domain in (answers.domain, host.partition(".")[2]):
+        usable = "." in domain and not domain.endswith(".onmicrosoft.com")
+        if usable and find_mistake(with_answer(answers, "email_domains", domain), "email_domains") is None:
+            return domain
+    return ""
 
 
 _MEANT: Mapping[str, Callable[[str, Answers], str]] = {
@@ -152,3 +155,4 @@ _DOUBTS: Mapping[str, Callable[[Answers], str]] = {
     "endpoint": _doubt_endpoint,
     "shared_secret": _doubt_shared_secret,
 }
+_PROPOSALS: Mapping[str, Callable[[Answers], str]] = {"id": _likely_name, "email_domains": _likely_domain}

@@ -1,233 +1,412 @@
-"""The conversation: what is asked in which order, and what happens to an answer that will not do.
+"""Get an answer to each question, from a person at a terminal or from options, and write the settings.
 
-It owns the order and the words between the questions. It never ends without an answer: what the settings refuse is
-asked again, everything else may be kept.
+Both go through the same questions in the same order, and `judge` validates each answer.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import replace
-from urllib.parse import urlsplit
+import re
+import secrets
+import shutil
+import textwrap
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import typer
 
 from broker.checks import fingerprint
-from broker.init.answers import Answers, answered, find_mistake
+from broker.errors import Mistake, SettingsError
+from broker.init import files
+from broker.init.probe import LookupFailed, Probe
 from broker.init.questions import (
-    ON_THE_WAY,
-    PROVIDERS,
     QUESTIONS,
+    Answers,
+    Judged,
     Question,
-    finds_the_provider,
+    find_mistake,
+    key_of_place,
+    kind_of,
     where,
+    with_answer,
 )
-from broker.init.summary import lined_up, registration_of, to_register
-from broker.init.terminal import Person
-from broker.init.validation import Judged, Probe, Problem, judge
-from broker.setup.site import CONTROL_PANEL
+from broker.init.suggestions import correct, doubt, propose, tidy
+from broker.init.template import registration_of, settings_text, to_register
+from broker.providers import KINDS
+from broker.registration import CONTROL_PANEL
+from broker.settings import describe, list_mistakes, load_settings
+from broker.settings.secrets import read_text
+from broker.settings.values import InvalidValue, is_host_name
+
+_STANDARD_INPUT = Path("/dev/stdin")
+_WIDEST = 88  # characters of a line
 
 
-def converse(given: Mapping[str, str], person: Person, probe: Probe | None) -> Answers:
-    """Ask for everything that is not given.
+class NotWritten(Exception):
+    """Nothing was written; the text says why, for a terminal."""
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What the command line asks for.
 
     Args:
-        given: answers from the command line, by name; they are not asked for again unless they will not do.
-        person: who is asked.
-        probe: asks the provider; None: nobody is asked.
+        config: the settings file to write.
+        given: answers by key, as typed; no secrets.
+        secret_files: the files of secrets, by key; `-` is standard input.
+        overwrite: replace existing files.
+        interactive: ask a person for all answers that are not given.
+    """
+
+    config: Path
+    given: Mapping[str, str] = field(default_factory=dict)
+    secret_files: Mapping[str, str] = field(default_factory=dict)
+    overwrite: bool = False
+    interactive: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What was written."""
+
+    files: tuple[Path, ...]
+    answers: Answers
+
+
+def set_up(request: Request, probe: Probe | None) -> Written:
+    """Get all answers and write the settings file and its secrets.
+
+    Args:
+        probe: asks the provider; None to ask no other machine.
 
     Raises:
-        Abort: the person had enough.
+        NotWritten: nothing was written.
+        Abort: the person stopped; nothing was written.
     """
-    talk = _Talk(given, person, probe)
-    _greet(person)
-    person.head("1 of 3  The broker")
-    answers = talk.ask(
-        "public_url", Answers(), "Where browsers will reach it, or http://127.0.0.1:8000 to try it out here."
-    )
-    person.head("2 of 3  Your identity provider")
-    answers = _find_provider(talk, answers)
-    answers = _get_credentials(talk, answers)
-    if answers.preset == "entra" or "client_secret_expires" in talk.given:
-        hint = "The day in the column Expires, as year-month-day: broker check warns before it. Empty: not known."
-        answers = talk.ask("client_secret_expires", answers, hint, optional=True)
-    answers = talk.ask(
-        "email_domains",
-        answers,
-        "Which addresses do your agents have? The part behind the @, several joined by commas. People with any other "
-        "address are refused.",
-        default=_likely_domain(answers),
-    )
-    person.head("3 of 3  Comm100")
-    answers = talk.ask("endpoint", answers, f"See {CONTROL_PANEL}.")
-    answers = talk.ask("shared_secret", answers, "As it is displayed there. What you paste is not shown here.")
-    length = len(answers.shared_secret.encode())
-    person.say(f"Read: {length} bytes, fingerprint {fingerprint(answers.shared_secret)}.")
+    place = files.Place(request.config)
+    agreed = _may_replace(place, request)
+    answers = _all_answers(request, probe)
+    texts = {
+        files.OWN_KEYS: secrets.token_urlsafe(48),
+        files.SHARED_SECRET: answers.shared_secret,
+        files.CLIENT_SECRET: answers.client_secret,
+    }
+    agreed = _may_replace(place, request, agreed=agreed)  # files may have come while the person answered
+    try:
+        with files.staged(place, settings_text(answers, place.secrets.name), texts) as made:
+            load_settings(made, {})
+            _may_replace(place, replace(request, interactive=False), agreed=agreed)  # no question with secrets aside
+    except SettingsError as error:
+        raise NotWritten(describe(error).rstrip()) from None
+    except OSError as error:
+        raise NotWritten(f"The files cannot be written ({error.strerror or error}).") from None
+    return Written(place.files, answers)
+
+
+def _may_replace(place: files.Place, request: Request, *, agreed: tuple[Path, ...] = ()) -> tuple[Path, ...]:
+    """Return the existing files, all of which may be replaced."""
+    if problem := files.why_unusable(place):
+        raise NotWritten(problem)
+    existing = place.existing()
+    if set(existing) <= set(agreed) or request.overwrite:
+        return existing
+    listed = "\n".join(f"  {file}" for file in existing)
+    if not request.interactive:
+        raise NotWritten(f"Nothing was written. These files exist already; --overwrite replaces them:\n{listed}")
+    typer.echo(f"These files exist already:\n{listed}")
+    if not typer.confirm("Replace them at the end?", default=False):
+        raise NotWritten("Nothing was written. To write to another place, name it with --config FILE.")
+    return existing
+
+
+def _all_answers(request: Request, probe: Probe | None) -> Answers:
+    texts, unread = read_secrets(request.secret_files)
+    given = {**request.given, **texts}
+    if request.interactive:
+        for mistake in unread:
+            _say(f"{mistake.path} {mistake.problem}.")
+        _greet()
+        return ask_all(given, Interview(given, probe).answer)
+    options = Options(given, probe)
+    answers = ask_all(given, options.answer)
+    known = {mistake.path for mistake in unread}
+    mistakes = (*unread, *(mistake for mistake in options.mistakes if mistake.path not in known))
+    if mistakes:
+        count = f"{len(mistakes)} option{' is' if len(mistakes) == 1 else 's are'}"
+        raise NotWritten(list_mistakes(f"Nothing was written: {count} missing or wrong.", mistakes).rstrip())
+    for warning in options.warnings:
+        typer.echo(warning, err=True)
     return answers
 
 
-class _Talk:
-    """Asks until there is an answer.
+def read_secrets(secret_files: Mapping[str, str]) -> tuple[dict[str, str], tuple[Mistake, ...]]:
+    """Return the texts of secrets by key, and a mistake for each file that cannot be read.
 
     Args:
-        given: answers from the command line.
-        person: who is asked.
-        probe: asks the provider.
+        secret_files: by key; `-` is standard input.
+    """
+    texts: dict[str, str] = {}
+    mistakes = []
+    for key, file in secret_files.items():
+        option, example = QUESTIONS[key].option, f"{QUESTIONS[key].option} {QUESTIONS[key].example}"
+        if file == "-" and list(secret_files.values()).count("-") > 1:
+            mistakes.append(Mistake(option, "only one of the two can come from standard input", example))
+            continue
+        try:
+            texts[key] = read_text(_STANDARD_INPUT if file == "-" else Path(file))
+        except InvalidValue as unusable:
+            mistakes.append(Mistake(option, f"names a file that {unusable.problem}", example))
+    return texts, tuple(mistakes)
+
+
+def ask_all(given: Mapping[str, str], answer: Callable[[Question, Answers], Answers]) -> Answers:
+    """Go through the questions in order and return all answers.
+
+    Args:
+        given: answers of the command line, by key.
+        answer: gets the answer to one question and returns all answers so far.
+    """
+    answers = Answers()
+    for question in QUESTIONS.values():
+        if question.applies(answers, question.key in given):
+            answers = answer(question, answers)
+    return answers
+
+
+def judge(question: Question, text: str, answers: Answers, probe: Probe | None) -> Judged:
+    """Judge one answer by the settings' rules, then by its look, then by what the provider says.
+
+    Args:
+        text: as typed.
+        answers: so far, all valid.
+    """
+    key, text = question.key, tidy(question.key, text)
+    if not text:
+        kinds = f": {', '.join(KINDS)}" if key == "preset" else ""
+        return Judged(answers, "refused", f"is required{kinds}")
+    note = ""
+    if key == "tenant" and probe is not None and "." in text and is_host_name(text.lower()):
+        domain = text.lower()
+        try:
+            text = probe.look_up_tenant(domain, kind_of(answers))
+        except LookupFailed as failure:
+            return Judged(answers, "refused", str(failure))
+        note, answers = f"The tenant of {domain} is {text}.", replace(answers, domain=domain)
+    candidate = with_answer(answers, key, text)
+    if (mistake := find_mistake(candidate, key)) is not None:
+        return Judged(answers, "refused", _problem(mistake, question, candidate), correct(key, text, candidate))
+    if problem := doubt(key, candidate):
+        return Judged(candidate, "doubtful", problem)
+    if probe is None or key != key_of_place(answers.preset):
+        return Judged(candidate, note=note)
+    judged = probe.check_provider(candidate)
+    return replace(judged, note=f"{note} {judged.note}".strip())
+
+
+def _problem(mistake: Mistake, question: Question, candidate: Answers) -> str:
+    """Return a mistake's problem; it names the value in question where there are several."""
+    index = re.search(r"\[(\d+)\]$", mistake.path)
+    value = candidate.email_domains[int(index[1])] if index and question.key == "email_domains" else ""
+    if value and value not in mistake.problem:
+        return f"{value} {mistake.problem}."
+    other = mistake.path.rpartition(".")[2]
+    if other in QUESTIONS and other != question.key:
+        return f"does not fit: {QUESTIONS[other].prompt} {mistake.problem}"
+    return mistake.problem
+
+
+class Options:
+    """Take answers from the command line, and collect everything that is wrong.
+
+    Args:
+        given: answers by key.
+        probe: asks the provider; None to ask no other machine.
     """
 
-    def __init__(self, given: Mapping[str, str], person: Person, probe: Probe | None) -> None:
-        self.given = given
-        self.person = person
-        self.probe = probe
+    def __init__(self, given: Mapping[str, str], probe: Probe | None) -> None:
+        self.mistakes: list[Mistake] = []
+        self.warnings: list[str] = []
+        self._given = given
+        self._probe = probe
 
-    def ask(
-        self,
-        key: str,
-        answers: Answers,
-        hint: str = "",
-        *,
-        default: str = "",
-        afresh: bool = False,
-        optional: bool = False,
-    ) -> Answers:
-        """Return the answers with this one.
+    def answer(self, question: Question, answers: Answers) -> Answers:
+        """Judge one option; return the answers with it, unless the settings refuse it."""
+        text = self._given.get(question.key, "")
+        if question.optional and not text:
+            return answers
+        judged = judge(question, text, answers, self._probe)
+        if judged.note:
+            self.warnings.append(judged.note)
+        if judged.needs:
+            needed = QUESTIONS[judged.needs]
+            problem = "does not help" if judged.needs in self._given else "is missing"
+            example = f"{needed.option} {needed.example}".strip()
+            self.mistakes.append(Mistake(needed.option, f"{problem}: {judged.problem}", example))
+        elif judged.verdict == "doubtful":
+            self.warnings.append(f"{question.option}: {judged.problem}")
+        elif judged.verdict != "good":
+            about = "holds a secret that " if question.secret and text else ""
+            example = f"{question.option} {judged.suggestion or question.example}"
+            self.mistakes.append(Mistake(question.option, about + judged.problem, example))
+            if judged.suggestion:  # other options are judged beside the suggestion; nothing will be written
+                return with_answer(answers, question.key, judged.suggestion)
+        return judged.answers
+
+
+class Interview:
+    """Ask a person at the terminal, until each answer will do.
+
+    Args:
+        given: answers of the command line, by key; asked for only if they are not valid.
+        probe: asks the provider; None to ask no other machine.
+    """
+
+    def __init__(self, given: Mapping[str, str], probe: Probe | None) -> None:
+        self._given = given
+        self._probe = probe
+
+    def answer(self, question: Question, answers: Answers) -> Answers:
+        """Return the answers with the person's answer.
+
+        Raises:
+            Abort: the person pressed Ctrl-C or Ctrl-D.
+        """
+        if question.part:
+            _head(question.part)
+        if question.key == "preset" and "preset" not in self._given:
+            typer.echo("\n".join(f"  {number}  {kind.title}" for number, kind in enumerate(KINDS.values(), start=1)))
+        if question.key == "client_id" and not {"client_id", "client_secret"} <= self._given.keys():
+            _show_registration(answers)
+        answers = self._ask(question, answers)
+        if question.key == "client_secret":
+            answers = self._try_credentials(answers)
+        if question.key == "shared_secret":
+            length, shown = len(answers.shared_secret.encode()), fingerprint(answers.shared_secret)
+            _say(f"Shared secret read: {length} bytes, fingerprint {shown}.")
+        return answers
+
+    def _ask(self, question: Question, answers: Answers, *, afresh: bool = False, default: str = "") -> Answers:
+        """Ask one question until there is an answer.
 
         Args:
-            key: its name.
-            answers: so far.
-            hint: said before it is asked for.
-            default: proposed.
-            afresh: what was given will not do.
-            optional: nothing is an answer, too.
+            afresh: ask although an answer is given.
+            default: proposed; otherwise a guess is.
         """
-        question = QUESTIONS[key]
-        text = "" if afresh else self.given.get(key, "")
-        if hint and not text:
-            self.person.say()
-            self.person.say(hint)
+        text = "" if afresh else self._given.get(question.key, "")
+        default = default or propose(question.key, answers)
+        if not text:
+            _explain(question, answers)
         while True:
-            text = text or self.person.ask(question.asks, default=default, hidden=question.hidden)
-            if optional and not text:
+            text = text or _prompt(question, default)
+            if question.optional and not text:
                 return answers
-            judged = judge(key, text, answers, self.probe)
-            if judged.objection is None:
-                if judged.said:
-                    self.person.say(judged.said)
+            judged = judge(question, text, answers, self._probe)
+            if judged.verdict == "good":
+                if judged.note:
+                    _say(judged.note)
                 return judged.answers
-            self.person.say(judged.objection.sentence(question.asks))
-            helped = self._open_the_way(judged.objection, answers)
+            _say(judged.problem if judged.problem.endswith(".") else f"{question.prompt} {judged.problem}.")
+            helped = self._ask_for(judged.needs, answers)
             if helped != answers:
-                answers = helped  # the same text is judged once more
+                answers = helped  # the same text is judged again
                 continue
-            if self._keeps(judged.objection, question):
+            if judged.suggestion:
+                _say(f"Press Enter to accept this suggestion: {judged.suggestion}")
+            elif judged.verdict == "refused":
+                _say("Copy it once more." if question.secret else f"For example: {question.example}")
+            elif typer.confirm(_coloured("Keep it anyway?"), default=False):
                 return judged.answers
-            text, default = "", judged.objection.better or default
+            text, default = "", judged.suggestion or default
 
-    def _open_the_way(self, objection: Problem, answers: Answers) -> Answers:
-        """Return the answers with what the provider cannot be looked at without, if the person has it."""
-        if objection.lacks == "trusted_ca_file":
-            hint = (
-                "The file with the certificate of your own authority, in PEM form. Leave empty if you do not have it."
-            )
-            return self.ask(objection.lacks, answers, hint, afresh=True, optional=True)
-        if objection.lacks == "allow_private_network":
-            self.person.say(
+    def _ask_for(self, key: str, answers: Answers) -> Answers:
+        """Ask for an answer without which the provider cannot be reached; return the answers unchanged without it.
+
+        Args:
+            key: empty if no such answer would help.
+        """
+        if key == "trusted_ca_file":
+            return self._ask(QUESTIONS[key], answers, afresh=True)
+        if key == "allow_private_network":
+            _say(
                 "The risk: a person who controls the provider, or its name in DNS, can make the broker send requests "
                 "to other machines in your network."
             )
-            if self.person.agree("Allow the private network for this provider?", default=False):
-                return answered(answers, objection.lacks, "yes")
+            if typer.confirm(_coloured("Allow the private network for this provider?"), default=False):
+                return with_answer(answers, key, "yes")
         return answers
 
-    def _keeps(self, objection: Problem, question: Question) -> bool:
-        """Say whether the person keeps the answer all the same."""
-        if objection.better:
-            self.person.say(f"Probably {objection.better} is meant: press Enter to take it.")
-            return False
-        if objection.weight == "refused":
-            self.person.say("Copy it once more." if question.hidden else f"For example: {objection.example}")
-            return False
-        return self.person.agree("Keep it anyway?", default=False)
+    def _try_credentials(self, answers: Answers) -> Answers:
+        while True:
+            _say(f"Client secret read: {len(answers.client_secret)} characters.")
+            judged = self._probe.check_credentials(answers) if self._probe else Judged(answers)
+            if judged.verdict == "good":
+                _say(judged.note)
+                return answers
+            _say(judged.problem)
+            if not typer.confirm(_coloured("Enter both again?"), default=True):
+                return answers
+            answers = self._ask(QUESTIONS["client_id"], answers, afresh=True, default=answers.client_id)
+            answers = self._ask(QUESTIONS["client_secret"], answers, afresh=True)
 
 
-def _greet(person: Person) -> None:
-    person.say(
-        "This writes the broker's settings: three values of your identity provider and two of Comm100 go in, two "
-        "addresses for Comm100 come out."
+# ------------------------------------------------------------------------------------------------------- the terminal
+
+
+def _greet() -> None:
+    _say(
+        "This command asks for three values of your identity provider and two of Comm100, and writes the broker's "
+        "settings. At the end it shows two addresses to enter in Comm100."
     )
-    person.say("Ctrl-C stops; nothing is written before the end.")
-    person.say()
-    person.say("Have at hand:")
-    person.show("- the address at which browsers will reach the broker")
-    person.show("- your identity provider's admin console, to register an application there")
-    person.show("- Comm100's JWT SSO endpoint and shared secret")
-    person.show(f"  {CONTROL_PANEL}")
+    _say("Press Ctrl-C to stop. Nothing is written before the end.")
+    typer.echo(
+        "\nYou need:\n"
+        "- the address at which browsers will reach the broker\n"
+        "- your identity provider's admin console, to register an application there\n"
+        f"- the JWT SSO endpoint and the shared secret of Comm100\n  {CONTROL_PANEL}"
+    )
 
 
-def _find_provider(talk: _Talk, answers: Answers) -> Answers:
-    person = talk.person
-    if "preset" not in talk.given:
-        for number, name in enumerate(PROVIDERS.values(), start=1):
-            person.show(f"  {number}  {name}")
-    answers = talk.ask("preset", answers)
-    for key in (one for one in ON_THE_WAY if one in talk.given):
-        answers = talk.ask(key, answers)
-    answers = talk.ask("id", answers) if "id" in talk.given else replace(answers, id=answers.preset)
-    if "issuer" in talk.given and finds_the_provider(answers.preset) != ("issuer",):
-        answers = talk.ask("issuer", answers)
-    for key in finds_the_provider(answers.preset):
-        answers = talk.ask(key, answers, f"See {where(key, answers.preset)}.")
-    if answers.preset == "oidc" and "id" not in talk.given:
-        hint = "What to call it in addresses, and on a button where there are several: lower-case letters and digits."
-        answers = talk.ask("id", answers, hint, default=_likely_name(answers))
-    return answers
+def _show_registration(answers: Answers) -> None:
+    setup = registration_of(answers)
+    _head("Register the broker at the provider")
+    _say(setup.note)
+    typer.echo("\n".join(f"  {line}" for line in to_register(setup)))
+    _say(f"All steps: {setup.guide}. The provider then shows a client ID and a client secret.")
 
 
-def _get_credentials(talk: _Talk, answers: Answers) -> Answers:
-    person = talk.person
-    if not {"client_id", "client_secret"} <= talk.given.keys():
-        setup = registration_of(answers)
-        person.head("Register the broker there")
-        person.say(setup.note)
-        for line in lined_up(to_register(setup)):
-            person.show(f"  {line}")
-        person.say(f"Step by step: {setup.guide}. You get a client ID and a client secret.")
-    hidden = f"See {where('client_secret', answers.preset, answers.issuer)}. What you paste is not shown here."
-    afresh = False
+def _explain(question: Question, answers: Answers) -> None:
+    console_path = where(question.key, answers)
+    place = f"See {console_path}." if console_path else ""
+    hidden = "What you type or paste is not shown." if question.secret else ""
+    if text := " ".join(filter(None, (question.hint, place, hidden))):
+        typer.echo()
+        _say(text)
+
+
+def _prompt(question: Question, default: str) -> str:
+    """Return what the person types; empty if they press Enter and nothing is proposed."""
     while True:
-        proposed = answers.client_id if afresh else ""
-        answers = talk.ask(
-            "client_id",
-            answers,
-            f"See {where('client_id', answers.preset, answers.issuer)}.",
-            default=proposed,
-            afresh=afresh,
-        )
-        answers = talk.ask("client_secret", answers, hidden, afresh=afresh)
-        person.say(f"Read: {len(answers.client_secret)} characters.")
-        judged = talk.probe.at_credentials(answers) if talk.probe else Judged(answers)
-        if judged.objection is None:
-            person.say(judged.said)
-            return answers
-        person.say(judged.objection.problem)
-        if not person.agree("Enter both again?", default=True):
-            return answers
-        afresh = True
+        try:
+            text: str = typer.prompt(
+                _coloured(question.prompt), default=default, show_default=bool(default), hide_input=question.secret
+            )
+            text.encode()  # fails for a lone surrogate: a byte that is not UTF-8
+        except UnicodeError:
+            _say(f"{question.prompt}: this terminal sent a character that is not UTF-8. Type or paste it once more.")
+        else:
+            return text
 
 
-def _likely_name(answers: Answers) -> str:
-    """Return what the issuer's host is called below its top: acme, of id.acme.example and of id.acme.co.uk."""
-    labels = (urlsplit(answers.issuer).hostname or "").split(".")
-    short = len(labels) > 2 and len(labels[-2]) <= 3
-    name = labels[-3 if short else -2] if len(labels) > 1 else ""
-    named = replace(answers, id=name)
-    return answers.id if not name or name.isdecimal() or find_mistake(named, "id") else name
+def _say(text: str) -> None:
+    """Show a text, wrapped."""
+    width = min(shutil.get_terminal_size().columns, _WIDEST) - 1
+    typer.echo("\n".join(textwrap.wrap(text, width, break_long_words=False, break_on_hyphens=False)))
 
 
-def _likely_domain(answers: Answers) -> str:
-    """Return the domain people's addresses probably have: the tenant's, or the one the broker is in."""
-    host = urlsplit(answers.public_url).hostname or ""
-    parent = host.partition(".")[2]
-    for domain in (answers.domain, parent):
-        usable = domain.count(".") >= 1 and not domain.endswith(".onmicrosoft.com")
-        if usable and find_mistake(answered(answers, "email_domains", domain), "email_domains") is None:
-            return domain
-    return ""
+def _head(text: str) -> None:
+    typer.echo()
+    typer.secho(text, bold=True)
+
+
+def _coloured(text: str) -> str:
+    return typer.style(text, fg="cyan")

@@ -1,25 +1,16 @@
-"""The settings: the only reader of files and environment; frozen records out, all mistakes at once.
+"""Read the settings from a file and the environment into frozen records, and report all mistakes at once."""
 
-It owns what an admin may write and how it is refused. It knows nothing of the web, of the protocol or of Comm100: it
-hands out values.
-"""
-
-from broker.settings.addresses import Listen
 from broker.settings.load import check_settings, load_settings
-from broker.settings.model import Settings
-from broker.settings.presets import PRESETS, Preset
+from broker.settings.messages import describe, list_mistakes
+from broker.settings.model import Settings, SiteSettings, insecure_options, secret_files
 from broker.settings.provider import ProviderSettings
-from broker.settings.report import describe, insecure_options, list_mistakes, secret_files
 from broker.settings.schema import settings_schema
-from broker.settings.secret import PrivateKey, Secret, SecretKeys
-from broker.settings.section import NO_PROXY
-from broker.settings.site import SiteSettings
+from broker.settings.secrets import NO_PROXY, PrivateKey, Secret, SecretKeys
+from broker.settings.values import Listen
 
 __all__ = [
     "NO_PROXY",
-    "PRESETS",
     "Listen",
-    "Preset",
     "PrivateKey",
     "ProviderSettings",
     "Secret",

@@ -1,11 +1,8 @@
-"""The only way in: `load_settings`, and `check_settings` for what is not written yet.
-
-It owns the order of reading, checking and reporting; each of these lives next door.
-"""
+"""Read and check the settings, and the rules between their sections."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,61 +10,60 @@ from pydantic import ValidationError
 
 from broker.errors import Mistake, SettingsError
 from broker.oidc.network import is_loopback
-from broker.settings import addresses, sources
-from broker.settings.findings import mistakes_found
-from broker.settings.invalid_value import InvalidValue
+from broker.settings import sources
+from broker.settings.messages import mistakes_found
 from broker.settings.model import Settings
-from broker.settings.rules import mistakes_between_sections
-from broker.settings.section import ValidationContext
+from broker.settings.sources import shown_key
+from broker.settings.values import InvalidValue, ValidationContext, check_url, is_host_name
 
-_REQUIRED = frozenset({"public_url", "sites", "identity_providers"})  # where one is missing, a file may have been meant
+_REQUIRED = frozenset({"public_url", "sites", "identity_providers"})  # without these, the admin may have meant a file
 
 
 def load_settings(path: Path | None, environ: Mapping[str, str]) -> Settings:
     """Read and check the settings.
 
     Args:
-        path: the settings file; None when everything is in the environment.
-        environ: the environment; only names that begin with `BROKER_` are looked at.
+        path: the settings file; None: everything is in the environment.
+        environ: only names that begin with `BROKER_` count.
 
     Raises:
-        SettingsError: with every mistake found, none of which holds a secret.
+        SettingsError: with every mistake; no mistake holds a secret.
     """
     written = sources.read(path, environ)
     if not written.readable:
         raise SettingsError(written.mistakes)
-    judged = _judged(written, path.absolute().parent if path else Path.cwd())
-    if isinstance(judged, Settings):
-        return judged
+    checked = _check(written, path.absolute().parent if path else Path.cwd())
+    if isinstance(checked, Settings):
+        return checked
     if not (path or written.tree or written.mistakes):
-        raise SettingsError((_no_settings_file(),))  # what the file would have to hold is not what is wrong
+        raise SettingsError((_no_settings_file(),))  # every required key would be missing, too
     no_file = () if path or written.tree.keys() >= _REQUIRED else (_no_settings_file(),)
-    raise SettingsError((*no_file, *judged))
+    raise SettingsError((*no_file, *checked))
 
 
 def check_settings(tree: Mapping[str, Any], folder: Path) -> Settings:
-    """Check settings that are not written yet, as if they stood in a file.
+    """Check settings that are not written yet, as if a file held them.
 
     Args:
-        tree: keys and values as YAML would give them.
-        folder: where the file would be: relative paths start there.
+        tree: keys and values, as YAML would give them.
+        folder: where relative paths start.
 
     Raises:
-        SettingsError: with every mistake found, none of which holds a secret.
+        SettingsError: with every mistake; no mistake holds a secret.
     """
-    judged = _judged(sources.Written(dict(tree), {}, {}, (), readable=True), folder)
-    if isinstance(judged, Settings):
-        return judged
-    raise SettingsError(judged)
+    checked = _check(sources.Written(dict(tree), {}, {}, (), readable=True), folder)
+    if isinstance(checked, Settings):
+        return checked
+    raise SettingsError(checked)
 
 
-def _judged(written: sources.Written, folder: Path) -> Settings | tuple[Mistake, ...]:
+def _check(written: sources.Written, folder: Path) -> Settings | tuple[Mistake, ...]:
     context = ValidationContext(folder, on_loopback=_on_loopback(written.tree.get("public_url")))
-    event = _checked(written, context)
-    mistakes = (*written.mistakes, *mistakes_between_sections(written.tree))
-    if isinstance(event, Settings):
-        return mistakes or event
-    return (*event, *mistakes)
+    found = _validate(written, context)
+    mistakes = (*written.mistakes, *check_between_sections(written.tree))
+    if isinstance(found, Settings):
+        return mistakes or found
+    return (*found, *mistakes)
 
 
 def _no_settings_file() -> Mistake:
@@ -78,7 +74,7 @@ def _no_settings_file() -> Mistake:
     return Mistake("settings file", problem, "broker init")
 
 
-def _checked(written: sources.Written, context: ValidationContext) -> Settings | tuple[Mistake, ...]:
+def _validate(written: sources.Written, context: ValidationContext) -> Settings | tuple[Mistake, ...]:
     try:
         return Settings.model_validate(written.tree, context=context)
     except ValidationError as error:
@@ -87,8 +83,51 @@ def _checked(written: sources.Written, context: ValidationContext) -> Settings |
 
 def _on_loopback(public_url: Any) -> bool:
     if not isinstance(public_url, str):
-        return True  # it is reported as it is; what depends on it cannot be judged
+        return True  # it is reported as it is; what depends on it cannot be checked
     try:
-        return is_loopback(addresses.url(public_url, query=True).hostname or "")
+        return is_loopback(check_url(public_url, query=True).hostname or "")
     except InvalidValue:
         return True
+
+
+def check_between_sections(tree: Mapping[str, Any]) -> tuple[Mistake, ...]:
+    """Return what does not fit together in the tree as written; the model reports values of a wrong form."""
+    return (*_domains_claimed_twice(tree), *_unknown_providers(tree))
+
+
+def _domains_claimed_twice(tree: Mapping[str, Any]) -> Iterator[Mistake]:
+    if tree.get("shared_email_domains") is True:
+        return
+    owners: dict[str, str] = {}
+    for identifier, provider in _sections(tree, "identity_providers"):
+        for domain in filter(is_host_name, dict.fromkeys(_texts(provider.get("email_domains")))):
+            owner = owners.setdefault(domain, identifier)
+            if owner != identifier:
+                yield Mistake(
+                    f"identity_providers.{identifier}.email_domains",
+                    f"names {domain}, which belongs to {owner}: either could sign in as the other's people",
+                    "name each domain at one provider, or set shared_email_domains: true",
+                )
+
+
+def _unknown_providers(tree: Mapping[str, Any]) -> Iterator[Mistake]:
+    known = [identifier for identifier, _ in _sections(tree, "identity_providers") if identifier[0] != "("]
+    for identifier, site in _sections(tree, "sites"):
+        for index, provider in enumerate(_texts(site.get("identity_providers"))):
+            if provider not in known:
+                yield Mistake(
+                    f"sites.{identifier}.identity_providers[{index}]",
+                    "names no identity provider of these settings",
+                    f"identity_providers: [{', '.join(known) or 'okta'}]",
+                )
+
+
+def _sections(tree: Mapping[str, Any], key: str) -> list[tuple[str, Mapping[str, Any]]]:
+    sections = tree.get(key)
+    if not isinstance(sections, Mapping):
+        return []
+    return [(shown_key(key), section) for key, section in sections.items() if isinstance(section, Mapping)]
+
+
+def _texts(values: Any) -> list[str]:
+    return [value for value in values if isinstance(value, str)] if isinstance(values, list) else []

@@ -1,88 +1,117 @@
-"""The settings as a whole: the keys at the top of the file.
-
-It owns their grammar, their defaults and their descriptions. It reads no file but those the keys name.
-"""
+"""The settings: the sites, and the keys at the top of the file."""
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Mapping
-from pathlib import Path
+from collections.abc import Callable, Iterator, Mapping
 from typing import Annotated, Any, ClassVar, Literal
 from urllib.parse import urlsplit
 
-from pydantic import (
-    AfterValidator,
-    BeforeValidator,
-    Field,
-    PlainSerializer,
-    StrictBool,
-    StrictStr,
-    ValidationInfo,
-    WithJsonSchema,
-    field_validator,
-)
+from pydantic import AfterValidator, BeforeValidator, Field, StrictBool, StrictStr, ValidationInfo, field_validator
 
 from broker.oidc.network import is_loopback
-from broker.settings import addresses
-from broker.settings.addresses import Listen, Network
-from broker.settings.certificates import check_authorities
-from broker.settings.invalid_value import InvalidValue
-from broker.settings.logo import Logo, read_logo
 from broker.settings.provider import ProviderSettings
-from broker.settings.section import (
-    FROZEN,
-    IDENTIFIER,
+from broker.settings.secrets import (
     OutboundProxy,
     OwnKeys,
+    PrivateKey,
+    Secret,
+    SecretKeys,
     Section,
-    Text,
-    context,
-    looked_for_in,
+    SharedSecret,
 )
-from broker.settings.site import SiteSettings
+from broker.settings.values import (
+    FROZEN,
+    IDENTIFIER,
+    Address,
+    Authorities,
+    Identifier,
+    InvalidValue,
+    Listen,
+    Picture,
+    PublicUrl,
+    Range,
+    Socket,
+    Text,
+    check_mailbox,
+    check_redirect_host,
+    check_url,
+    context,
+    each_once,
+)
+
+Claim = str | int | float | bool
+DEFAULT_CLAIMS: Mapping[str, Claim] = {"iss": "jwt server", "aud": "Comm100", "sub": "comm100"}
+_MADE_PER_TOKEN = frozenset({"email", "name", "jti", "nbf", "exp", "iat"})
 
 
-def _listen(text: Any) -> Listen:
-    return addresses.listen(text if isinstance(text, str) else "")  # 8000, a number, lacks the host
+def _claims(values: Any) -> Any:
+    if not isinstance(values, Mapping):
+        return values
+    for name, value in values.items():
+        _check_claim(name, value)
+    return {**DEFAULT_CLAIMS, **values}
 
 
-def _network(text: Any) -> Network:
-    if not isinstance(text, str):
-        raise InvalidValue("must be text: put it in quotes")
-    return addresses.network(text)
+def _check_claim(name: object, value: object) -> None:
+    if not isinstance(name, str) or not re.fullmatch(r"[!-~]{1,100}", name):
+        raise InvalidValue("has a claim whose name is not plain text without spaces")
+    if name in _MADE_PER_TOKEN:
+        raise InvalidValue(f"must not set {name}: the broker makes it for every token")
+    if name in DEFAULT_CLAIMS and not (isinstance(value, str) and value):
+        raise InvalidValue(f"must give {name} as text")
+    if not isinstance(value, (str, int, float)) or (isinstance(value, float) and not math.isfinite(value)):
+        raise InvalidValue("must hold texts, numbers, true and false only")
 
 
-def _ca_file(text: Any, info: ValidationInfo) -> Path:
-    if not isinstance(text, str) or not text:
-        raise InvalidValue("must be a path, as text")
-    file = context(info).folder / text
-    try:
-        check_authorities(file)
-    except InvalidValue:
-        raise  # a ValueError, too
-    except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "no usable path"
-        raise InvalidValue(f"names a file that cannot be read ({reason}){looked_for_in(info, text)}") from None
-    return file
+class SiteSettings(Section):
+    """One Comm100 site."""
 
+    secret_keys_of_section: ClassVar[tuple[str, ...]] = ("shared_secret",)
 
-def _logo(text: Any, info: ValidationInfo) -> Logo:
-    if not isinstance(text, str) or not text:
-        raise InvalidValue("must be a path, as text")
-    try:
-        return read_logo(context(info).folder / text)
-    except InvalidValue:
-        raise  # a ValueError, too
-    except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "no usable path"
-        raise InvalidValue(f"names a file that cannot be read ({reason}){looked_for_in(info, text)}") from None
+    endpoint: Address = Field(
+        description="The JWT SSO endpoint, copied from Comm100's Control Panel. No query, no fragment.",
+        examples=["https://acme.comm100.com/AdminWebService/SSO/SSOJWTConsumer.aspx"],
+    )
+    shared_secret: SharedSecret = Field(
+        description="The JWT shared secret of the Control Panel, as displayed; 32 bytes or more.",
+        examples=["/run/secrets/comm100-main"],
+    )
+    delivery: Literal["endpoint", "append"] = Field(
+        "endpoint",
+        description="Where the token goes: to the endpoint, or appended to the redirect_url received.",
+        examples=["endpoint"],
+    )
+    redirect_hosts: tuple[Annotated[StrictStr, AfterValidator(check_redirect_host)], ...] = Field(
+        (),
+        description="Further hosts accepted in redirect_url; the endpoint's own host always is.",
+        examples=[["dash11.comm100.io"]],
+    )
+    token_lifetime: int = Field(
+        60, strict=True, ge=1, le=300, description="Seconds a token is valid, at most 300.", examples=[60]
+    )
+    claims: Annotated[Mapping[str, Claim], BeforeValidator(_claims), *FROZEN] = Field(
+        DEFAULT_CLAIMS,
+        validate_default=True,
+        description="Constant claims of the token: they replace or add to the defaults.",
+        examples=[{"iss": "jwt server"}],
+    )
+    identity_providers: Annotated[tuple[StrictStr, ...], AfterValidator(each_once)] | None = Field(
+        None, description="Ids of the providers whose people may enter; default: all.", examples=[["okta"]]
+    )
+    start_url: Text | None = Field(
+        None,
+        description='Where "start again" and "signed out" lead: the page where agents begin to sign in.',
+        examples=["https://secure.comm100.io/signin"],
+    )
 
-
-def _identifier(text: str) -> str:
-    if not re.fullmatch(IDENTIFIER, text):
-        raise InvalidValue("must consist of lower-case letters and digits, joined by single underscores")
-    return text
+    @field_validator("endpoint", "start_url")
+    @classmethod
+    def _reachable_by_browsers(cls, text: str, info: ValidationInfo) -> str:
+        on_loopback = context(info).on_loopback
+        check_url(text, plain_host=True, query=info.field_name == "start_url", loopback=on_loopback)
+        return text
 
 
 _A_SITE = {
@@ -100,16 +129,6 @@ _A_PROVIDER = {
     }
 }
 
-Identifier = Annotated[StrictStr, AfterValidator(_identifier)]
-Socket = Annotated[
-    Listen,
-    BeforeValidator(_listen),
-    PlainSerializer(str),
-    WithJsonSchema({"type": "string", "pattern": ":[0-9]{1,5}$"}),
-]
-Picture = Annotated[Logo, BeforeValidator(_logo), PlainSerializer(repr), WithJsonSchema({"type": "string"})]
-Range = Annotated[Network, BeforeValidator(_network), WithJsonSchema({"type": "string"})]
-
 
 def _label_by_id(providers: Any) -> Any:
     if not isinstance(providers, Mapping):
@@ -120,17 +139,17 @@ def _label_by_id(providers: Any) -> Any:
 def _labelled(identifier: str, section: Any) -> Any:
     if not isinstance(section, Mapping) or section.get("label") is not None:
         return section
-    # An id that is refused itself gets any label, so that it is reported once.
+    # A refused id gets some label, so that only the id is reported.
     label = identifier.replace("_", " ").title() if re.fullmatch(IDENTIFIER, identifier) else "?"
     return {**section, "label": label[:60]}
 
 
 class Settings(Section):
-    """Everything an admin can set; made by `load_settings` only."""
+    """Everything an admin can set; only `load_settings` makes it."""
 
     secret_keys_of_section: ClassVar[tuple[str, ...]] = ("secret_keys", "outbound_proxy")
 
-    public_url: Annotated[StrictStr, AfterValidator(addresses.origin)] = Field(
+    public_url: PublicUrl = Field(
         description="Where browsers reach the broker: scheme and host. Every URL the broker builds starts with it.",
         examples=["https://sso.acme.example"],
     )
@@ -156,7 +175,7 @@ class Settings(Section):
         description="Address ranges whose X-Forwarded-For is believed, for logs and for the bound on rejected codes.",
         examples=[["10.0.0.0/8"]],
     )
-    trusted_ca_file: Annotated[Path, BeforeValidator(_ca_file)] | None = Field(
+    trusted_ca_file: Authorities | None = Field(
         None, description="Further CA certificates (PEM) for outbound TLS.", examples=["/etc/ssl/acme-ca.pem"]
     )
     outbound_proxy: OutboundProxy = Field(
@@ -170,7 +189,7 @@ class Settings(Section):
     log_email: Literal["hashed", "plain", "none"] = Field(
         "hashed", description="How e-mail addresses are written to the log.", examples=["hashed"]
     )
-    support_email: Annotated[StrictStr, AfterValidator(addresses.mailbox)] | None = Field(
+    support_email: Annotated[StrictStr, AfterValidator(check_mailbox)] | None = Field(
         None, description="The IT desk's address, offered on error pages.", examples=["it-desk@acme.example"]
     )
     site_name: Annotated[Text, Field(max_length=60)] | None = Field(
@@ -206,3 +225,39 @@ class Settings(Section):
     def on_loopback(self) -> bool:
         """Whether `public_url` is on loopback: development, where http and loopback addresses are accepted."""
         return is_loopback(urlsplit(self.public_url).hostname or "")
+
+
+def secret_files(settings: Settings) -> Mapping[str, Callable[[], bool]]:
+    """Return, by the path of each secret in a file, a function that tells whether the file is rejected now."""
+    secrets: dict[str, Secret | SecretKeys | PrivateKey | None] = {"secret_keys": settings.secret_keys}
+    secrets["outbound_proxy"] = settings.outbound_proxy
+    secrets |= {f"sites.{id_}.shared_secret": site.shared_secret for id_, site in settings.sites.items()}
+    for id_, provider in settings.identity_providers.items():
+        for key in provider.secret_keys_of_section:
+            secrets[f"identity_providers.{id_}.{key}"] = getattr(provider, key)
+    return {path: secret.is_rejected for path, secret in secrets.items() if secret is not None and secret.is_in_file}
+
+
+def insecure_options(settings: Settings) -> tuple[str, ...]:
+    """Return the insecure options in use, as `option` or `option:path`, in the order of the settings."""
+    return tuple(_insecure_options(settings))
+
+
+def _insecure_options(settings: Settings) -> Iterator[str]:
+    if settings.public_url.startswith("http://"):
+        yield "public_url_without_tls"
+    if settings.shared_email_domains:
+        yield "shared_email_domains"
+    if settings.log_email == "plain":
+        yield "log_email_plain"
+    secrets = [site.shared_secret.reveal() for site in settings.sites.values()]
+    for identifier, site in settings.sites.items():
+        if secrets.count(site.shared_secret.reveal()) > 1:
+            yield f"same_shared_secret_for_several_sites:sites.{identifier}"
+    for identifier, provider in settings.identity_providers.items():
+        if provider.allow_private_network:
+            yield f"allow_private_network:identity_providers.{identifier}"
+        if provider.groups_claim is not None and provider.allowed_groups is None:
+            yield f"groups_claim_without_allowed_groups:identity_providers.{identifier}"
+        if provider.trust_unverified_email:
+            yield f"trust_unverified_email:identity_providers.{identifier}"

@@ -1,7 +1,4 @@
-"""One identity provider: who we are there, and what it may assert.
-
-It owns the keys below `identity_providers.ID`. It knows nothing of the protocol's messages.
-"""
+"""The settings of one identity provider, below `identity_providers.ID`."""
 
 from __future__ import annotations
 
@@ -23,36 +20,73 @@ from pydantic import (
 
 from broker.oidc.client_assertion import AssertionAlgorithm
 from broker.oidc.registration import RESERVED_PARAMETERS, SignatureAlgorithm
-from broker.settings import addresses
-from broker.settings.credential import (
+from broker.providers import KINDS, InvalidSetting, ProviderKind
+from broker.settings.secrets import (
     CREDENTIAL_DETAILS,
     ClientPrivateKey,
     ClientSecret,
     FederatedToken,
+    OwnProxy,
+    SecretInput,
+    Section,
     check_belongs,
     check_credential,
 )
-from broker.settings.invalid_value import InvalidValue
-from broker.settings.issuer import no_other_address
-from broker.settings.presets import PRESETS
-from broker.settings.public_mail import is_public_mail
-from broker.settings.section import FROZEN, OwnProxy, SecretInput, Section, Text, Texts, context, each_once
-from broker.settings.tenant import check_issuer, issuer_of, metadata_issuer_of, tenant_id
+from broker.settings.values import (
+    FROZEN,
+    Address,
+    InvalidValue,
+    OwnText,
+    Text,
+    Texts,
+    check_email_domain,
+    check_url,
+    context,
+    each_once,
+    is_public_mail,
+    own_value,
+)
+
+DEFAULT_PRESET = "oidc"
+
+
+_DISCOVERY = re.compile(r"/\.well-known/(openid-configuration|oauth-authorization-server)/?$")
+_WITH_TENANTS = " or ".join(kind.name for kind in KINDS.values() if kind.has_tenants)
+
+
+def _refuse(refusal: InvalidSetting | None, key: str) -> None:
+    """Raise what a provider kind says about a setting; None is accepted."""
+    if refusal is not None:
+        raise InvalidValue(refusal.problem, example=f"{key}: {refusal.meant}" if refusal.meant else None)
+
+
+def _kind(info: ValidationInfo) -> ProviderKind | None:
+    """Return the kind that `preset` names; None if `preset` was refused."""
+    return KINDS.get(info.data.get("preset", ""))
 
 
 def _preset(text: str) -> str:
-    if text not in PRESETS:
-        raise InvalidValue(f"must be one of: {', '.join(PRESETS)}")
+    if text not in KINDS:
+        raise InvalidValue(f"must be one of: {', '.join(KINDS)}")
+    return text
+
+
+def _tenant(text: str, info: ValidationInfo) -> str:
+    kind = _kind(info)
+    _refuse(kind.check_tenant(text) if kind else None, "tenant")
     return text
 
 
 def _domain(text: str, info: ValidationInfo) -> str:
-    addresses.email_domain(text)
-    if info.data.get("preset") == "google" and text in {"gmail.com", "googlemail.com"}:
-        raise InvalidValue(f"must not name {text}: consumer accounts cannot be used, only those of Google Workspace")
+    check_email_domain(text)
+    kind = _kind(info)
+    _refuse(kind.check_email_domain(text) if kind else None, "email_domains")
     if is_public_mail(text):
         raise InvalidValue(f"must not name {text}: anyone can get an address there")
     return text
+
+
+Domain = Annotated[StrictStr, *own_value(), AfterValidator(_domain)]
 
 
 def _domains(values: tuple[str, ...]) -> tuple[str, ...]:
@@ -98,7 +132,13 @@ def _date(value: Any) -> Any:
 
 
 def _has_tenants(info: ValidationInfo) -> bool:
-    return "preset" in info.data and PRESETS[info.data["preset"]].has_tenants
+    kind = _kind(info)
+    return kind is not None and kind.has_tenants
+
+
+def _check_tenant(given: bool, info: ValidationInfo) -> None:
+    if given and not _has_tenants(info):
+        raise InvalidValue(f"must not be given: it belongs to the preset {_WITH_TENANTS}")
 
 
 class ProviderSettings(Section):
@@ -112,22 +152,22 @@ class ProviderSettings(Section):
     )
 
     preset: Annotated[StrictStr, AfterValidator(_preset)] = Field(
-        "oidc", description="The kind of provider; oidc is any OpenID Connect provider.", examples=["okta"]
+        DEFAULT_PRESET, description="The kind of provider; oidc is any OpenID Connect provider.", examples=["okta"]
     )
-    tenant: Annotated[StrictStr, AfterValidator(tenant_id)] | None = Field(
+    tenant: Annotated[StrictStr, AfterValidator(_tenant)] | None = Field(
         None,
         description="Entra: the id of the tenant whose people sign in.",
         examples=["7a0c1b2d-3e4f-4a5b-8c6d-7e8f9a0b1c2d"],
     )
-    tenants: (
-        Annotated[tuple[Annotated[StrictStr, AfterValidator(tenant_id)], ...], AfterValidator(each_once)] | None
-    ) = Field(
-        None,
-        validate_default=True,
-        description="Entra: the ids of several tenants, instead of tenant; the application must be multi-tenant.",
-        examples=[["7a0c1b2d-3e4f-4a5b-8c6d-7e8f9a0b1c2d"]],
+    tenants: Annotated[tuple[Annotated[StrictStr, AfterValidator(_tenant)], ...], AfterValidator(each_once)] | None = (
+        Field(
+            None,
+            validate_default=True,
+            description="Entra: the ids of several tenants, instead of tenant; the application must be multi-tenant.",
+            examples=[["7a0c1b2d-3e4f-4a5b-8c6d-7e8f9a0b1c2d"]],
+        )
     )
-    issuer: StrictStr = Field(
+    issuer: Address = Field(
         description="The provider's issuer, exactly as its discovery document says; entra and google know theirs.",
         examples=["https://id.acme.example"],
     )
@@ -136,7 +176,7 @@ class ProviderSettings(Section):
         description="Where the discovery document is, if not below the issuer; its issuer must still equal issuer.",
         examples=["https://idcs-1a2b.identity.oraclecloud.com/.well-known/openid-configuration"],
     )
-    client_id: Text = Field(description="The client id the provider gave us.", examples=["0oa1b2c3"])
+    client_id: OwnText = Field(description="The client id the provider gave us.", examples=["0oa1b2c3"])
     client_authentication: Literal[
         "client_secret_basic", "client_secret_post", "private_key_jwt", "federated_credential", "none"
     ] = Field(description="How the broker proves who it is at the token endpoint.", examples=["client_secret_post"])
@@ -163,11 +203,10 @@ class ProviderSettings(Section):
         description="A token the platform gives us, for federated_credential; read again whenever it is renewed.",
         examples=["/var/run/secrets/azure/tokens/azure-identity-token"],
     )
-    email_domains: Annotated[tuple[Annotated[StrictStr, AfterValidator(_domain)], ...], AfterValidator(_domains)] = (
-        Field(
-            description="The domains whose addresses this provider may assert; subdomains are not implied.",
-            examples=[["acme.example"]],
-        )
+    email_domains: Annotated[tuple[Domain, ...], AfterValidator(_domains)] = Field(
+        description="The domains whose addresses this provider may assert; subdomains are not implied.",
+        examples=[["acme.example"]],
+        json_schema_extra={"minItems": 1},
     )
     label: Annotated[Text, Field(max_length=60)] = Field(
         description="Text on the chooser's button; default: made from the id.", examples=["Acme"]
@@ -235,15 +274,14 @@ class ProviderSettings(Section):
     def _fill_in(cls, values: object) -> object:
         if not isinstance(values, Mapping):
             return values
-        preset = PRESETS.get(str(values.get("preset") or "oidc"), PRESETS["oidc"])
-        derived = {"issuer": issuer_of(values.get("tenant"))} if preset.has_tenants else {}
-        return {**preset.defaults, **derived, **{key: value for key, value in values.items() if value is not None}}
+        given = {key: value for key, value in values.items() if value is not None}
+        kind = KINDS.get(str(given.get("preset") or DEFAULT_PRESET), KINDS[DEFAULT_PRESET])
+        return {**kind.defaults_for(given), **given}
 
     @field_validator("tenant")
     @classmethod
     def _check_tenant(cls, one: str, info: ValidationInfo) -> str:
-        if not _has_tenants(info):
-            raise InvalidValue("must not be given: it belongs to the preset entra")
+        _check_tenant(given=True, info=info)
         return one
 
     @field_validator("tenants")
@@ -251,8 +289,7 @@ class ProviderSettings(Section):
     def _check_tenants(cls, several: tuple[str, ...] | None, info: ValidationInfo) -> tuple[str, ...] | None:
         if "preset" not in info.data or "tenant" not in info.data:
             return several  # refused already
-        if several and not _has_tenants(info):
-            raise InvalidValue("must not be given: it belongs to the preset entra")
+        _check_tenant(given=bool(several), info=info)
         if several and info.data["tenant"] is not None:
             raise InvalidValue("is given beside tenant: keep one of the two")
         if not several and info.data["tenant"] is None and _has_tenants(info):
@@ -262,20 +299,27 @@ class ProviderSettings(Section):
     @field_validator("issuer")
     @classmethod
     def _check_issuer(cls, text: str, info: ValidationInfo) -> str:
-        addresses.url(text, loopback=context(info).on_loopback)
-        no_other_address(text)
-        if _has_tenants(info) and "tenant" in info.data and "tenants" in info.data:
-            check_issuer(text, tenant=info.data["tenant"])
+        check_url(text, loopback=context(info).on_loopback)
+        if (before := _DISCOVERY.sub("", text)) != text:
+            raise InvalidValue(
+                "is the address of the discovery document: the issuer is what stands before /.well-known, with a slash "
+                "at its end only if the document's own issuer has one",
+                example=f"issuer: {before}",
+            )
+        for kind in KINDS.values():
+            _refuse(kind.mistaken_issuer(text), "issuer")
+        if (own := _kind(info)) and "tenant" in info.data and "tenants" in info.data:
+            _refuse(own.check_issuer(text, tenant=info.data["tenant"]), "issuer")
         return text
 
     @field_validator("metadata_url")
     @classmethod
     def _check_metadata_url(cls, text: str, info: ValidationInfo) -> str:
-        addresses.url(text, query=True, loopback=context(info).on_loopback)
+        check_url(text, query=True, loopback=context(info).on_loopback)
         if "#" in text:
             raise InvalidValue("must have no fragment")
         if info.data.get("tenants"):
-            raise InvalidValue("must not be given beside tenants: their discovery document is Microsoft's")
+            raise InvalidValue("must not be given beside tenants: the provider has one document for all of them")
         return text
 
     @field_validator("trusted_audiences")
@@ -317,5 +361,5 @@ class ProviderSettings(Section):
 
     @property
     def metadata_issuer(self) -> str:
-        """What the metadata must call itself: `issuer`, or the template of several tenants."""
-        return metadata_issuer_of(self.issuer) if self.tenants else self.issuer
+        """The `issuer` that the metadata must contain."""
+        return KINDS[self.preset].metadata_issuer(self.issuer, several_tenants=bool(self.tenants))

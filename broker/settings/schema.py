@@ -1,46 +1,46 @@
-"""The JSON Schema of the settings file, for editors and for `broker schema`.
+"""Make the JSON Schema of the settings file, for editors, for `broker schema` and for the chart.
 
-It owns what the model cannot say by itself: that each secret has two keys of which one is needed, what a preset needs
-and fills in, and which credential belongs to which client authentication. The model stays the judge: the schema knows
-form, not sense.
+It adds to the model's schema that each secret has two keys, what a preset needs and fills in, and which credential
+belongs to which client authentication. The model checks more than the schema.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-from broker.settings.credential import CREDENTIAL_DETAILS, CREDENTIALS
-from broker.settings.model import Settings
-from broker.settings.presets import PRESETS, Preset
-from broker.settings.provider import ProviderSettings
-from broker.settings.section import IDENTIFIER, Section
-from broker.settings.site import SiteSettings
+from pydantic.json_schema import GenerateJsonSchema
+
+from broker.providers import KINDS, ProviderKind
+from broker.settings.model import Settings, SiteSettings
+from broker.settings.provider import DEFAULT_PRESET, ProviderSettings
+from broker.settings.secrets import CREDENTIAL_DETAILS, CREDENTIALS, Section
+from broker.settings.values import IDENTIFIER
 
 _DIALECT = "https://json-schema.org/draft/2020-12/schema"
 _TITLE = "Settings of the Comm100 SSO broker"
 _METHOD = "client_authentication"
-_DEFAULT_PRESET = ProviderSettings.model_fields["preset"].default
 _ABOUT = "Every key of the settings file; docs/settings.md explains them."
 
 
 def settings_schema() -> dict[str, Any]:
     """Return the JSON Schema (draft 2020-12) of the settings file."""
-    schema = Settings.model_json_schema(mode="validation")
-    sections = schema["$defs"]
-    for part, section in (
-        (schema, Settings),
-        (sections["SiteSettings"], SiteSettings),
-        (sections["ProviderSettings"], ProviderSettings),
-    ):
+    schema = Settings.model_json_schema(mode="validation", schema_generator=_WithoutTitles)
+    site, provider = schema["$defs"]["SiteSettings"], schema["$defs"]["ProviderSettings"]
+    for part, section in ((schema, Settings), (site, SiteSettings), (provider, ProviderSettings)):
         _give_secrets_two_keys(part, section)
     schema |= _one_of(*_pair("secret_keys")) | _not_both("outbound_proxy")
-    sections["ProviderSettings"] |= _not_both("outbound_proxy")
-    sections["SiteSettings"] |= _one_of(*_pair("shared_secret"))
-    _let_the_preset_fill_in(sections["ProviderSettings"])
+    site |= _one_of(*_pair("shared_secret"))
+    provider |= _not_both("outbound_proxy")
+    _let_the_preset_fill_in(provider)
     for key in ("sites", "identity_providers"):
         schema["properties"][key]["propertyNames"] = {"pattern": f"^{IDENTIFIER}$"}
-    described: dict[str, Any] = _without_titles(schema)
-    return {"$schema": _DIALECT} | described | {"title": _TITLE, "description": _ABOUT}
+    return {"$schema": _DIALECT} | schema | {"title": _TITLE, "description": _ABOUT}
+
+
+class _WithoutTitles(GenerateJsonSchema):
+    def field_title_should_be_set(self, schema: Any) -> bool:  # noqa: ARG002
+        """Return False: descriptions say more than titles made of the keys' names."""
+        return False
 
 
 def _give_secrets_two_keys(schema: dict[str, Any], section: type[Section]) -> None:
@@ -62,32 +62,32 @@ def _give_secrets_two_keys(schema: dict[str, Any], section: type[Section]) -> No
 
 
 def _let_the_preset_fill_in(schema: dict[str, Any]) -> None:
-    presets = PRESETS.values()
-    schema["properties"]["preset"] |= {"enum": list(PRESETS)}
-    schema["required"] = [key for key in schema["required"] if all(key in preset.needs for preset in presets)]
+    kinds = KINDS.values()
+    schema["properties"]["preset"] |= {"enum": list(KINDS)}
+    schema["required"] = [key for key in schema["required"] if all(key in kind.needs for kind in kinds)]
     for key in schema["properties"]:
-        defaults = [preset.defaults.get(key) for preset in presets]
+        defaults = [kind.defaults.get(key) for kind in kinds]
         if defaults[0] is not None and all(default == defaults[0] for default in defaults):
             schema["properties"][key]["default"] = defaults[0]
     schema["allOf"] = [
-        *({"if": _is_preset(name), "then": _needs_of(preset)} for name, preset in PRESETS.items()),
+        *({"if": _is_preset(name), "then": _needs_of(kind)} for name, kind in KINDS.items()),
         *({"if": _is_method(method), "then": _credential_of(method)} for method in CREDENTIALS),
     ]
 
 
 def _is_preset(name: str) -> dict[str, Any]:
     said: dict[str, Any] = {"properties": {"preset": {"const": name}}}
-    return said if name == _DEFAULT_PRESET else said | {"required": ["preset"]}
+    return said if name == DEFAULT_PRESET else said | {"required": ["preset"]}
 
 
-def _needs_of(preset: Preset) -> dict[str, Any]:
-    needs: dict[str, Any] = {"required": list(preset.needs)}
-    return needs | (_one_of("tenant", "tenants") if preset.has_tenants else _none_of("tenant", "tenants"))
+def _needs_of(kind: ProviderKind) -> dict[str, Any]:
+    needs: dict[str, Any] = {"required": list(kind.needs)}
+    return needs | (_one_of("tenant", "tenants") if kind.has_tenants else _none_of("tenant", "tenants"))
 
 
 def _is_method(method: str) -> dict[str, Any]:
     said = {"properties": {_METHOD: {"const": method}}, "required": [_METHOD]}
-    by_preset = [_is_preset(name) for name, preset in PRESETS.items() if method == preset.defaults[_METHOD]]
+    by_preset = [_is_preset(name) for name, kind in KINDS.items() if method == kind.defaults[_METHOD]]
     unsaid = {"not": {"required": [_METHOD]}, "anyOf": by_preset}
     return {"anyOf": [said, unsaid]} if by_preset else said
 
@@ -115,14 +115,3 @@ def _not_both(secret: str) -> dict[str, Any]:
 
 def _none_of(*keys: str) -> dict[str, Any]:
     return {"properties": dict.fromkeys(keys, False)}
-
-
-def _without_titles(schema: Any) -> Any:
-    """Drop the titles the library makes of the names: they say nothing a description does not say better."""
-    if isinstance(schema, list):
-        return [_without_titles(part) for part in schema]
-    if not isinstance(schema, dict):
-        return schema
-    return {
-        key: _without_titles(value) for key, value in schema.items() if not (key == "title" and isinstance(value, str))
-    }

@@ -1,7 +1,6 @@
-"""Where settings are written: a YAML file and the environment, merged into one tree.
+"""Read the settings file and the environment, and merge them into one tree.
 
-It owns reading and merging. It knows no setting but the names of the secrets, whose text is taken from the environment
-as it stands. No message repeats a value or a piece of the file.
+No message repeats a value or a part of the file.
 """
 
 from __future__ import annotations
@@ -21,12 +20,12 @@ Tree = dict[str, Any]
 
 PREFIX = "BROKER_"
 NO_SETTING = frozenset({"BROKER_CONFIG"})
-_LARGEST_FILE = 256 * 1024  # bytes
-_MOST_VALUES = 20_000  # a tree of aliases stands for more values than the file has bytes
-_DEEPEST_KEY = 3  # identity_providers.okta.issuer
+_MAX_FILE = 256 * 1024  # bytes
+_MAX_VALUES = 20_000  # a tree of aliases stands for more values than the file has bytes
+_MAX_KEY_DEPTH = 3  # identity_providers.okta.issuer
 _SECRETS = frozenset({"secret_keys", "shared_secret", "client_secret", "private_key", "federated_token"})
 _VARIABLE = re.compile(r"[A-Z0-9]+(_[A-Z0-9]+)*(__[A-Z0-9]+(_[A-Z0-9]+)*)*")
-# Kubernetes puts these into every container beside a Service whose name begins with `broker`.
+# Kubernetes adds these to every container next to a Service whose name begins with `broker`.
 _SERVICE_LINK = re.compile(
     r"BROKER_(?!.*__)([A-Z0-9_]+_)?(SERVICE_(HOST|PORT(_[A-Z0-9_]+)?)|PORT(_[0-9]+_(TCP|UDP|SCTP)(_[A-Z]+)?)?)"
 )
@@ -34,14 +33,14 @@ _SERVICE_LINK = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """What the admin wrote.
+    """Settings as the admin wrote them, unchecked.
 
     Args:
-        tree: the merged settings, not yet checked.
-        variables: the path of each value that came from the environment, and the variable's name.
-        lines: the path of each key in the file, and its line, from 1.
-        mistakes: what could not be read; later checks may still be useful.
-        readable: the tree is worth checking.
+        tree: the merged settings.
+        variables: variable names, by the path of the value.
+        lines: line numbers in the file, from 1, by the path of the key.
+        mistakes: what could not be read.
+        readable: the tree can be checked further.
     """
 
     tree: Tree = field(repr=False)
@@ -52,7 +51,7 @@ class Written:
 
 
 def read(path: Path | None, environ: Mapping[str, str]) -> Written:
-    """Read the settings file, if there is one, and lay the environment over it key by key."""
+    """Read the settings file, if there is one; environment variables override its keys."""
     mistakes: list[Mistake] = []
     lines: dict[KeyPath, int] = {}
     tree = {} if path is None else _file(path, lines, mistakes)
@@ -62,7 +61,7 @@ def read(path: Path | None, environ: Mapping[str, str]) -> Written:
     # A short path first, so that `BROKER_SITES__MAIN__DELIVERY` wins over `BROKER_SITES`.
     for name in sorted(environ, key=lambda name: (name.count("__"), name)):
         if name.startswith(PREFIX) and name not in NO_SETTING:
-            _lay_over(tree, name, environ[name], variables, mistakes)
+            _override(tree, name, environ[name], variables, mistakes)
     return Written(tree, variables, lines, tuple(mistakes), readable)
 
 
@@ -70,13 +69,13 @@ def _file(path: Path, lines: dict[KeyPath, int], mistakes: list[Mistake]) -> Tre
     where = str(path)
     try:
         with path.open("rb") as file:
-            raw = file.read(_LARGEST_FILE + 1)
+            raw = file.read(_MAX_FILE + 1)
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else "no usable path"
         mistakes.append(Mistake(where, f"cannot be read ({reason})", "broker serve --config broker.yaml"))
         return None
-    if len(raw) > _LARGEST_FILE:
-        mistakes.append(Mistake(where, f"is larger than {_LARGEST_FILE} bytes", "ten lines are enough"))
+    if len(raw) > _MAX_FILE:
+        mistakes.append(Mistake(where, f"is larger than {_MAX_FILE} bytes", "ten lines are enough"))
         return None
     try:
         tree = _parse(raw, lines, mistakes)
@@ -100,17 +99,17 @@ class _Unreadable(Exception):
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML's safe loader, that also notices keys given twice and takes no merge keys."""
+    """YAML's safe loader, which also reports duplicate keys and refuses merge keys."""
 
     def __init__(self, stream: bytes | str, mistakes: list[Mistake]) -> None:
         super().__init__(stream)
         self._mistakes = mistakes
 
     def flatten_mapping(self, node: yaml.MappingNode) -> None:
-        """Leave `<<` where it is: a key like any other, and an unknown one; merging can grow without bounds."""
+        """Leave `<<` unmerged, as an unknown key: merging can grow without bounds."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
-        """Make a dict; a key given twice is a mistake, not a silent last word."""
+        """Make a dict, and report duplicate keys."""
         lines: dict[str, int] = {}
         for key, _ in node.value:
             if not isinstance(key, yaml.ScalarNode):
@@ -140,7 +139,7 @@ def _parse(text: bytes | str, lines: dict[KeyPath, int], mistakes: list[Mistake]
             loader.dispose()
     except yaml.MarkedYAMLError as error:
         raise _Unreadable(f"is not YAML{_place(error, text)}") from None
-    except (yaml.YAMLError, ValueError):  # ValueError: bytes that are no text, a date that does not exist
+    except (yaml.YAMLError, ValueError):  # ValueError: no UTF-8, or a date that does not exist
         raise _Unreadable("is not YAML in UTF-8, or holds a date that does not exist") from None
     except RecursionError:
         raise _Unreadable("is nested too deep") from None
@@ -161,7 +160,7 @@ def _place(error: yaml.MarkedYAMLError, text: bytes | str) -> str:
 
 
 def _lines_of_keys(node: yaml.Node | None, path: KeyPath = ()) -> Iterator[tuple[KeyPath, int]]:
-    if not isinstance(node, yaml.MappingNode) or len(path) == _DEEPEST_KEY:
+    if not isinstance(node, yaml.MappingNode) or len(path) == _MAX_KEY_DEPTH:
         return
     for name, (line, below) in {key.value: (key.start_mark.line + 1, below) for key, below in node.value}.items():
         yield (*path, name), line
@@ -174,15 +173,15 @@ def _bound(tree: Any) -> None:
     while waiting:
         value = waiting.pop()
         seen += 1
-        if seen > _MOST_VALUES:
-            raise _Unreadable(f"stands for more than {_MOST_VALUES} values")
+        if seen > _MAX_VALUES:
+            raise _Unreadable(f"stands for more than {_MAX_VALUES} values")
         if isinstance(value, dict):
             waiting.extend(value.values())
         elif isinstance(value, (list, tuple, set)):
             waiting.extend(value)
 
 
-def _lay_over(
+def _override(
     tree: dict[str, Any], name: str, text: str, variables: dict[KeyPath, str], mistakes: list[Mistake]
 ) -> None:
     if not _VARIABLE.fullmatch(name.removeprefix(PREFIX)) or _SERVICE_LINK.fullmatch(name):
@@ -201,7 +200,7 @@ def _lay_over(
         if below is not None and not isinstance(below, dict):
             mistakes.append(Mistake(name, f"lies below {step}, which is given as a single value", "keep one of them"))
             return
-        section[step] = dict(below or {})  # a copy: an alias in the file may stand in several places
+        section[step] = dict(below or {})  # a copy: an alias puts the same dict in several places
         section = section[step]
     section[path[-1]] = _merged(section.get(path[-1]), value)
 
@@ -216,7 +215,7 @@ def _value(key: str, text: str, mistakes: list[Mistake]) -> Any:
     if not text.strip():
         return None
     if key in _SECRETS and not text.startswith(("'", '"')):
-        return text  # as it stands: read as YAML, a secret with ` #` in it would lose its end
+        return text  # not as YAML: a secret with ` #` in it would lose its end
     try:
         return _parse(text, {}, mistakes)
     except _Unreadable as error:
@@ -234,5 +233,5 @@ def _unknown_variable(name: str) -> Mistake:
 
 
 def shown_key(key: object) -> str:
-    """Return a key as it may be shown: a secret in the wrong place must not be."""
+    """Return a key that may be shown: a secret in the wrong place must not be."""
     return key if isinstance(key, str) and re.fullmatch(r"[a-z][a-z0-9_]{0,39}|<<", key) else "(unreadable key)"

@@ -1,10 +1,10 @@
-{{/* Names, labels and the image: what every object of the chart is called. */}}
+{{/* Names, labels and the image. */}}
 
 {{- define "broker.name" -}}
 {{- default .Chart.Name .Values.nameOverride | trunc 63 | trimSuffix "-" -}}
 {{- end -}}
 
-{{/* At most 50 characters: -operations and the like are put behind it. */}}
+{{/* At most 50 characters: suffixes such as -operations follow. */}}
 {{- define "broker.fullname" -}}
 {{- if .Values.fullnameOverride -}}
 {{- .Values.fullnameOverride | trunc 50 | trimSuffix "-" -}}
@@ -23,19 +23,19 @@
 {{- end -}}
 {{- end -}}
 
-{{/* What all pods of a release have in common; selectors are immutable, so nothing here may depend on a version. */}}
+{{/* Labels of all pods of a release. Selectors are immutable: no label may depend on a version. */}}
 {{- define "broker.instanceLabels" -}}
 app.kubernetes.io/name: {{ include "broker.name" . | quote }}
 app.kubernetes.io/instance: {{ .Release.Name | quote }}
 {{- end -}}
 
-{{/* The pods that serve, and no test or check pod. */}}
+{{/* Labels of the pods that serve, without the pods of tests and checks. */}}
 {{- define "broker.selectorLabels" -}}
 {{ include "broker.instanceLabels" . }}
 app.kubernetes.io/component: server
 {{- end -}}
 
-{{/* Labels of an object; never of a pod, for they change with every version. */}}
+{{/* Labels of an object. Pods do not get them: they change with every version. */}}
 {{- define "broker.labels" -}}
 {{ include "broker.instanceLabels" . }}
 app.kubernetes.io/version: {{ default .Chart.AppVersion .Values.image.tag | trunc 63 | trimAll "-_." | quote }}

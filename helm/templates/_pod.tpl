@@ -1,6 +1,6 @@
-{{/* The parts of a pod: those that serve, and those that check, differ in their command and in where the settings come from. */}}
+{{/* Parts of the pods that serve and of the pods that check. They differ in the command and the source of the settings. */}}
 
-{{/* Fields of the pod that are the same for all. */}}
+{{/* Fields that all pods share. */}}
 {{- define "broker.podCommon" -}}
 serviceAccountName: {{ include "broker.serviceAccountName" . | quote }}
 automountServiceAccountToken: false
@@ -29,7 +29,7 @@ dnsConfig:
 {{- end }}
 {{- end -}}
 
-{{/* Fields of the container that are the same for all. */}}
+{{/* Fields that all containers of the broker share. */}}
 {{- define "broker.containerCommon" -}}
 image: {{ include "broker.image" . | quote }}
 imagePullPolicy: {{ .Values.image.pullPolicy }}
@@ -37,7 +37,7 @@ securityContext:
   {{- toYaml .Values.securityContext | nindent 2 }}
 env:
   - name: BROKER_CONFIG
-    value: {{ include "broker.settingsFolder" . }}/broker.yaml
+    value: {{ include "broker.settingsPath" . }}/broker.yaml
   {{- with .Values.extraEnv }}
   {{- toYaml . | nindent 2 }}
   {{- end }}
@@ -47,21 +47,21 @@ envFrom:
 {{- end }}
 volumeMounts:
   - name: settings
-    mountPath: {{ include "broker.settingsFolder" . }}
+    mountPath: {{ include "broker.settingsPath" . }}
     readOnly: true
   {{- if (include "broker.secretKeys" . | fromYaml).keys }}
   - name: secrets
-    mountPath: {{ include "broker.secretsFolder" . }}
+    mountPath: {{ include "broker.secretsPath" . }}
     readOnly: true
   {{- end }}
   {{- if include "broker.hasTrustedCa" . }}
   - name: trusted-ca
-    mountPath: {{ include "broker.caFolder" . }}
+    mountPath: {{ include "broker.caPath" . }}
     readOnly: true
   {{- end }}
   {{- if include "broker.needsFederatedToken" . }}
   - name: federated-token
-    mountPath: {{ include "broker.federatedTokenFolder" . }}
+    mountPath: {{ include "broker.federatedTokenPath" . }}
     readOnly: true
   {{- end }}
   {{- with .Values.extraVolumeMounts }}
@@ -69,7 +69,7 @@ volumeMounts:
   {{- end }}
 {{- end -}}
 
-{{/* Every volume but the one of the settings. The keys are listed, so that Kubernetes names the one that is missing. */}}
+{{/* Every volume except the settings. The keys are listed so that Kubernetes names a missing key. */}}
 {{- define "broker.volumes" -}}
 {{- $keys := (include "broker.secretKeys" . | fromYaml).keys -}}
 {{- if and $keys .Values.secretProviderClass.enabled }}
@@ -121,8 +121,8 @@ volumeMounts:
 {{- end -}}
 
 {{/*
-A pod that runs `broker check` once. It takes the settings from an annotation of its own: it needs no ConfigMap, so the order in which
-objects come (Argo CD's waves, a hook before the rest) does not matter. Argument: the root.
+A pod that runs `broker check` once. It reads the settings from its own annotation instead of the ConfigMap: the order
+in which objects are created (Argo CD's waves, hooks) does not matter. Argument: the root.
 */}}
 {{- define "broker.checkPodSpec" -}}
 restartPolicy: Never

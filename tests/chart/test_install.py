@@ -173,7 +173,14 @@ def test_a_check_that_fails_fails_the_test(cluster: Cluster) -> None:
     assert "id.acme.example" in log
 
 
-def test_values_that_cannot_work_leave_nothing_behind(cluster: Cluster) -> None:
-    with pytest.raises(Refused, match="4 mistakes"):
-        cluster.helm("install", {})
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        pytest.param({}, "public_url", id="the schema refuses"),
+        pytest.param(values_of("minimal") | {"existingSecret": ""}, "1 mistake", id="a template refuses"),
+    ],
+)
+def test_values_that_cannot_work_leave_nothing_behind(cluster: Cluster, values: dict[str, Any], words: str) -> None:
+    with pytest.raises(Refused, match=words):
+        cluster.helm("install", values)
     assert cluster.there() == []

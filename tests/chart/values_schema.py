@@ -1,8 +1,8 @@
 """Makes helm/values.schema.json: `python -m tests.chart.values_schema`.
 
-`config` is made of the schema of the settings file, so that a key misspelt there is found before anything is installed.
-What is missing in it is said by the chart, all at once and with examples: hence nothing is required below it.
-Kubernetes' own objects, `extra*` and `global` stay open: their schema is the cluster's.
+`config` has the schema of the settings file, so that Helm refuses misspelt, missing and placeholder settings before it
+installs anything. Secrets are not required there: the chart adds their paths. Kubernetes' own objects, `extra*` and
+`global` stay open: the cluster checks them.
 """
 
 from __future__ import annotations
@@ -12,25 +12,18 @@ from pathlib import Path
 from typing import Any
 
 from broker.settings import settings_schema
+from broker.settings.values import ADDRESS, NO_PLACEHOLDER_SCHEMA, ORIGIN
 
 CHART = Path(__file__).parents[2] / "helm"
 FILE = CHART / "values.schema.json"
 
 Schema = dict[str, Any]
 
-# What draft-07 spells otherwise, or what would end the rendering before the chart's own list of mistakes.
-_LEFT_OUT = {
-    "$schema",
-    "required",
-    "not",
-    "oneOf",
-    "allOf",
-    "default",
-    "examples",
-    "title",
-    "writeOnly",
-    "minProperties",
-}
+# What draft-07 spells otherwise, and the rules about secrets, whose paths the chart adds.
+_LEFT_OUT = {"$schema", "not", "default", "examples", "title", "writeOnly"}
+
+# http is for a public_url on loopback, where no browser reaches a cluster.
+_IN_A_CLUSTER = {ADDRESS: "^https://", ORIGIN: "^https://[a-z0-9.-]+(:[0-9]+)?/?$"}
 
 TEXT: Schema = {"type": "string"}
 SWITCH: Schema = {"type": "boolean"}
@@ -63,7 +56,7 @@ def closed(**properties: Schema) -> Schema:
 
 def values_schema() -> Schema:
     """Return the whole schema (draft-07)."""
-    settings = _draft_07(settings_schema())
+    settings = _draft_07(_without_secrets(settings_schema()))
     definitions = settings.pop("definitions")
     whole = closed(config=settings, **_broker(), **_reaching(), **_replicas(), **_pods(), **_monitoring(), **_further())
     return {
@@ -72,6 +65,16 @@ def values_schema() -> Schema:
         "definitions": definitions,
         **whole,
     }
+
+
+def _without_secrets(schema: Schema) -> Schema:
+    """Drop what the schema of the settings says about secrets."""
+    sections = schema["$defs"]
+    schema.pop("oneOf")
+    sections["SiteSettings"].pop("oneOf")
+    provider = sections["ProviderSettings"]
+    provider["allOf"] = [rule for rule in provider["allOf"] if "client_authentication" not in json.dumps(rule["if"])]
+    return schema
 
 
 def _draft_07(schema: Any) -> Any:
@@ -87,14 +90,15 @@ def _draft_07(schema: Any) -> Any:
             changed[key] = {name: _draft_07(value) for name, value in part.items()}
         elif key not in _LEFT_OUT:
             changed["definitions" if key == "$defs" else key] = _draft_07(part)
-    changed.pop("propertyNames", None)  # ids: the chart says what they may be
+    if changed.get("pattern") in _IN_A_CLUSTER:
+        changed["pattern"] = _IN_A_CLUSTER[changed["pattern"]]
     return changed
 
 
 def _broker() -> Schema:
     return {
         "existingSecret": TEXT,
-        "secrets": LABELS,
+        "secrets": {"type": "object", "additionalProperties": {**TEXT, **NO_PLACEHOLDER_SCHEMA}},
         "outboundProxy": TEXT,
         "listenHost": TEXT | {"pattern": r"^([0-9.]+|\[[0-9a-f:]+\])$"},
         "trustedCa": closed(

@@ -1,4 +1,4 @@
-"""Runs `broker demo` as the program it is, for the tests that walk through it or look at it in a browser."""
+"""Run `broker demo` as a process, for tests by HTTP and in a browser."""
 
 import os
 import re
@@ -18,7 +18,12 @@ SECONDS_TO_STOP = 60.0
 
 @dataclass(frozen=True, slots=True)
 class Demo:
-    """A demo under way: its process, everything it wrote so far, and the folder its own temporary folder is in."""
+    """A running demo.
+
+    Args:
+        output: the file with everything the demo has printed.
+        parent: holds the demo's temporary folder.
+    """
 
     process: subprocess.Popen[bytes]
     output: Path
@@ -28,7 +33,7 @@ class Demo:
         return self.output.read_text(encoding="utf-8")
 
     def named(self, what: str) -> str:
-        """Return the address or file the demo printed after these words."""
+        """Return the address or file that the printout shows after these words."""
         found = re.search(rf"^ +{what} +(\S+?),?(?: |$)", self.text(), re.MULTILINE)
         assert found, self.text()
         return found[1]
@@ -45,7 +50,7 @@ class Demo:
 def starting_demo(
     parent: Path, *, port: int | None = None, environment: dict[str, str] | None = None
 ) -> Iterator[Demo]:
-    """Start the demo and hand it over at once; end it with the block if the block did not."""
+    """Start the demo, yield it at once, and end it with the block."""
     output = parent / "output.txt"
     variables = {**os.environ, "TMPDIR": str(parent), **(environment or {})}
     with output.open("wb") as written:
@@ -65,7 +70,7 @@ def starting_demo(
 
 @contextmanager
 def running_demo(parent: Path, *, port: int | None = None, environment: dict[str, str] | None = None) -> Iterator[Demo]:
-    """Start the demo and hand it over when it has said what to do."""
+    """Start the demo and yield it when it has printed its instructions."""
     with starting_demo(parent, port=port, environment=environment) as demo:
         wait_for(demo, lambda: "Ctrl-C" in demo.text())
         yield demo

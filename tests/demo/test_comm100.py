@@ -1,4 +1,4 @@
-"""The Comm100 stand-in is strict: each rule of it refuses the token that breaks it, and its pages say why."""
+"""The Comm100 stand-in refuses each token that breaks a rule, and its page says why."""
 
 import json
 import re
@@ -76,7 +76,7 @@ def claims(**changes: object) -> dict[str, object]:
 def token(
     content: object = None, *, header: Mapping[str, object] = HEADER, secret: str = SECRET, algorithm: str = "HS256"
 ) -> str:
-    """Sign whatever is given: no rule of PyJWT's own makes a wrong token impossible to build."""
+    """Sign any header and payload, even those that PyJWT refuses to sign."""
     segments = [json.dumps(header), json.dumps(claims() if content is None else content)]
     signing_input = b".".join(jwt.utils.base64url_encode(segment.encode()) for segment in segments)
     signer = jwt.get_algorithm_by_name(algorithm)

@@ -1,4 +1,4 @@
-"""`broker demo` as a newcomer meets it: started as a program, walked through with plain HTTP, ended with Ctrl-C."""
+"""`broker demo` as a process: a sign-in by plain HTTP, and the end by Ctrl-C."""
 
 import os
 import re
@@ -15,7 +15,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from broker.demo.serving import running_broker, wait_until_ready
+from broker.demo.serving import bind_ports, running_broker, wait_until_ready
 from tests.demo.running import Demo, answers, running_demo, starting_demo, wait_for
 
 OPEN, BROKER, PROVIDER, SETTINGS = "Open", "Broker", "Identity provider", "Settings"
@@ -43,6 +43,15 @@ def go_to_provider(browser: httpx.Client, demo: Demo, page: str = "/dashboard") 
     asked = browser.get(sign_in.url.join("/signin/sso"), params={"page": page, "site_id": site_id[1]})
     assert "Who are you?" in asked.text, asked.text
     return asked
+
+
+def test_two_demos_never_bind_the_same_port() -> None:
+    first = bind_ports(0)
+    wanted = first.broker.getsockname()[1]
+    second = bind_ports(wanted)
+    assert second.broker.getsockname()[1] != wanted
+    first.close()
+    second.close()
 
 
 @pytest.mark.parametrize(
@@ -89,7 +98,7 @@ def test_the_settings_are_written_out_and_the_secrets_are_the_owners_alone(demo:
     text = settings.read_text(encoding="utf-8")
     secrets = [Path(path) for path in re.findall(r'_file: "(.+)"', text)]
 
-    assert f"public_url: {demo.named(BROKER)} " in text
+    assert f'public_url: "{demo.named(BROKER)}"' in text
     assert len(secrets) == 3
     assert {stat.S_IMODE(file.stat().st_mode) for file in secrets} == {0o600}
     assert not any(file.read_text(encoding="utf-8").strip() in text + demo.text() for file in secrets)

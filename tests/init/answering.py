@@ -1,16 +1,21 @@
-"""The other sides of `broker init`, in memory: somebody who answers questions, and providers to be looked at."""
+"""The other sides of `broker init`, in memory: a person who answers questions, and providers to be asked."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping
+import re
+import sys
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from typing import Any
 
 import httpx
+import typer
+from typer.testing import CliRunner
 
-from broker.init.probe import NetworkProbe
+from broker.init import NotWritten, Probe, Request, Written, set_up
 from broker.oidc.client import ClientFactory, NetworkPolicy
+from broker.settings import Settings, load_settings
 from tests.fakes.provider import FakeProvider
 
 TENANT = "7a0c1b2d-3e4f-4a5b-8c6d-7e8f9a0b1c2d"
@@ -31,53 +36,55 @@ GIVEN: Mapping[str, str] = {
 }
 
 
-@dataclass
-class Somebody:
-    """A person who has an answer for each question, in this order, and is asked nothing else.
+@dataclass(frozen=True, slots=True)
+class Talk:
+    """A conversation that has ended.
 
     Args:
-        answers: how the question begins, and what they type; yes and no are True and False.
+        words: everything on the screen, in one line.
+        written: None if nothing was written.
     """
 
-    answers: list[tuple[str, str | bool]]
-    heard: list[str] = field(default_factory=list)
-    proposed: dict[str, str] = field(default_factory=dict)
+    words: str
+    written: Written | None
 
     @property
-    def words(self) -> str:
-        """All they were told."""
-        return "\n".join(self.heard)
-
-    def head(self, text: str) -> None:
-        self.heard.append(text)
-
-    def say(self, text: str = "") -> None:
-        self.heard.append(text)
-
-    def show(self, text: str) -> None:
-        self.heard.append(text)
-
-    def ask(self, what: str, *, default: str = "", hidden: bool = False) -> str:
-        answer = self._next(what)
-        assert isinstance(answer, str)
-        assert hidden == ("secret" in what)
-        self.proposed[what] = default
-        return answer or default
-
-    def agree(self, question: str, *, default: bool) -> bool:
-        answer = self._next(question)
-        return default if answer == "" else answer is True
-
-    def _next(self, question: str) -> str | bool:
-        self.heard.append(question)
-        assert self.answers, f"{question}\n{self.words}"
-        expected, answer = self.answers.pop(0)
-        assert question.startswith(expected), f"{question}, not {expected}\n{self.words}"
-        return answer
+    def settings(self) -> Settings:
+        """What was written, as `broker serve` loads it."""
+        assert self.written is not None, self.words
+        return load_settings(self.written.files[-1], {})
 
 
-def looking(*providers: FakeProvider, pages: Mapping[str, Callable[[], httpx.Response]] | None = None) -> NetworkProbe:
-    """Return a look at a world in which these providers and pages are all there is; pages by their address."""
+def talk(request: Request, answers: Sequence[tuple[str, str]], probe: Probe | None = None) -> Talk:
+    """Let a person answer exactly these questions.
+
+    Args:
+        answers: how the question begins, and what the person types.
+    """
+    written: list[Written] = []
+    app = typer.Typer()
+
+    @app.command()
+    def init() -> None:
+        try:
+            written.append(set_up(replace(request, interactive=True), probe))
+        except NotWritten as reason:
+            typer.echo(str(reason))
+        assert sys.stdin.read() == "", "an answer was not asked for"
+
+    typed = "".join(f"{text}\n" for _, text in answers)
+    result = CliRunner().invoke(app, input=typed, env={"COLUMNS": "80"}, catch_exceptions=False)
+    place = 0
+    for question, _ in answers:
+        asked = re.compile(rf"^{re.escape(question)}.*: ", re.MULTILINE).search(result.output, place)
+        assert asked is not None, f"{question}\n{result.output}"
+        place = asked.end()
+    assert result.exit_code == 0, result.output  # 1: there was a question more than there are answers
+    return Talk(" ".join(result.output.split()), written[0] if written else None)
+
+
+def looking(*providers: FakeProvider, pages: Mapping[str, Callable[[], httpx.Response]] | None = None) -> Probe:
+    """Return a probe of a world in which only these providers and pages exist; pages by their address."""
 
     async def answer(request: httpx.Request) -> httpx.Response:
         page = (pages or {}).get(str(request.url))
@@ -91,7 +98,7 @@ def looking(*providers: FakeProvider, pages: Mapping[str, Callable[[], httpx.Res
                 )
         raise httpx.ConnectError(f"no such host: {request.url.host}")
 
-    return NetworkProbe(_clients(answer))
+    return Probe(_clients(answer))
 
 
 def document(issuer: str, **more: Any) -> Callable[[], httpx.Response]:

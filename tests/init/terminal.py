@@ -1,4 +1,4 @@
-"""A person at a real terminal: a pseudo-terminal with `broker` in it, what is on the screen, and what is typed."""
+"""A pseudo-terminal that runs `broker`: read the screen, and type."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ _INTO_THE_TERMINAL = (
 
 
 class Screen:
-    """One terminal of 80 columns, and everything that was ever on it.
+    """A terminal of 80 columns, and everything that it has shown.
 
     Args:
-        process: that runs in it.
+        process: runs in the terminal.
         end: our end of the terminal.
     """
 
@@ -41,12 +41,12 @@ class Screen:
 
     @property
     def text(self) -> str:
-        """All that was shown, without colours."""
+        """Everything that was shown, without colours."""
         shown = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", self._bytes.decode("utf-8", "replace"))
         return shown.replace("\r\n", "\n")
 
     def wait_for(self, pattern: str) -> None:
-        """Read until this pattern comes, after what was waited for before."""
+        """Read until this pattern appears after the previous one."""
         awaited = re.compile(pattern, re.MULTILINE)
         deadline = time.monotonic() + SECONDS
         while (found := awaited.search(self.text, self._read)) is None:
@@ -60,7 +60,7 @@ class Screen:
         self.type(f"{text}\n")
 
     def type(self, keys: str) -> None:
-        """Send keys; a lone surrogate is the byte of another encoding."""
+        """Send keys; a lone surrogate is a byte that is not UTF-8."""
         os.write(self._end, keys.encode(errors="surrogateescape"))
 
     def end(self) -> int:
@@ -74,7 +74,7 @@ class Screen:
             return False
         try:
             data = os.read(self._end, 65536)
-        except OSError:  # EIO: nobody has the other end any more
+        except OSError:  # EIO: the other end is closed
             return False
         self._bytes += data
         return bool(data)
@@ -82,7 +82,7 @@ class Screen:
 
 @contextmanager
 def terminal(folder: Path, *arguments: str) -> Iterator[Screen]:
-    """Run `broker` with these arguments in a terminal of its own, in a folder, while the block runs."""
+    """Run `broker` with these arguments in a terminal, in this folder, while the block runs."""
     ours, theirs = os.openpty()
     termios.tcsetwinsize(theirs, (24, 80))
     process = subprocess.Popen(
@@ -105,7 +105,7 @@ def terminal(folder: Path, *arguments: str) -> Iterator[Screen]:
 
 @contextmanager
 def serving(folder: Path, operations: str) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
-    """Run `broker serve` in a folder as it stands while the block runs; only the second port is another."""
+    """Run `broker serve` with a folder's settings while the block runs, on another operations port."""
     environment = without_broker_settings(BROKER_OPERATIONS_LISTEN=operations, PYTHONPATH=str(ROOT))
     command = [sys.executable, "-m", "broker", "serve"]
     with (folder / "serve.log").open("wb") as log:
@@ -118,7 +118,7 @@ def serving(folder: Path, operations: str) -> Iterator[tuple[subprocess.Popen[by
 
 
 def is_ready(operations: str) -> bool:
-    """Say whether the broker answers on its operations port that it is ready."""
+    """Tell whether the broker is ready, according to its operations port."""
     try:
         return httpx.get(f"http://{operations}/readyz", trust_env=False).status_code == 200
     except httpx.TransportError:

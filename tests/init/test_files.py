@@ -1,4 +1,4 @@
-"""What `broker init` leaves on the disk: for its owner alone, all or nothing, and nothing else than it says."""
+"""The files that `broker init` writes: readable by their owner alone, and all or none."""
 
 from __future__ import annotations
 
@@ -12,14 +12,12 @@ import httpx
 import pytest
 
 from broker.init import NotWritten, Request, set_up
-from broker.init.answers import Answers
-from broker.init.files import Place, write
-from broker.init.settings_text import settings_text
+from broker.init.files import Place, staged
+from broker.init.questions import Answers
+from broker.init.template import settings_text as rendered
 from broker.settings import load_settings
-from broker.settings.findings import known_keys
-from broker.settings.model import Settings
+from broker.settings.model import Settings, SiteSettings
 from broker.settings.provider import ProviderSettings
-from broker.settings.site import SiteSettings
 from tests.init.answering import CLIENT_SECRET, ENDPOINT, GIVEN, SHARED_SECRET, TENANT, document, looking
 
 FILES = ["broker.yaml", "secrets/broker-keys", "secrets/client-secret", "secrets/comm100-shared-secret"]
@@ -28,7 +26,7 @@ SECRETS = {"broker-keys": "new " * 9, "comm100-shared-secret": "new", "client-se
 
 def set_up_in(folder: Path, **changed: str) -> Settings:
     request = Request(folder / "broker.yaml", {**GIVEN, **changed}, overwrite=True)
-    return load_settings(set_up(request, None, None, warn=print).config, {})
+    return load_settings(set_up(request, None).files[-1], {})
 
 
 def names(folder: Path) -> list[str]:
@@ -44,6 +42,20 @@ def open_umask() -> Iterator[None]:
     before = os.umask(0)
     yield
     os.umask(before)
+
+
+def test_each_settings_file_has_its_own_secrets(tmp_path: Path) -> None:
+    first = set_up_in(tmp_path)
+    request = Request(tmp_path / "other.yaml", {**GIVEN, "client_secret": "another-secret"}, overwrite=True)
+    other = load_settings(set_up(request, None).files[-1], {})
+    assert first.secret_keys.reveal() == load_settings(tmp_path / "broker.yaml", {}).secret_keys.reveal()
+    assert first.secret_keys.reveal() != other.secret_keys.reveal()
+    assert sorted(one.name for one in tmp_path.iterdir()) == [
+        "broker.yaml",
+        "other.yaml",
+        "other.yaml.secrets",
+        "secrets",
+    ]
 
 
 @pytest.mark.usefixtures("open_umask")
@@ -82,9 +94,11 @@ def test_a_planted_link_is_replaced_and_not_followed(tmp_path: Path, name: str) 
 @pytest.mark.parametrize(
     ("in_the_way", "said"),
     [
-        pytest.param(lambda folder: (folder / "secrets").symlink_to(folder), "is no folder, or a link", id="a link"),
-        pytest.param(lambda folder: (folder / "secrets").touch(), "is no folder, or a link", id="a file"),
-        pytest.param(lambda folder: os.mkfifo(folder / "secrets"), "is no folder, or a link", id="a pipe"),
+        pytest.param(
+            lambda folder: (folder / "secrets").symlink_to(folder), "is not a folder, or is a link", id="a link"
+        ),
+        pytest.param(lambda folder: (folder / "secrets").touch(), "is not a folder, or is a link", id="a file"),
+        pytest.param(lambda folder: os.mkfifo(folder / "secrets"), "is not a folder, or is a link", id="a pipe"),
         pytest.param(lambda folder: _open_folder(folder / "secrets"), "Others can write to", id="everybody's folder"),
         pytest.param(lambda folder: folder.chmod(0o777), "Everybody can write to", id="in everybody's folder"),
         pytest.param(lambda folder: (folder / "broker.yaml").mkdir(), "is a folder", id="a folder for a file"),
@@ -107,8 +121,8 @@ def test_a_place_that_cannot_be_trusted_is_refused_before_anything_is_asked(
 @pytest.mark.parametrize(
     ("meanwhile", "said"),
     [
-        pytest.param(lambda folder: (folder / "broker.yaml").write_text("theirs"), "are there already", id="a file"),
-        pytest.param(lambda folder: (folder / "secrets").symlink_to(folder.parent), "is no folder", id="a link"),
+        pytest.param(lambda folder: (folder / "broker.yaml").write_text("theirs"), "exist already", id="a file"),
+        pytest.param(lambda folder: (folder / "secrets").symlink_to(folder.parent), "is not a folder", id="a link"),
         pytest.param(lambda folder: _open_folder(folder / "secrets"), "Others can write to", id="everybody's folder"),
     ],
 )
@@ -125,7 +139,7 @@ def test_what_comes_into_the_way_while_questions_are_answered_is_neither_replace
 
     probe = looking(pages={"https://idp.example/.well-known/openid-configuration": discovery})
     with pytest.raises(NotWritten, match=said):
-        set_up(Request(folder / "broker.yaml", GIVEN), None, probe, warn=print)
+        set_up(Request(folder / "broker.yaml", GIVEN), probe)
     assert names(tmp_path) in ([], ["broker/broker.yaml"], ["broker/secrets"])
     assert [one.name for one in folder.iterdir()] in (["broker.yaml"], ["secrets"])
 
@@ -137,18 +151,18 @@ def test_a_failure_midway_leaves_everything_as_it_was(tmp_path: Path, with_folde
         for name in FILES:
             (tmp_path / name).write_text(f"old {name}", encoding="utf-8")
     before = {name: (tmp_path / name).read_text(encoding="utf-8") for name in names(tmp_path)}
-    with pytest.raises(FileNotFoundError):  # the last of the moves finds nothing to move
-        write(Place(tmp_path / "broker.yaml"), "new", SECRETS, check=lambda made: made.unlink())
+    with (
+        pytest.raises(FileNotFoundError),  # the last of the moves finds nothing to move
+        staged(Place(tmp_path / "broker.yaml"), "new", SECRETS) as made,
+    ):
+        made.unlink()
     assert {name: (tmp_path / name).read_text(encoding="utf-8") for name in names(tmp_path)} == before
     assert [one.name for one in tmp_path.iterdir()] == sorted({name.partition("/")[0] for name in before}, reverse=True)
 
 
 def test_settings_that_cannot_be_used_are_not_put_in_place(tmp_path: Path) -> None:
-    def refuse(_made: Path) -> None:
+    with pytest.raises(KeyboardInterrupt), staged(Place(tmp_path / "broker.yaml"), "new", SECRETS):
         raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        write(Place(tmp_path / "broker.yaml"), "new", SECRETS, check=refuse)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -170,8 +184,13 @@ def answers_for(preset: str, **changed: object) -> Answers:
     )
 
 
+def settings_text(answers: Answers) -> str:
+    return rendered(answers, "secrets")
+
+
 def loaded(folder: Path, text: str) -> Settings:
-    write(Place(folder / "broker.yaml"), text, dict.fromkeys(SECRETS, SHARED_SECRET), check=lambda _: None)
+    with staged(Place(folder / "broker.yaml"), text, dict.fromkeys(SECRETS, SHARED_SECRET)):
+        pass
     return load_settings(folder / "broker.yaml", {})
 
 
@@ -181,7 +200,7 @@ def test_each_key_that_is_shown_in_a_comment_can_be_used(tmp_path: Path, preset:
     text = settings_text(answers_for(preset))
     keys = set(re.findall(r"^ *# ([a-z_]+): ", text, re.MULTILINE))
     assert len(keys) >= 8
-    assert keys <= {key for section in (Settings, SiteSettings, ProviderSettings) for key in known_keys(section)}
+    assert keys <= {key for section in (Settings, SiteSettings, ProviderSettings) for key in section.known_keys()}
     without_authority = re.sub(r"^# trusted_ca_file.*\n", "", text, flags=re.MULTILINE)
     settings = loaded(tmp_path, shown.sub(r"\1", without_authority))
     assert settings.support_email == "it-desk@acme.example"
@@ -238,5 +257,5 @@ def _open_folder(folder: Path) -> None:
 def test_an_address_that_was_typed_with_a_slash_at_its_end_is_written_without(tmp_path: Path) -> None:
     text = settings_text(answers_for("oidc", public_url="https://sso.acme.example/"))
     assert loaded(tmp_path, text).public_url == "https://sso.acme.example"
-    assert "redirect URI https://sso.acme.example/callback/" in text
+    assert "redirect URI: https://sso.acme.example/callback/" in text
     assert re.search(r"[^:]//", text) is None

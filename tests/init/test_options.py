@@ -1,4 +1,4 @@
-"""`broker init` without a terminal: every option missing or wrong at once, secrets from files alone, and its ends."""
+"""`broker init` without a terminal: every missing or wrong option at once, secrets from files, and exit statuses."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from broker.init.non_interactive import take
+from broker.init.wizard import Options, ask_all
 from broker.settings import load_settings
 from tests.fakes.command import run
 from tests.fakes.processes import provider_site, served, without_broker_settings
@@ -96,7 +96,7 @@ def test_everything_that_is_wrong_is_said_at_once_with_what_was_meant(folder: Pa
     assert said["--endpoint"].endswith("for example: --endpoint https://acme.comm100.com/sso")
     assert "belongs to the preset entra" in said["--tenant"]
     assert "cannot be read (No such file or directory)" in said["--client-secret-file"]
-    assert "is shorter than 32 bytes" in said["--shared-secret-file"]
+    assert "holds a secret that is shorter than 32 bytes" in said["--shared-secret-file"]
     assert "short-8f3a" not in ended.output
     assert not (folder / "broker.yaml").exists()
 
@@ -104,9 +104,10 @@ def test_everything_that_is_wrong_is_said_at_once_with_what_was_meant(folder: Pa
 def test_a_provider_is_looked_at_though_other_options_are_wrong() -> None:
     provider = FakeProvider("https://idp.example", time.time)
     wrong = {"public_url": "sso.acme.example", "preset": "other", "id": "Acme EU", "issuer": "https://idp.example/"}
-    taken = take(wrong, looking(provider))
-    assert [one.path for one in taken.mistakes[:3]] == ["--public-url", "--id", "--issuer"]
-    assert taken.mistakes[2].example == "--issuer https://idp.example"
+    options = Options(wrong, looking(provider))
+    ask_all(wrong, options.answer)
+    assert [one.path for one in options.mistakes[:3]] == ["--public-url", "--issuer", "--id"]
+    assert options.mistakes[1].example == "--issuer https://idp.example"
 
 
 def test_a_tenant_in_a_national_cloud_has_its_issuer_beside_it(folder: Path) -> None:
@@ -117,13 +118,20 @@ def test_a_tenant_in_a_national_cloud_has_its_issuer_beside_it(folder: Path) -> 
     assert (provider.tenant, provider.issuer) == (TENANT, issuer)
 
 
+def test_an_issuer_of_another_tenant_does_not_fit(folder: Path) -> None:
+    issuer = "https://login.microsoftonline.us/1f2e3d4c-5b6a-4978-8695-a4b3c2d1e0f9/v2.0"
+    ended = run("init", *options("--offline", provider="entra", tenant=TENANT, issuer=issuer), folder=folder)
+    assert ended.exit_code == 2
+    assert "  --tenant\n    does not fit: Issuer is not the one of tenant" in ended.stderr
+
+
 def test_a_doubt_is_a_warning(folder: Path) -> None:
     (folder / "given-client-secret").write_text(TENANT, encoding="utf-8")
     entra = options("--offline", provider="entra", issuer=None, tenant=TENANT)
     ended = run("init", *entra, folder=folder)
     assert ended.exit_code == 0
     assert "--client-secret-file: This looks like the Secret ID." in ended.stderr
-    assert "--client-id: At Entra this is an id" in ended.stderr
+    assert "--client-id: A client ID of Entra" in ended.stderr
     assert (folder / "broker.yaml").exists()
 
 
@@ -144,14 +152,14 @@ def test_files_that_are_there_are_replaced_with_overwrite_alone(folder: Path) ->
 def test_two_secrets_cannot_come_from_one_standard_input(folder: Path) -> None:
     ended = run("init", *options("--offline", client_secret_file="-", shared_secret_file="-"), folder=folder)
     assert ended.exit_code == 2
-    assert ended.stderr.count("only one of two can come from standard input") == 2
+    assert ended.stderr.count("only one of the two can come from standard input") == 2
 
 
 def test_the_settings_file_goes_where_it_is_wanted(folder: Path) -> None:
     (folder / "etc").mkdir()
     ended = run("init", *options("--offline"), folder=folder, BROKER_CONFIG="etc/sso.yaml")
     assert ended.exit_code == 0
-    assert sorted(one.name for one in (folder / "etc").iterdir()) == ["secrets", "sso.yaml"]
+    assert sorted(one.name for one in (folder / "etc").iterdir()) == ["sso.yaml", "sso.yaml.secrets"]
     assert "broker serve --config etc/sso.yaml" in ended.stdout
 
 

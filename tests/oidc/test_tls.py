@@ -143,5 +143,5 @@ def test_every_context_of_the_broker_is_made_in_one_place() -> None:
         for module in (ROOT / "broker").rglob("*.py")
         if any(word in module.read_text(encoding="utf-8") for word in ("SSLContext(", "create_default_context("))
     }
-    assert makers == {"broker/oidc/network.py", "broker/settings/certificates.py"}
+    assert makers == {"broker/oidc/network.py", "broker/settings/values.py"}
     assert importlib.util.find_spec("broker.oidc.network")

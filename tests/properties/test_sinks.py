@@ -25,7 +25,7 @@ from broker.telemetry import LOGGER, JsonLines, Telemetry
 from broker.text import is_invisible, printable, redact
 from broker.web.last_login_request import LastCalls
 from broker.web.pages import Pages
-from tests.setup.sample_pages import LINKS, PAGES, dry_run
+from tests.registration.sample_pages import LINKS, PAGES, dry_run
 from tests.test_text import SECRETS, SPELLINGS
 
 ERROR_PAGES = Pages()

@@ -8,7 +8,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from broker.settings import ProviderSettings, Settings
-from broker.settings.credential import CREDENTIALS
+from broker.settings.secrets import CREDENTIALS
 from tests.settings.admin import Admin
 from tests.settings.pem import certificate_of, ec_key, pem_of, platform_token, rsa_key
 
@@ -138,7 +138,7 @@ def test_a_private_key_is_ready_to_sign(
         pytest.param(
             OIDC,
             lambda: pem_of(rsa_key()) + certificate_of(rsa_key(2)),
-            "not the private key's",
+            "of another private key",
             id="another key's certificate",
         ),
         pytest.param(

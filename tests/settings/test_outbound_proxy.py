@@ -13,9 +13,9 @@ import pytest
 from broker.app import create_app
 from broker.errors import SettingsError
 from broker.oidc.client import NetworkPolicy
-from broker.settings import Settings, addresses, describe, load_settings, secret_files, settings_schema
-from broker.settings.invalid_value import InvalidValue
-from broker.settings.secret import WatchedFile
+from broker.settings import Settings, describe, load_settings, secret_files, settings_schema
+from broker.settings.secrets import WatchedFile
+from broker.settings.values import InvalidValue, check_proxy
 from broker.wiring import network_policy_of, reach_of_browsers
 from tests.settings.admin import Admin
 
@@ -121,13 +121,13 @@ def test_a_file_that_changes_is_read_again_and_a_bad_one_is_not_taken(tmp_path: 
     file = tmp_path / "proxy"
     file.write_text(SECRET)
 
-    watched = WatchedFile(file, addresses.proxy, clock=lambda: now[0])
+    watched = WatchedFile(file, check_proxy, clock=lambda: now[0])
     for text, told_then in ((f"{PROXY}\n", PROXY), ("none\n", PROXY), (f"{SECRET}\n", SECRET)):
         file.write_text(text)
         now[0] += 2
         assert watched() == told_then
     with pytest.raises(InvalidValue):
-        addresses.proxy("none")
+        check_proxy("none")
 
 
 def test_files_of_proxies_are_watched_and_measured(admin: Admin) -> None:

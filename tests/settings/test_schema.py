@@ -9,8 +9,7 @@ import pytest
 import yaml
 
 from broker.settings import ProviderSettings, Settings, SiteSettings, settings_schema
-from broker.settings.findings import known_keys
-from broker.settings.section import Section
+from broker.settings.secrets import Section
 from tests.settings.admin import RIGHT, Admin
 from tests.settings.pem import certificate_of, pem_of, platform_token, rsa_key
 from tests.settings.test_presets import TENANT, WHOLE
@@ -169,7 +168,7 @@ def test_the_document_has_a_row_for_every_key_and_no_other(heading: str, section
 
     rows = re.findall(r"^\| `(\w+)` \|", part, re.MULTILINE)
 
-    assert sorted(rows) == sorted(known_keys(section)) == sorted(properties)
+    assert sorted(rows) == sorted(section.known_keys()) == sorted(properties)
 
 
 def test_the_right_settings_of_these_tests_are_right() -> None:

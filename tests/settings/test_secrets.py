@@ -11,8 +11,7 @@ from pathlib import Path
 import pytest
 
 from broker.settings import Secret, Settings, secret_files
-from broker.settings.secret import WatchedFile
-from broker.settings.secret_rules import shared_secret
+from broker.settings.secrets import WatchedFile, check_shared_secret
 from tests.settings.admin import Admin
 
 
@@ -109,15 +108,15 @@ def test_settings_are_made_by_load_settings_only(admin: Admin) -> None:
 def test_a_changed_file_is_read_again_at_most_once_a_second(admin: Admin, caplog: pytest.LogCaptureFixture) -> None:
     clock = Clock()
     old = admin.secret("file")
-    watched = WatchedFile(admin.folder / "file", shared_secret, clock)
+    watched = WatchedFile(admin.folder / "file", check_shared_secret, clock)
     new = admin.secret("file")
     caplog.set_level(logging.INFO, "broker.settings")
 
     clock.now = 0.9
-    assert watched.value() == old
+    assert watched() == old
     clock.now = 1.0
-    assert watched.value() == new
-    assert watched.value() == new
+    assert watched() == new
+    assert watched() == new
     assert [record.getMessage() for record in caplog.records] == [
         f"{admin.folder / 'file'} changed; the new value is in use"
     ]
@@ -140,13 +139,13 @@ def test_a_secret_is_renewed_by_a_link_put_in_place_of_another(admin: Admin) -> 
     admin.secret("..old")
     link = admin.folder / "file"
     link.symlink_to("..old")
-    watched = WatchedFile(link, shared_secret, clock)
+    watched = WatchedFile(link, check_shared_secret, clock)
 
     (admin.folder / "..next").symlink_to("..new")
     (admin.folder / "..next").rename(link)
     clock.now = 2.0
 
-    assert watched.value() == new
+    assert watched() == new
 
 
 @pytest.mark.parametrize(
@@ -163,11 +162,11 @@ def test_the_last_good_secret_stays_when_the_new_one_is_not(
 ) -> None:
     clock = Clock()
     good = admin.secret("file")
-    watched = WatchedFile(admin.folder / "file", shared_secret, clock)
+    watched = WatchedFile(admin.folder / "file", check_shared_secret, clock)
 
     spoil(admin.folder / "file")
     for clock.now in (1.0, 2.0, 3.0):
-        assert watched.value() == good
+        assert watched() == good
 
     (record,) = caplog.records  # once, not at every look
     assert (record.name, record.levelname) == ("broker.settings", "ERROR")
@@ -176,7 +175,7 @@ def test_the_last_good_secret_stays_when_the_new_one_is_not(
     assert watched.is_rejected()
     better = admin.secret("file")
     clock.now = 4.0
-    assert watched.value() == better
+    assert watched() == better
     assert not watched.is_rejected()
 
 
@@ -207,7 +206,7 @@ def test_each_secret_in_a_file_tells_whether_the_file_is_rejected(admin: Admin) 
         pytest.param("<the shared secret of the Control Panel>", "placeholder", id="angle brackets"),
         pytest.param("SHARED_SECRET=kT9vQ2aaBBccDDeeFFggHHiiJJkk", "begins with a name", id="a variable"),
         pytest.param("export COMM100_SECRET='kT9vQ2aaBBccDDeeFFggHHiiJJkk'", "begins with a name", id="a shell's line"),
-        pytest.param('"kT9vQ2aaBBccDDeeFFggHHiiJJkkLLmm"', "stands in quotes", id="quotes"),
+        pytest.param('"kT9vQ2aaBBccDDeeFFggHHiiJJkkLLmm"', "is in quotes", id="quotes"),
         pytest.param(" kT9vQ2aaBBccDDeeFFggHHiiJJkkLLmmNN", "white space", id="white space"),
         pytest.param("kT9vQ2aaBBccDDeeFFggHHiiJJkkLLmmNN\nkT9v", "control character", id="two lines"),
     ],
@@ -251,7 +250,7 @@ def test_weak_own_keys_are_refused(admin: Admin, keys: str, words: str) -> None:
     assert words in mistake.problem
 
 
-@pytest.mark.parametrize("secret", ["<client secret>", "changeme", "xxxxxxxx"], ids=["brackets", "changeme", "xxxx"])
+@pytest.mark.parametrize("secret", ["<client secret>", "changeme", "xxxxxxxx", "replace-me", "your-app-secret"])
 def test_a_placeholder_is_no_client_secret(admin: Admin, secret: str) -> None:
     admin.secret("client-secret", secret)
 
@@ -261,7 +260,9 @@ def test_a_placeholder_is_no_client_secret(admin: Admin, secret: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "secret", ["mysecret==", "Zm9vc2VjcmV0=", "a'b'"], ids=["padding", "more of it", "quotes inside"]
+    "secret",
+    ["mysecret==", "Zm9vc2VjcmV0=", "a'b'", "k<T9>v"],
+    ids=["padding", "more of it", "quotes inside", "brackets inside"],
 )
 def test_a_client_secret_that_only_looks_a_little_odd_is_taken(admin: Admin, secret: str) -> None:
     admin.secret("client-secret", secret)
@@ -298,7 +299,7 @@ def test_a_secret_file_that_cannot_be_read_is_refused(admin: Admin, file: object
     assert words in mistake.problem
 
 
-@pytest.mark.parametrize("path", ["sites__main__shared_secret_file", "trusted_ca_file"])
+@pytest.mark.parametrize("path", ["sites__main__shared_secret_file", "trusted_ca_file", "logo_file"])
 def test_a_file_that_is_not_there_was_looked_for_beside_the_settings_file(admin: Admin, path: str) -> None:
     (relative,) = admin.refused(admin.settings(**{path: "not-there"}))
     (absolute,) = admin.refused(admin.settings(**{path: "/not-there"}))

@@ -26,7 +26,7 @@ from broker.errors import (
     SiteNotOffered,
     TransactionExpired,
 )
-from broker.settings.logo import MAX_BYTES
+from broker.settings.values import MAX_LOGO_BYTES
 from broker.web.languages import ENGLISH, LANGUAGES
 from broker.web.pages import Pages
 from tests.catalogues import every_text, open_catalogue
@@ -48,7 +48,7 @@ def written(language: str) -> list[str]:
     return [re.sub(r"%\\\(\w+\\\)s", ".+", re.escape(text)) for text in plain]
 
 
-LARGEST_LOGO = f"data:image/png;base64,{'A' * (MAX_BYTES // 3 * 4)}"
+LARGEST_LOGO = f"data:image/png;base64,{'A' * (MAX_LOGO_BYTES // 3 * 4)}"
 
 
 @in_every_language

@@ -1,25 +1,25 @@
-"""From the validation library's findings to our own plain sentences.
+"""The sentences about mistakes in the settings: from the validation library's findings to a text for a terminal.
 
-It owns the wording and the path. It never looks at an input value: the library's messages are not used at all.
+The library's own messages are not used, and no input value is looked at.
 """
 
 from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Mapping
+import textwrap
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import yaml
 from pydantic import ValidationError
 
-from broker.errors import Mistake
-from broker.settings.invalid_value import InvalidValue
-from broker.settings.model import Settings
+from broker.errors import Mistake, SettingsError
+from broker.settings.model import Settings, SiteSettings
 from broker.settings.provider import ProviderSettings
-from broker.settings.section import IDENTIFIER, Section
-from broker.settings.site import SiteSettings
+from broker.settings.secrets import Section
 from broker.settings.sources import PREFIX, Written, shown_key
+from broker.settings.values import IDENTIFIER, InvalidValue
 
 Location = tuple[int | str, ...]
 
@@ -36,16 +36,12 @@ _SENTENCES = {
     "too_short": "must name at least one",
     "invalid_key": "has a key that is not text",
 }
+_TERMINAL_WIDTH = 80
 _SECTIONS: Mapping[str, type[Section]] = {"sites": SiteSettings, "identity_providers": ProviderSettings}
 
 
 def mistakes_found(error: ValidationError, written: Written) -> tuple[Mistake, ...]:
-    """Say each finding in a sentence of ours.
-
-    Args:
-        error: what the model found.
-        written: where the values came from.
-    """
+    """Return a mistake for each finding of the model."""
     findings = error.errors(include_url=False, include_input=False)
     unknown = (finding["loc"] for finding in findings if finding["type"] == "extra_forbidden")
     misspelt = {(*location[:-1], _nearest_key(location)) for location in unknown}
@@ -60,7 +56,7 @@ def mistakes_found(error: ValidationError, written: Written) -> tuple[Mistake, .
 
 
 def _mistake(kind: str, location: Location, context: dict[str, Any], written: Written) -> Mistake:
-    unusable = _unusable(context)
+    invalid = _invalid_value(context)
     wrong_key = bool(location) and location[-1] == "[key]"
     location = _named(location[:-1] if wrong_key else location, context)
     if meant := _meant_by_a_variable(kind, location, written):
@@ -68,21 +64,21 @@ def _mistake(kind: str, location: Location, context: dict[str, Any], written: Wr
     elif kind == "extra_forbidden":
         problem, example = _unknown_key(location)
     else:
-        problem = unusable.problem if unusable else _sentence(kind, context)
-        own_example = "acme_eu" if wrong_key else unusable.example if unusable else None
+        problem = invalid.problem if invalid else _sentence(kind, context)
+        own_example = "acme_eu" if wrong_key else invalid.example if invalid else None
         example = own_example or _example(location, quoted="in quotes" in problem)
     return Mistake(_dotted(location), problem + _origin(location, written, problem), example)
 
 
-def _unusable(context: dict[str, Any]) -> InvalidValue | None:
+def _invalid_value(context: dict[str, Any]) -> InvalidValue | None:
     reason = context.get("error")
     return reason if isinstance(reason, InvalidValue) else None
 
 
 def _named(location: Location, context: dict[str, Any]) -> Location:
-    """Return where a finding is, by the key that it names itself if it does."""
-    unusable = _unusable(context)
-    return (*location[:-1], unusable.key) if unusable and unusable.key else location
+    """Return the location of a finding, with the key that the finding names itself."""
+    invalid = _invalid_value(context)
+    return (*location[:-1], invalid.key) if invalid and invalid.key else location
 
 
 def _sentence(kind: str, context: dict[str, Any]) -> str:
@@ -106,25 +102,20 @@ def _unknown_key(location: Location) -> tuple[str, str]:
 
 
 def _nearest_key(location: Location) -> str:
-    key, known = str(location[-1]), known_keys(_section(location)[0])
+    key, known = str(location[-1]), _section(location)[0].known_keys()
     return next(iter(difflib.get_close_matches(key.lower().replace("-", "_"), known, n=1, cutoff=0.7)), "")
 
 
 def _meant_by_a_variable(kind: str, location: Location, written: Written) -> str | None:
-    """Return the name that a variable with too few underscores was meant to have, if it can be told."""
+    """Return the right name of a variable that has too few underscores."""
     if (kind, len(location)) not in {("extra_forbidden", 1), ("model_type", 2)}:
         return None
     flat = next(("_".join(path) for path in written.variables if path[: len(location)] == location), "")
     for name, section in _SECTIONS.items():
-        for key in sorted(known_keys(section), key=len, reverse=True):
+        for key in sorted(section.known_keys(), key=len, reverse=True):
             if found := re.fullmatch(rf"{name}_({IDENTIFIER})_{key}", flat):
                 return PREFIX + "__".join((name, found[1], key)).upper()
     return None
-
-
-def known_keys(section: type[Section]) -> tuple[str, ...]:
-    """Return every key a section takes, `x_file` beside each secret `x`."""
-    return (*section.model_fields, *(f"{key}_file" for key in section.secret_keys_of_section))
 
 
 def _example(location: Location, *, quoted: bool) -> str:
@@ -177,3 +168,22 @@ def _origin(location: Location, written: Written, problem: str) -> str:
     if all(isinstance(step, int) or _may_be_shown(step) for step in location):
         return ""
     return next((f" (in line {written.lines[part]})" for part in above if part in written.lines), "")
+
+
+def describe(error: SettingsError) -> str:
+    """Return every mistake as text for a terminal of 80 columns."""
+    count = len(error.mistakes)
+    return list_mistakes(f"The settings cannot be used: {count} mistake{'' if count == 1 else 's'}.", error.mistakes)
+
+
+def list_mistakes(head: str, mistakes: Iterable[Mistake]) -> str:
+    """Return a first line and mistakes, as text for a terminal of 80 columns."""
+    lines = [head]
+    for mistake in mistakes:
+        lines += ["", f"  {mistake.path}", *_wrapped(mistake.problem), *_wrapped(f"for example: {mistake.example}")]
+    return "\n".join(lines) + "\n"
+
+
+def _wrapped(text: str) -> list[str]:
+    wrapped = textwrap.wrap(text, _TERMINAL_WIDTH - 4, break_long_words=False, break_on_hyphens=False)
+    return [f"    {line}" for line in wrapped]

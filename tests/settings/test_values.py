@@ -1,6 +1,8 @@
-"""What is refused, setting by setting, and why."""
+"""Which values are refused, setting by setting, and why."""
 
+import base64
 import ssl
+import zlib
 from collections.abc import Mapping
 from datetime import date
 from ipaddress import ip_network
@@ -8,10 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import certifi
+import jsonschema
 import pytest
 
-from broker.settings import Listen
-from broker.settings.public_mail import is_public_mail
+from broker.settings import Listen, settings_schema
+from broker.settings.values import MAX_LOGO_BYTES, is_public_mail
 from tests.settings.admin import Admin
 from tests.settings.pem import certificate_of, pem_of, rsa_key
 
@@ -55,11 +58,9 @@ def row(path: str, value: Any, then: object, id: str) -> Any:  # noqa: A002
         row("listen", "[127.0.0.1]:8000", "host:port", "IPv4 in brackets"),
         row("listen", "http://127.0.0.1:8000", "host:port", "URL"),
         row("operations_listen", "[::1]:8000", "another port than listen", "same port"),
-        row("trusted_proxies", ["10.0.0.1/8"], "bits behind the prefix", "host bits"),
+        row("trusted_proxies", ["10.0.0.1/8"], "has no host bits set", "host bits"),
         row("trusted_proxies", "10.0.0.0/8", "must be a list", "no list"),
         row("trusted_proxies", [10], "must be text", "number"),
-        row("trusted_ca_file", "keys", "without certificates", "no certificate"),
-        row("trusted_ca_file", "missing.pem", "cannot be read", "missing"),
         row("trusted_ca_file", 1, "must be a path", "number"),
         row("outbound_proxy", "proxy.acme.example:3128", "complete URL", "no scheme"),
         row("outbound_proxy", "http://proxy.acme.example", "scheme, host and port", "no port"),
@@ -87,8 +88,6 @@ def row(path: str, value: Any, then: object, id: str) -> Any:  # noqa: A002
         row("site_name", "Acme\nsign-in", "without line breaks", "two lines"),
         row("site_name", "x" * 61, "60 characters or fewer", "too long"),
         row("site_name", 5, "put it in quotes", "number"),
-        row("logo_file", "keys", "no whole picture: PNG, JPEG, WebP or SVG", "no picture"),
-        row("logo_file", "missing.png", "cannot be read (No such file or directory); relative paths", "missing"),
         row("logo_file", ".", "cannot be read", "folder"),
         row("logo_file", "a\0b", "cannot be read (no usable path)", "no path"),
         row("logo_file", 1, "must be a path", "number"),
@@ -136,7 +135,7 @@ def row(path: str, value: Any, then: object, id: str) -> Any:  # noqa: A002
         row(MAIN + "identity_providers", ["okta", "okta"], "twice", "twice"),
         row(MAIN + "start_url", "http://secure.comm100.io/", "must begin with https", "http"),
         row(MAIN + "start_url", "javascript:alert(1)", "complete URL", "script"),
-        row(OKTA + "preset", "saml", "must be one of: oidc, okta, entra, google", "unknown"),
+        row(OKTA + "preset", "saml", "must be one of: okta, entra, google, oidc", "unknown"),
         row(OKTA + "client_authentication", "tls_client_auth", "must be one of: client_secret_basic", "unknown"),
         row(OKTA + "issuer", "http://acme.okta.com", "must begin with https", "http"),
         row(OKTA + "issuer", "https://127.8.0.1/", "must not be on loopback", "loopback"),
@@ -201,6 +200,40 @@ def test_a_value_that_cannot_be_meant_is_refused(admin: Admin, path: str, value:
     assert mistake.path.partition("[")[0] == path.replace("__", ".")
     assert words in mistake.problem
     assert mistake.example
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        pytest.param("public_url", "https://sso.example.com", id="public_url"),
+        pytest.param("public_url", "https://your-host.acme.org", id="public_url: your host"),
+        pytest.param(MAIN + "endpoint", "https://your_company.comm100.com/x", id="endpoint"),
+        pytest.param(OKTA + "issuer", "https://your-tenant.okta.com", id="issuer"),
+        pytest.param(OKTA + "issuer", "https://<tenant>.okta.com", id="issuer: in brackets"),
+        pytest.param(OKTA + "client_id", "<client id>", id="client_id: in brackets"),
+        pytest.param(OKTA + "client_id", "YOUR_CLIENT_ID", id="client_id: in capitals"),
+        pytest.param(OKTA + "client_id", "changeme", id="client_id: changeme"),
+        pytest.param(OKTA + "client_id", "xxxx", id="client_id: xxxx"),
+        pytest.param(OKTA + "email_domains", ["acme.example", "example.com"], id="email_domains"),
+    ],
+)
+def test_a_placeholder_is_refused_by_the_broker_and_by_the_schema(admin: Admin, path: str, value: Any) -> None:
+    tree = admin.settings(**{path: value})
+
+    (mistake,) = admin.refused(tree)
+
+    assert mistake.path.partition("[")[0] == path.replace("__", ".")
+    assert mistake.problem == "is a placeholder: replace it with your own value"
+    (finding,) = jsonschema.Draft202012Validator(settings_schema()).iter_errors(tree)
+    assert finding.json_path.partition("[")[0] == "$." + path.replace("__", ".")
+    assert "your own value, not a placeholder" in finding.message
+
+
+@pytest.mark.parametrize("domain", ["at-your-service.de", "your-it.de", "my-example.com", "exchange-media.de"])
+def test_a_real_domain_that_sounds_like_a_placeholder_is_taken(admin: Admin, domain: str) -> None:
+    settings = admin.load(admin.settings(identity_providers__okta__email_domains=[domain]))
+
+    assert settings.identity_providers["okta"].email_domains == (domain,)
 
 
 @pytest.mark.parametrize(
@@ -328,14 +361,6 @@ def test_groups_are_allowed_by_the_claim_that_lists_them(admin: Admin) -> None:
     assert admin.load(tree).identity_providers["okta"].allowed_groups == ("a",)
 
 
-def test_a_public_client_has_no_secret(admin: Admin) -> None:
-    tree = admin.settings(identity_providers__okta__client_authentication="none")
-
-    (mistake,) = admin.refused(tree)
-
-    assert "must not be given while client_authentication is none" in mistake.problem
-
-
 @pytest.mark.parametrize("identifier", ["Okta", "okta-eu", "_okta", "okta__eu", "okta eu", "", 5])
 def test_an_id_is_lower_case_letters_and_digits(admin: Admin, identifier: Any) -> None:
     tree = admin.settings(identity_providers={identifier: admin.settings()["identity_providers"]["okta"]})
@@ -390,8 +415,8 @@ AUTHORITIES = {
     "one cut short": (ONE + ANOTHER[:300], "certificate number 2 of 2 cannot be read"),
     "one cut short before a good one": (ONE[:300] + "\n" + ANOTHER, "certificate number 1 of 2 cannot be read"),
     "no certificate within the armour": (ONE.splitlines()[0] + "\nAAAA\n", "certificate number 1 of 1 cannot be read"),
-    "a private key beside it": (pem_of(rsa_key()), "with a private key in it"),
-    "binary": (ssl.PEM_cert_to_DER_cert(ONE), "this one is binary (DER)"),
+    "a private key beside it": (pem_of(rsa_key()), "with a private key"),
+    "binary": (ssl.PEM_cert_to_DER_cert(ONE), "it is binary (DER)"),
     "text": ("hello", "without certificates in PEM form"),
     "nothing": ("", "without certificates in PEM form"),
 }
@@ -421,3 +446,82 @@ def test_a_file_of_authorities_that_cannot_be_used_is_told_by_its_fault(
 def test_a_file_of_authorities_may_hold_words_besides(admin: Admin, content: str) -> None:
     (admin.folder / "ca.pem").write_text(content, encoding="utf-8", newline="")
     assert admin.load(admin.settings(trusted_ca_file="ca.pem")).trusted_ca_file == admin.folder / "ca.pem"
+
+
+# Small images of each kind, made byte by byte.
+
+
+def chunk(kind: bytes, content: bytes) -> bytes:
+    return len(content).to_bytes(4) + kind + content + zlib.crc32(kind + content).to_bytes(4)
+
+
+def webp_of(content: bytes) -> bytes:
+    return b"RIFF" + (len(content) + 4).to_bytes(4, "little") + b"WEBP" + content
+
+
+ONE_PIXEL = chunk(b"IHDR", bytes([0, 0, 0, 1, 0, 0, 0, 1, 8, 0, 0, 0, 0]))
+PNG = b"\x89PNG\r\n\x1a\n" + ONE_PIXEL + chunk(b"IDAT", zlib.compress(b"\0\0")) + chunk(b"IEND", b"")
+JPEG = b"\xff\xd8\xff\xe0" + bytes(20) + b"\xff\xd9"
+WEBP = webp_of(b"VP8L" + bytes(12))
+SVG = b'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 4 1"><rect width="4" height="1"/></svg>'
+PREFIXED = b'<s:svg xmlns:s="http://www.w3.org/2000/svg"/>'
+DRAWN = b'<?xml version="1.0" encoding="UTF-8"?>\n<!DOCTYPE svg PUBLIC "x" "http://acme.example/svg.dtd">\n' + SVG
+GROWING = b'<!DOCTYPE svg [<!ENTITY a "x"><!ENTITY b "&a;&a;">]>' + SVG
+
+
+@pytest.mark.parametrize(
+    ("content", "media_type"),
+    [
+        pytest.param(PNG, "image/png", id="PNG"),
+        pytest.param(JPEG, "image/jpeg", id="JPEG"),
+        pytest.param(WEBP, "image/webp", id="WebP"),
+        pytest.param(SVG, "image/svg+xml", id="SVG"),
+        pytest.param(PREFIXED, "image/svg+xml", id="SVG with a prefix"),
+        pytest.param(DRAWN, "image/svg+xml", id="SVG of a drawing program"),
+        pytest.param(
+            SVG.replace(b"<rect", b" " * (MAX_LOGO_BYTES - len(SVG)) + b"<rect"), "image/svg+xml", id="the largest"
+        ),
+    ],
+)
+def test_a_picture_is_known_by_its_content(admin: Admin, content: bytes, media_type: str) -> None:
+    (admin.folder / "logo").write_bytes(content)
+    logo = admin.load(admin.settings(logo_file="logo")).logo_file
+    assert logo is not None
+    assert logo.data_uri == f"data:{media_type};base64,{base64.b64encode(content).decode()}"
+    assert repr(content)[2:20] not in repr(logo)
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        pytest.param(b"", "is truncated or is not", id="nothing"),
+        pytest.param(PNG[:-1], "is truncated or is not", id="a PNG cut off"),
+        pytest.param(JPEG[:-2], "is truncated or is not", id="a JPEG cut off"),
+        pytest.param(WEBP[:-1], "is truncated or is not", id="a WebP cut off"),
+        pytest.param(SVG[:-1], "is truncated or is not", id="an SVG cut off"),
+        pytest.param(SVG.replace(b"2000/svg", b"1999/xhtml"), "is truncated or is not", id="other XML"),
+        pytest.param(b"<svg/>", "is truncated or is not", id="an SVG for inside of HTML"),
+        pytest.param(GROWING, "is truncated or is not", id="an SVG that grows"),
+        pytest.param(
+            b'<?xml version="1.0" encoding="none"?>' + SVG, "is truncated or is not", id="an SVG in no encoding"
+        ),
+        pytest.param(b"<html><body>404</body></html>", "is truncated or is not", id="a page"),
+        pytest.param(b"GIF89a" + bytes(20), "is truncated or is not", id="a GIF"),
+        pytest.param(PNG + bytes(MAX_LOGO_BYTES), "more than 6000 bytes", id="too large"),
+    ],
+)
+def test_what_browsers_would_not_show_is_a_mistake(admin: Admin, content: bytes, problem: str) -> None:
+    (admin.folder / "logo.png").write_bytes(content)
+    [mistake] = admin.refused(admin.settings(logo_file="logo.png"))
+    assert mistake.path == "logo_file"
+    assert problem in mistake.problem
+    assert mistake.example == "logo_file: logo.svg"
+
+
+def test_the_logo_is_looked_for_beside_the_settings_file_or_where_it_is(admin: Admin, tmp_path: Path) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "logo").write_bytes(PNG)
+    logo = admin.load(admin.settings(logo_file=str(elsewhere / "logo"))).logo_file
+    assert logo is not None
+    assert logo.content == PNG
