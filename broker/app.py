@@ -25,9 +25,9 @@ from broker.replica import Broker
 from broker.settings import ProviderSettings, Settings, insecure_options, secret_files
 from broker.web.checks import Checks
 from broker.web.context import Setup, WebContext
-from broker.web.headers import SecurityHeaders
-from broker.web.languages import ENGLISH, LANGUAGES
+from broker.web.languages import LANGUAGES
 from broker.web.last_login_request import LastCalls
+from broker.web.middleware import SecurityHeaders
 from broker.web.operations import operations_site
 from broker.web.origins import Origins
 from broker.web.pages import Pages
@@ -128,7 +128,7 @@ async def create_app(
         await stack.enter_async_context(_warmth(providers.values()))
         yield Service(
             public=public_site(web),
-            operations=SecurityHeaders(operations, style_sha256=pages[ENGLISH].style_sha256, https=False),
+            operations=SecurityHeaders(operations, https=False),
             stopping=stopping,
         )
 

@@ -19,7 +19,6 @@ from broker.signin import begin
 from broker.transaction_cookie import BrowserCookie
 from broker.web.context import Refused, RequestContext, Restart, WebContext
 from broker.web.cookies import LAST_PROVIDER_COOKIE, read_cookie, set_cookie
-from broker.web.headers import MAY_BE_FRAMED
 from broker.web.last_login_request import names
 from broker.web.pages import Choice
 from broker.web.request import check_navigation, given, is_framed, listed, provider_of, quoted, single, site_of
@@ -133,9 +132,8 @@ def _target(web: WebContext, provider: Provider, target: str) -> tuple[Site, str
 
 def _offer_new_tab(web: WebContext, request: Request, href: str) -> Response:
     """Offer the sign-in in a new tab: providers refuse to be framed, so a redirect would show an empty frame."""
-    request.scope[MAY_BE_FRAMED] = True
     pages = web.pages_for(request.scope)
-    return show_page(pages, pages.new_tab(href))
+    return show_page(pages, pages.new_tab(href), may_be_framed=True)
 
 
 def _offer_choice(web: WebContext, request: Request, site: Site, redirect_url: str | None) -> Response:

@@ -12,7 +12,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from broker.providers import Provider
-from broker.web.paths import PlainPaths
+from broker.web.middleware import PlainPaths
 
 
 def operations_site(

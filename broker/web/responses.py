@@ -23,6 +23,7 @@ from broker.signin import AuthorizationRedirect
 from broker.transaction_cookie import surplus
 from broker.web.context import RequestContext, Restart, WebContext
 from broker.web.cookies import delete_cookie, read_cookies, set_cookie
+from broker.web.middleware import build_content_security_policy
 from broker.web.pages import Pages
 
 RETRY_AFTER = 10  # seconds, if the provider named none
@@ -35,9 +36,15 @@ _RESTARTABLE = (TransactionExpired, TransactionSpent, CookieMissing)
 _WRONG_ACCOUNT = (NotAdmitted, AccessDenied)
 
 
-def show_page(pages: Pages, page: str, status: int = 200) -> Response:
+def show_page(pages: Pages, page: str, status: int = 200, *, may_be_framed: bool = False) -> Response:
     """Return a page, with its language and what decided the language (RFC 9110, sections 8.5 and 12.5.5)."""
-    return HTMLResponse(page, status, {"Content-Language": pages.language, "Vary": "Accept-Language"})
+    policy = build_content_security_policy(style_sha256=pages.style_sha256, may_be_framed=may_be_framed)
+    headers = {
+        "Content-Language": pages.language,
+        "Content-Security-Policy": policy,
+        "Vary": "Accept-Language",
+    }
+    return HTMLResponse(page, status, headers)
 
 
 def see_other(location: str) -> Response:

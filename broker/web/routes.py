@@ -23,11 +23,9 @@ from broker.errors import (
 )
 from broker.web.callback import callback
 from broker.web.context import Refused, RequestContext, WebContext
-from broker.web.headers import Excess, RequestBounds, SecurityHeaders
-from broker.web.languages import ENGLISH
 from broker.web.login import initiate, login
 from broker.web.logout import logout
-from broker.web.paths import PlainPaths
+from broker.web.middleware import Excess, PlainPaths, RequestBounds, SecurityHeaders
 from broker.web.request import quoted
 from broker.web.responses import show_page, show_problem
 from broker.web.setup import setup, setup_check, setup_commands, setup_test
@@ -69,13 +67,8 @@ def public_site(web: WebContext) -> ASGIApp:
         exception_handlers={404: instead(no_such_page), 405: instead(method_not_allowed)},
     )
     application.router.redirect_slashes = False  # it would build an address from Host
-    return SecurityHeaders(
-        PlainPaths(RequestBounds(application, refuse=partial(_refuse_excess, web), https=web.https)),
-        style_sha256=web.pages[ENGLISH].style_sha256,
-        https=web.https,
-        setup_style_sha256=web.setup.pages.style_sha256,
-        setup_script_sha256=web.setup.pages.script_sha256,
-    )
+    bounded = RequestBounds(application, refuse=partial(_refuse_excess, web), https=web.https)
+    return SecurityHeaders(PlainPaths(bounded), https=web.https)
 
 
 async def handle(endpoint: Endpoint, web: WebContext, request: Request) -> Response:

@@ -22,7 +22,7 @@ from broker.setup_link import SetupLink, build_setup_url, check_link
 from broker.transaction import OpenedDryRun
 from broker.web.context import Refused, RequestContext, Restart, WebContext
 from broker.web.cookies import read_cookies
-from broker.web.headers import HAS_SCRIPT, IS_SETUP_PAGE
+from broker.web.middleware import build_content_security_policy
 from broker.web.request import check_navigation, is_framed, provider_of, read_unverified_parameters, single
 from broker.web.responses import drop_cookies, redirect_to_provider
 from broker.web.setup_pages import SetupLinks
@@ -46,7 +46,7 @@ async def setup(web: WebContext, request: Request, context: RequestContext) -> R
         now=now,
     )
     _log.info("setup page opened", extra={"facts": {"trace_id": context.trace_id, "client": context.client}})
-    return _show(request, page, has_script=True)
+    return _show(web, page, has_script=True)
 
 
 async def setup_commands(web: WebContext, request: Request, _context: RequestContext) -> Response:
@@ -54,14 +54,14 @@ async def setup_commands(web: WebContext, request: Request, _context: RequestCon
     link = _check_visit(web, request)
     provider = provider_of(request, web.setup.providers)
     page = web.setup.pages.commands(_setup_of(web, provider), links=_links(web, link.token))
-    return _show(request, page, has_script=True)
+    return _show(web, page, has_script=True)
 
 
 async def setup_check(web: WebContext, request: Request, context: RequestContext) -> Response:
     """`GET /setup/check`: the findings of `broker check`, from inside the service."""
     link = _check_visit(web, request)
     _log.info("setup page checks", extra={"facts": {"trace_id": context.trace_id, "client": context.client}})
-    return _show(request, web.setup.pages.checks(await web.setup.checks(), links=_links(web, link.token)))
+    return _show(web, web.setup.pages.checks(await web.setup.checks(), links=_links(web, link.token)))
 
 
 async def setup_test(web: WebContext, request: Request, context: RequestContext) -> Response:
@@ -80,7 +80,7 @@ async def setup_test(web: WebContext, request: Request, context: RequestContext)
         )
     except BrokerError as refusal:
         report = report_failed_start(web.broker, provider, refusal, trace_id=context.trace_id)
-        return _show_report(web, request, context, report, link.token)
+        return _show_report(web, context, report, link.token)
     except Exception as defect:
         raise Refused(defect, context) from defect
     facts = {"trace_id": context.trace_id, "client": context.client, "provider": provider.id}
@@ -117,7 +117,7 @@ async def finish_dry_run(web: WebContext, request: Request, context: RequestCont
             parameters=read_unverified_parameters(request),
             origins=web.origins.of(request.scope, context.client),
         )
-        response = _show_report(web, request, context, report, token)
+        response = _show_report(web, context, report, token)
     except Exception as error:
         raise Refused(error, context) from error
     return drop_cookies(web, response, context.used_cookies)
@@ -179,13 +179,16 @@ def _links(web: WebContext, token: str) -> SetupLinks:
     )
 
 
-def _show_report(web: WebContext, request: Request, context: RequestContext, report: DryRun, token: str) -> Response:
+def _show_report(web: WebContext, context: RequestContext, report: DryRun, token: str) -> Response:
     """Show how a test sign-in went; with 200 however it went, for a proxy may replace the page of a 502."""
     web.record_dry_run(context.event(report.refusal, report.identity))
-    return _show(request, web.setup.pages.dry_run(report, links=_links(web, token)))
+    return _show(web, web.setup.pages.dry_run(report, links=_links(web, token)))
 
 
-def _show(request: Request, page: str, *, has_script: bool = False) -> Response:
-    request.scope[IS_SETUP_PAGE] = True
-    request.scope[HAS_SCRIPT] = has_script
-    return HTMLResponse(page, headers={"Content-Language": "en"})
+def _show(web: WebContext, page: str, *, has_script: bool = False) -> Response:
+    """Return a setup page. A page that shows the provider's words has no script."""
+    pages = web.setup.pages
+    policy = build_content_security_policy(
+        style_sha256=pages.style_sha256, script_sha256=pages.script_sha256 if has_script else ""
+    )
+    return HTMLResponse(page, headers={"Content-Language": "en", "Content-Security-Policy": policy})
