@@ -12,7 +12,14 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
 
-from broker.comm100 import Site, build_claims, build_delivery_url, build_token, check_redirect_url
+from broker.comm100 import (
+    CheckedRedirectUrl,
+    Site,
+    build_claims,
+    build_delivery_url,
+    build_token,
+    check_redirect_url,
+)
 from broker.errors import (
     BrokerError,
     ClientRejected,
@@ -97,7 +104,7 @@ async def begin(
     site: Site,
     provider: Provider,
     *,
-    redirect_url: str | None,
+    redirect_url: CheckedRedirectUrl | None,
     restarted: bool,
     trace_id: str,
     hints: Mapping[str, str] | None = None,
@@ -108,7 +115,7 @@ async def begin(
         broker: what all sign-ins share.
         site: whose Remote Login URL was called.
         provider: chosen for this sign-in.
-        redirect_url: checked by `check_redirect_url` for this site; None if none came.
+        redirect_url: checked for this site; None if Comm100 sent none.
         restarted: this sign-in replaces one that was lost.
         trace_id: under which the log has the whole sign-in.
         hints: for the provider (`prompt`, `login_hint`), made or bounded by us.
@@ -182,9 +189,8 @@ async def complete(
     site = broker.sites.get(bound.transaction.site)
     if site is None or provider.id not in site.provider_ids:
         raise NoSuchPage(expected="a site that offers this provider", got=bound.transaction.site)
-    redirect_url = bound.transaction.redirect_url
-    if redirect_url is not None:
-        check_redirect_url(redirect_url, site)  # once more: the settings may have changed since /login
+    kept = bound.transaction.redirect_url
+    redirect_url = None if kept is None else check_redirect_url(kept, site)  # the settings may have changed
 
     progress = Progress(secrets_of(provider, bound))
     async with redeeming(broker, provider, bound, progress, origins):

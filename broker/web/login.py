@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 from starlette.requests import Request
 from starlette.responses import Response
 
-from broker.comm100 import Site, check_redirect_url
+from broker.comm100 import CheckedRedirectUrl, Site, check_redirect_url
 from broker.errors import BrokerError, EmailMalformed, InitiationRefused, NoSuchPage, RedirectUrlRefused, SiteNotOffered
 from broker.identity import check_email
 from broker.providers import Provider
@@ -56,7 +56,7 @@ async def login(web: WebContext, request: Request, attempt: RequestContext) -> R
     return response
 
 
-def _redirect_url(web: WebContext, request: Request, site: Site) -> str | None:
+def _redirect_url(web: WebContext, request: Request, site: Site) -> CheckedRedirectUrl | None:
     """Return the page Comm100 wants the person back on, if it is Comm100's; what came is kept for the setup page."""
     code = "none"
     try:
@@ -93,7 +93,7 @@ async def _begin(
     attempt: RequestContext,
     site: Site,
     provider: Provider,
-    redirect_url: str | None,
+    redirect_url: CheckedRedirectUrl | None,
     hints: Mapping[str, str],
 ) -> Response:
     attempt.provider = provider.id
@@ -110,7 +110,7 @@ async def _begin(
     return redirect_to_provider(web, request, attempt, redirect)
 
 
-def _target(web: WebContext, provider: Provider, target: str) -> tuple[Site, str | None]:
+def _target(web: WebContext, provider: Provider, target: str) -> tuple[Site, CheckedRedirectUrl | None]:
     """The site a portal means and the page it names: a page of a site's Comm100, our own /login/{site}, or neither."""
     sites = [site for site in web.broker.sites.values() if provider.id in site.provider_ids]
     if not sites:
