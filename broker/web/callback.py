@@ -22,8 +22,7 @@ from broker.oidc.messages import safe_error_text
 from broker.providers import Provider
 from broker.remembrance import COOKIE_NAME, LIFETIME, encrypt_remembrance
 from broker.signin import SignedIn, complete
-from broker.transaction import OpenedDryRun, OpenedState, open_dry_run, open_state, recover_redirect_url
-from broker.transaction_cookie import BrowserCookie
+from broker.transaction import BrowserCookie, OpenedDryRun, OpenedState, open_any
 from broker.web.context import WebContext
 from broker.web.cookies import read_cookie, read_cookies, set_cookie
 from broker.web.last_login_request import names
@@ -60,13 +59,14 @@ def _open_dry_run(web: WebContext, request: Request) -> OpenedDryRun | None:
     """Return the state of a test sign-in, if it is one; whatever else came is judged as a sign-in's answer."""
     states = given(request, "state")
     with suppress(StateInvalid):
-        return open_dry_run(states[0], secret_keys=web.broker.secret_keys()) if len(states) == 1 else None
+        opened = open_any(states[0], secret_keys=web.broker.secret_keys()) if len(states) == 1 else None
+        return opened if isinstance(opened, OpenedDryRun) else None
     return None
 
 
 async def _complete(web: WebContext, request: Request, attempt: RequestContext, provider: Provider) -> SignedIn:
     opened = _open_state(web, request, attempt)
-    attempt.trace_id = opened.transaction.trace_id or attempt.trace_id
+    attempt.trace_id = opened.trace_id or attempt.trace_id
     cookie = read_cookies(request.headers.raw, https=web.https).get(opened.cookie_name)
     cookie_value = cookie.value if cookie else None
     again = _prepare_restart(web, attempt, opened, cookie_value)
@@ -82,7 +82,7 @@ async def _complete(web: WebContext, request: Request, attempt: RequestContext, 
     except _RESTARTABLE:
         # start_url may lead back here by itself, without the flag: a browser that keeps no cookies would loop.
         may_loop = attempt.start_again != again("restarted") and "cookie" not in request.headers
-        attempt.restarts = not opened.transaction.restarted and not may_loop
+        attempt.restarts = not opened.restarted and not may_loop
         raise
     except _WRONG_ACCOUNT:
         attempt.use_another_account = again("another_account")
@@ -97,10 +97,9 @@ def _open_state(web: WebContext, request: Request, attempt: RequestContext) -> O
     opened: list[OpenedState] = []
     for state in states[:MAX_STATES]:
         with suppress(StateInvalid):
-            opened.append(open_state(state, secret_keys=web.broker.secret_keys()))
-        with suppress(StateInvalid):
-            attempt.drop_cookies.append(open_dry_run(state, secret_keys=web.broker.secret_keys()).cookie_name)
-    attempt.drop_cookies += [one.cookie_name for one in opened]
+            one = open_any(state, secret_keys=web.broker.secret_keys())
+            attempt.drop_cookies.append(one.cookie_name)
+            opened += [one] if isinstance(one, OpenedState) else []
     if not opened:
         raise StateInvalid(
             expected="a state signed by one of secret_keys", got=f"{len(states)} that none of them signed"
@@ -134,19 +133,18 @@ def _prepare_restart(
     web: WebContext, attempt: RequestContext, opened: OpenedState, cookie_value: str | None
 ) -> Callable[..., str]:
     """Return what names the address of the same sign-in anew; the flag `restarted` keeps it from looping."""
-    transaction = opened.transaction
-    site = web.broker.sites.get(transaction.site)
+    site = web.broker.sites.get(opened.site)
     if site is None:
         return lambda *_: web.login_url()
     attempt.site = site.id
-    provider = transaction.provider if transaction.provider in site.provider_ids else None
-    redirect_url = recover_redirect_url(opened, cookie_value)
+    provider = opened.provider if opened.provider in site.provider_ids else None
+    redirect_url = opened.redirect_url(cookie_value)
     attempt.page_lost = opened.overflow_hash is not None and redirect_url is None
 
     def again(*flags: str) -> str:
         return web.login_url(site.id, idp=provider, redirect_url=redirect_url, **dict.fromkeys(flags, "1"))
 
-    attempt.start_again = again() if transaction.restarted else again("restarted")
+    attempt.start_again = again() if opened.restarted else again("restarted")
     if attempt.page_lost and site.start_url is not None:
         attempt.start_again = site.start_url  # from there, Comm100 names a page again
     return again

@@ -6,7 +6,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from broker.signin import AuthorizationRedirect
-from broker.transaction_cookie import surplus
+from broker.transaction import surplus
 from broker.web.context import WebContext
 from broker.web.cookies import read_cookies, set_cookie
 from broker.web.problems import RequestContext

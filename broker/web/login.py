@@ -15,7 +15,7 @@ from broker.errors import BrokerError, EmailMalformed, InitiationRefused, NoSuch
 from broker.identity import check_email
 from broker.providers import Provider
 from broker.signin import begin
-from broker.transaction_cookie import BrowserCookie
+from broker.transaction import BrowserCookie
 from broker.web.context import WebContext
 from broker.web.cookies import LAST_PROVIDER_COOKIE, read_cookie, set_cookie
 from broker.web.departing import redirect_to_provider

@@ -98,7 +98,7 @@ async def conclude(web: WebContext, request: Request, attempt: RequestContext, o
     Raises:
         TransactionError, SetupLinkRefused: whoever this is, there is nothing to report to them.
     """
-    attempt.trace_id = opened.transaction.trace_id or attempt.trace_id
+    attempt.trace_id = opened.trace_id or attempt.trace_id
     attempt.drop_cookies.append(opened.cookie_name)
     provider = _provider_of(web, request, attempt)
     attempt.is_dry_run = True
