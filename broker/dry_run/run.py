@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from broker.comm100 import Site, build_claims
-from broker.dry_run.claims import claims_without_secrets, without_secrets
 from broker.dry_run.record import DryRun, Preview
 from broker.dry_run.steps import Way, describe_steps
 from broker.errors import BrokerError
@@ -16,6 +15,7 @@ from broker.providers import ClaimTrace, Provider
 from broker.rejected_codes import Origin
 from broker.replica import Broker
 from broker.signin import AuthorizationRedirect, Progress, redeeming, redirect_to_provider, secrets_of, verify
+from broker.text import REDACTED, redact
 from broker.transaction import DryRunTransaction, OpenedDryRun, bind
 
 
@@ -85,7 +85,7 @@ async def run_dry_run(
         provider=provider.id,
         label=provider.label,
         enabled=provider.id in broker.providers,
-        steps=tuple(replace(one, detail=without_secrets(one.detail, progress.secrets)) for one in describe_steps(way)),
+        steps=tuple(replace(one, detail=redact(one.detail, progress.secrets)) for one in describe_steps(way)),
         refusal=refusal,
         documents=_documents(progress, nonce=bound.nonce),
         considered=tuple(considered),
@@ -113,9 +113,7 @@ def report_failed_start(broker: Broker, provider: Provider, refusal: BrokerError
 
 def _shown(identity: Identity, secrets: Sequence[str]) -> Identity:
     """The person as the page has them: a provider that repeats what it was sent may call them by it."""
-    return replace(
-        identity, email=without_secrets(identity.email, secrets), name=without_secrets(identity.name, secrets)
-    )
+    return replace(identity, email=redact(identity.email, secrets), name=redact(identity.name, secrets))
 
 
 def _documents(progress: Progress, *, nonce: str) -> tuple[tuple[str, Mapping[str, object]], ...]:
@@ -127,4 +125,8 @@ def _documents(progress: Progress, *, nonce: str) -> tuple[tuple[str, Mapping[st
     if progress.signed is None or progress.signed.claims.get("nonce") != nonce:
         return ()
     documents = progress.verified.documents() if progress.verified else (("ID token", progress.signed.claims),)
-    return tuple((name, claims_without_secrets(claims, progress.secrets)) for name, claims in documents)
+    hidden = {"nonce": REDACTED}
+    return tuple(
+        (name, redact({**claims, **hidden} if "nonce" in claims else claims, progress.secrets))
+        for name, claims in documents
+    )

@@ -15,10 +15,10 @@ from starlette.responses import Response
 from starlette.types import Scope
 
 from broker.errors import BrokerError, InternalError, MethodNotAllowed, NoSuchPage, ResponseModeUnsupported
+from broker.text import redact_path
 from broker.web.context import WebContext
 from broker.web.cookies import delete_cookie
 from broker.web.problems import RequestContext, render_problem
-from broker.web.reading import quoted
 
 Endpoint = Callable[[WebContext, Request, RequestContext], Awaitable[Response]]
 
@@ -102,7 +102,7 @@ async def home(_web: WebContext, _request: Request, attempt: RequestContext) -> 
 
 async def no_such_page(_web: WebContext, request: Request, _attempt: RequestContext) -> Response:
     """Every other address."""
-    raise NoSuchPage(expected="an address of ours", got=quoted(request.scope["path"]))
+    raise NoSuchPage(expected="an address of ours", got=redact_path(request.scope["path"]))
 
 
 async def method_not_allowed(_web: WebContext, request: Request, _attempt: RequestContext) -> Response:

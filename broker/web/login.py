@@ -15,6 +15,7 @@ from broker.errors import BrokerError, EmailMalformed, InitiationRefused, NoSuch
 from broker.identity import check_email
 from broker.providers import Provider
 from broker.signin import begin
+from broker.text import redact_path
 from broker.transaction import BrowserCookie
 from broker.web.context import WebContext
 from broker.web.cookies import LAST_PROVIDER_COOKIE, read_cookie, set_cookie
@@ -23,7 +24,7 @@ from broker.web.headers import MAY_BE_FRAMED
 from broker.web.last_login_request import names
 from broker.web.pages import Choice
 from broker.web.problems import RequestContext
-from broker.web.reading import check_navigation, given, is_framed, listed, once, provider_of, quoted, site_of
+from broker.web.reading import check_navigation, given, is_framed, listed, once, provider_of, site_of
 
 LAST_PROVIDER_LIFETIME = 180 * 86400  # seconds
 
@@ -141,7 +142,7 @@ def _provider_for(web: WebContext, site: Site, wanted: str | None, login_hints: 
         return _provider_of_domain(web, site, login_hints)
     if wanted not in site.provider_ids:
         expected = f"an identity provider of site {site.id}: {listed(site.provider_ids)}"
-        raise NoSuchPage(expected=expected, got=quoted(wanted))
+        raise NoSuchPage(expected=expected, got=redact_path(wanted))
     return web.broker.providers[wanted]
 
 

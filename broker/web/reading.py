@@ -10,12 +10,11 @@ from starlette.requests import Request
 from broker.comm100 import Site
 from broker.errors import MethodNotAllowed, NoSuchPage, NotANavigation, ParameterRepeated
 from broker.providers import Provider
+from broker.text import redact_path
 from broker.web.context import WebContext
 from broker.web.problems import RequestContext
 
 MAX_LISTED_IDS = 10
-MAX_PART_CHARACTERS = 40  # of a path, in the log
-MAX_QUOTED_CHARACTERS = 120
 
 
 def check_navigation(request: Request) -> None:
@@ -105,7 +104,7 @@ def site_of(web: WebContext, request: Request, attempt: RequestContext) -> Site:
     sites = web.broker.sites
     site = sites.get(request.path_params.get("site") or next(iter(sites)))
     if site is None:
-        raise NoSuchPage(expected=f"the id of a site: {listed(sites)}", got=quoted(request.path_params["site"]))
+        raise NoSuchPage(expected=f"the id of a site: {listed(sites)}", got=redact_path(request.path_params["site"]))
     attempt.site = site.id
     attempt.start_again = site.start_url
     return site
@@ -139,7 +138,7 @@ def find_provider(providers: Mapping[str, Provider], request: Request, attempt: 
     wanted = request.path_params["idp"]
     provider = providers.get(wanted)
     if provider is None:
-        raise NoSuchPage(expected=f"the id of an identity provider: {listed(providers)}", got=quoted(wanted))
+        raise NoSuchPage(expected=f"the id of an identity provider: {listed(providers)}", got=redact_path(wanted))
     attempt.provider = provider.id
     return provider
 
@@ -152,13 +151,3 @@ def listed(ids: Iterable[str]) -> str:
     """
     *named, beyond = [*islice(ids, MAX_LISTED_IDS + 1), ""][: MAX_LISTED_IDS + 1]
     return ", ".join(named) + (", …" if beyond else "")
-
-
-def quoted(text: str) -> str:
-    """Return a text from an address for the log, part by part; a long part may be a link, a code or a state.
-
-    Args:
-        text: a path, or a part of one.
-    """
-    parts = [part if len(part) <= MAX_PART_CHARACTERS else "[left out]" for part in text.split("/")]
-    return "/".join(parts)[:MAX_QUOTED_CHARACTERS]
