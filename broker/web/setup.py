@@ -16,7 +16,7 @@ from starlette.responses import HTMLResponse, Response
 from broker.dry_run import DryRun, begin_dry_run, report_failed_start, run_dry_run
 from broker.errors import BrokerError, NotANavigation, SetupLinkRefused
 from broker.providers import Provider
-from broker.setup import ProviderSetup, setup_of_provider, setup_of_site
+from broker.registration import ProviderSetup, setup_of_provider, setup_of_site
 from broker.setup_link import SetupLink, build_setup_url, check_link
 from broker.transaction import OpenedDryRun
 from broker.web.context import WebContext

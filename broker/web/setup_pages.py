@@ -17,7 +17,7 @@ from types import MappingProxyType
 from broker.checks import WORST_FIRST, Finding, first_untold, merged
 from broker.dry_run import DryRun
 from broker.errors import every_error
-from broker.setup import ProviderSetup, SiteSetup
+from broker.registration import ProviderSetup, SiteSetup
 from broker.text import printable, printable_json
 from broker.web.languages import ENGLISH
 from broker.web.last_login_request import LastLoginRequest

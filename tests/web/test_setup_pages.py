@@ -17,9 +17,9 @@ from broker.providers import ClaimTrace
 from broker.web.last_login_request import LastLoginRequest
 from broker.web.setup_pages import MAX_CLAIMS
 from tests.fakes.clock import START
-from tests.setup import sample_pages
-from tests.setup.sample_pages import FINDINGS, LINKS, PAGES, REFUSED, dry_run, finding
-from tests.setup.scene import settings, setups
+from tests.registration import sample_pages
+from tests.registration.sample_pages import FINDINGS, LINKS, PAGES, REFUSED, dry_run, finding
+from tests.registration.scene import settings, setups
 
 HOSTILE = "</td><script>alert(1)</script>\u202egnp.exe\x00"
 VOID = {"meta", "link", "path", "circle"}
