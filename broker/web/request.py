@@ -10,6 +10,7 @@ from starlette.requests import Request
 from broker.comm100 import Site
 from broker.errors import MethodNotAllowed, NoSuchPage, NotANavigation, ParameterRepeated
 from broker.providers import Provider
+from broker.text import redact_path
 
 MAX_LISTED_IDS = 10
 

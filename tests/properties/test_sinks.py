@@ -13,7 +13,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.console import Console
-from tests.setup.sample_pages import LINKS, PAGES, dry_run
 
 from broker.checks.finding import as_json, failed, finding, sentence
 from broker.checks.report import print_report
@@ -26,6 +25,7 @@ from broker.telemetry import LOGGER, JsonLines, Telemetry
 from broker.text import is_invisible, printable, redact
 from broker.web.last_login_request import LastCalls
 from broker.web.pages import Pages
+from tests.registration.sample_pages import LINKS, PAGES, dry_run
 from tests.test_text import SECRETS, SPELLINGS
 
 ERROR_PAGES = Pages()
