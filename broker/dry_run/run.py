@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from broker.comm100 import Site, build_claims
-from broker.dry_run.claims import claims_without_secrets, without_secrets
 from broker.dry_run.record import DryRun, Preview
 from broker.dry_run.steps import Way, describe_steps
 from broker.errors import BrokerError
@@ -16,7 +15,8 @@ from broker.providers import ClaimTrace, Provider
 from broker.rejected_codes import Origin
 from broker.replica import Broker
 from broker.signin import AuthorizationRedirect, Progress, redeeming, redirect_to_provider, secrets_of, verify
-from broker.transaction import OpenedDryRun, bind, sign_dry_run
+from broker.text import REDACTED, redact
+from broker.transaction import DryRunTransaction, OpenedDryRun, bind
 
 
 async def begin_dry_run(
@@ -34,18 +34,9 @@ async def begin_dry_run(
     Raises:
         ProviderUnavailable, InvalidProviderResponse: there is no usable metadata of the provider.
     """
-    return await redirect_to_provider(
-        broker,
-        provider,
-        lambda _: sign_dry_run(
-            provider=provider.id,
-            setup_link=setup_link,
-            now=broker.clock(),
-            secret_keys=broker.secret_keys(),
-            trace_id=trace_id,
-        ),
-        hints={"prompt": provider.preset.prompt_for_another_account} if another_account else None,
-    )
+    transaction = DryRunTransaction(provider.id, setup_link, trace_id)
+    hints = {"prompt": provider.preset.prompt_for_another_account} if another_account else None
+    return await redirect_to_provider(broker, provider, transaction, hints=hints)
 
 
 async def run_dry_run(
@@ -76,8 +67,8 @@ async def run_dry_run(
         SetupLinkRefused: likewise.
     """
     bound = bind(opened, cookie_value, provider=provider.id, now=broker.clock())
-    check_setup_link(bound.transaction.setup_link or "")
-    broker.consume(bound.transaction.id, broker.clock())
+    check_setup_link(bound.transaction.setup_link)
+    broker.consume(bound.id, broker.clock())
     progress = Progress([*secrets_of(provider, bound), parameters.get("state", ""), parameters.get("code", "")])
     considered: list[ClaimTrace] = []
     identity: Identity | None = None
@@ -89,12 +80,12 @@ async def run_dry_run(
     except BrokerError as error:
         refusal = error
     now = broker.clock()
-    way = Way(provider, parameters, progress, now - bound.transaction.issued, identity, refusal, now)
+    way = Way(provider, parameters, progress, now - bound.issued, identity, refusal, now)
     return DryRun(
         provider=provider.id,
         label=provider.label,
         enabled=provider.id in broker.providers,
-        steps=tuple(replace(one, detail=without_secrets(one.detail, progress.secrets)) for one in describe_steps(way)),
+        steps=tuple(replace(one, detail=redact(one.detail, progress.secrets)) for one in describe_steps(way)),
         refusal=refusal,
         documents=_documents(progress, nonce=bound.nonce),
         considered=tuple(considered),
@@ -122,9 +113,7 @@ def report_failed_start(broker: Broker, provider: Provider, refusal: BrokerError
 
 def _shown(identity: Identity, secrets: Sequence[str]) -> Identity:
     """The person as the page has them: a provider that repeats what it was sent may call them by it."""
-    return replace(
-        identity, email=without_secrets(identity.email, secrets), name=without_secrets(identity.name, secrets)
-    )
+    return replace(identity, email=redact(identity.email, secrets), name=redact(identity.name, secrets))
 
 
 def _documents(progress: Progress, *, nonce: str) -> tuple[tuple[str, Mapping[str, object]], ...]:
@@ -136,4 +125,8 @@ def _documents(progress: Progress, *, nonce: str) -> tuple[tuple[str, Mapping[st
     if progress.signed is None or progress.signed.claims.get("nonce") != nonce:
         return ()
     documents = progress.verified.documents() if progress.verified else (("ID token", progress.signed.claims),)
-    return tuple((name, claims_without_secrets(claims, progress.secrets)) for name, claims in documents)
+    hidden = {"nonce": REDACTED}
+    return tuple(
+        (name, redact({**claims, **hidden} if "nonce" in claims else claims, progress.secrets))
+        for name, claims in documents
+    )

@@ -24,10 +24,10 @@ from broker.errors import (
     IdTokenSubject,
     IdTokenTime,
 )
-from broker.explain import shown
 from broker.identity import Identity
 from broker.providers import Provider
 from broker.signin import Progress
+from broker.text import printable
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +94,7 @@ def describe_steps(way: Way) -> tuple[Step, ...]:
 
 def _step(check: _Check, way: Way, failed: _Check | None) -> Step:
     if check is failed and way.refusal is not None:
-        expected, got = shown(way.refusal.expected), shown(way.refusal.got)
+        expected, got = printable(way.refusal.expected), printable(way.refusal.got)
         return Step(check.name, "failed", f"Expected: {expected}. Got: {got}.")
     before = failed is not None and check.done is failed.done and _CHECKS.index(check) < _CHECKS.index(failed)
     if not check.done(way) and not before:
@@ -177,7 +177,7 @@ def _email(way: Way) -> str:
 
 
 def _domain(way: Way) -> str:
-    return f"One of {shown(sorted(way.provider.policy.email_domains))}."
+    return f"One of {printable(sorted(way.provider.policy.email_domains))}."
 
 
 def _groups(way: Way) -> Found:
@@ -193,13 +193,13 @@ _CHECKS = (
     _Check("Answer: the provider said yes", _code_came, lambda _: "A code came.", (BrokerError,)),
     _Check("Code exchanged for tokens", _tokens_came, _proof),
     _Check("ID token: signature", _is_signed, lambda way: f"By a key of the provider, {_algorithm(way)}."),
-    _Check("ID token: issuer (iss)", _is_ours, lambda way: shown(way.claims.get("iss"))),
+    _Check("ID token: issuer (iss)", _is_ours, lambda way: printable(way.claims.get("iss"))),
     _Check("ID token: audience (aud)", _is_ours, lambda _: "This client id, and no other.", (IdTokenAudience,)),
     _Check("ID token: times (exp, iat, nbf)", _is_ours, _times, (IdTokenTime,)),
     _Check("ID token: nonce", _is_ours, lambda _: "That of this very sign-in.", (IdTokenNonce,)),
     _Check("ID token: when the person signed in (auth_time)", _is_ours, _auth_time, (IdTokenAuthTime,)),
     _Check("ID token: access token (at_hash)", _is_ours, _access_token_hash, (IdTokenAccessTokenHash,)),
-    _Check("ID token: subject (sub)", _is_ours, lambda way: shown(way.claims.get("sub")), (IdTokenSubject,)),
+    _Check("ID token: subject (sub)", _is_ours, lambda way: printable(way.claims.get("sub")), (IdTokenSubject,)),
     _Check("userinfo", _is_vouched_for, _userinfo),
     _Check("E-mail address", _is_admitted, _email),
     _Check("E-mail domain allowed", _is_admitted, _domain, (EmailDomainNotAllowed,)),

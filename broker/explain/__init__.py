@@ -7,11 +7,10 @@ signature, audience, time or nonce is looked at, and nothing is signed or sent.
 
 from broker.explain.explanation import Explanation, explain, judge_person
 from broker.explain.input import INPUT_LIMIT, UnusableInput, UnverifiedClaims, pick, read_claims
-from broker.explain.report import MAX_SHOWN, shown, to_json, to_text
+from broker.explain.report import to_json, to_text
 
 __all__ = [
     "INPUT_LIMIT",
-    "MAX_SHOWN",
     "Explanation",
     "UnusableInput",
     "UnverifiedClaims",
@@ -19,7 +18,6 @@ __all__ = [
     "judge_person",
     "pick",
     "read_claims",
-    "shown",
     "to_json",
     "to_text",
 ]

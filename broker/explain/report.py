@@ -10,10 +10,9 @@ import textwrap
 from collections.abc import Iterator, Sequence
 
 from broker.explain.explanation import Explanation
-from broker.oidc.messages import type_name
+from broker.text import printable
 
 _WIDTH = 80
-MAX_SHOWN = 300  # characters of a value nobody here has checked
 
 
 def to_json(explanation: Explanation) -> str:
@@ -27,9 +26,9 @@ def to_json(explanation: Explanation) -> str:
         "name": identity.name if identity else None,
         "name_from": identity.name_from if identity else None,
         "claims": explanation.claims,
-        "considered": [{"claim": one.claim, "verdict": shown(one.verdict)} for one in explanation.considered],
-        "expected": shown(refusal.expected) if refusal else None,
-        "got": shown(refusal.got) if refusal else None,
+        "considered": [{"claim": one.claim, "verdict": printable(one.verdict)} for one in explanation.considered],
+        "expected": printable(refusal.expected) if refusal else None,
+        "got": printable(refusal.got) if refusal else None,
         "person": refusal.user_message if refusal else None,
         "remedy": refusal.remedy if refusal else None,
         "doc": f"docs/errors.md#{refusal.code}" if refusal else None,
@@ -52,12 +51,16 @@ def _lines(explanation: Explanation) -> Iterator[str]:
         facts += [("e-mail", identity.email), ("", f"from {identity.email_from}")]
         facts += [("name", identity.name), ("", f"from {identity.name_from}")]
     if refusal is not None:
-        facts += [("expected", shown(refusal.expected)), ("got", shown(refusal.got)), ("remedy", refusal.remedy)]
+        facts += [
+            ("expected", printable(refusal.expected)),
+            ("got", printable(refusal.got)),
+            ("remedy", refusal.remedy),
+        ]
         facts += [("person sees", refusal.user_message), ("more", f"docs/errors.md#{refusal.code}")]
     yield from _table(facts)
-    yield from _headed("Claims looked at", [(one.claim, shown(one.verdict)) for one in explanation.considered])
+    yield from _headed("Claims looked at", [(one.claim, printable(one.verdict)) for one in explanation.considered])
     if explanation.claims is not None:
-        sent = [(claim, shown(value)) for claim, value in explanation.claims.items()]
+        sent = [(claim, printable(value)) for claim, value in explanation.claims.items()]
         yield from _headed("Claims for Comm100 (unsigned; jti and times are new each time)", sent)
     for note in explanation.notes:
         yield ""
@@ -86,19 +89,3 @@ def _wrapped(text: str, first: str, further: str) -> list[str]:
     return textwrap.wrap(text, _WIDTH, initial_indent=first, subsequent_indent=further, break_on_hyphens=False) or [
         first.rstrip()
     ]
-
-
-def shown(value: object) -> str:
-    """Return a value as one short line of visible characters: a terminal or a browser acts on the others.
-
-    Control characters, direction marks and the like are shown by their number. Of objects only the kind is told.
-
-    Args:
-        value: nobody here has checked it.
-    """
-    if isinstance(value, list | tuple):
-        value = ", ".join(one if isinstance(one, str) else type_name(one) for one in value)
-    plain = value if isinstance(value, str | int | float) else type_name(value)
-    text = str(plain).lower() if isinstance(plain, bool) else str(plain)
-    visible = "".join(c if c.isprintable() else f"\\u{ord(c):04x}" for c in text[:MAX_SHOWN])
-    return visible if len(text) <= MAX_SHOWN else f"{visible}..."

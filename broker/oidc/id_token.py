@@ -21,8 +21,9 @@ from broker.errors import (
     IdTokenSubject,
     IdTokenTime,
 )
-from broker.oidc.messages import JsonObject, type_name
+from broker.oidc.messages import JsonObject
 from broker.oidc.signature import SignedClaims
+from broker.text import type_name
 
 CLOCK_LEEWAY = 60  # seconds our clock and the provider's may differ
 MAX_TOKEN_AGE = 600  # seconds since iat

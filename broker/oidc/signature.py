@@ -15,8 +15,9 @@ from joserfc.jwk import Key
 from broker import base64url
 from broker.errors import AnswerUnreadable, IdTokenAlgorithm, IdTokenKeyUnknown, IdTokenMalformed, IdTokenSignature
 from broker.oidc.keys import KeySet
-from broker.oidc.messages import JsonObject, read_json_object, short_text, type_name
+from broker.oidc.messages import JsonObject, read_json_object, short_text
 from broker.oidc.registration import SIGNATURE_ALGORITHMS
+from broker.text import type_name
 
 MAX_HEADER_BYTES = 16 * 1024
 

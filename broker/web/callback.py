@@ -13,8 +13,7 @@ from broker.errors import StateInvalid, StateMissing
 from broker.oidc.messages import safe_error_text
 from broker.remembrance import COOKIE_NAME, LIFETIME, encrypt_remembrance
 from broker.signin import SignedIn, complete
-from broker.transaction import OpenedDryRun, OpenedState, open_dry_run, open_state, recover_redirect_url
-from broker.transaction_cookie import BrowserCookie
+from broker.transaction import BrowserCookie, OpenedDryRun, OpenedState, open_any
 from broker.web.context import Refused, RequestContext, Restart, WebContext
 from broker.web.cookies import read_cookie, read_cookies, set_cookie
 from broker.web.last_login_request import names
@@ -38,13 +37,12 @@ async def callback(web: WebContext, request: Request, context: RequestContext) -
     context = replace(context, provider=provider.id, restart=Restart(), used_cookies=cookie_names)
     try:
         state = _choose_state(request, states, opened)
-        transaction = state.transaction
         cookie = read_cookies(request.headers.raw, https=web.https).get(state.cookie_name)
         cookie_value = cookie.value if cookie else None
         context = replace(
             context,
-            trace_id=transaction.trace_id or context.trace_id,
-            site=transaction.site if transaction.site in web.broker.sites else "",
+            trace_id=state.trace_id or context.trace_id,
+            site=state.site if state.site in web.broker.sites else "",
             restart=_restart_of(web, request, state, cookie_value),
         )
         signed_in = await complete(
@@ -67,10 +65,7 @@ def _open_states(web: WebContext, unverified_states: Sequence[str]) -> list[Open
     opened: list[OpenedState | OpenedDryRun] = []
     for state in unverified_states[:MAX_STATES]:
         with suppress(StateInvalid):
-            opened.append(open_state(state, secret_keys=secret_keys))
-            continue
-        with suppress(StateInvalid):
-            opened.append(open_dry_run(state, secret_keys=secret_keys))
+            opened.append(open_any(state, secret_keys=secret_keys))
     return opened
 
 
@@ -98,21 +93,20 @@ def _describe_query(request: Request) -> str:
 
 def _restart_of(web: WebContext, request: Request, state: OpenedState, cookie_value: str | None) -> Restart:
     """Return the same sign-in once more; it restarts without a click unless it is itself a restart."""
-    transaction = state.transaction
-    site = web.broker.sites.get(transaction.site)
+    site = web.broker.sites.get(state.site)
     if site is None:
-        return Restart(automatic=not transaction.restarted)
-    redirect_url = recover_redirect_url(state, cookie_value)
+        return Restart(automatic=not state.restarted)
+    redirect_url = state.redirect_url(cookie_value)
     page_lost = state.overflow_hash is not None and redirect_url is None
     address = site.start_url if page_lost else None  # from there, Comm100 names a page again
     # start_url may lead back here without the mark of a restart: a browser that keeps no cookies would loop.
     may_loop = address is not None and "cookie" not in request.headers
     return Restart(
         site=site.id,
-        provider=transaction.provider if transaction.provider in site.provider_ids else None,
+        provider=state.provider if state.provider in site.provider_ids else None,
         redirect_url=redirect_url,
         address=address,
-        automatic=not (transaction.restarted or may_loop),
+        automatic=not (state.restarted or may_loop),
         page_lost=page_lost,
     )
 

@@ -11,17 +11,18 @@ from urllib.parse import urlsplit
 from starlette.requests import Request
 from starlette.responses import Response
 
-from broker.comm100 import Site, check_redirect_url
+from broker.comm100 import CheckedRedirectUrl, Site, check_redirect_url
 from broker.errors import BrokerError, EmailMalformed, InitiationRefused, NoSuchPage, RedirectUrlRefused, SiteNotOffered
 from broker.identity import check_email
 from broker.providers import Provider
 from broker.signin import begin
-from broker.transaction_cookie import BrowserCookie
+from broker.text import redact_path
+from broker.transaction import BrowserCookie
 from broker.web.context import Refused, RequestContext, Restart, WebContext
 from broker.web.cookies import LAST_PROVIDER_COOKIE, read_cookie, set_cookie
 from broker.web.last_login_request import names
 from broker.web.pages import Choice
-from broker.web.request import check_navigation, given, is_framed, listed, provider_of, quoted, single, site_of
+from broker.web.request import check_navigation, given, is_framed, listed, provider_of, single, site_of
 from broker.web.responses import redirect_to_provider, show_page
 
 LAST_PROVIDER_LIFETIME = 180 * 86400  # seconds
@@ -77,7 +78,7 @@ async def initiate(web: WebContext, request: Request, context: RequestContext) -
         raise Refused(error, context) from error
 
 
-def _redirect_url(web: WebContext, request: Request, site: Site) -> str | None:
+def _redirect_url(web: WebContext, request: Request, site: Site) -> CheckedRedirectUrl | None:
     """Return the page Comm100 wants the person back on, if it is Comm100's; what came is kept for the setup page."""
     code = "none"
     try:
@@ -99,7 +100,7 @@ async def _begin(
     context: RequestContext,
     site: Site,
     provider: Provider,
-    redirect_url: str | None,
+    redirect_url: CheckedRedirectUrl | None,
     hints: Mapping[str, str],
 ) -> Response:
     redirect = await begin(
@@ -115,7 +116,7 @@ async def _begin(
     return redirect_to_provider(web, request, redirect)
 
 
-def _target(web: WebContext, provider: Provider, target: str) -> tuple[Site, str | None]:
+def _target(web: WebContext, provider: Provider, target: str) -> tuple[Site, CheckedRedirectUrl | None]:
     """The site a portal means and the page it names: a page of a site's Comm100, our own /login/{site}, or neither."""
     sites = [site for site in web.broker.sites.values() if provider.id in site.provider_ids]
     if not sites:
@@ -157,7 +158,7 @@ def _provider_for(web: WebContext, site: Site, wanted: str | None, login_hints: 
         return _provider_of_domain(web, site, login_hints)
     if wanted not in site.provider_ids:
         expected = f"an identity provider of site {site.id}: {listed(site.provider_ids)}"
-        raise NoSuchPage(expected=expected, got=quoted(wanted))
+        raise NoSuchPage(expected=expected, got=redact_path(wanted))
     return web.broker.providers[wanted]
 
 

@@ -10,10 +10,9 @@ from starlette.requests import Request
 from broker.comm100 import Site
 from broker.errors import MethodNotAllowed, NoSuchPage, NotANavigation, ParameterRepeated
 from broker.providers import Provider
+from broker.text import redact_path
 
 MAX_LISTED_IDS = 10
-MAX_PART_CHARACTERS = 40  # of a path, in the log
-MAX_QUOTED_CHARACTERS = 120
 
 
 def check_navigation(request: Request) -> None:
@@ -78,7 +77,7 @@ def site_of(request: Request, sites: Mapping[str, Site]) -> Site:
     """
     site = sites.get(request.path_params.get("site") or next(iter(sites)))
     if site is None:
-        raise NoSuchPage(expected=f"the id of a site: {listed(sites)}", got=quoted(request.path_params["site"]))
+        raise NoSuchPage(expected=f"the id of a site: {listed(sites)}", got=redact_path(request.path_params["site"]))
     return site
 
 
@@ -91,7 +90,7 @@ def provider_of(request: Request, providers: Mapping[str, Provider]) -> Provider
     wanted = request.path_params["idp"]
     provider = providers.get(wanted)
     if provider is None:
-        raise NoSuchPage(expected=f"the id of an identity provider: {listed(providers)}", got=quoted(wanted))
+        raise NoSuchPage(expected=f"the id of an identity provider: {listed(providers)}", got=redact_path(wanted))
     return provider
 
 
@@ -99,9 +98,3 @@ def listed(ids: Iterable[str]) -> str:
     """Return ids of the settings for the log, at most `MAX_LISTED_IDS`."""
     *named, beyond = [*islice(ids, MAX_LISTED_IDS + 1), ""][: MAX_LISTED_IDS + 1]
     return ", ".join(named) + (", …" if beyond else "")
-
-
-def quoted(path: str) -> str:
-    """Return a path, or a part of one, for the log; a long part may be a link, a code or a state and is redacted."""
-    parts = [part if len(part) <= MAX_PART_CHARACTERS else "[left out]" for part in path.split("/")]
-    return "/".join(parts)[:MAX_QUOTED_CHARACTERS]

@@ -20,7 +20,7 @@ from broker.errors import (
     TransactionSpent,
 )
 from broker.signin import AuthorizationRedirect
-from broker.transaction_cookie import surplus
+from broker.transaction import surplus
 from broker.web.context import RequestContext, Restart, WebContext
 from broker.web.cookies import delete_cookie, read_cookies, set_cookie
 from broker.web.middleware import build_content_security_policy

@@ -21,12 +21,12 @@ from broker.errors import (
     RequestTooLarge,
     ResponseModeUnsupported,
 )
+from broker.text import redact_path
 from broker.web.callback import callback
 from broker.web.context import Refused, RequestContext, WebContext
 from broker.web.login import initiate, login
 from broker.web.logout import logout
 from broker.web.middleware import Excess, PlainPaths, RequestBounds, SecurityHeaders
-from broker.web.request import quoted
 from broker.web.responses import show_page, show_problem
 from broker.web.setup import setup, setup_check, setup_commands, setup_test
 
@@ -89,7 +89,7 @@ async def home(web: WebContext, request: Request, _context: RequestContext) -> R
 
 async def no_such_page(_web: WebContext, request: Request, _context: RequestContext) -> Response:
     """Every other address."""
-    raise NoSuchPage(expected="an address of ours", got=quoted(request.scope["path"]))
+    raise NoSuchPage(expected="an address of ours", got=redact_path(request.scope["path"]))
 
 
 async def method_not_allowed(_web: WebContext, request: Request, _context: RequestContext) -> Response:

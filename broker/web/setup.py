@@ -17,7 +17,7 @@ from starlette.responses import HTMLResponse, Response
 from broker.dry_run import DryRun, begin_dry_run, report_failed_start, run_dry_run
 from broker.errors import BrokerError, NotANavigation, SetupLinkRefused
 from broker.providers import Provider
-from broker.setup import ProviderSetup, setup_of_provider, setup_of_site
+from broker.registration import ProviderSetup, setup_of_provider, setup_of_site
 from broker.setup_link import SetupLink, build_setup_url, check_link
 from broker.transaction import OpenedDryRun
 from broker.web.context import Refused, RequestContext, Restart, WebContext
@@ -99,7 +99,7 @@ async def finish_dry_run(web: WebContext, request: Request, context: RequestCont
     token = opened.overflow(cookie_value) or ""
     context = replace(
         context,
-        trace_id=opened.transaction.trace_id or context.trace_id,
+        trace_id=opened.trace_id or context.trace_id,
         used_cookies=(opened.cookie_name,),
     )
     try:

@@ -19,8 +19,8 @@ from tests.browser.chromium import (
     opened_page,
     running_chromium,
 )
-from tests.setup import sample_pages
-from tests.setup.sample_pages import FINDINGS, LINKS, PAGES, REFUSED, URL, dry_run
+from tests.registration import sample_pages
+from tests.registration.sample_pages import FINDINGS, LINKS, PAGES, REFUSED, URL, dry_run
 
 HEADERS = {name.decode(): value.decode() for name, value in build_security_headers(https=URL.startswith("https:"))}
 POLICY = build_content_security_policy(style_sha256=PAGES.style_sha256, script_sha256=PAGES.script_sha256)

@@ -23,7 +23,7 @@ from broker.oidc.signature import verify_signature
 from broker.oidc.tokens import TokenResponse, build_token_request, check_token_response
 from broker.oidc.userinfo import build_userinfo_request, check_userinfo
 from broker.policy import Policy, admit
-from broker.providers import PRESETS, ClaimRules, VerifiedClaims, decide_identity
+from broker.providers import KINDS, ClaimRules, VerifiedClaims, decide_identity
 from tests.fakes.clock import START
 from tests.fuzz.id_token import CLIENT_ID, ISSUER, encode
 from tests.fuzz.person import judge_email, judge_name
@@ -124,7 +124,7 @@ def judge_userinfo(answer: ProviderResponse) -> Identity | None:
         claims = check_userinfo(answer, expected_subject=SUBJECT)
         assert claims["sub"] == SUBJECT
         verified = VerifiedClaims(VerifiedIdToken(ISSUER, SUBJECT, {"sub": SUBJECT}), claims)
-        identity = decide_identity(PRESETS["oidc"], verified, ClaimRules())
+        identity = decide_identity(KINDS["oidc"], verified, ClaimRules())
         admit(identity, Policy(frozenset({DOMAIN})), groups=None)
     except BrokerError as error:
         _known(error)

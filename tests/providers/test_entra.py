@@ -17,12 +17,12 @@ from broker.errors import (
 )
 from broker.oidc.id_token import VerifiedIdToken
 from broker.oidc.signature import SignedClaims
-from broker.providers import PRESETS, ClaimRules, EmailDecision, VerifiedClaims, decide_identity
+from broker.providers import KINDS, ClaimRules, EmailDecision, VerifiedClaims, decide_identity
 from broker.providers.entra import PERSONAL_ACCOUNTS_TENANT
 from tests.oidc.samples import registration
 
 ADA, MAIL = "ada@acme.example", "ada.lovelace@acme.example"
-ENTRA = PRESETS["entra"]
+ENTRA = KINDS["entra"]
 TENANT = "7a0c1b2d-3e4f-4a5b-8c6d-7e8f9a0b1c2d"
 OTHER = "0b9a8f7e-6d5c-4b4a-9f3e-2d1c0b9a8f7e"
 HOST = "https://login.microsoftonline.com"

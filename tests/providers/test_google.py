@@ -9,11 +9,11 @@ import pytest
 from broker.errors import EmailContradicts, EmailMalformed, EmailMissing, EmailUnverified, HostedDomainNotAllowed
 from broker.oidc.id_token import VerifiedIdToken
 from broker.oidc.signature import SignedClaims
-from broker.providers import PRESETS, ClaimRules, EmailDecision, VerifiedClaims, decide_identity
+from broker.providers import KINDS, ClaimRules, EmailDecision, VerifiedClaims, decide_identity
 from tests.oidc.samples import registration
 
 ADA = "ada@acme.example"
-GOOGLE = PRESETS["google"]
+GOOGLE = KINDS["google"]
 ISSUER = "https://accounts.google.com"
 RULES = ClaimRules(email_domains=frozenset({"acme.example", "acme-labs.example"}))
 GOOD: dict[str, Any] = {"hd": "acme.example", "email": ADA, "email_verified": True}
@@ -136,7 +136,7 @@ def test_google_may_spell_its_issuer_in_two_ways(iss: object, expected: str) -> 
 def test_no_other_preset_knows_two_spellings(preset: str) -> None:
     signed = SignedClaims("RS256", None, {"iss": "accounts.google.com"})
     google = registration(issuer=ISSUER, metadata_issuer=ISSUER)
-    assert PRESETS[preset].expected_issuer(google, signed, RULES) == ISSUER
+    assert KINDS[preset].expected_issuer(google, signed, RULES) == ISSUER
 
 
 @pytest.mark.parametrize(

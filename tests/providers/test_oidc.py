@@ -19,7 +19,7 @@ from broker.errors import (
 )
 from broker.identity import Identity
 from broker.oidc.id_token import VerifiedIdToken
-from broker.providers import PRESETS, ClaimRules, VerifiedClaims, decide_identity
+from broker.providers import KINDS, ClaimRules, VerifiedClaims, decide_identity
 
 ADA, EVE = "ada@acme.example", "eve@acme.example"
 STRICT = ClaimRules()
@@ -30,7 +30,7 @@ Claims = dict[str, Any]
 
 def decide(id_token: Claims, userinfo: Claims | None = None, rules: ClaimRules = STRICT) -> Identity:
     verified = VerifiedClaims(VerifiedIdToken("https://idp.example", "00u-ada", id_token), userinfo)
-    return decide_identity(PRESETS["oidc"], verified, rules)
+    return decide_identity(KINDS["oidc"], verified, rules)
 
 
 def verified(email: object = ADA, **more: object) -> Claims:

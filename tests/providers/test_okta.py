@@ -8,10 +8,10 @@ import pytest
 
 from broker.errors import EmailContradicts, EmailMalformed, EmailMissing, EmailUnverified
 from broker.oidc.id_token import VerifiedIdToken
-from broker.providers import PRESETS, ClaimRules, EmailDecision, VerifiedClaims, decide_identity
+from broker.providers import KINDS, ClaimRules, EmailDecision, VerifiedClaims, decide_identity
 
 ADA = "ada@acme.example"
-OKTA = PRESETS["okta"]
+OKTA = KINDS["okta"]
 ABSENT = ("email (ID token)", "absent")
 
 Claims = dict[str, Any]

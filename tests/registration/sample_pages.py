@@ -16,7 +16,7 @@ from broker.web.setup_pages import SetupLinks, SetupPages
 from tests.fakes.admin import run_dry_run
 from tests.fakes.clock import START, Clock
 from tests.fakes.world import World, section_for
-from tests.setup.scene import PROVIDERS, settings, setups
+from tests.registration.scene import PROVIDERS, settings, setups
 
 TOKEN = "eyJleHAiOjE4MDAwMDM2MDB9.aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
 URL = "https://sso.acme.example"
