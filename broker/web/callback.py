@@ -16,8 +16,7 @@ from broker.signin import SignedIn, complete
 from broker.transaction import BrowserCookie, OpenedDryRun, OpenedState, open_any
 from broker.web.context import Refused, RequestContext, Restart, WebContext
 from broker.web.cookies import read_cookie, read_cookies, set_cookie
-from broker.web.last_login_request import names
-from broker.web.request import check_navigation, given, provider_of, read_unverified_parameters, single
+from broker.web.request import check_navigation, given, parameter_names, provider_of, read_unverified_parameters, single
 from broker.web.responses import drop_cookies, see_other
 from broker.web.setup import finish_dry_run
 
@@ -51,7 +50,7 @@ async def callback(web: WebContext, request: Request, context: RequestContext) -
             opened=state,
             cookie_value=cookie_value,
             parameters=read_unverified_parameters(request),
-            origins=web.origins.of(request.scope, context.client),
+            origins=web.client_addresses.origins_of(request.scope, context.client),
         )
         web.record(context.event(None, signed_in.identity))
         return drop_cookies(web, _deliver(web, request, signed_in), cookie_names)
@@ -87,7 +86,7 @@ def _describe_query(request: Request) -> str:
     error = request.query_params.get("error")
     if error is not None:
         return safe_error_text(error, request.query_params.get("error_description", ""))
-    came = names(request.scope["query_string"].decode("latin-1"))
+    came = parameter_names(request.scope["query_string"].decode("latin-1"))
     return f"only {', '.join(came)}" if came else "an address without parameters"
 
 

@@ -6,24 +6,22 @@ Every address begins with `public_url`: no header of a request has a say in it.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from urllib.parse import urlencode
 
 from starlette.types import Scope
 
+from broker.checks import Finding
 from broker.comm100 import Site
 from broker.errors import BrokerError
 from broker.identity import Identity
 from broker.providers import Provider
 from broker.replica import Broker
 from broker.sign_in_event import SignInEvent
-from broker.web.checks import Checks
-from broker.web.client_address import Network, find_client_address, forwarded_for
-from broker.web.languages import choose_language
-from broker.web.last_login_request import LastCalls
-from broker.web.origins import Origins
-from broker.web.pages import Pages
+from broker.web.client_address import ClientAddresses
+from broker.web.pages import Pages, choose_language
+from broker.web.request import LastLoginRequest
 from broker.web.setup_pages import SetupPages
 
 
@@ -35,15 +33,15 @@ class Setup:
         pages: what an admin sees.
         providers: by id, with those that are switched off: only test sign-ins use these.
         offered_at: by the provider's id, the sites that offer the provider, or will once it is switched on.
-        checks: runs the checks.
-        last_calls: the last login request of each site.
+        run_checks: returns the findings of `broker check`.
+        last_login_requests: by the site's id; each login request replaces the one before.
     """
 
     pages: SetupPages
     providers: Mapping[str, Provider]
     offered_at: Mapping[str, tuple[Site, ...]]
-    checks: Checks
-    last_calls: LastCalls
+    run_checks: Callable[[], Awaitable[tuple[Finding, ...]]]
+    last_login_requests: dict[str, LastLoginRequest]
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +55,6 @@ class WebContext:
         record_dry_run: writes the event of a test sign-in, which has a metric of its own.
         setup: the setup page.
         public_url: where browsers reach the broker.
-        trusted_proxies: the networks of proxies whose X-Forwarded-For is believed.
-        origins: the addresses for which rejected codes are counted.
     """
 
     broker: Broker
@@ -67,8 +63,7 @@ class WebContext:
     record_dry_run: Callable[[SignInEvent], None]
     setup: Setup
     public_url: str
-    trusted_proxies: tuple[Network, ...]
-    origins: Origins
+    client_addresses: ClientAddresses
 
     @property
     def https(self) -> bool:
@@ -89,11 +84,6 @@ class WebContext:
         """Return the pages in the language that the browser prefers."""
         wanted = [value.decode("latin-1") for name, value in scope["headers"] if name == b"accept-language"]
         return self.pages[choose_language(",".join(wanted))]
-
-    def client_address(self, scope: Scope) -> str:
-        """Return the browser's address for the log."""
-        peer: str = (scope.get("client") or ("",))[0]
-        return find_client_address(peer, forwarded_for(scope), self.trusted_proxies)
 
 
 @dataclass(frozen=True, slots=True)

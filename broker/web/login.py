@@ -20,9 +20,18 @@ from broker.text import redact_path
 from broker.transaction import BrowserCookie
 from broker.web.context import Refused, RequestContext, Restart, WebContext
 from broker.web.cookies import LAST_PROVIDER_COOKIE, read_cookie, set_cookie
-from broker.web.last_login_request import names
 from broker.web.pages import Choice
-from broker.web.request import check_navigation, given, is_framed, listed, provider_of, single, site_of
+from broker.web.request import (
+    check_navigation,
+    describe_login_request,
+    given,
+    is_framed,
+    listed,
+    parameter_names,
+    provider_of,
+    single,
+    site_of,
+)
 from broker.web.responses import redirect_to_provider, show_page
 
 LAST_PROVIDER_LIFETIME = 180 * 86400  # seconds
@@ -91,7 +100,9 @@ def _redirect_url(web: WebContext, request: Request, site: Site) -> CheckedRedir
         if request.headers.get("sec-fetch-site") != "same-origin":  # else a page of ours sent it
             wanted = request.query_params.getlist("redirect_url")
             query = request.scope["query_string"].decode("latin-1")
-            web.setup.last_calls.keep(site.id, query, "".join(wanted[:1]), code=code, at=web.broker.clock())
+            web.setup.last_login_requests[site.id] = describe_login_request(
+                query, "".join(wanted[:1]), code=code, at=web.broker.clock()
+            )
 
 
 async def _begin(
@@ -191,8 +202,8 @@ def _what_came(context: RequestContext, request: Request, redirect_url: str | No
         "client": context.client,
         "site": context.site,
         "provider": context.provider,
-        "parameters": names(request.scope["query_string"].decode("latin-1")),
+        "parameters": parameter_names(request.scope["query_string"].decode("latin-1")),
         "redirect_url_host": wanted.hostname,
         "redirect_url_path": wanted.path,
-        "redirect_url_parameters": names(wanted.query),
+        "redirect_url_parameters": parameter_names(wanted.query),
     }

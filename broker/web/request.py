@@ -1,18 +1,47 @@
-"""What endpoints read from a request: a navigation, parameters, the site and the provider in the path."""
+"""What endpoints read from a request: a navigation, parameters, the site and the provider in the path.
+
+Anybody can send a login request, so the setup page shows only bounded, printable parts of the last one.
+"""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from itertools import islice
+from urllib.parse import urlsplit
 
 from starlette.requests import Request
 
 from broker.comm100 import Site
 from broker.errors import MethodNotAllowed, NoSuchPage, NotANavigation, ParameterRepeated
 from broker.providers import Provider
-from broker.text import redact_path
+from broker.text import mask_emails, printable, redact_path
 
 MAX_LISTED_IDS = 10
+MAX_NAMES = 20  # of parameters
+MAX_PART_CHARACTERS = 200  # of host or path
+
+_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,39}")
+
+
+@dataclass(frozen=True, slots=True)
+class LastLoginRequest:
+    """The last request to a site's Remote Login URL, for the setup page; without the values of parameters.
+
+    Args:
+        at: seconds since the epoch.
+        redirect_url_host: empty if there is none.
+        redirect_url_path: empty if there is none; parts that may be an e-mail address are masked.
+        code: of the error; `none` if the request was accepted.
+    """
+
+    at: float
+    redirect_url_host: str
+    redirect_url_path: str
+    redirect_url_parameters: tuple[str, ...]
+    parameters: tuple[str, ...]
+    code: str
 
 
 def check_navigation(request: Request) -> None:
@@ -98,3 +127,33 @@ def listed(ids: Iterable[str]) -> str:
     """Return ids of the settings for the log, at most `MAX_LISTED_IDS`."""
     *named, beyond = [*islice(ids, MAX_LISTED_IDS + 1), ""][: MAX_LISTED_IDS + 1]
     return ", ".join(named) + (", …" if beyond else "")
+
+
+def describe_login_request(query: str, unverified_redirect_url: str, *, code: str, at: float) -> LastLoginRequest:
+    """Return what the setup page may show of a login request.
+
+    Args:
+        query: of the Remote Login URL, as sent.
+        unverified_redirect_url: empty if there is none.
+        code: of the error; `none` if the request was accepted.
+        at: seconds since the epoch.
+    """
+    try:
+        parts = urlsplit(unverified_redirect_url)
+        host, path, wanted = parts.hostname or "", parts.path, parts.query
+    except ValueError:
+        host, path, wanted = "", "", ""
+    return LastLoginRequest(
+        at,
+        printable(host, MAX_PART_CHARACTERS, ascii_only=True),
+        printable(mask_emails(path), MAX_PART_CHARACTERS, ascii_only=True),
+        parameter_names(wanted),
+        parameter_names(query),
+        code,
+    )
+
+
+def parameter_names(query: str) -> tuple[str, ...]:
+    """Return the names of parameters in a query; text that does not look like a name may be a value and is left out."""
+    named = [pair.partition("=")[0] for pair in query.split("&") if "=" in pair]
+    return tuple(sorted({name for name in named if _NAME.fullmatch(name)})[:MAX_NAMES])

@@ -103,7 +103,7 @@ def _new_context(web: WebContext, scope: Scope) -> RequestContext:
     is_signin = first in _SIGN_IN and scope["method"] == "GET"
     return RequestContext(
         trace_id=secrets.token_hex(8),
-        client=web.client_address(scope),
+        client=web.client_addresses.address_of(scope),
         is_signin=is_signin or _is_posted_answer(scope),
     )
 

@@ -40,7 +40,7 @@ async def setup(web: WebContext, request: Request, context: RequestContext) -> R
             setup_of_site(site, public_url=web.public_url, only=len(web.broker.sites) == 1)
             for site in web.broker.sites.values()
         ],
-        last_seen=parts.last_calls.by_site(),
+        last_seen=parts.last_login_requests,
         links=_links(web, link.token),
         expires=link.expires,
         now=now,
@@ -61,7 +61,7 @@ async def setup_check(web: WebContext, request: Request, context: RequestContext
     """`GET /setup/check`: the findings of `broker check`, from inside the service."""
     link = _check_visit(web, request)
     _log.info("setup page checks", extra={"facts": {"trace_id": context.trace_id, "client": context.client}})
-    return _show(web, web.setup.pages.checks(await web.setup.checks(), links=_links(web, link.token)))
+    return _show(web, web.setup.pages.checks(await web.setup.run_checks(), links=_links(web, link.token)))
 
 
 async def setup_test(web: WebContext, request: Request, context: RequestContext) -> Response:
@@ -115,7 +115,7 @@ async def finish_dry_run(web: WebContext, request: Request, context: RequestCont
             cookie_value=cookie_value,
             check_setup_link=lambda unverified: _check_link(web, request, unverified),
             parameters=read_unverified_parameters(request),
-            origins=web.origins.of(request.scope, context.client),
+            origins=web.client_addresses.origins_of(request.scope, context.client),
         )
         response = _show_report(web, context, report, token)
     except Exception as error:

@@ -19,9 +19,8 @@ from broker.dry_run import DryRun
 from broker.errors import every_error
 from broker.registration import ProviderSetup, SiteSetup
 from broker.text import printable, printable_json
-from broker.web.languages import ENGLISH
-from broker.web.last_login_request import LastLoginRequest
-from broker.web.pages import open_templates
+from broker.web.pages import ENGLISH, open_templates
+from broker.web.request import LastLoginRequest
 
 MAX_CLAIMS = 40  # of one document
 

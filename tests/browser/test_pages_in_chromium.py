@@ -15,9 +15,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from broker.web.languages import LANGUAGES
 from broker.web.middleware import SecurityHeaders
-from broker.web.pages import Pages
+from broker.web.pages import LANGUAGES, Pages
 from broker.web.responses import show_page
 from tests.browser.axe import find_violations
 from tests.browser.chromium import (

@@ -27,8 +27,7 @@ from broker.errors import (
     TransactionExpired,
 )
 from broker.settings.logo import MAX_BYTES
-from broker.web.languages import ENGLISH, LANGUAGES
-from broker.web.pages import Pages
+from broker.web.pages import ENGLISH, LANGUAGES, Pages
 from tests.catalogues import every_text, open_catalogue
 from tests.web.page import Page
 from tests.web.sample_pages import CHOICES, ERRORS, EVERY_PAGE, SUPPORT, TRACE_ID, problem

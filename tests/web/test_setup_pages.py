@@ -14,7 +14,7 @@ import pytest
 from broker.dry_run import Step
 from broker.errors import EmailDomainNotAllowed, ProviderRefused, RedirectUrlRefused
 from broker.providers import ClaimTrace
-from broker.web.last_login_request import LastLoginRequest
+from broker.web.request import LastLoginRequest
 from broker.web.setup_pages import MAX_CLAIMS
 from tests.fakes.clock import START
 from tests.registration import sample_pages
@@ -170,7 +170,7 @@ def test_the_page_says_until_when_it_works(overview: Page) -> None:
 
 def test_what_comm100_sent_is_told_with_the_remedy_of_a_refusal(tmp_path: Path) -> None:
     accepted = LastLoginRequest(
-        "main", START - 90_000, "dash11.comm100.io", "/agentconsole", ("queue",), ("redirect_url", "siteId"), "none"
+        START - 90_000, "dash11.comm100.io", "/agentconsole", ("queue",), ("redirect_url", "siteId"), "none"
     )
     refused = replace(accepted, at=START - 300, code=RedirectUrlRefused.code)
     text = overview_of(tmp_path, {"main": accepted}).text
@@ -186,7 +186,7 @@ def test_what_comm100_sent_is_told_with_the_remedy_of_a_refusal(tmp_path: Path) 
 
 
 def test_hostile_words_of_a_request_are_shown_harmlessly(tmp_path: Path) -> None:
-    seen = LastLoginRequest("main", START, HOSTILE, HOSTILE, (HOSTILE,), (HOSTILE,), "none")
+    seen = LastLoginRequest(START, HOSTILE, HOSTILE, (HOSTILE,), (HOSTILE,), "none")
     assert_harmless(overview_of(tmp_path, {"main": seen}))
 
 
