@@ -88,7 +88,7 @@ async def initiate(web: WebContext, request: Request, context: RequestContext) -
 
 
 def _redirect_url(web: WebContext, request: Request, site: Site) -> CheckedRedirectUrl | None:
-    """Return the page Comm100 wants the person back on, if it is Comm100's; what came is kept for the setup page."""
+    """Return the checked redirect_url; what came is kept for the setup page."""
     code = "none"
     try:
         redirect_url = single(request, "redirect_url") or None  # an empty one counts as none
@@ -128,12 +128,12 @@ async def _begin(
 
 
 def _target(web: WebContext, provider: Provider, target: str) -> tuple[Site, CheckedRedirectUrl | None]:
-    """The site a portal means and the page it names: a page of a site's Comm100, our own /login/{site}, or neither."""
+    """Return the site and redirect_url that a portal names: a page of Comm100, or /login/{site} of the broker."""
     sites = [site for site in web.broker.sites.values() if provider.id in site.provider_ids]
     if not sites:
         raise NoSuchPage(expected=f"a site that offers {provider.id}", got=f"sites: {listed(web.broker.sites)}")
     if not target or target.startswith(f"{web.public_url}/") or target == web.public_url:
-        # Portals that have to name something name an address of ours.
+        # A portal that requires a target has an address of the broker.
         named = target.partition("?")[0]
         return next((site for site in sites if named == web.login_url(site.id)), sites[0]), None
     for site in sites:
@@ -160,7 +160,7 @@ def _offer_choice(web: WebContext, request: Request, site: Site, redirect_url: s
 
 
 def _provider_for(web: WebContext, site: Site, wanted: str | None, login_hints: list[str]) -> Provider | None:
-    """The provider asked for, else the only one, else the one of the hint's domain; None: the person chooses."""
+    """Return the chosen provider, the only one, or the one of the hint's domain; None lets the person choose."""
     if not site.provider_ids:
         raise SiteNotOffered(expected="an enabled identity provider", got=f"site {site.id}, with none")
     if wanted is None and len(site.provider_ids) == 1:
@@ -174,7 +174,7 @@ def _provider_for(web: WebContext, site: Site, wanted: str | None, login_hints: 
 
 
 def _provider_of_domain(web: WebContext, site: Site, login_hints: list[str]) -> Provider | None:
-    """The one provider that may assert the hint's domain; a hint that is no address, or no single one, is none."""
+    """Return the only provider that may assert the hint's domain; None if no or several providers may."""
     try:
         domain = check_email(login_hints[0] if len(login_hints) == 1 else None).rpartition("@")[2]
     except EmailMalformed:
@@ -195,7 +195,7 @@ def _bounded_hint(login_hint: str | None) -> dict[str, str]:
 
 
 def _what_came(context: RequestContext, request: Request, redirect_url: str | None) -> dict[str, object]:
-    """Say what Comm100 sent, by which an admin can tell which delivery applies; never a value that names a person."""
+    """Return what Comm100 sent, which tells an admin the delivery that applies; without values that name a person."""
     wanted = urlsplit(redirect_url or "")
     return {
         "trace_id": context.trace_id,

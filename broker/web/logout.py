@@ -1,4 +1,4 @@
-"""Comm100's Remote Logout URL: forget what the browser holds of us, and sign out at the provider where it can."""
+"""Comm100's Remote Logout URL: deletes the broker's cookies, and signs out at the provider if the provider can."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ async def _sign_out(web: WebContext, request: Request, site: Site, remembered: s
 
 
 async def _end_session_url(web: WebContext, remembered: str | None, site: Site) -> str | None:
-    """Where to sign out at the provider; None where there is nobody to sign out, or no such place."""
+    """Return the address that signs out at the provider; None if nobody is signed in there, or there is no address."""
     keys = web.broker.secret_keys()
     remembrance = decrypt_remembrance(remembered or "", now=web.broker.clock(), secret_keys=keys)
     provider = web.broker.providers.get(remembrance.provider) if remembrance else None
@@ -78,15 +78,14 @@ async def _end_session_url(web: WebContext, remembered: str | None, site: Site) 
 
 
 def _site_of_state(web: WebContext, state: str | None, remembered: str | None) -> Site | None:
-    """The site a state of ours names, if this browser's sign-out made it; anything else starts a sign-out.
+    """Return the site in the state, if this browser's sign-out made the state; None starts a sign-out.
 
-    A stranger's state must not pass for this browser's: the person would read that they are signed out, and the
-    provider would know nothing of it.
+    Another browser's state must not count: the person would read that they are signed out, but the provider would not
+    have signed them out.
 
     Args:
-        web: what all endpoints share.
         state: unverified.
-        remembered: the cookie, gone since the sign-out began, or still the one it began with.
+        remembered: the cookie, which is gone since the sign-out began, or still the same.
     """
     unsigned = unsign_value(state or "", purpose=_PURPOSE, secret_keys=web.broker.secret_keys())
     if unsigned is None:
@@ -98,5 +97,5 @@ def _site_of_state(web: WebContext, state: str | None, remembered: str | None) -
 
 
 def _hash(cookie_value: str) -> str:
-    """Return a hash of 128 bits: it travels in an address, and only has to tell our cookies apart."""
+    """Return a hash of 128 bits: short for an address, and long enough to tell the broker's cookies apart."""
     return base64url.encode(hashlib.sha256(cookie_value.encode()).digest()[:16])

@@ -1,7 +1,7 @@
-"""The setup page, its checks and its test sign-in: for whoever has a signed link, and for nobody else.
+"""The setup page, its checks and its test sign-in, for an admin with a valid setup link.
 
-Each address judges the link first, and the page at the end of a test sign-in judges it again. Here, and nowhere else,
-a page may show what a provider said; it can never lead to Comm100.
+Each address checks the link first, and the end of a test sign-in checks it again. Only these pages may show what a
+provider said; none of them leads to Comm100.
 """
 
 from __future__ import annotations
@@ -131,7 +131,7 @@ def _restart_of_dry_run(web: WebContext, request: Request, unverified_token: str
 
 
 def _check_visit(web: WebContext, request: Request) -> SetupLink:
-    """Return the link, if a person opens the page in a tab of its own with a good one."""
+    """Return the setup link, if a person opens the page in a tab with a valid one."""
     check_navigation(request)
     if is_framed(request):
         raise NotANavigation(
@@ -180,7 +180,7 @@ def _links(web: WebContext, token: str) -> SetupLinks:
 
 
 def _show_report(web: WebContext, context: RequestContext, report: DryRun, token: str) -> Response:
-    """Show how a test sign-in went; with 200 however it went, for a proxy may replace the page of a 502."""
+    """Show the report of a test sign-in, always with status 200: a proxy may replace the page of a 502."""
     web.record_dry_run(context.event(report.refusal, report.identity))
     return _show(web, web.setup.pages.dry_run(report, links=_links(web, token)))
 
