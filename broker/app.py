@@ -22,14 +22,12 @@ from broker.oidc.discovery import Clock, Send, Sleep
 from broker.providers import Provider
 from broker.replica import Broker
 from broker.settings import ProviderSettings, Settings, insecure_options, secret_files
-from broker.web.checks import Checks
+from broker.web.client_address import ClientAddresses
 from broker.web.context import Setup, WebContext
-from broker.web.headers import SecurityHeaders
-from broker.web.languages import ENGLISH, LANGUAGES
-from broker.web.last_login_request import LastCalls
+from broker.web.cooldown import Cooldown
+from broker.web.middleware import SecurityHeaders
 from broker.web.operations import operations_site
-from broker.web.origins import Origins
-from broker.web.pages import Pages
+from broker.web.pages import LANGUAGES, Pages
 from broker.web.routes import public_site
 from broker.web.setup_pages import SetupPages
 from broker.wiring import network_policy_of, reach_of_browsers, sites_of, wire_provider, wire_site
@@ -108,7 +106,7 @@ async def create_app(
         )
         _announce(settings, broker, signals, metrics)
         pages = _pages(settings)
-        checks = Checks(
+        checks = Cooldown(
             lambda: run_checks(settings, offline=False, begin=lambda _subject, _check: None, http=http, clock=clock)
         )
         stack.push_async_callback(checks.stop)
@@ -119,15 +117,14 @@ async def create_app(
             record_dry_run=signals.record_dry_run,
             setup=_setup(settings, broker, everyone, checks),
             public_url=settings.public_url,
-            trusted_proxies=settings.trusted_proxies,
-            origins=Origins(settings.trusted_proxies),
+            client_addresses=ClientAddresses(settings.trusted_proxies),
         )
         stopping = Stopping()
         operations = operations_site(providers, metrics=signals.metrics, stopping=stopping)
         await stack.enter_async_context(_warmth(providers.values()))
         yield Service(
             public=public_site(web),
-            operations=SecurityHeaders(operations, style_sha256=pages[ENGLISH].style_sha256, https=False),
+            operations=SecurityHeaders(operations, https=False),
             stopping=stopping,
         )
 
@@ -150,13 +147,13 @@ def _announce(settings: Settings, broker: Broker, signals: telemetry.Telemetry, 
         metrics.watch_secret(setting, is_rejected)
 
 
-def _setup(settings: Settings, broker: Broker, everyone: Mapping[str, Provider], checks: Checks) -> Setup:
+def _setup(settings: Settings, broker: Broker, everyone: Mapping[str, Provider], checks: Cooldown) -> Setup:
     return Setup(
         pages=SetupPages(site_name=settings.site_name, logo=_logo(settings)),
         providers=everyone,
         offered_at={id_: tuple(broker.sites[site] for site in sites_of(settings, id_)) for id_ in everyone},
-        checks=checks,
-        last_calls=LastCalls(),
+        run_checks=checks,
+        last_login_requests={},
     )
 
 

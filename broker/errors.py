@@ -1,17 +1,17 @@
-"""Every way a sign-in can end badly, sorted by whose fault it is.
+"""The errors of the broker, grouped by whose fault they are.
 
-This file has the stable code of each error, the sentence a person reads, and the remedy an admin needs. It knows
-nothing of HTTP messages, templates or logs: `web.problems` renders an error, `telemetry` records it.
+Each error has a stable code, a sentence and advice for the person, and a remedy for the admin. `web.responses` renders
+an error.
 
     BrokerError                  code, status, sentence and advice for the person, remedy for the admin
-      SettingsError              the settings cannot be used; it has every mistake
+      SettingsError              the settings cannot be used; holds every mistake
       ServiceError         503   the broker itself, or its proxy
       RequestError         400   the browser's request cannot be taken
       TransactionError     400   the sign-in under way is missing, expired or not this browser's
       ProviderRefused      403   the identity provider said no
       ProviderUnavailable  503   the identity provider did not answer; trying again makes sense
       InvalidProviderResponse 502  the identity provider's answer cannot be believed
-      NotAdmitted          403   the person is genuine, and may not enter
+      NotAdmitted          403   the person is verified, but may not sign in here
 
 `expected` and `got` are for the log alone: they never hold a code, state, nonce, verifier, token, cookie or secret.
 """
@@ -31,7 +31,7 @@ class Advice:
 
     Args:
         title: the page's heading.
-        now: what to do now; one sentence or two.
+        now: what to do now, in one or two sentences.
         who: who can fix it.
     """
 
@@ -41,7 +41,7 @@ class Advice:
 
 
 _YOU_CAN = "You can, by starting again. If it keeps happening, your IT desk can look into it."
-_THE_IT_DESK = "Your IT desk. Send them the code and the id below."
+_THE_IT_DESK = "Your IT desk. Send them the error code and the trace id below."
 _A_LINK = "If a link of your organisation brought you here, your IT desk can correct it."
 
 _BEGIN_AT_COMM100 = Advice(
@@ -63,18 +63,18 @@ _TRYING_DOES_NOT_HELP = Advice(
     who=_THE_IT_DESK,
 )
 _THE_WRONG_ACCOUNT = Advice(
-    title="Your account was not let in",
-    now="If this was not your work account, sign in with that one. If it was, ask your IT desk to admit it.",
+    title="Your account doesn't have access to Comm100",
+    now="If this was not your work account, sign in with your work account. If it was, ask your IT desk for access.",
     who=_THE_IT_DESK,
 )
 _LATER = Advice(
     title="Please try again shortly",
     now="Wait a minute, then start again. You do not have to change anything.",
-    who="It mostly passes by itself. If it lasts, your IT desk can look into it.",
+    who="This usually passes by itself. If it continues, your IT desk can look into it.",
 )
 _THE_ACCOUNT_HAS_TO_CHANGE = Advice(
-    title="Your account was not let in",
-    now="Ask your IT desk to put this right. If you have another work account, sign in with that one.",
+    title="Your account doesn't have access to Comm100",
+    now="Ask your IT desk to correct your account. If you have another work account, sign in with that account.",
     who=_THE_IT_DESK,
 )
 
@@ -155,7 +155,7 @@ class ServiceError(
         who=_THE_IT_DESK,
     ),
 ):
-    """Trouble of the running service, whoever is asked."""
+    """The running service has a problem of its own."""
 
 
 class Overloaded(
@@ -166,7 +166,7 @@ class Overloaded(
     advice=Advice(
         title="Please try again shortly",
         now="Wait a few seconds, then start again. You do not have to change anything.",
-        who="It mostly passes by itself. If it lasts, your IT desk can look into it.",
+        who="This usually passes by itself. If it continues, your IT desk can look into it.",
     ),
 ):
     """More sign-ins in flight, or requests to the provider, than there are places."""
@@ -186,7 +186,7 @@ class InternalError(
     code="unexpected",
     remedy="This is a defect of the broker: report it with the log line, which names the place in the code.",
 ):
-    """An exception nobody foresaw; the last net, so that a person always gets a page."""
+    """An unexpected exception; the last net, so that a person always gets a page."""
 
 
 class RequestError(
@@ -214,13 +214,13 @@ class SetupLinkRefused(
     RequestError,
     code="setup_link_refused",
     status=404,
-    user_message="This page opens with a valid link only.",
+    user_message="This page needs a valid link.",
     remedy="Make a new link: broker setup-link. If the link is new: the command needs the public_url and secret_keys "
     "of the service, and the proxy must pass Host on as the browser sent it.",
     advice=Advice(
         title="This link is not valid",
         now="Make a new link with the command broker setup-link.",
-        who="Whoever runs this service for your organisation.",
+        who="The administrator who runs this service for your organisation.",
     ),
 ):
     """The setup page without a link, or with one that is expired, altered, another broker's, or at another host."""
@@ -436,7 +436,7 @@ class AccessDenied(
     advice=Advice(
         title="You were not signed in",
         now="If you cancelled, start again. If you did not, use another account, or ask your IT desk for access.",
-        who="You can, if you cancelled. Otherwise your IT desk: send them the code and the id below.",
+        who="You can, if you cancelled. Otherwise your IT desk: send them the error code and the trace id below.",
     ),
 ):
     """The person cancelled, or the provider's policy denies (`access_denied`)."""
@@ -473,7 +473,8 @@ class CodeRejected(
     code="code_rejected",
     status=400,
     user_message="This sign-in took too long, or it was already completed.",
-    remedy="Now and then: nothing. Always: the redirect URI registered differs, or codes are consumed by a scanner.",
+    remedy="If this happens rarely, do nothing. If it always happens, the registered redirect URI differs, or a "
+    "scanner consumes the codes.",
     advice=_START_AGAIN,
 ):
     """The token endpoint does not take the code (`invalid_grant`; RFC 6749, section 5.2)."""
@@ -539,7 +540,7 @@ class InvalidProviderResponse(
     advice=Advice(
         title="The sign-in could not be verified",
         now="Try once more in a minute. You did nothing wrong, and nothing was passed on to Comm100.",
-        who="Your IT desk. If it happens again, send them the code and the id below.",
+        who="Your IT desk. If it happens again, send them the error code and the trace id below.",
     ),
 ):
     """An answer that must not be believed: nothing in it was used."""
@@ -660,7 +661,7 @@ class IdTokenAlgorithm(
 class IdTokenKeyUnknown(
     InvalidProviderResponse,
     code="id_token_key_unknown",
-    remedy="No key of the provider fits the token. If it lasts, the provider's jwks_uri is out of date.",
+    remedy="No key of the provider fits the token. If this persists, the provider's jwks_uri is out of date.",
 ):
     """No published key fits `kid` and `alg`."""
 
@@ -700,7 +701,7 @@ class IdTokenTime(
 class IdTokenNonce(
     InvalidProviderResponse,
     code="id_token_nonce",
-    remedy="The token does not belong to this sign-in. If it lasts, the provider drops nonce.",
+    remedy="The token does not belong to this sign-in. If this persists, the provider drops nonce.",
 ):
     """`nonce` missing or of another sign-in (OpenID Connect Core, section 3.1.3.7, 11)."""
 
@@ -760,10 +761,10 @@ class EmailContradicts(
 class NotAdmitted(
     BrokerError,
     status=403,
-    user_message="You are signed in at your organisation, but your account may not enter here.",
+    user_message="You are signed in at your organisation, but your account doesn't have access to Comm100.",
     advice=_THE_ACCOUNT_HAS_TO_CHANGE,
 ):
-    """The person is genuine, but may not enter."""
+    """The person is verified, but may not sign in here."""
 
 
 class EmailMissing(

@@ -17,7 +17,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from uvicorn.server import ServerState
 
 from broker.connections import Connections, max_connections
-from broker.web.headers import build_security_headers
+from broker.web.middleware import build_security_headers
 
 MAX_HEAD_BYTES = 32 * 1024  # of request line and headers; what `web` refuses with a page is smaller
 MAX_HEADER_LINES = 128  # trailers included; each takes more memory than its bytes
@@ -39,7 +39,7 @@ _CONNECTIONS: WeakKeyDictionary[ServerState, Connections] = WeakKeyDictionary()
 def _refusal(status: int) -> bytes:
     """Return an answer without a page, for a request that is never given to the application."""
     # As for https, always: the parser does not know public_url, and browsers ignore it on http (RFC 6797, 8.1).
-    headers = [b"%b: %b\r\n" % header for header in build_security_headers(style_sha256="", https=True)]
+    headers = [b"%b: %b\r\n" % header for header in build_security_headers(https=True)]
     return b"".join([STATUS_LINE[status], b"Connection: close\r\nContent-Length: 0\r\n", *headers, b"\r\n"])
 
 

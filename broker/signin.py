@@ -7,12 +7,20 @@ web framework.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Any
 
-from broker.comm100 import Site, build_claims, build_delivery_url, build_token, check_redirect_url
+from broker.comm100 import (
+    CheckedRedirectUrl,
+    Site,
+    build_claims,
+    build_delivery_url,
+    build_token,
+    check_redirect_url,
+)
 from broker.errors import (
     BrokerError,
     ClientRejected,
@@ -38,8 +46,15 @@ from broker.providers import Provider, VerifiedClaims, admit_person, wants_useri
 from broker.rejected_codes import Origin, Verdict
 from broker.remembrance import Remembrance
 from broker.replica import Broker
-from broker.transaction import BoundTransaction, OpenedState, SignedTransaction, bind, sign
-from broker.transaction_cookie import BrowserCookie
+from broker.transaction import (
+    BoundTransaction,
+    BrowserCookie,
+    DryRunTransaction,
+    OpenedState,
+    SignInTransaction,
+    bind,
+    sign,
+)
 
 MAX_REFETCHES = 2  # of the keys, for one sign-in
 FORGEABLE = "The words came through the browser: anybody can write them."
@@ -97,7 +112,7 @@ async def begin(
     site: Site,
     provider: Provider,
     *,
-    redirect_url: str | None,
+    redirect_url: CheckedRedirectUrl | None,
     restarted: bool,
     trace_id: str,
     hints: Mapping[str, str] | None = None,
@@ -108,7 +123,7 @@ async def begin(
         broker: what all sign-ins share.
         site: whose Remote Login URL was called.
         provider: chosen for this sign-in.
-        redirect_url: checked by `check_redirect_url` for this site; None if none came.
+        redirect_url: checked for this site; None if Comm100 sent none.
         restarted: this sign-in replaces one that was lost.
         trace_id: under which the log has the whole sign-in.
         hints: for the provider (`prompt`, `login_hint`), made or bounded by us.
@@ -116,32 +131,21 @@ async def begin(
     Raises:
         ProviderUnavailable, InvalidProviderResponse: there is no usable metadata of the provider.
     """
-
-    def signed(max_state: int) -> SignedTransaction:
-        return sign(
-            site=site.id,
-            provider=provider.id,
-            redirect_url=redirect_url,
-            restarted=restarted,
-            now=broker.clock(),
-            secret_keys=broker.secret_keys(),
-            trace_id=trace_id,
-            max_state=max_state,
-        )
-
-    return await redirect_to_provider(broker, provider, signed, hints=hints)
+    transaction = SignInTransaction(site.id, provider.id, redirect_url, restarted, trace_id)
+    return await redirect_to_provider(broker, provider, transaction, hints=hints)
 
 
 async def redirect_to_provider(
-    broker: Broker, provider: Provider, sign_now: Callable[[int], SignedTransaction], *, hints: Mapping[str, str] | None
+    broker: Broker,
+    provider: Provider,
+    transaction: SignInTransaction | DryRunTransaction,
+    *,
+    hints: Mapping[str, str] | None = None,
 ) -> AuthorizationRedirect:
-    """Sign what begins, once the provider's metadata is at hand, and name the address the browser goes to.
+    """Sign a sign-in or a test sign-in, and return the provider's address with it.
 
     Args:
-        broker: what all sign-ins share.
-        provider: whose address it is.
-        sign_now: signs a sign-in, or a test sign-in of one; is told how many characters the state may have.
-        hints: for the provider, made or bounded by us.
+        hints: for the provider (`prompt`, `login_hint`), made or bounded by us.
 
     Raises:
         ProviderUnavailable, InvalidProviderResponse: there is no usable metadata of the provider.
@@ -150,7 +154,8 @@ async def redirect_to_provider(
         metadata = await provider.discovery.metadata.get()
     address = partial(build_authorization_url, metadata, provider.registration, hints=hints)
     without_state = address(state="", nonce=_AS_LONG_AS_A_NONCE, code_verifier=_AS_LONG_AS_A_NONCE)
-    signed = sign_now(MAX_ADDRESS_CHARACTERS - len(without_state))
+    room = MAX_ADDRESS_CHARACTERS - len(without_state)
+    signed = sign(transaction, now=broker.clock(), secret_keys=broker.secret_keys(), max_state=room)
     location = address(state=signed.state, nonce=signed.nonce, code_verifier=signed.code_verifier)
     return AuthorizationRedirect(location, signed.cookie)
 
@@ -178,13 +183,12 @@ async def complete(
         BrokerError: at the first check that fails; nothing that follows it is asked or done.
     """
     bound = bind(opened, cookie_value, provider=provider.id, now=broker.clock())
-    broker.consume(bound.transaction.id, broker.clock())
+    broker.consume(bound.id, broker.clock())
     site = broker.sites.get(bound.transaction.site)
     if site is None or provider.id not in site.provider_ids:
         raise NoSuchPage(expected="a site that offers this provider", got=bound.transaction.site)
-    redirect_url = bound.transaction.redirect_url
-    if redirect_url is not None:
-        check_redirect_url(redirect_url, site)  # once more: the settings may have changed since /login
+    kept = bound.transaction.redirect_url
+    redirect_url = None if kept is None else check_redirect_url(kept, site)  # the settings may have changed
 
     progress = Progress(secrets_of(provider, bound))
     async with redeeming(broker, provider, bound, progress, origins):
@@ -195,7 +199,7 @@ async def complete(
 
 
 async def verify(
-    provider: Provider, bound: BoundTransaction, parameters: Mapping[str, str], progress: Progress, *, clock: Clock
+    provider: Provider, bound: BoundTransaction[Any], parameters: Mapping[str, str], progress: Progress, *, clock: Clock
 ) -> Verified:
     """Go from the provider's answer to what it vouches for: every step of the protocol, in order.
 
@@ -236,7 +240,7 @@ async def verify(
 
 @asynccontextmanager
 async def redeeming(
-    broker: Broker, provider: Provider, bound: BoundTransaction, progress: Progress, origins: Sequence[Origin]
+    broker: Broker, provider: Provider, bound: BoundTransaction[Any], progress: Progress, origins: Sequence[Origin]
 ) -> AsyncIterator[None]:
     """Hold a place and a turn of these origins while `verify` runs, and make its errors fit for the log.
 
@@ -256,10 +260,10 @@ async def redeeming(
             yield
     finally:
         if progress.verdict != "accepted":
-            broker.remember_as_refused(bound.transaction.id)
+            broker.remember_as_refused(bound.id)
 
 
-def secrets_of(provider: Provider, bound: BoundTransaction) -> list[str]:
+def secrets_of(provider: Provider, bound: BoundTransaction[Any]) -> list[str]:
     """Return what must not be written down, even if the provider says it.
 
     Args:

@@ -18,7 +18,7 @@ from babel.messages.pofile import read_po, write_po
 
 import broker.web
 from broker.errors import SettingsError, every_error
-from broker.web.languages import ENGLISH, LANGUAGES, catalogue_name
+from broker.web.pages import ENGLISH, LANGUAGES, catalogue_name
 
 WEB = Path(broker.web.__file__).parent
 TRANSLATED = tuple(language for language in LANGUAGES if language != ENGLISH)

@@ -545,7 +545,7 @@ def test_a_browser_is_led_to_no_other_host_by_what_append_delivery_accepts(behin
 def test_a_token_appended_is_the_only_one_and_goes_to_the_endpoint(behind: str) -> None:
     url = ENDPOINT + behind
     if is_accepted(url, site("append")):
-        delivered = URL(build_delivery_url("TOKEN", url, site("append")))
+        delivered = URL(build_delivery_url("TOKEN", check_redirect_url(url, site("append")), site("append")))
         assert delivered.origin + delivered.pathname == ENDPOINT
         found = parse_qsl(delivered.search.removeprefix("?"), keep_blank_values=True)
         assert [value for name, value in found if name.lower() == "jwt"] == ["TOKEN"]
@@ -558,6 +558,6 @@ def test_a_token_appended_is_the_only_one_and_goes_to_the_endpoint(behind: str) 
 def test_a_redirect_url_comes_back_whole_out_of_the_endpoints_query(path: str) -> None:
     url = f"https://{HOST}/a{path}"
     assume(is_accepted(url, site()))  # all but those that dots lead to two slashes
-    query = build_delivery_url("TOKEN", url, site()).partition("?")[2]
+    query = build_delivery_url("TOKEN", check_redirect_url(url, site()), site()).partition("?")[2]
     assert parse_qsl(query) == [("jwt", "TOKEN"), ("redirect_url", url)]
     assert quote(url, safe="") in query

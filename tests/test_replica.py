@@ -11,7 +11,7 @@ import pytest
 from broker.errors import Overloaded, ProviderTimedOut, TransactionSpent
 from broker.replica import Broker
 from broker.signing import CLOCK_LEEWAY
-from broker.transaction_cookie import LIFETIME
+from broker.transaction import LIFETIME
 from tests.fakes.clock import START, Clock
 
 MAX_IN_FLIGHT = 3

@@ -16,7 +16,7 @@ from broker.rejected_codes import Origin
 from broker.replica import Broker
 from broker.signin import AuthorizationRedirect, Progress, redeeming, redirect_to_provider, secrets_of, verify
 from broker.text import REDACTED, redact
-from broker.transaction import OpenedDryRun, bind, sign_dry_run
+from broker.transaction import DryRunTransaction, OpenedDryRun, bind
 
 
 async def begin_dry_run(
@@ -34,18 +34,9 @@ async def begin_dry_run(
     Raises:
         ProviderUnavailable, InvalidProviderResponse: there is no usable metadata of the provider.
     """
-    return await redirect_to_provider(
-        broker,
-        provider,
-        lambda _: sign_dry_run(
-            provider=provider.id,
-            setup_link=setup_link,
-            now=broker.clock(),
-            secret_keys=broker.secret_keys(),
-            trace_id=trace_id,
-        ),
-        hints={"prompt": provider.preset.prompt_for_another_account} if another_account else None,
-    )
+    transaction = DryRunTransaction(provider.id, setup_link, trace_id)
+    hints = {"prompt": provider.preset.prompt_for_another_account} if another_account else None
+    return await redirect_to_provider(broker, provider, transaction, hints=hints)
 
 
 async def run_dry_run(
@@ -76,8 +67,8 @@ async def run_dry_run(
         SetupLinkRefused: likewise.
     """
     bound = bind(opened, cookie_value, provider=provider.id, now=broker.clock())
-    check_setup_link(bound.transaction.setup_link or "")
-    broker.consume(bound.transaction.id, broker.clock())
+    check_setup_link(bound.transaction.setup_link)
+    broker.consume(bound.id, broker.clock())
     progress = Progress([*secrets_of(provider, bound), parameters.get("state", ""), parameters.get("code", "")])
     considered: list[ClaimTrace] = []
     identity: Identity | None = None
@@ -89,7 +80,7 @@ async def run_dry_run(
     except BrokerError as error:
         refusal = error
     now = broker.clock()
-    way = Way(provider, parameters, progress, now - bound.transaction.issued, identity, refusal, now)
+    way = Way(provider, parameters, progress, now - bound.issued, identity, refusal, now)
     return DryRun(
         provider=provider.id,
         label=provider.label,

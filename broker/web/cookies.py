@@ -1,7 +1,7 @@
-"""Our cookies on the wire: a strict reader of what browsers send, and exact writers.
+"""Strict reader and writer of the broker's cookies.
 
-A name with white space before it, or one that comes twice, is not accepted: some browsers and most frameworks would
-take it for a `__Host-` cookie that it is not.
+A name after white space, or a name that comes twice, is not accepted: some browsers and most frameworks would mistake
+it for a `__Host-` cookie.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Iterable
 
 from broker.remembrance import COOKIE_NAME
-from broker.transaction_cookie import LIFETIME, NAME_PREFIX, BrowserCookie, is_cookie_name
+from broker.transaction import LIFETIME, NAME_PREFIX, BrowserCookie, is_cookie_name
 
 LAST_PROVIDER_COOKIE = "last_provider"
 
@@ -20,59 +20,44 @@ _VALUE = re.compile(r"[A-Za-z0-9_.-]+")
 
 
 def prefix(*, https: bool) -> str:
-    """What stands before the name: `__Host-` ties a cookie to https, this host and no other (RFC 6265bis, 4.1.3.2).
+    """Return the prefix of cookie names: `__Host-` ties a cookie to https and to this host (RFC 6265bis, 4.1.3.2).
 
-    Args:
-        https: whether browsers reach us by https; on a loopback http address the prefix is not possible.
+    The prefix is not possible on a loopback http address.
     """
     return "__Host-" if https else ""
 
 
 def read_cookies(headers: Iterable[tuple[bytes, bytes]], *, https: bool) -> dict[str, BrowserCookie]:
-    """Return the transaction cookies by name, without the prefix.
-
-    Args:
-        headers: of the request, as they came.
-        https: whether the prefix is demanded.
-    """
+    """Return the transaction cookies by name, without the prefix."""
     return _read(headers, is_cookie_name, https=https)
 
 
 def read_cookie(headers: Iterable[tuple[bytes, bytes]], name: str, *, https: bool) -> str | None:
-    """Return the value of one cookie of ours, if the browser has it, once.
+    """Return the value of one cookie of the broker; None if it is absent or repeated.
 
     Args:
-        headers: of the request, as they came.
         name: without the prefix.
-        https: whether the prefix is demanded.
     """
     cookie = _read(headers, name.__eq__, https=https).get(name)
     return cookie.value if cookie else None
 
 
 def our_cookies(headers: Iterable[tuple[bytes, bytes]], *, https: bool) -> Iterable[str]:
-    """Return each cookie that has a name of ours, as it came; a neighbour's cookie cannot have one under https.
-
-    Args:
-        headers: of the request, as they came.
-        https: whether the prefix is demanded.
-    """
+    """Return each cookie whose name begins like one of the broker's, unverified."""
     return _pairs(headers, https=https)
 
 
 def set_cookie(cookie: BrowserCookie, *, https: bool, max_age: int = LIFETIME) -> str:
-    """Return the Set-Cookie value that leaves a cookie with the browser.
+    """Return the Set-Cookie value that sets a cookie.
 
     Args:
-        cookie: its name without the prefix.
-        https: whether browsers reach us by https.
-        max_age: seconds; the length of a sign-in by default.
+        max_age: seconds; by default the length of a sign-in.
     """
     return f"{prefix(https=https)}{cookie.name}={cookie.value}; Max-Age={max_age}; {_attributes(https=https)}"
 
 
 def delete_cookie(name: str, *, https: bool) -> str:
-    """Return the Set-Cookie value that takes a cookie away: the same attributes, no value, no age."""
+    """Return the Set-Cookie value that deletes a cookie."""
     return f"{prefix(https=https)}{name}=; Max-Age=0; {_attributes(https=https)}"
 
 
@@ -95,9 +80,9 @@ def _read(
 
 
 def _pairs(headers: Iterable[tuple[bytes, bytes]], *, https: bool) -> Iterable[str]:
-    """Yield the cookies with a name of ours, also behind white space; those of others are not even looked at.
+    """Yield the cookies with a name of the broker's, also after white space; other cookies are not parsed.
 
-    A neighbour may have thousands, and each request of a stranger.
+    Another host of the domain may have set thousands, and any stranger may send them.
     """
     for name, value in headers:
         if name == b"cookie":
@@ -107,7 +92,7 @@ def _pairs(headers: Iterable[tuple[bytes, bytes]], *, https: bool) -> Iterable[s
                 before = text[start : ours.start()]
                 if before == "" or before.isspace():
                     pair = text[start:].partition(";")[0]
-                    # One space behind the semicolon: RFC 6265, section 4.2.1. Any more belongs to the name.
+                    # One space follows the semicolon (RFC 6265, section 4.2.1). Any further space is part of the name.
                     yield pair.removeprefix(" ")
 
 

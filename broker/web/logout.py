@@ -1,9 +1,10 @@
-"""Comm100's Remote Logout URL: forget what the browser holds of us, and sign out at the provider where it can."""
+"""Comm100's Remote Logout URL: deletes the broker's cookies, and signs out at the provider if the provider can."""
 
 from __future__ import annotations
 
 import hashlib
 import hmac
+from dataclasses import replace
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -14,33 +15,46 @@ from broker.errors import BrokerError
 from broker.oidc.logout import build_end_session_url
 from broker.remembrance import COOKIE_NAME, decrypt_remembrance
 from broker.signing import sign_value, unsign_value
-from broker.web.context import WebContext
+from broker.web.context import Refused, RequestContext, Restart, WebContext
 from broker.web.cookies import read_cookie, read_cookies
-from broker.web.problems import RequestContext
-from broker.web.reading import check_navigation, once, site_of
+from broker.web.request import check_navigation, single, site_of
+from broker.web.responses import drop_cookies, see_other, show_page
 
 STATE_LIFETIME = 600  # seconds from /logout to the provider and back
 
 _PURPOSE = b"broker logout state 2"
 
 
-async def logout(web: WebContext, request: Request, attempt: RequestContext) -> Response:
+async def logout(web: WebContext, request: Request, context: RequestContext) -> Response:
     """`GET /logout[/{site}]`: Comm100's Remote Logout URL, and where the provider sends the browser back."""
     check_navigation(request)
-    site = site_of(web, request, attempt)
-    attempt.drop_cookies += read_cookies(request.headers.raw, https=web.https)
+    site = site_of(request, web.broker.sites)
     remembered = read_cookie(request.headers.raw, COOKIE_NAME, https=web.https)
-    if remembered is not None:
-        attempt.drop_cookies.append(COOKIE_NAME)
-    back_from = _site_of_state(web, once(request, "state"), remembered)
-    if back_from is not None:  # we are back: never go round in circles
-        return attempt.show(attempt.pages.signed_out(back_from.start_url))
+    used_cookies = [*read_cookies(request.headers.raw, https=web.https), *([COOKIE_NAME] if remembered else [])]
+    context = replace(
+        context,
+        site=site.id,
+        restart=Restart(address=site.start_url) if site.start_url else None,
+        used_cookies=tuple(used_cookies),
+    )
+    try:
+        response = await _sign_out(web, request, site, remembered)
+    except Exception as error:
+        raise Refused(error, context) from error
+    return drop_cookies(web, response, used_cookies)
+
+
+async def _sign_out(web: WebContext, request: Request, site: Site, remembered: str | None) -> Response:
+    pages = web.pages_for(request.scope)
+    back_from = _site_of_state(web, single(request, "state"), remembered)
+    if back_from is not None:  # back from the provider: never go round in circles
+        return show_page(pages, pages.signed_out(back_from.start_url))
     elsewhere = await _end_session_url(web, remembered, site)
-    return web.see_other(elsewhere) if elsewhere else attempt.show(attempt.pages.signed_out(site.start_url))
+    return see_other(elsewhere) if elsewhere else show_page(pages, pages.signed_out(site.start_url))
 
 
 async def _end_session_url(web: WebContext, remembered: str | None, site: Site) -> str | None:
-    """Where to sign out at the provider; None where there is nobody to sign out, or no such place."""
+    """Return the address that signs out at the provider; None if nobody is signed in there, or there is no address."""
     keys = web.broker.secret_keys()
     remembrance = decrypt_remembrance(remembered or "", now=web.broker.clock(), secret_keys=keys)
     provider = web.broker.providers.get(remembrance.provider) if remembrance else None
@@ -64,15 +78,14 @@ async def _end_session_url(web: WebContext, remembered: str | None, site: Site) 
 
 
 def _site_of_state(web: WebContext, state: str | None, remembered: str | None) -> Site | None:
-    """The site a state of ours names, if this browser's sign-out made it; anything else starts a sign-out.
+    """Return the site in the state, if this browser's sign-out made the state; None starts a sign-out.
 
-    A stranger's state must not pass for this browser's: the person would read that they are signed out, and the
-    provider would know nothing of it.
+    Another browser's state must not count: the person would read that they are signed out, but the provider would not
+    have signed them out.
 
     Args:
-        web: what all endpoints share.
         state: unverified.
-        remembered: the cookie, gone since the sign-out began, or still the one it began with.
+        remembered: the cookie, which is gone since the sign-out began, or still the same.
     """
     unsigned = unsign_value(state or "", purpose=_PURPOSE, secret_keys=web.broker.secret_keys())
     if unsigned is None:
@@ -84,5 +97,5 @@ def _site_of_state(web: WebContext, state: str | None, remembered: str | None) -
 
 
 def _hash(cookie_value: str) -> str:
-    """Return a hash of 128 bits: it travels in an address, and only has to tell our cookies apart."""
+    """Return a hash of 128 bits: short for an address, and long enough to tell the broker's cookies apart."""
     return base64url.encode(hashlib.sha256(cookie_value.encode()).digest()[:16])

@@ -1,4 +1,4 @@
-"""The operations port: alive, ready, metrics. It is never reachable where browsers are."""
+"""The operations port: health, readiness and metrics."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from broker.providers import Provider
-from broker.web.paths import PlainPaths
+from broker.web.middleware import PlainPaths
 
 
 def operations_site(
@@ -21,8 +21,8 @@ def operations_site(
     """Return the ASGI application of the operations port.
 
     Args:
-        providers: whose state readiness tells, and never depends on.
-        metrics: all of them in Prometheus' text format.
+        providers: readiness shows their state and does not depend on it.
+        metrics: in Prometheus' text format.
         stopping: whether the service takes no new requests.
     """
 
@@ -43,7 +43,7 @@ def operations_site(
 
 
 def _state(provider: Provider) -> dict[str, str]:
-    """Say for metadata and keys whether we have them, and why the last attempt failed, if it did."""
+    """Return whether metadata and keys are present, and why the last attempt failed."""
     discovery = provider.discovery
     state = {
         "metadata": "present" if discovery.metadata.peek() else "missing",

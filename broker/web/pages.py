@@ -1,23 +1,34 @@
-"""The words and the look of every page a person sees; a page is one HTML string with one inline style.
+"""The pages that people see, and their languages; a page is one HTML string with one inline style.
 
-Refuses to know requests, responses, headers and cookies. Nothing that came from a request or a provider is ever shown:
-callers hand in an error of ours, the trace id, and links they built themselves.
+A page shows nothing from a request or a provider: callers pass an error, the trace id, and links that they built.
 """
 
 from __future__ import annotations
 
 import base64
+import gettext
 import hashlib
-from collections.abc import Sequence
+import re
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from importlib.resources import files
 from urllib.parse import quote
 
 import jinja2
 
 from broker.errors import BrokerError
-from broker.web.languages import ENGLISH, open_translations
 
+ENGLISH = "en"
+LANGUAGES = (ENGLISH, "fr", "de", "es", "pt-BR", "zh-Hans")
+"""Language tags (RFC 5646), no two of which share their first subtag."""
+
+MAX_CHARACTERS = 1_000  # of a header; browsers of people with many languages send some hundred
+MAX_RANGES = 30
+
+_RANGE = re.compile(
+    r"[ \t]*(\*|[A-Za-z]{1,8})(?:-[A-Za-z0-9]{1,8})*[ \t]*(?:;[ \t]*[qQ]=(0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?)[ \t]*)?"
+)
 _TEMPLATES = ("choose.html", "home.html", "new_tab.html", "problem.html", "signed_out.html", "style.css")
 
 
@@ -26,8 +37,7 @@ class Choice:
     """One identity provider on the chooser.
 
     Args:
-        label: the text on the button, from the settings.
-        href: where the button leads; built by us, with anything from a request percent-encoded.
+        href: built by the broker, with anything from a request percent-encoded.
     """
 
     label: str
@@ -36,12 +46,12 @@ class Choice:
 
 @lru_cache(maxsize=16)
 def open_templates(language: str, *, site_name: str | None = None, logo: str | None = None) -> jinja2.Environment:
-    """Return the environment in which `base.html` and what extends it find what they need; compiled once, so shared.
+    """Return the environment for `base.html` and the templates that extend it; compiled once and shared.
 
     Args:
-        language: one of `languages.LANGUAGES`.
-        site_name: what the pages call this site; None calls it by the words of the language.
-        logo: a picture as a data URI; None shows a mark of ours.
+        language: one of `LANGUAGES`.
+        site_name: name of this service on its pages; None uses the translated default.
+        logo: a picture as a data URI; None shows the default.
     """
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("broker.web"),
@@ -60,16 +70,12 @@ def open_templates(language: str, *, site_name: str | None = None, logo: str | N
 
 
 class Pages:
-    """The pages of one broker in one language, compiled once; every method returns a whole HTML document.
+    """The pages in one language, compiled once; every method returns a whole HTML document.
 
     Args:
-        language: one of `languages.LANGUAGES`.
-        support_email: the IT desk's address, offered on error pages; None offers none.
-        site_name: what the pages call this site; None calls it by the words of the language.
-        logo: a picture as a data URI; None shows a mark of ours.
+        support_email: the IT desk's address on error pages; None offers no address.
 
     Attributes:
-        language: theirs, for Content-Language.
         style_sha256: base64 of the SHA-256 of the inline style, for the Content-Security-Policy; the same for all.
     """
 
@@ -102,12 +108,11 @@ class Pages:
         """Return the page for an error: what happened, what to do now, who can fix it, code and trace id.
 
         Args:
-            error: what went wrong; only its kind, its sentence for the person and its code are used.
-            trace_id: the id under which the log has this request.
-            start_again: where "Start again" leads; None shows no such link.
-            use_another_account: where "Use another account" leads; None shows no such link.
-            refreshes: whether the answer carries a Refresh header, which the page then announces.
-            page_lost: whether starting again leads elsewhere than the person wanted, which the page then says.
+            error: what went wrong; the page never shows `expected`, `got` or `remedy`.
+            start_again: address of "Start again"; None shows no such link.
+            use_another_account: address of "Use another account"; None shows no such link.
+            refreshes: the response has a Refresh header, which the page announces.
+            page_lost: starting again does not lead to the page the person wanted, which the page says.
         """
         return self._templates["problem.html"].render(
             error=error,
@@ -122,31 +127,26 @@ class Pages:
         )
 
     def home(self) -> str:
-        """Return the page at `/`: what this is, and nothing a stranger may not know."""
+        """Return the page at `/`: what this service is."""
         return self._templates["home.html"].render()
 
     def signed_out(self, start_url: str | None) -> str:
         """Return the page after signing out.
 
         Args:
-            start_url: where "Sign in again" leads; None shows no such link.
+            start_url: address of "Sign in again"; None shows no such link.
         """
         return self._templates["signed_out.html"].render(start_url=start_url)
 
     def new_tab(self, href: str) -> str:
-        """Return the page that, inside a frame, opens the sign-in in a tab of its own.
-
-        Args:
-            href: where the sign-in starts.
-        """
+        """Return the page that opens the sign-in in a new tab, for use inside a frame."""
         return self._templates["new_tab.html"].render(href=href)
 
     def choose(self, site_label: str, choices: Sequence[Choice]) -> str:
-        """Return the page on which a person picks an identity provider.
+        """Return the page on which a person chooses an identity provider.
 
         Args:
-            site_label: what the person signs in to, as in "Sign in to ...".
-            choices: the identity providers, in the order shown.
+            site_label: as in "Sign in to ...".
         """
         return self._templates["choose.html"].render(site_label=site_label, choices=choices)
 
@@ -166,3 +166,49 @@ class Pages:
         )
         body = "\r\n".join(lines)
         return f"mailto:{quote(address, safe='@')}?subject={quote(subject, safe='')}&body={quote(body, safe='')}"
+
+
+def choose_language(accept_language: str) -> str:
+    """Return the language of the pages that the browser prefers, English by default.
+
+    Only the first subtag counts: pt-PT gets Brazilian Portuguese, and Chinese of any region and script gets simplified
+    Chinese (as CLDR's distances between languages have it). Malformed parts and parts beyond the bounds are ignored.
+
+    Args:
+        accept_language: the value of Accept-Language (RFC 9110, section 12.5.4); several headers joined by commas.
+    """
+    ours = {_first_subtag(language): language for language in LANGUAGES}
+    ranges = list(_ranges(accept_language))
+    named = {subtag for subtag, _ in ranges}
+    for subtag, quality in sorted(ranges, key=lambda one: one[1], reverse=True):
+        if quality == 0:
+            break
+        if subtag in ours:
+            return ours[subtag]
+        if subtag == "*" and (others := [language for first, language in ours.items() if first not in named]):
+            return others[0]
+    return ENGLISH
+
+
+@lru_cache(maxsize=len(LANGUAGES))
+def open_translations(language: str) -> gettext.NullTranslations:
+    """Return the translations of every text; the texts themselves are English."""
+    if language == ENGLISH:
+        return gettext.NullTranslations()
+    with files("broker.web").joinpath("locale", f"{catalogue_name(language)}.mo").open("rb") as compiled:
+        return gettext.GNUTranslations(compiled)
+
+
+def catalogue_name(language: str) -> str:
+    """Return the name of a language's catalogue: `.po` is edited, `.mo` is compiled from it."""
+    return language.replace("-", "_")
+
+
+def _ranges(accept_language: str) -> Iterator[tuple[str, float]]:
+    for text in accept_language[:MAX_CHARACTERS].split(",")[:MAX_RANGES]:
+        if found := _RANGE.fullmatch(text):
+            yield found[1].lower(), float(found[2] or 1)
+
+
+def _first_subtag(tag: str) -> str:
+    return tag.partition("-")[0]

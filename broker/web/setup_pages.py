@@ -1,7 +1,7 @@
-"""The words and the look of the pages an admin sees while setting the broker up; always in English.
+"""The pages for an admin who sets the broker up; always in English.
 
-Unlike the agents' pages they show what a provider said, bounded, escaped and with nothing invisible in it. They know
-neither requests nor headers, and get no secret, token or code to show.
+They show what a provider said: bounded, escaped and without invisible characters. No secret, token or code is passed
+to them.
 """
 
 from __future__ import annotations
@@ -19,9 +19,8 @@ from broker.dry_run import DryRun
 from broker.errors import every_error
 from broker.registration import ProviderSetup, SiteSetup
 from broker.text import printable, printable_json
-from broker.web.languages import ENGLISH
-from broker.web.last_login_request import LastLoginRequest
-from broker.web.pages import open_templates
+from broker.web.pages import ENGLISH, open_templates
+from broker.web.request import LastLoginRequest
 
 MAX_CLAIMS = 40  # of one document
 
@@ -35,14 +34,7 @@ _STEP_WORDS = MappingProxyType(
 
 @dataclass(frozen=True, slots=True)
 class SetupLinks:
-    """Complete addresses, each with the signed link in it.
-
-    Args:
-        overview: of the setup page.
-        checks: of the page that checks now.
-        commands: of the page with a provider's commands, by its id.
-        test: of a test sign-in, by the provider's id.
-    """
+    """Complete addresses with the signed link in them; `commands` and `test` by the provider's id."""
 
     overview: str
     checks: str
@@ -62,13 +54,9 @@ class _Table:
 class SetupPages:
     """The setup pages, compiled once; every method returns a whole HTML document.
 
-    Args:
-        site_name: what the pages call this site; None calls it "Comm100 sign-in".
-        logo: a picture as a data URI; None shows a mark of ours.
-
     Attributes:
-        style_sha256: base64 of the SHA-256 of these pages' one inline style, for the Content-Security-Policy.
-        script_sha256: base64 of the SHA-256 of their one inline script.
+        style_sha256: base64 of the SHA-256 of the inline style, for the Content-Security-Policy.
+        script_sha256: base64 of the SHA-256 of the inline script.
     """
 
     def __init__(self, *, site_name: str | None = None, logo: str | None = None) -> None:
@@ -87,40 +75,32 @@ class SetupPages:
         expires: float,
         now: float,
     ) -> str:
-        """Return the setup page: what to copy and where it goes, and the way from here to a test sign-in.
+        """Return the setup page: what to copy and where it goes, and the links to checks and test sign-ins.
 
         Args:
-            providers: in the order of the settings, switched on or not.
-            sites: in the order of the settings.
-            last_seen: what Comm100 last sent, by the site's id; without an entry nothing came yet.
-            links: to the other pages.
-            expires: seconds since the epoch at which the links end.
+            providers: in the order of the settings, with those that are switched off.
+            last_seen: by the site's id.
+            expires: seconds since the epoch.
             now: seconds since the epoch.
         """
         return self._template("setup.html").render(
             providers=providers,
             sites=sites,
-            seen={site: _what_came(one, now) for site, one in last_seen.items()},
+            seen={site: _describe(one, now) for site, one in last_seen.items()},
             links=links,
             expires=f"{_moment(expires)} ({_span(expires - now)} from now)",
             off=[one for one in providers if not one.enabled],
         )
 
     def commands(self, provider: ProviderSetup, *, links: SetupLinks) -> str:
-        """Return the page with the commands that register the broker at one provider.
-
-        Args:
-            provider: switched on or not.
-            links: back to the setup page.
-        """
+        """Return the page with the commands that register the broker at one provider."""
         return self._template("setup_commands.html").render(provider=provider, links=links)
 
     def checks(self, findings: Sequence[Finding], *, links: SetupLinks) -> str:
-        """Return the page with what the doctor found just now: what failed first, subject by subject.
+        """Return the page with the findings by subject; subjects with failed checks come first.
 
         Args:
-            findings: of all subjects; those of a subject stand together, the worst first.
-            links: to check again, and back.
+            findings: grouped by subject, the worst of each subject first.
         """
         subjects = [
             (subject, list(group)) for subject, group in itertools.groupby(findings, key=lambda one: one.subject)
@@ -136,11 +116,10 @@ class SetupPages:
         )
 
     def dry_run(self, dry_run: DryRun, *, links: SetupLinks | None = None) -> str:
-        """Return the page at the end of a test sign-in: the verdict, every check, what came and what Comm100 would get.
+        """Return the report of a test sign-in: verdict, checks, claims received, and the claims for Comm100.
 
         Args:
-            dry_run: how it went.
-            links: to test again, and back; None shows no links.
+            links: None shows no links.
         """
         refusal = dry_run.refusal
         return self._template("setup_dry_run.html").render(
@@ -170,7 +149,7 @@ def _moment(at: float) -> str:
 
 
 def _span(seconds: float) -> str:
-    """Return a length of time in the largest unit that says it well."""
+    """Return a duration in the largest unit that is exact enough."""
     minutes = max(round(seconds / 60), 0)
     for unit, size in (("day", 1440), ("hour", 60)):
         if minutes >= 2 * size:
@@ -178,8 +157,8 @@ def _span(seconds: float) -> str:
     return "1 minute" if minutes == 1 else f"{minutes} minutes" if minutes else "less than a minute"
 
 
-def _what_came(seen: LastLoginRequest, now: float) -> dict[str, str]:
-    """Return one call of the Remote Login URL in words, with what to do if it was refused."""
+def _describe(seen: LastLoginRequest, now: float) -> dict[str, str]:
+    """Return the last login request in words, with the remedy if it was refused."""
     came = {
         "When": f"{_moment(seen.at)} ({_span(now - seen.at)} ago)",
         "Parameters": ", ".join(map(printable, seen.parameters)) or "none",
@@ -202,7 +181,7 @@ def _counted(count: int, status: str) -> str:
 
 
 def _verdict(dry_run: DryRun) -> dict[str, str]:
-    """Return who was admitted and by what, or why nobody was."""
+    """Return who was admitted and by which claims, or why not."""
     refusal, identity = dry_run.refusal, dry_run.identity
     if refusal is not None:
         sides = {"Expected": refusal.expected, "Got": refusal.got}
@@ -230,15 +209,15 @@ def _value(name: str, value: object) -> str:
 
 
 def _next_steps(dry_run: DryRun) -> Iterable[str]:
-    """Say what the admin does now; there is always something."""
+    """Yield what the admin does next; there is always a step."""
     if dry_run.refusal is not None:
         yield dry_run.refusal.remedy
         yield "Restart the broker if you changed its settings, then test again."
         return
     if not dry_run.previews:
-        yield f"No site offers this provider: name {dry_run.provider} in identity_providers of a site."
+        yield f"No site offers this provider: add {dry_run.provider} to identity_providers of a site."
     yield "Compare the e-mail address with the agent's in Comm100: it must be the same, and the agent must exist there."
     if not dry_run.enabled:
         where = f"identity_providers.{dry_run.provider}"
-        yield f"Take enabled: false out of {where} and restart the broker: then agents are offered it."
+        yield f"Remove enabled: false from {where} and restart the broker, so that agents can choose it."
     yield "Switch on JWT SSO in Comm100, as the setup page says, and sign in from its sign-in page in a private window."

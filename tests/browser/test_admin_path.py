@@ -160,7 +160,7 @@ def test_a_provider_is_tested_before_agents_are_offered_it(page: Page, setup: Fi
     setup.received.clear()
     report = sign_in_for_a_test(page, "Acme Europe (not yet offered to agents)", "grace")
     check_admitted(report, GRACE)
-    expect(report.get_by_text("Take enabled: false out of identity_providers.acme_eu")).to_be_visible()
+    expect(report.get_by_text("Remove enabled: false from identity_providers.acme_eu")).to_be_visible()
     assert setup.received == []
 
     come_from_comm100(page, setup)  # the other provider is the only one offered, and asserts other addresses

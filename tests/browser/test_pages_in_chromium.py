@@ -12,12 +12,12 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, Response
+from starlette.responses import Response
 from starlette.routing import Route
 
-from broker.web.headers import SecurityHeaders
-from broker.web.languages import LANGUAGES
-from broker.web.pages import Pages
+from broker.web.middleware import SecurityHeaders
+from broker.web.pages import LANGUAGES, Pages
+from broker.web.responses import show_page
 from tests.browser.axe import find_violations
 from tests.browser.chromium import (
     DESKTOP_LIGHT,
@@ -49,10 +49,10 @@ def site() -> Iterator[str]:
     pages = Pages(support_email=SUPPORT, site_name="Acme sign-in", logo=LOGO)
 
     async def page(request: Request) -> Response:
-        return HTMLResponse(EVERY_PAGE[request.path_params["name"]](pages))
+        return show_page(pages, EVERY_PAGE[request.path_params["name"]](pages))
 
     application = Starlette(routes=[Route("/{name}", page)])
-    with served(SecurityHeaders(application, style_sha256=pages.style_sha256, https=False)) as port:
+    with served(SecurityHeaders(application, https=False)) as port:
         yield f"http://127.0.0.1:{port}"
 
 

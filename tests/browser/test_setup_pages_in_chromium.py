@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 import pytest
 from playwright.sync_api import Browser, Page, Route, expect
 
-from broker.web.headers import build_security_headers
+from broker.web.middleware import build_content_security_policy, build_security_headers
 from tests.browser.axe import find_violations
 from tests.browser.chromium import (
     DESKTOP_LIGHT,
@@ -22,9 +22,8 @@ from tests.browser.chromium import (
 from tests.registration import sample_pages
 from tests.registration.sample_pages import FINDINGS, LINKS, PAGES, REFUSED, URL, dry_run
 
-HEADERS = build_security_headers(
-    style_sha256=PAGES.style_sha256, script_sha256=PAGES.script_sha256, https=URL.startswith("https:")
-)
+HEADERS = {name.decode(): value.decode() for name, value in build_security_headers(https=URL.startswith("https:"))}
+POLICY = build_content_security_policy(style_sha256=PAGES.style_sha256, script_sha256=PAGES.script_sha256)
 SCREENS = [pytest.param(DESKTOP_LIGHT, id="desktop_light"), pytest.param(PHONE_DARK, id="phone_dark")]
 LONG: dict[str, object] = {
     "a_claim_" + "x" * 200: "https://acme.example/" + "y" * 500,
@@ -53,7 +52,7 @@ def chromium(pages: Mapping[str, str]) -> Iterator[Browser]:
 
 def serve(page: Page, pages: Mapping[str, str], origin: str = URL) -> None:
     """Let a tab get these pages, with the headers of the broker, from an address of the broker's."""
-    headers = {name.decode(): value.decode() for name, value in HEADERS}
+    headers = {**HEADERS, "content-security-policy": POLICY}
 
     def answer(route: Route) -> None:
         name = route.request.url.rsplit("/", 1)[1]

@@ -33,7 +33,7 @@ def judge(url: str, site: Site) -> bool:
     if seen.origin != endpoint.origin:
         assert (seen.protocol, seen.port) == ("https:", "")
         assert seen.hostname in site.redirect_hosts | {endpoint.hostname}
-    delivered = URL(build_delivery_url(TOKEN, url, site))
+    delivered = URL(build_delivery_url(TOKEN, accepted, site))
     assert delivered.origin + delivered.pathname == site.endpoint, "the token goes to the endpoint alone"
     found = parse_qsl(delivered.search.removeprefix("?"), keep_blank_values=True)
     assert [value for name, value in found if name.lower() == "jwt"] == [TOKEN]

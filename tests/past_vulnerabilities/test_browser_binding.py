@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from broker.errors import CodeRejected, CookieMissing, StateInvalid
-from broker.transaction import bind, open_state, sign
+from broker.transaction import OpenedState, SignInTransaction, bind, open_any, sign
 from tests.fakes.clock import START
 from tests.fakes.provider import Person
 from tests.fakes.world import BROKER, PAGE, SECRET_KEY, World, assert_refused
@@ -117,15 +117,10 @@ async def test_a_number_or_a_size_in_a_cookie_costs_nothing(world: World, value:
 
 def test_a_compressed_address_in_a_cookie_is_unpacked_within_bounds() -> None:
     """CVE-2024-24814 again: ours names no number, but four million bytes fit into a cookie when they are compressed."""
-    signed = sign(
-        site="main",
-        provider="idp",
-        redirect_url=f"{PAGE}&{''.join(f'{number:x}~' for number in range(400))}",
-        restarted=False,
-        now=START,
-        secret_keys=[SECRET_KEY],
-    )
-    opened = open_state(signed.state, secret_keys=[SECRET_KEY])
+    page = f"{PAGE}&{''.join(f'{number:x}~' for number in range(400))}"
+    signed = sign(SignInTransaction("main", "idp", page), now=START, secret_keys=[SECRET_KEY])
+    opened = open_any(signed.state, secret_keys=[SECRET_KEY])
+    assert isinstance(opened, OpenedState)
     assert opened.overflow_hash is not None
     genuine = signed.cookie.value.rpartition(".")[0]
     bomb = urlsafe_b64encode(zlib.compress(b"a" * 4_000_000, 9)).rstrip(b"=").decode()

@@ -23,8 +23,8 @@ from broker.providers import ClaimTrace
 from broker.sign_in_event import SignInEvent
 from broker.telemetry import LOGGER, JsonLines, Telemetry
 from broker.text import is_invisible, printable, redact
-from broker.web.last_login_request import LastCalls
 from broker.web.pages import Pages
+from broker.web.request import describe_login_request
 from tests.registration.sample_pages import LINKS, PAGES, dry_run
 from tests.test_text import SECRETS, SPELLINGS
 
@@ -102,9 +102,8 @@ def check(said: str, secret: str) -> str:
 
 
 def last_login(said: str, secret: str) -> str:
-    calls = LastCalls()
-    calls.keep("main", f"{said}=1&b=2", redact(f"https://{said}/{said}?{said}=1", [secret]), code="none", at=1.0)
-    seen = calls.by_site()["main"]
+    redirect_url = redact(f"https://{said}/{said}?{said}=1", [secret])
+    seen = describe_login_request(f"{said}=1&b=2", redirect_url, code="none", at=1.0)
     return " ".join([seen.redirect_url_host, seen.redirect_url_path, *seen.redirect_url_parameters, *seen.parameters])
 
 

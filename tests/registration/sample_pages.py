@@ -11,7 +11,7 @@ from broker.dry_run import DryRun, Preview, Step
 from broker.errors import BrokerError, EmailDomainNotAllowed
 from broker.identity import Identity
 from broker.providers import ClaimTrace
-from broker.web.last_login_request import LastLoginRequest
+from broker.web.request import LastLoginRequest
 from broker.web.setup_pages import SetupLinks, SetupPages
 from tests.fakes.admin import run_dry_run
 from tests.fakes.clock import START, Clock

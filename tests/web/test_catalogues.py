@@ -7,7 +7,7 @@ import unicodedata
 
 import pytest
 
-from broker.web.languages import open_translations
+from broker.web.pages import open_translations
 from tests.catalogues import TRANSLATED, WEB, file_of, open_catalogue, updated
 
 SAME_IN_BOTH = {("es", "Error: %(title)s")}

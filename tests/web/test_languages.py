@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from broker.web.languages import LANGUAGES, choose_language
+from broker.web.pages import LANGUAGES, choose_language
 from tests.fakes.world import BROKER, World
 
 WANTED = [

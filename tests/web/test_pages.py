@@ -27,12 +27,12 @@ from broker.errors import (
     TransactionExpired,
 )
 from broker.settings.values import MAX_LOGO_BYTES
-from broker.web.languages import ENGLISH, LANGUAGES
-from broker.web.pages import Pages
+from broker.web.pages import ENGLISH, LANGUAGES, Pages
 from tests.catalogues import every_text, open_catalogue
 from tests.web.page import Page
 from tests.web.sample_pages import CHOICES, ERRORS, EVERY_PAGE, SUPPORT, TRACE_ID, problem
 
+NO_ACCESS = "Your account doesn't have access to Comm100"
 PAGES = Pages(support_email=SUPPORT)
 STYLE = (Path(broker.web.__file__).parent / "templates" / "style.css").read_text()
 with_every_error = pytest.mark.parametrize("error", ERRORS, ids=lambda error: error.code)
@@ -167,8 +167,8 @@ def test_no_page_shows_what_is_for_the_log_or_for_the_admin(error: type[BrokerEr
         pytest.param(ProviderTimedOut, "Please try again shortly", "Wait a minute", id="no answer"),
         pytest.param(ClientRejected, "Signing in does not work at the moment", "has to be changed", id="our secret"),
         pytest.param(IdTokenSignature, "The sign-in could not be verified", "nothing was passed on", id="mistrusted"),
-        pytest.param(HostedDomainNotAllowed, "Your account was not let in", "If this was not your work", id="personal"),
-        pytest.param(EmailUnverified, "Your account was not let in", "Ask your IT desk to put", id="not verified"),
+        pytest.param(HostedDomainNotAllowed, NO_ACCESS, "If this was not your work", id="personal"),
+        pytest.param(EmailUnverified, NO_ACCESS, "Ask your IT desk to correct", id="not verified"),
         pytest.param(InternalError, "Something went wrong", "Wait a minute", id="a defect"),
     ],
 )

@@ -14,7 +14,7 @@ import pytest
 from broker.dry_run import Step
 from broker.errors import EmailDomainNotAllowed, ProviderRefused, RedirectUrlRefused
 from broker.providers import ClaimTrace
-from broker.web.last_login_request import LastLoginRequest
+from broker.web.request import LastLoginRequest
 from broker.web.setup_pages import MAX_CLAIMS
 from tests.fakes.clock import START
 from tests.registration import sample_pages
@@ -150,7 +150,7 @@ def test_each_provider_has_a_test_sign_in_in_a_tab_that_cannot_reach_back(overvi
 
 def test_a_provider_that_is_not_enabled_is_marked_and_how_to_enable_it_is_said(overview: Page) -> None:
     assert "Test sign-in: Acme google (not yet offered to agents)" in overview.text
-    step = "Take enabled: false out of identity_providers.google and restart the broker: then agents are offered it."
+    step = "Remove enabled: false from identity_providers.google and restart the broker, so that agents can choose it."
     assert step in overview.text
     assert overview.text.count("not yet offered to agents") == 2
 
@@ -160,8 +160,8 @@ def test_a_provider_that_no_site_offers_is_called_out(tmp_path: Path) -> None:
     for site in tree["sites"].values():
         site["identity_providers"] = ["okta"]
     page = Page(sample_pages.overview(tmp_path, tree=tree))
-    assert "No site offers it: name entra in identity_providers of a site." in page.text
-    assert "name okta in identity_providers" not in page.text
+    assert "No site offers this provider: add entra to identity_providers of a site." in page.text
+    assert "add okta to identity_providers" not in page.text
 
 
 def test_the_page_says_until_when_it_works(overview: Page) -> None:
@@ -170,7 +170,7 @@ def test_the_page_says_until_when_it_works(overview: Page) -> None:
 
 def test_what_comm100_sent_is_told_with_the_remedy_of_a_refusal(tmp_path: Path) -> None:
     accepted = LastLoginRequest(
-        "main", START - 90_000, "dash11.comm100.io", "/agentconsole", ("queue",), ("redirect_url", "siteId"), "none"
+        START - 90_000, "dash11.comm100.io", "/agentconsole", ("queue",), ("redirect_url", "siteId"), "none"
     )
     refused = replace(accepted, at=START - 300, code=RedirectUrlRefused.code)
     text = overview_of(tmp_path, {"main": accepted}).text
@@ -186,7 +186,7 @@ def test_what_comm100_sent_is_told_with_the_remedy_of_a_refusal(tmp_path: Path) 
 
 
 def test_hostile_words_of_a_request_are_shown_harmlessly(tmp_path: Path) -> None:
-    seen = LastLoginRequest("main", START, HOSTILE, HOSTILE, (HOSTILE,), (HOSTILE,), "none")
+    seen = LastLoginRequest(START, HOSTILE, HOSTILE, (HOSTILE,), (HOSTILE,), "none")
     assert_harmless(overview_of(tmp_path, {"main": seen}))
 
 
@@ -226,8 +226,8 @@ def test_an_admitted_person_is_named_with_what_comm100_would_get() -> None:
 @pytest.mark.parametrize(
     ("changed", "step"),
     [
-        pytest.param({"enabled": False}, "Take enabled: false out of identity_providers.okta", id="not_enabled"),
-        pytest.param({"previews": ()}, "No site offers this provider: name okta", id="no_site"),
+        pytest.param({"enabled": False}, "Remove enabled: false from identity_providers.okta", id="not_enabled"),
+        pytest.param({"previews": ()}, "No site offers this provider: add okta", id="no_site"),
     ],
 )
 def test_what_stands_between_an_admitted_person_and_comm100_is_said(changed: dict[str, object], step: str) -> None:
@@ -246,7 +246,7 @@ def test_a_refusal_comes_with_reason_remedy_and_another_try() -> None:
 
 def test_a_test_that_ended_before_any_claim_says_so() -> None:
     early = replace(dry_run(ProviderRefused()), documents=(), considered=())
-    assert Page(PAGES.dry_run(early)).text.count("it did not come so far") == 2
+    assert Page(PAGES.dry_run(early)).text.count("None: the sign-in stopped earlier") == 2
 
 
 def test_hostile_claims_are_shown_harmlessly() -> None:

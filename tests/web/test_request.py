@@ -6,23 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from broker.web.last_login_request import MAX_CHARACTERS, MAX_NAMES, LastCalls, LastLoginRequest
+from broker.web.request import MAX_NAMES, MAX_PART_CHARACTERS, LastLoginRequest, describe_login_request
 
 
 def kept(redirect_url: str, query: str = "") -> LastLoginRequest:
-    calls = LastCalls()
-    calls.keep("main", query, redirect_url, code="none", at=1.0)
-    return calls.by_site()["main"]
-
-
-def test_a_later_call_takes_the_place_of_an_earlier_one_of_the_same_site() -> None:
-    calls = LastCalls()
-    for site, code in (("main", "none"), ("emea", "none"), ("main", "redirect_url_refused")):
-        calls.keep(site, "", "", code=code, at=2.0)
-    assert {site: one.code for site, one in calls.by_site().items()} == {
-        "main": "redirect_url_refused",
-        "emea": "none",
-    }
+    return describe_login_request(query, redirect_url, code="none", at=1.0)
 
 
 @pytest.mark.parametrize(
@@ -52,5 +40,5 @@ def test_whatever_comes_is_bounded_and_visible(redirect_url: str, query: str) ->
     for text in (seen.redirect_url_host, seen.redirect_url_path, *seen.redirect_url_parameters, *seen.parameters):
         assert text.isascii()
         assert text.isprintable()
-        assert len(text) <= 6 * MAX_CHARACTERS
+        assert len(text) <= 6 * MAX_PART_CHARACTERS
     assert len(seen.parameters) <= MAX_NAMES

@@ -8,7 +8,7 @@ import pytest
 
 from broker.checks import Finding
 from broker.errors import ProviderTimedOut
-from broker.web.checks import Checks
+from broker.web.cooldown import Cooldown
 
 FINDINGS = (Finding("settings", "settings", "ok", "All is well.", "", "docs/check.md#settings"),)
 
@@ -28,7 +28,7 @@ class Doctor:
 
 async def test_whoever_asks_during_a_run_gets_what_that_run_finds() -> None:
     doctor = Doctor()
-    checks = Checks(doctor, rest_seconds=0)
+    checks = Cooldown(doctor, cooldown_seconds=0)
     first, second = asyncio.create_task(checks()), asyncio.create_task(checks())
     await asyncio.sleep(0)
     doctor.may_end.set()
@@ -41,7 +41,7 @@ async def test_whoever_asks_during_a_run_gets_what_that_run_finds() -> None:
 async def test_however_many_ask_a_provider_has_a_rest_between_two_runs() -> None:
     doctor = Doctor()
     doctor.may_end.set()
-    checks = Checks(doctor, rest_seconds=3600)
+    checks = Cooldown(doctor, cooldown_seconds=3600)
     for _ in range(50):
         assert await checks() == FINDINGS
     assert doctor.runs == 1
@@ -49,7 +49,7 @@ async def test_however_many_ask_a_provider_has_a_rest_between_two_runs() -> None
 
 async def test_a_run_that_was_ended_is_not_begun_again_at_once() -> None:
     doctor = Doctor()
-    checks = Checks(doctor, max_seconds=0.01, rest_seconds=3600)
+    checks = Cooldown(doctor, max_seconds=0.01, cooldown_seconds=3600)
     for _ in range(3):
         with pytest.raises(ProviderTimedOut):
             await checks()
@@ -58,7 +58,7 @@ async def test_a_run_that_was_ended_is_not_begun_again_at_once() -> None:
 
 async def test_the_first_who_asks_may_go_away() -> None:
     doctor = Doctor()
-    checks = Checks(doctor)
+    checks = Cooldown(doctor)
     first, second = asyncio.create_task(checks()), asyncio.create_task(checks())
     await asyncio.sleep(0)
     first.cancel()
@@ -69,13 +69,13 @@ async def test_the_first_who_asks_may_go_away() -> None:
 
 
 async def test_a_run_that_does_not_end_is_ended() -> None:
-    checks = Checks(Doctor(), max_seconds=0.01)
+    checks = Cooldown(Doctor(), max_seconds=0.01)
     with pytest.raises(ProviderTimedOut):
         await checks()
 
 
 async def test_stopping_ends_a_run_under_way() -> None:
-    checks = Checks(Doctor())
+    checks = Cooldown(Doctor())
     await checks.stop()
     asking = asyncio.create_task(checks())
     await asyncio.sleep(0)

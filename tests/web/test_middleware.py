@@ -12,7 +12,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from broker.remembrance import COOKIE_NAME
 from broker.web.cookies import LAST_PROVIDER_COOKIE, our_cookies, prefix
-from broker.web.headers import (
+from broker.web.middleware import (
     MAX_COOKIE_BYTES,
     MAX_COOKIES,
     MAX_HEADER_BYTES,
@@ -21,12 +21,12 @@ from broker.web.headers import (
     Excess,
     RequestBounds,
     SecurityHeaders,
+    build_content_security_policy,
 )
 
 SITE = "https://sso.acme.example"
 EXPECTED = {
-    "content-security-policy": "default-src 'none'; style-src 'sha256-abc='; img-src data:; base-uri 'none'; "
-    "frame-ancestors 'none'; form-action 'none'",
+    "content-security-policy": "default-src 'none'; base-uri 'none'; frame-ancestors 'none'; form-action 'none'",
     "x-content-type-options": "nosniff",
     "x-frame-options": "DENY",
     "referrer-policy": "no-referrer",
@@ -55,13 +55,19 @@ async def careless(_request: Request) -> Response:
     return PlainTextResponse("inside", headers={name.title(): "something else" for name in names})
 
 
+async def styled(request: Request) -> Response:
+    policy = build_content_security_policy(style_sha256="abc=", may_be_framed="framed" in request.query_params)
+    return PlainTextResponse("inside", headers={"Content-Security-Policy": policy})
+
+
 async def broken(_request: Request) -> Response:
     raise LookupError
 
 
 def site(*, https: bool = True) -> httpx.AsyncClient:
-    routes = [Route("/", plain), Route("/redirect", redirect), Route("/careless", careless), Route("/broken", broken)]
-    app = SecurityHeaders(Starlette(routes=routes), style_sha256="abc=", https=https)
+    endpoints = {"": plain, "redirect": redirect, "careless": careless, "styled": styled, "broken": broken}
+    routes = [Route(f"/{name}", endpoint) for name, endpoint in endpoints.items()]
+    app = SecurityHeaders(Starlette(routes=routes), https=https)
     return httpx.AsyncClient(transport=httpx.ASGITransport(app, raise_app_exceptions=False), base_url=SITE)
 
 
@@ -86,6 +92,16 @@ async def test_every_answer_has_each_header_once(method: str, path: str, status:
         assert answer.headers.get_list(name) == [value]
     assert "server" not in answer.headers
     assert not [name for name in answer.headers if name.startswith("access-control-")]
+
+
+@pytest.mark.requirement("S-53")
+@pytest.mark.parametrize(("query", "frame_options"), [("", ["DENY"]), ("framed", [])], ids=["page", "framed page"])
+async def test_a_response_may_bring_its_own_policy(query: str, frame_options: list[str]) -> None:
+    async with site() as browser:
+        answer = await browser.get(f"/styled?{query}")
+    expected = build_content_security_policy(style_sha256="abc=", may_be_framed=bool(query))
+    assert answer.headers.get_list("content-security-policy") == [expected]
+    assert answer.headers.get_list("x-frame-options") == frame_options
 
 
 async def test_the_application_keeps_its_own_headers() -> None:
@@ -237,6 +253,6 @@ async def test_what_is_no_http_request_passes_by() -> None:
     async def send(_message: Message) -> None:
         raise AssertionError
 
-    app = SecurityHeaders(RequestBounds(inside, refuse=refuse, https=True), style_sha256="abc=", https=True)
+    app = SecurityHeaders(RequestBounds(inside, refuse=refuse, https=True), https=True)
     await app({"type": "lifespan"}, receive, send)
     assert seen == ["lifespan"]

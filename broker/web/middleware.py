@@ -1,8 +1,10 @@
-"""What every answer is sent with, and how large a request may be; both decided before anything else runs.
+"""ASGI middleware: security headers of every response, bounds on a request, and the spelling of a path.
 
-Refuses to know routes, pages and errors. Wrap the whole application in these two, outside the framework's own
-middleware, or its answer to an unexpected exception goes out without the headers.
+SecurityHeaders wraps the framework's own middleware too; otherwise its response to an unexpected exception would go
+out without the headers.
 """
+
+from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
@@ -14,13 +16,7 @@ from broker.web.cookies import our_cookies
 
 @dataclass(frozen=True, slots=True)
 class Excess:
-    """The bound that a request exceeds.
-
-    Args:
-        status: 413, 414 or 431.
-        expected: the bound.
-        got: what came, with its figure.
-    """
+    """The bound that a request exceeds, with the status 413, 414 or 431."""
 
     status: int
     expected: str
@@ -29,7 +25,7 @@ class Excess:
 
 Headers = Iterable[tuple[bytes, bytes]]
 Refuse = Callable[[Scope, Receive, Send, Excess], Awaitable[None]]
-"""Answers a request that is out of bounds."""
+"""Responds to a request that is out of bounds."""
 
 MAX_TARGET_BYTES = 8 * 1024
 """Bytes of path and query together, as sent; a callback with a long state and code needs about 3,000."""
@@ -38,31 +34,42 @@ MAX_PARAMETERS = 100
 MAX_HEADER_BYTES = 16 * 1024
 """Bytes of all header lines together, with `: ` and line end."""
 MAX_COOKIE_BYTES = 8 * 1024
-"""Bytes of our own cookies together, names included; neighbours on the same domain may fill the headers' bound."""
+"""Bytes of the broker's cookies together, names included; cookies of the same domain's other hosts do not count."""
 MAX_COOKIES = 60
-"""Number of our own cookies; a browser has 7 at most."""
+"""Number of the broker's cookies; a browser has 7 at most."""
 
-# Two years. Neither includeSubDomains nor preload: the neighbours of public_url's host are not ours to promise for, and
-# preload cannot be taken back in time. An admin who can promise it sets them at the proxy, for the whole domain.
+# Two years. Neither includeSubDomains nor preload: other hosts of the domain are not the broker's, and preload takes
+# months to undo. An admin who wants them sets them at the proxy.
 _STRICT_TRANSPORT_SECURITY = "max-age=63072000"
 
+_NOTHING_LOADS = b"default-src 'none'"
+_MAY_BE_FRAMED = b"frame-ancestors https:"
 
-def build_security_headers(
-    *, style_sha256: str, https: bool, script_sha256: str | None = None
-) -> tuple[tuple[bytes, bytes], ...]:
-    """Return the headers of every answer, encoded as ASGI wants them.
+
+def build_content_security_policy(
+    *, style_sha256: str = "", script_sha256: str = "", may_be_framed: bool = False
+) -> str:
+    """Return the Content-Security-Policy of a response; without arguments the strictest.
 
     Args:
-        style_sha256: base64 of the SHA-256 of the one inline style allowed.
-        https: whether browsers reach the broker by https; without it there is no Strict-Transport-Security.
-        script_sha256: base64 of the SHA-256 of the one inline script allowed; None allows none.
+        style_sha256: base64 of the SHA-256 of the inline style; empty allows no style.
+        script_sha256: base64 of the SHA-256 of the inline script; empty allows no script.
+        may_be_framed: by https pages. All sites in the chain of frames are allowed, because any may embed Comm100.
     """
+    style = f"style-src 'sha256-{style_sha256}'; img-src data:; " if style_sha256 else ""
     script = f"script-src 'sha256-{script_sha256}'; " if script_sha256 else ""
+    ancestors = "https:" if may_be_framed else "'none'"
+    return f"default-src 'none'; {style}{script}base-uri 'none'; frame-ancestors {ancestors}; form-action 'none'"
+
+
+def build_security_headers(*, https: bool) -> tuple[tuple[bytes, bytes], ...]:
+    """Return the headers of every response, with the strictest policy, encoded for ASGI.
+
+    Args:
+        https: whether browsers use https; otherwise there is no Strict-Transport-Security.
+    """
     headers = {
-        "content-security-policy": (
-            f"default-src 'none'; style-src 'sha256-{style_sha256}'; {script}img-src data:; base-uri 'none'; "
-            "frame-ancestors 'none'; form-action 'none'"
-        ),
+        "content-security-policy": build_content_security_policy(),
         "x-content-type-options": "nosniff",
         "x-frame-options": "DENY",
         "referrer-policy": "no-referrer",
@@ -77,86 +84,44 @@ def build_security_headers(
     return tuple((name.encode(), value.encode()) for name, value in headers.items())
 
 
-MAY_BE_FRAMED = "broker.may_be_framed"
-"""In a request's scope: this one answer is made for a frame. It holds one link, which opens a new tab."""
-
-
-IS_SETUP_PAGE = "broker.is_setup_page"
-"""In a request's scope: this one answer is a page for an admin, with a style of its own."""
-
-
-HAS_SCRIPT = "broker.has_script"
-"""In a request's scope: it has the one script, too. A page that shows what a provider says has none."""
-
-
 class SecurityHeaders:
-    """Puts the security headers on every answer, once each, and takes Server and CORS headers off.
+    """Puts each security header on every response once, and removes Server and CORS headers.
 
-    Args:
-        app: the application inside.
-        style_sha256: base64 of the SHA-256 of the one inline style allowed.
-        https: whether browsers reach the broker by https.
-        setup_style_sha256: base64 of the SHA-256 of the setup pages' one inline style; empty where there are none.
-        setup_script_sha256: that of their one inline script.
+    A response may bring its own Content-Security-Policy, if it begins with `default-src 'none'`; every other response
+    gets the strictest policy.
     """
 
-    def __init__(
-        self,
-        app: ASGIApp,
-        *,
-        style_sha256: str,
-        https: bool,
-        setup_style_sha256: str = "",
-        setup_script_sha256: str = "",
-    ) -> None:
+    def __init__(self, app: ASGIApp, *, https: bool) -> None:
         self._app = app
-        self._headers = build_security_headers(style_sha256=style_sha256, https=https)
-        framed = dict(self._headers)
-        # Whoever embeds Comm100's pages embeds this one: every site of the chain has to be allowed.
-        framed[b"content-security-policy"] = framed[b"content-security-policy"].replace(
-            b"frame-ancestors 'none'", b"frame-ancestors https:"
-        )
-        del framed[b"x-frame-options"]
-        self._framed = tuple(framed.items())
-        self._setup = build_security_headers(style_sha256=setup_style_sha256, https=https)
-        self._scripted = build_security_headers(
-            style_sha256=setup_style_sha256, https=https, script_sha256=setup_script_sha256
-        )
+        self._headers = build_security_headers(https=https)
         self._replaced = frozenset(name for name, _ in self._headers) | {b"server"}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Run the application inside, with a `send` that completes the headers (ASGI)."""
+        """Run the wrapped application with a `send` that completes the headers (ASGI)."""
 
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
-                message = {**message, "headers": self._completed(message.get("headers", ()), scope)}
+                message = {**message, "headers": self._complete(message.get("headers", ()))}
             await send(message)
 
         await self._app(scope, receive, send_with_headers)
 
-    def _completed(self, headers: Headers, scope: Scope) -> list[tuple[bytes, bytes]]:
+    def _complete(self, headers: Headers) -> list[tuple[bytes, bytes]]:
         kept = [(name, value) for name, value in headers if not self._is_replaced(name.lower())]
-        return [*kept, *self._headers_of(scope)]
-
-    def _headers_of(self, scope: Scope) -> tuple[tuple[bytes, bytes], ...]:
-        if scope.get(MAY_BE_FRAMED):
-            return self._framed
-        if scope.get(IS_SETUP_PAGE):
-            return self._scripted if scope.get(HAS_SCRIPT) else self._setup
-        return self._headers
+        ours = dict(self._headers)
+        for name, value in headers:
+            if name.lower() == b"content-security-policy" and value.startswith(_NOTHING_LOADS):
+                ours[b"content-security-policy"] = value
+        if _MAY_BE_FRAMED in ours[b"content-security-policy"]:
+            del ours[b"x-frame-options"]  # it cannot name several sites
+        return [*kept, *ours.items()]
 
     def _is_replaced(self, name: bytes) -> bool:
         return name in self._replaced or name.startswith(b"access-control-")
 
 
 class RequestBounds:
-    """Hands a request that is too large to `refuse` at once, before anything else looks at it.
-
-    Args:
-        app: the application inside.
-        refuse: answers instead of it.
-        https: whether browsers reach the broker by https, which decides about our cookies' names.
-    """
+    """Gives a request that is too large to `refuse` before anything else reads the request."""
 
     def __init__(self, app: ASGIApp, *, refuse: Refuse, https: bool) -> None:
         self._app = app
@@ -164,7 +129,7 @@ class RequestBounds:
         self._https = https
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Run the application inside, or refuse (ASGI)."""
+        """Run the wrapped application, or refuse (ASGI)."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -181,14 +146,10 @@ class RequestBounds:
 
 
 def check_bounds(scope: Scope, *, https: bool) -> Excess | None:
-    """Return the bound that this HTTP request exceeds by its head, or None.
+    """Return the bound that the head of this request exceeds, or None.
 
     414 for the target (RFC 9110, section 15.5.15), 431 for headers and cookies (RFC 6585, section 5), 413 for a body,
-    which no address here takes (RFC 9110, section 15.5.14).
-
-    Args:
-        scope: of the request.
-        https: whether browsers reach the broker by https.
+    which no address accepts (RFC 9110, section 15.5.14).
     """
     headers: Headers = scope["headers"]
     cookies = list(our_cookies(headers, https=https))
@@ -205,14 +166,13 @@ def check_bounds(scope: Scope, *, https: bool) -> Excess | None:
     if len(cookies) > MAX_COOKIES:
         return Excess(431, f"at most {MAX_COOKIES} cookies", f"{len(cookies)} cookies of {MAX_COOKIES}")
     for name, value in headers:
-        # Any value but a plain zero counts.
-        if name == b"content-length" and value.strip(b"0") != b"":
+        if name == b"content-length" and value.strip(b"0") != b"":  # only a plain zero is no body
             return Excess(413, "no body", f"Content-Length: {value[:40].decode('latin-1')}")
     return None
 
 
 async def _first_of_body(receive: Receive) -> Message:
-    """Return the first message that has a byte of the body, or the last one."""
+    """Return the first message with a byte of the body, or the last message."""
     while True:
         message = await receive()
         if message.get("body") or not message.get("more_body"):
@@ -220,7 +180,7 @@ async def _first_of_body(receive: Receive) -> Message:
 
 
 def _check_chunks(message: Message) -> Excess | None:
-    """Refuse a body sent in chunks; without a byte in it, it is none."""
+    """Refuse a body sent in chunks; an empty one counts as no body."""
     count = len(message.get("body", b""))
     if not count:
         return None
@@ -232,3 +192,29 @@ def _target_bytes(scope: Scope) -> int:
     query: bytes = scope["query_string"]
     path: bytes = scope.get("raw_path") or scope["path"].encode()
     return len(path) + (1 + len(query) if query else 0)
+
+
+class PlainPaths:
+    """Routes by the path as sent: a percent-encoded spelling of a route does not reach the route.
+
+    A proxy's rule such as "deny /setup" sees the path as sent, too.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Run the wrapped application (ASGI)."""
+        if scope["type"] == "http":
+            path: str = (scope.get("raw_path") or scope["path"].encode()).decode("latin-1")
+            scope["path"] = _without_extra_slashes(path)
+        await self._app(scope, receive, send)
+
+
+def _without_extra_slashes(path: str) -> str:
+    """Drop one slash at the end and a second slash at the start, which joined addresses have; no more."""
+    if path.startswith("//") and not path.startswith("///"):
+        path = path[1:]
+    if path != "/" and path.endswith("/") and not path.endswith("//"):
+        path = path[:-1]
+    return path

@@ -1,0 +1,65 @@
+"""Runs the checks for the setup page: one run at a time, with a cooldown after each run.
+
+Each run sends the credential and an invalid code to every provider. Providers slow down a client that does so too
+often, and then the agents' sign-ins would fail.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+
+from broker.checks import Finding
+from broker.errors import ProviderTimedOut
+
+MAX_SECONDS = 30.0  # of one run; more than the checks' own bounds add up to
+COOLDOWN_SECONDS = 5.0  # after a run, in which its findings are returned again
+
+Findings = tuple[Finding, ...]
+
+
+class Cooldown:
+    """Runs the checks when called; calls during a run or its cooldown share the findings of that run."""
+
+    def __init__(
+        self,
+        run: Callable[[], Awaitable[Findings]],
+        *,
+        max_seconds: float = MAX_SECONDS,
+        cooldown_seconds: float = COOLDOWN_SECONDS,
+    ) -> None:
+        self._run = run
+        self._max_seconds = max_seconds
+        self._cooldown_seconds = cooldown_seconds
+        self._ended = 0.0
+        self._under_way: asyncio.Task[Findings] | None = None
+
+    async def __call__(self) -> Findings:
+        """Return the findings.
+
+        Raises:
+            ProviderTimedOut: the run did not end in time.
+        """
+        run = self._under_way
+        if run is None or (run.done() and time.monotonic() >= self._ended + self._cooldown_seconds):
+            run = self._under_way = asyncio.create_task(self._bounded())
+        # The first caller may disconnect; the run continues for the others.
+        return await asyncio.shield(run)
+
+    async def stop(self) -> None:
+        """End a run that is under way, because the service stops."""
+        if self._under_way is not None:
+            self._under_way.cancel()
+            await asyncio.gather(self._under_way, return_exceptions=True)
+
+    async def _bounded(self) -> Findings:
+        try:
+            async with asyncio.timeout(self._max_seconds):
+                return await self._run()
+        except TimeoutError:
+            raise ProviderTimedOut(
+                expected=f"all checks within {self._max_seconds:g} s", got="some still under way"
+            ) from None
+        finally:
+            self._ended = time.monotonic()

@@ -1,0 +1,159 @@
+"""What endpoints read from a request: a navigation, parameters, the site and the provider in the path.
+
+Anybody can send a login request, so the setup page shows only bounded, printable parts of the last one.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from itertools import islice
+from urllib.parse import urlsplit
+
+from starlette.requests import Request
+
+from broker.comm100 import Site
+from broker.errors import MethodNotAllowed, NoSuchPage, NotANavigation, ParameterRepeated
+from broker.providers import Provider
+from broker.text import mask_emails, printable, redact_path
+
+MAX_LISTED_IDS = 10
+MAX_NAMES = 20  # of parameters
+MAX_PART_CHARACTERS = 200  # of host or path
+
+_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,39}")
+
+
+@dataclass(frozen=True, slots=True)
+class LastLoginRequest:
+    """The last request to a site's Remote Login URL, for the setup page; without the values of parameters.
+
+    Args:
+        at: seconds since the epoch.
+        redirect_url_host: empty if there is none.
+        redirect_url_path: empty if there is none; parts that may be an e-mail address are masked.
+        code: of the error; `none` if the request was accepted.
+    """
+
+    at: float
+    redirect_url_host: str
+    redirect_url_path: str
+    redirect_url_parameters: tuple[str, ...]
+    parameters: tuple[str, ...]
+    code: str
+
+
+def check_navigation(request: Request) -> None:
+    """Refuse a request that is not a person's own navigation (Fetch Metadata; RFC 9110, section 9.2.1).
+
+    Raises:
+        MethodNotAllowed: HEAD, which the framework treats as GET.
+        NotANavigation: a prefetch, or a script's fetch.
+    """
+    if request.method != "GET":
+        raise MethodNotAllowed(expected="GET", got=request.method)
+    for name in ("sec-purpose", "purpose", "x-moz", "sec-fetch-mode"):
+        for value in request.headers.getlist(name):
+            if value != "navigate" if name == "sec-fetch-mode" else "prefetch" in value.lower():
+                raise NotANavigation(expected="a navigation", got=f"{name}: {value}")
+
+
+def is_framed(request: Request) -> bool:
+    """Return whether the browser loads this into a frame, where providers refuse to be shown."""
+    return request.headers.get("sec-fetch-dest") in {"iframe", "frame", "embed", "object", "fencedframe"}
+
+
+def given(request: Request, name: str) -> list[str]:
+    """Return each value of a parameter; a parameter with only empty values counts as absent (RFC 6749, section 3.1)."""
+    values = request.query_params.getlist(name)
+    return values if any(values) else []
+
+
+def single(request: Request, name: str) -> str | None:
+    """Return a parameter that may come once; None if it is absent or empty.
+
+    Raises:
+        ParameterRepeated: the parameter came more often (RFC 6749, section 3.1).
+    """
+    values = given(request, name)
+    return _single(name, values) if values else None
+
+
+def read_unverified_parameters(request: Request) -> dict[str, str]:
+    """Return every parameter that is not empty.
+
+    Raises:
+        ParameterRepeated: a parameter came more than once (RFC 6749, section 3.1).
+    """
+    values: dict[str, list[str]] = {}
+    for name, value in request.query_params.multi_items():
+        values.setdefault(name, []).append(value)
+    return {name: _single(name, several) for name, several in values.items() if any(several)}
+
+
+def _single(name: str, values: list[str]) -> str:
+    if len(values) > 1:
+        raise ParameterRepeated(expected=f"{name} once", got=f"{len(values)} times")
+    return values[0]
+
+
+def site_of(request: Request, sites: Mapping[str, Site]) -> Site:
+    """Return the site in the path, or the first site if the path has none.
+
+    Raises:
+        NoSuchPage: no site has that id.
+    """
+    site = sites.get(request.path_params.get("site") or next(iter(sites)))
+    if site is None:
+        raise NoSuchPage(expected=f"the id of a site: {listed(sites)}", got=redact_path(request.path_params["site"]))
+    return site
+
+
+def provider_of(request: Request, providers: Mapping[str, Provider]) -> Provider:
+    """Return the identity provider in the path.
+
+    Raises:
+        NoSuchPage: none of these providers has that id.
+    """
+    wanted = request.path_params["idp"]
+    provider = providers.get(wanted)
+    if provider is None:
+        raise NoSuchPage(expected=f"the id of an identity provider: {listed(providers)}", got=redact_path(wanted))
+    return provider
+
+
+def listed(ids: Iterable[str]) -> str:
+    """Return ids of the settings for the log, at most `MAX_LISTED_IDS`."""
+    *named, beyond = [*islice(ids, MAX_LISTED_IDS + 1), ""][: MAX_LISTED_IDS + 1]
+    return ", ".join(named) + (", …" if beyond else "")
+
+
+def describe_login_request(query: str, unverified_redirect_url: str, *, code: str, at: float) -> LastLoginRequest:
+    """Return what the setup page may show of a login request.
+
+    Args:
+        query: of the Remote Login URL, as sent.
+        unverified_redirect_url: empty if there is none.
+        code: of the error; `none` if the request was accepted.
+        at: seconds since the epoch.
+    """
+    try:
+        parts = urlsplit(unverified_redirect_url)
+        host, path, wanted = parts.hostname or "", parts.path, parts.query
+    except ValueError:
+        host, path, wanted = "", "", ""
+    return LastLoginRequest(
+        at,
+        printable(host, MAX_PART_CHARACTERS, ascii_only=True),
+        printable(mask_emails(path), MAX_PART_CHARACTERS, ascii_only=True),
+        parameter_names(wanted),
+        parameter_names(query),
+        code,
+    )
+
+
+def parameter_names(query: str) -> tuple[str, ...]:
+    """Return the names of parameters in a query; text that does not look like a name may be a value and is left out."""
+    named = [pair.partition("=")[0] for pair in query.split("&") if "=" in pair]
+    return tuple(sorted({name for name in named if _NAME.fullmatch(name)})[:MAX_NAMES])
