@@ -50,7 +50,7 @@ async def callback(web: WebContext, request: Request, context: RequestContext) -
             provider,
             opened=state,
             cookie_value=cookie_value,
-            parameters=read_unverified_parameters(request),
+            unverified_parameters=read_unverified_parameters(request),
             origins=web.origins.of(request.scope, context.client),
         )
         web.record(context.event(None, signed_in.identity))

@@ -15,8 +15,8 @@ from starlette.types import Scope
 from broker.comm100 import Site
 from broker.errors import BrokerError
 from broker.identity import Identity
+from broker.in_flight import Broker
 from broker.providers import Provider
-from broker.replica import Broker
 from broker.sign_in_event import SignInEvent
 from broker.web.checks import Checks
 from broker.web.client_address import Network, find_client_address, forwarded_for

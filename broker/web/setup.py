@@ -114,7 +114,7 @@ async def finish_dry_run(web: WebContext, request: Request, context: RequestCont
             opened=opened,
             cookie_value=cookie_value,
             check_setup_link=lambda unverified: _check_link(web, request, unverified),
-            parameters=read_unverified_parameters(request),
+            unverified_parameters=read_unverified_parameters(request),
             origins=web.origins.of(request.scope, context.client),
         )
         response = _show_report(web, request, context, report, token)
