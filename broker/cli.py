@@ -157,7 +157,7 @@ def setup_link(
     config: ConfigOption = None,
 ) -> None:
     """Print a link to the setup page. Whoever has it can open the page until it expires."""
-    from broker.setup_link import build_setup_url, make_link
+    from broker.signing import build_setup_url, make_link
 
     settings = _settings(config)
     keys = settings.secret_keys.reveal()

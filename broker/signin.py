@@ -33,6 +33,7 @@ from broker.errors import (
 )
 from broker.identity import Identity
 from broker.in_flight import Broker
+from broker.logout import LogoutHint
 from broker.oidc.authorization import build_authorization_url, check_callback, check_issuer_of_callback
 from broker.oidc.id_token import VerifiedIdToken, check_claims
 from broker.oidc.messages import without_echo
@@ -42,7 +43,6 @@ from broker.oidc.tokens import TokenResponse, build_token_request, check_token_r
 from broker.oidc.userinfo import build_userinfo_request, check_userinfo
 from broker.providers import Provider, VerifiedClaims, admit_person, wants_userinfo
 from broker.rejected_codes import Origin, Verdict
-from broker.remembrance import Remembrance
 from broker.transaction import (
     BoundTransaction,
     BrowserCookie,
@@ -73,7 +73,7 @@ class SignedIn:
 
     location: str = field(repr=False)
     identity: Identity
-    remembrance: Remembrance | None
+    logout_hint: LogoutHint | None
 
 
 async def begin(
@@ -328,9 +328,9 @@ def _advise(provider: Provider, error: BrokerError) -> None:
 
 def _remember(
     provider: Provider, metadata: ProviderMetadata, tokens: TokenResponse, id_token: VerifiedIdToken
-) -> Remembrance | None:
+) -> LogoutHint | None:
     """Return what signing out at the provider will need; None where the provider does not offer it."""
     if metadata.end_session_endpoint is None:
         return None
     hint = id_token.claims.get("login_hint")  # Entra: what its logout_hint wants
-    return Remembrance(provider.id, tokens.unverified_id_token, hint if isinstance(hint, str) else "")
+    return LogoutHint(provider.id, tokens.unverified_id_token, hint if isinstance(hint, str) else "")

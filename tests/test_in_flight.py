@@ -10,7 +10,8 @@ import pytest
 
 from broker.errors import Overloaded, ProviderTimedOut, TransactionSpent
 from broker.in_flight import Broker
-from broker.transaction import CLOCK_LEEWAY, LIFETIME
+from broker.signing import CLOCK_LEEWAY
+from broker.transaction import LIFETIME
 from tests.fakes.clock import START, Clock
 
 MAX_IN_FLIGHT = 3

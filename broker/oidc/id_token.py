@@ -11,7 +11,6 @@ from collections.abc import Collection, Mapping
 from dataclasses import InitVar, dataclass, field
 from typing import Any, TypeGuard
 
-from broker import base64url
 from broker.errors import (
     IdTokenAccessTokenHash,
     IdTokenAudience,
@@ -22,6 +21,7 @@ from broker.errors import (
     IdTokenTime,
 )
 from broker.oidc.signature import SignedClaims
+from broker.signing import encode_base64url
 from broker.text import type_name
 
 CLOCK_LEEWAY = 60  # seconds our clock and the provider's may differ
@@ -219,7 +219,7 @@ def _check_access_token_hash(claims: Mapping[str, Any], algorithm: str, access_t
     if said is None:
         return
     digest = _HASHES.get(algorithm[-3:], hashlib.sha512)(access_token.encode()).digest()  # Ed25519: SHA-512
-    expected = base64url.encode(digest[: len(digest) // 2])
+    expected = encode_base64url(digest[: len(digest) // 2])
     if said != expected:
         got = "another" if isinstance(said, str) else f"at_hash: {type_name(said)}"
         raise IdTokenAccessTokenHash(expected="the hash of the access token", got=got)

@@ -13,11 +13,11 @@ from joserfc import jws
 from joserfc.errors import JoseError
 from joserfc.jwk import Key
 
-from broker import base64url
 from broker.errors import AnswerUnreadable, IdTokenAlgorithm, IdTokenKeyUnknown, IdTokenMalformed, IdTokenSignature
 from broker.oidc.keys import KeySet
 from broker.oidc.messages import JsonObject, read_json_object, short_text
 from broker.oidc.registration import SIGNATURE_ALGORITHMS
+from broker.signing import decode_base64url
 from broker.text import type_name
 
 MAX_HEADER_BYTES = 16 * 1024
@@ -138,7 +138,7 @@ def _verifies(algorithm: str, key: Key, signing_input: bytes, signature: bytes) 
 
 def _decode(part: str, name: str) -> bytes:
     try:
-        return base64url.decode(part)
+        return decode_base64url(part)
     except ValueError:
         raise IdTokenMalformed(expected=f"{name}: base64url", got=f"{name}: other text") from None
 
