@@ -185,7 +185,7 @@ def explain(
 ) -> None:
     """Say what would happen to a person with these claims, and why."""
     from broker import dry_run
-    from broker.wiring import sites_of, wire_provider, wire_site
+    from broker.app import sites_of, wire_provider, wire_site
 
     settings = _settings(config)
     try:

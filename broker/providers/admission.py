@@ -6,8 +6,7 @@ A sign-in, a test sign-in and `broker explain` all ask here.
 from __future__ import annotations
 
 from broker.errors import EmailMissing
-from broker.identity import Identity, clean_name
-from broker.policy import admit
+from broker.identity import Identity, admit, clean_name
 from broker.providers.kind import ClaimRules, EmailDecision, IdTokenClaims, PersonClaims, Provider, ProviderKind
 
 

@@ -15,10 +15,10 @@ from types import MappingProxyType
 from typing import Any, ClassVar, Literal, Protocol
 
 from broker.errors import BrokerError
+from broker.identity import Policy
 from broker.oidc.discovery import Discovery, Send
 from broker.oidc.id_token import VerifiedIdToken
 from broker.oidc.registration import Registration
-from broker.policy import Policy
 
 APPLICATION_NAME = "Comm100 sign-in"  # of the application that the commands register
 
