@@ -16,7 +16,8 @@ from broker.errors import Overloaded, ProviderTimedOut, TransactionSpent
 from broker.oidc.cached import Clock
 from broker.providers import Provider
 from broker.rejected_codes import RejectedCodes
-from broker.transaction import CLOCK_LEEWAY, LIFETIME
+from broker.signing import CLOCK_LEEWAY
+from broker.transaction import LIFETIME
 
 DEADLINE_SECONDS = 8.0  # of /login and of /callback, however many calls to the provider they need
 MAX_IN_FLIGHT = 2000  # sign-ins being begun or completed at once, with one provider

@@ -16,7 +16,7 @@ import yaml
 
 from broker.cli import MAX_LINK_HOURS
 from broker.settings import settings_schema
-from broker.setup_link import MAX_HOURS, check_link
+from broker.signing import MAX_HOURS, check_link
 from tests.fakes.clock import Clock
 from tests.fakes.command import run
 from tests.fakes.ports import free_port

@@ -16,9 +16,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from broker.errors import CookieMissing, StateInvalid, StateOfAnotherProvider, TransactionExpired
-from broker.signing import unsign_value
+from broker.signing import CLOCK_LEEWAY, unsign_value
 from broker.transaction import (
-    CLOCK_LEEWAY,
     LIFETIME,
     MAX_COOKIE_CHARACTERS,
     MAX_STATE_CHARACTERS,

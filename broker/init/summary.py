@@ -8,10 +8,10 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable
 
+from broker.app import wire_provider, wire_site
 from broker.init.answers import SITE, Answers, draft_settings
 from broker.providers.kind import Value
 from broker.registration import ProviderSetup, setup_of_provider, setup_of_site
-from broker.wiring import wire_provider, wire_site
 
 Row = tuple[str, str]
 

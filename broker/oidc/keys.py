@@ -13,11 +13,11 @@ from typing import Any
 from joserfc.errors import JoseError
 from joserfc.jwk import ECKey, Key, OKPKey, RSAKey
 
-from broker import base64url
 from broker.errors import KeysInvalid
 from broker.oidc.messages import DOCUMENT_LIMIT, ProviderRequest, ProviderResponse, read_json_object, short_text
 from broker.oidc.refusal import check_success
 from broker.oidc.registration import SIGNATURE_ALGORITHMS
+from broker.signing import decode_base64url
 from broker.text import type_name
 
 MIN_RSA_BITS = 2048  # RFC 7518, section 3.3
@@ -243,4 +243,4 @@ def _key_object(key_type: str, public: dict[str, Any]) -> Key | str:
 
 
 def _bits(number: str) -> int:
-    return int.from_bytes(base64url.decode(number.rstrip("="))).bit_length()
+    return int.from_bytes(decode_base64url(number.rstrip("="))).bit_length()
