@@ -1,6 +1,6 @@
-"""Where the service is put together: settings in, two ASGI applications out.
+"""Builds providers, sites and the service from the settings: the composition root.
 
-What needs time, the network or a key gets it from here as an argument.
+Time, network and keys are arguments.
 """
 
 from __future__ import annotations
@@ -8,20 +8,26 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from urllib.parse import urlsplit
 
 from starlette.types import ASGIApp
 
 from broker import checks, telemetry
-from broker.errors import BrokerError, InternalError
+from broker.comm100 import Site
+from broker.errors import BrokerError, InternalError, ProviderUnreachable
+from broker.identity import Policy
+from broker.in_flight import Broker
 from broker.metrics import Metrics
 from broker.oidc.client import ClientFactory, HttpClient, NetworkPolicy, ProviderClient, open_client
-from broker.oidc.discovery import Clock, Send, Sleep
-from broker.providers import Provider
-from broker.replica import Broker
-from broker.settings import ProviderSettings, Settings, insecure_options, secret_files
+from broker.oidc.client_assertion import build_client_assertion
+from broker.oidc.discovery import Clock, Discovery, Send, Sleep
+from broker.oidc.messages import ProviderRequest, ProviderResponse
+from broker.oidc.registration import Registration
+from broker.providers import KINDS, ClaimRules, Provider
+from broker.settings import NO_PROXY, ProviderSettings, Settings, SiteSettings, insecure_options, secret_files
 from broker.web.client_address import ClientAddresses
 from broker.web.context import Setup, WebContext
 from broker.web.cooldown import Cooldown
@@ -30,7 +36,6 @@ from broker.web.operations import operations_site
 from broker.web.pages import LANGUAGES, Pages
 from broker.web.routes import public_site
 from broker.web.setup_pages import SetupPages
-from broker.wiring import network_policy_of, reach_of_browsers, sites_of, wire_provider, wire_site
 
 WARMTH_SECONDS = 30.0  # between looks at what is missing or old
 NO_PROXY_TRUSTED = (
@@ -42,13 +47,13 @@ _log = logging.getLogger("broker")
 
 
 class Stopping:
-    """Whether the service is about to stop: then it is not ready, so that no new request is sent to it."""
+    """Tells whether the service is about to stop: it then reports that it is not ready, and gets no new requests."""
 
     def __init__(self) -> None:
         self.begun = False
 
     def __call__(self) -> bool:
-        """Return whether it is."""
+        """Return whether stopping has begun."""
         return self.begun
 
 
@@ -59,7 +64,7 @@ class Service:
     Args:
         public: the application of the public port.
         operations: the application of the operations port.
-        stopping: to be told when stopping begins.
+        stopping: set `begun` when the service begins to stop.
     """
 
     public: ASGIApp
@@ -71,15 +76,14 @@ class Service:
 async def create_app(
     settings: Settings, *, http: ClientFactory = open_client, clock: Clock = time.time, sleep: Sleep = asyncio.sleep
 ) -> AsyncIterator[Service]:
-    """Wire the service, and keep its HTTP clients open for as long as it runs.
+    """Build the service, and keep its HTTP clients open while it runs.
 
-    No provider has to answer for this: one that is down is tried again later.
+    The providers do not have to answer: requests are repeated later.
 
     Args:
-        settings: checked.
-        http: opens an HTTP client; a test gives its own.
-        clock: seconds since the epoch; a test gives its own.
-        sleep: waits a moment before keys are asked for once more; a test gives its own.
+        http: opens an HTTP client.
+        clock: seconds since the epoch.
+        sleep: waits before keys are requested again.
     """
     async with AsyncExitStack() as stack:
         networks = {network_policy_of(settings, provider) for provider in settings.identity_providers.values()}
@@ -130,7 +134,7 @@ async def create_app(
 
 
 def _announce(settings: Settings, broker: Broker, signals: telemetry.Telemetry, metrics: Metrics) -> None:
-    """Say in the log what this service is, and export what is known of it before anybody signs in."""
+    """Log what this service is, and export its metrics before the first sign-in."""
     offered = list(broker.providers)
     signals.log_start({"public_url": settings.public_url, "sites": list(settings.sites), "identity_providers": offered})
     if not (settings.trusted_proxies or settings.on_loopback):
@@ -177,13 +181,11 @@ async def run_checks(
     http: ClientFactory = open_client,
     clock: Clock = time.time,
 ) -> tuple[checks.Finding, ...]:
-    """Let the doctor examine everything the settings name, providers that are switched off as well.
+    """Check everything in the settings, also providers that are not enabled.
 
     Args:
-        settings: checked.
-        offline: only what needs no network.
-        begin: told the subject and the check as it begins.
-        http: opens an HTTP client.
+        offline: run only the checks that need no network.
+        begin: called with subject and check when a check begins.
         clock: seconds since the epoch.
     """
     elsewhere = reach_of_browsers(settings)
@@ -217,14 +219,7 @@ async def run_checks(
 async def reach_provider(
     settings: Settings, identifier: str, *, http: ClientFactory = open_client, clock: Clock = time.time
 ) -> AsyncIterator[checks.ProviderTarget]:
-    """Give one provider a client of its own, for a look at it.
-
-    Args:
-        settings: checked.
-        identifier: of one of their providers.
-        http: opens an HTTP client.
-        clock: seconds since the epoch.
-    """
+    """Open a client for one provider, so that it can be checked."""
     provider = settings.identity_providers[identifier]
     network = network_policy_of(settings, provider)
     async with http(network) as client:
@@ -235,7 +230,7 @@ async def reach_provider(
 
 @asynccontextmanager
 async def _warmth(providers: Iterable[Provider]) -> AsyncIterator[None]:
-    """Keep metadata and keys of providers at hand while the block runs."""
+    """Refresh metadata and keys of the providers while the block runs."""
     tasks = [asyncio.create_task(_keep_warm(provider)) for provider in providers]
     try:
         yield
@@ -246,7 +241,7 @@ async def _warmth(providers: Iterable[Provider]) -> AsyncIterator[None]:
 
 
 async def _keep_warm(provider: Provider) -> None:
-    """Fetch metadata and keys before a sign-in has to, and say once when that stops or starts to work."""
+    """Fetch metadata and keys before a sign-in needs them, and log once when that stops or starts to work."""
     was_well: bool | None = None
     while True:
         failure: BrokerError | None = None
@@ -254,7 +249,7 @@ async def _keep_warm(provider: Provider) -> None:
             await provider.discovery.keep_warm()
         except BrokerError as error:
             failure = error
-        except Exception as defect:  # noqa: BLE001 - the last net: a defect must not end the keeping warm
+        except Exception as defect:  # noqa: BLE001 - a defect must not end this task
             _log.error("defect", exc_info=defect, extra={"facts": {"provider": provider.id}})
             failure = InternalError()
         failure = failure or provider.discovery.metadata.failure or provider.discovery.keys.failure
@@ -270,3 +265,130 @@ async def _keep_warm(provider: Provider) -> None:
 def _sender(settings: Settings, provider: ProviderSettings, clients: Mapping[NetworkPolicy, HttpClient]) -> Send:
     network = network_policy_of(settings, provider)
     return ProviderClient(clients[network], private_networks=network.private_networks).send
+
+
+def network_policy_of(settings: Settings, provider: ProviderSettings) -> NetworkPolicy:
+    """Return which addresses requests to a provider may reach, and through which proxy."""
+    return NetworkPolicy(
+        trusted_ca_file=settings.trusted_ca_file,
+        outbound_proxy=_proxy_of(settings, provider),
+        private_networks=provider.allow_private_network or settings.on_loopback,
+    )
+
+
+def reach_of_browsers(settings: Settings) -> NetworkPolicy:
+    """Return which addresses requests to Comm100 and to the broker may reach: browsers may use private addresses."""
+    proxy = settings.outbound_proxy
+    return NetworkPolicy(settings.trusted_ca_file, proxy.reveal if proxy else None, private_networks=True)
+
+
+def _proxy_of(settings: Settings, provider: ProviderSettings) -> Callable[[], str] | None:
+    proxy = provider.outbound_proxy or settings.outbound_proxy
+    return None if proxy is None or proxy.reveal() == NO_PROXY else proxy.reveal
+
+
+async def send_nothing(request: ProviderRequest) -> ProviderResponse:
+    """Refuse to send: for a provider whose settings are read without network.
+
+    Raises:
+        ProviderUnreachable: always.
+    """
+    raise ProviderUnreachable(expected="no request", got=f"one to {urlsplit(request.url).hostname}")
+
+
+def wire_provider(
+    settings: Settings,
+    identifier: str,
+    *,
+    send: Send = send_nothing,
+    clock: Clock = time.time,
+    sleep: Sleep = asyncio.sleep,
+) -> Provider:
+    """Return one identity provider, enabled or not.
+
+    Args:
+        sleep: waits before keys are requested again.
+    """
+    provider = settings.identity_providers[identifier]
+    registration, email_domains = (
+        _registration(settings, identifier, provider, clock),
+        frozenset(provider.email_domains),
+    )
+    return Provider(
+        id=identifier,
+        label=provider.label,
+        preset=KINDS[provider.preset],
+        registration=registration,
+        policy=Policy(email_domains, frozenset(provider.allowed_groups or ())),
+        rules=ClaimRules(
+            email_claim=provider.email_claim or "email",
+            name_claim=provider.name_claim or "name",
+            trust_unverified_email=provider.trust_unverified_email,
+            email_domains=email_domains,
+            tenants=frozenset(provider.tenants or ()),
+        ),
+        userinfo=provider.userinfo,
+        groups_claim=provider.groups_claim,
+        discovery=Discovery(registration, send, clock, sleep),
+        send=send,
+    )
+
+
+def _registration(settings: Settings, identifier: str, provider: ProviderSettings, clock: Clock) -> Registration:
+    return Registration(
+        issuer=provider.issuer,
+        metadata_issuer=provider.metadata_issuer,
+        client_id=provider.client_id,
+        client_secret=provider.client_secret.reveal if provider.client_secret else None,
+        client_assertion=_client_assertion(provider, clock),
+        client_authentication=provider.client_authentication,
+        redirect_uri=f"{settings.public_url}/callback/{identifier}",
+        scopes=provider.scopes,
+        signing_algorithms=frozenset(provider.signing_algorithms),
+        authorization_parameters={
+            **KINDS[provider.preset].parameters(frozenset(provider.email_domains)),
+            **provider.authorization_parameters,
+        },
+        max_age=provider.max_age,
+        allow_loopback=settings.on_loopback,
+        metadata_url=provider.metadata_url,
+        trusted_audiences=frozenset(provider.trusted_audiences or ()),
+    )
+
+
+def _client_assertion(provider: ProviderSettings, clock: Clock) -> Callable[[str], str] | None:
+    """Return the function that makes the assertion for an audience: signed by our key, or the platform's own token."""
+    token, private_key = provider.federated_token, provider.private_key
+    if token is not None:
+        return lambda _audience: token.reveal()
+    if private_key is not None:
+        return lambda audience: build_client_assertion(
+            private_key.reveal(), client_id=provider.client_id, audience=audience, now=clock()
+        )
+    return None
+
+
+def sites_of(settings: Settings, provider: str) -> tuple[str, ...]:
+    """Return the ids of the sites that offer a provider, or will once it is enabled."""
+    return tuple(id_ for id_, site in settings.sites.items() if provider in _providers_of(settings, site))
+
+
+def wire_site(settings: Settings, identifier: str) -> Site:
+    """Return one Comm100 site."""
+    site = settings.sites[identifier]
+    return Site(
+        id=identifier,
+        endpoint=site.endpoint,
+        shared_secret=site.shared_secret.reveal,
+        delivery=site.delivery,
+        redirect_hosts=frozenset(site.redirect_hosts),
+        token_lifetime=site.token_lifetime,
+        claims=site.claims,
+        provider_ids=tuple(id_ for id_ in _providers_of(settings, site) if settings.identity_providers[id_].enabled),
+        start_url=site.start_url,
+        on_loopback=settings.on_loopback,
+    )
+
+
+def _providers_of(settings: Settings, site: SiteSettings) -> tuple[str, ...]:
+    return site.identity_providers or tuple(settings.identity_providers)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
-from broker.setup_link import MAX_HOURS
+from broker.signing import MAX_HOURS
 
 if TYPE_CHECKING:
     from broker.settings import Settings
@@ -155,7 +155,7 @@ def setup_link(
     config: ConfigOption = None,
 ) -> None:
     """Print a link to the setup page. Whoever has it can open the page until it expires."""
-    from broker.setup_link import build_setup_url, make_link
+    from broker.signing import build_setup_url, make_link
 
     settings = _settings(config)
     keys = settings.secret_keys.reveal()
@@ -182,20 +182,20 @@ def explain(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")] = False,
 ) -> None:
     """Say what would happen to a person with these claims, and why."""
-    from broker import explain as explaining
-    from broker.wiring import sites_of, wire_provider, wire_site
+    from broker import dry_run
+    from broker.app import sites_of, wire_provider, wire_site
 
     settings = _settings(config)
     try:
-        provider_id = explaining.pick("identity provider of these settings", idp, tuple(settings.identity_providers))
-        site_id = explaining.pick(f"site that offers {provider_id}", site, sites_of(settings, provider_id))
-        given = explaining.read_claims(claims.read(explaining.INPUT_LIMIT + 1))
-    except explaining.UnusableInput as error:
+        provider_id = dry_run.pick("identity provider of these settings", idp, tuple(settings.identity_providers))
+        site_id = dry_run.pick(f"site that offers {provider_id}", site, sites_of(settings, provider_id))
+        given = dry_run.read_claims(claims.read(dry_run.INPUT_LIMIT + 1))
+    except dry_run.UnusableInput as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(EXIT_UNUSABLE) from None
     provider = wire_provider(settings, provider_id)
-    explanation = explaining.explain(provider, wire_site(settings, site_id), given, now=time.time())
-    _echo(explaining.to_json(explanation) if as_json else explaining.to_text(explanation))
+    explanation = dry_run.explain(provider, wire_site(settings, site_id), given, now=time.time())
+    _echo(dry_run.to_json(explanation) if as_json else dry_run.to_text(explanation))
     raise typer.Exit(0 if explanation.admitted else 1)
 
 

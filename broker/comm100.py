@@ -1,6 +1,6 @@
-"""Comm100's side: which redirect_url is acceptable, the token's claims, and the address that delivers it.
+"""Comm100's side: which redirect_url is acceptable, the token's claims, and the address that delivers the token.
 
-This file owns everything Comm100 reads. It knows an `Identity` and nothing of how it came about.
+Nothing here knows how an `Identity` came about.
 """
 
 from __future__ import annotations
@@ -22,25 +22,25 @@ from broker.identity import Identity
 MAX_REDIRECT_URL_CHARACTERS = 2048
 NOT_BEFORE_LEEWAY = 60  # seconds our clock may be ahead of Comm100's
 CONTROL_PANEL_MENU = "Global Settings > Security > Agent Single Sign-On > JWT SSO"
-"""Where Comm100's Control Panel has the endpoint and the shared secret, and wants our two addresses."""
+"""Where Comm100's Control Panel shows the endpoint and the shared secret, and takes our two addresses."""
 
 MAX_ENCODINGS = 4  # inside one another, in a redirect_url; no program encodes that often
-MAX_PARAMETERS = 100  # of a redirect_url in `append` delivery, where each of them is judged
-MAX_TARGETS = 20  # further ones in it, in all ways of reading
+MAX_PARAMETERS = 100  # of a redirect_url in `append` delivery, where each parameter is checked
+MAX_TARGETS = 20  # further addresses in it, in all readings
 MAX_QUOTED_CHARACTERS = 80  # of a refused value in the log
 
-# No URI has these characters, or a browser's parser drops them (controls), turns them into / (backslash) or encodes
-# them (RFC 3986, section 2; the rest of its list, { } | ^, occurs in real addresses). So that there is nothing two
-# parsers could read differently, they are refused. The host ends at the first / ? # or the end.
+# No URI contains these characters, or a browser drops them (controls), replaces them by / (backslash) or encodes them
+# (RFC 3986, section 2; the rest of its list, { } | ^, occurs in real addresses). Two parsers could read them
+# differently, so they are refused. The host ends at the first / ? # or the end.
 _NO_URL_CHARACTER = re.compile(r"[^!#-;=?-\[\]-_a-~]")
 _ORIGIN = re.compile(r"https://(?P<host>[A-Za-z0-9.-]+)(?::443)?(?=[/?#]|\Z)")
 _SCHEME = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*):(?P<rest>.*)", re.DOTALL)
 _ENCODED = re.compile(r"(?:%[0-9A-Fa-f]{2})+")
 _CODE_UNIT = re.compile(r"%u([0-9a-f]{4})", re.IGNORECASE)
 _AS_BROWSERS_READ = str.maketrans({"\t": None, "\n": None, "\r": None, "\\": "/"})
-# What some reader takes off: controls, every white space of Unicode (.NET's Trim), and what nobody sees.
+# Some readers strip these: controls, every white space of Unicode (.NET's Trim), and invisible characters.
 _LEADING_BLANKS = re.compile(r"[\s\x00-\x20\x7f-\xa0\xad\u180e\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufeff]*+")
-# Two slashes or a scheme behind them, as a browser reads it: with tabs and line ends anywhere.
+# After them two slashes or a scheme, as a browser reads it: with tabs and line ends anywhere.
 _LEADS_AWAY = re.compile(r"(?:[/\\][\t\n\r]*+[/\\]|[A-Za-z][A-Za-z0-9+.\-\t\n\r]*+:)")
 
 _PARAMETER = re.compile(r"(?:^|[?&;#])(?P<name>[^?&;#=]+)[?&;#]*=")
@@ -61,16 +61,15 @@ class Site:
     """One Comm100 site.
 
     Args:
-        id: its name in settings, addresses and logs.
         endpoint: "JWT SSO endpoint" of the Control Panel.
-        shared_secret: gives the secret of the moment, as displayed: its UTF-8 bytes are the key, never decoded.
-        delivery: where the token goes: to the endpoint, or appended to redirect_url.
-        redirect_hosts: hosts accepted in redirect_url besides the endpoint's own, in lower case.
+        shared_secret: returns the current secret as displayed; its UTF-8 bytes are the key, never decoded.
+        delivery: whether the token goes to the endpoint, or is appended to redirect_url.
+        redirect_hosts: accepted in redirect_url besides the endpoint's host, in lower case.
         token_lifetime: seconds, at most 300.
         claims: constant claims of the token.
-        provider_ids: the identity providers offered here.
-        start_url: where a sign-in starts; None when the admin named none.
-        on_loopback: development: the endpoint's own origin is accepted as it stands.
+        provider_ids: the enabled identity providers of this site.
+        start_url: where a sign-in starts; None if it is not set.
+        on_loopback: for development: accept the endpoint's own origin, even with http and a port.
     """
 
     id: str
@@ -86,14 +85,13 @@ class Site:
 
 
 def check_redirect_url(unverified_url: str, site: Site) -> CheckedRedirectUrl:
-    """Return the redirect_url as it came, if it is an address of this site's Comm100.
+    """Return the redirect_url unchanged, if it is an address of this site's Comm100.
 
     Args:
         unverified_url: from Comm100's redirect, decoded once.
-        site: whose hosts are accepted.
 
     Raises:
-        RedirectUrlRefused: it is not; the value itself is never repaired.
+        RedirectUrlRefused: it is not; a redirect_url is never repaired.
     """
     if len(unverified_url) > MAX_REDIRECT_URL_CHARACTERS:
         raise RedirectUrlRefused(expected=f"at most {MAX_REDIRECT_URL_CHARACTERS} characters", got=len(unverified_url))
@@ -114,8 +112,7 @@ def build_claims(identity: Identity, site: Site, *, now: float) -> dict[str, Cla
     """Return the claims of Comm100's token.
 
     Args:
-        identity: the person admitted.
-        site: with its constant claims.
+        identity: the admitted person.
         now: seconds since the epoch.
     """
     issued = int(now)
@@ -131,17 +128,12 @@ def build_claims(identity: Identity, site: Site, *, now: float) -> dict[str, Cla
 
 
 def build_token(claims: Mapping[str, Claim], site: Site) -> str:
-    """Sign the claims with the site's shared secret: HS256 over its UTF-8 bytes.
-
-    Args:
-        claims: from `build_claims`.
-        site: whose secret signs.
-    """
+    """Sign the claims with HS256; the key is the UTF-8 bytes of the site's shared secret."""
     return _SIGNER.encode(dict(claims), site.shared_secret().encode(), algorithm="HS256", sort_headers=True)
 
 
 def build_delivery_url(token: str, redirect_url: CheckedRedirectUrl | None, site: Site) -> str:
-    """Return where the browser takes the token: to the configured endpoint, and nowhere else.
+    """Return the address that brings the token to the configured endpoint, and nowhere else.
 
     Args:
         redirect_url: checked for the same site; None if Comm100 sent none.
@@ -157,7 +149,7 @@ def build_delivery_url(token: str, redirect_url: CheckedRedirectUrl | None, site
 
 
 def _is_of_site(url: str, site: Site) -> bool:
-    """Whether the URL's origin is one of the site's Comm100, in the reading of two parsers."""
+    """Tell whether the URL's origin belongs to the site's Comm100, in the reading of two parsers."""
     hosts = _hosts(site)
     matched = _ORIGIN.match(url)
     if matched is None:
@@ -171,7 +163,7 @@ def _hosts(site: Site) -> frozenset[str]:
 
 
 def _is_of_origin(url: str, endpoint: str) -> bool:
-    """Whether the URL begins with the endpoint's own scheme, host and port, to the letter."""
+    """Tell whether the URL begins with the endpoint's scheme, host and port, letter by letter."""
     parts = urlsplit(endpoint)
     origin = f"{parts.scheme}://{parts.netloc}"
     rest = url.removeprefix(origin)
@@ -179,13 +171,13 @@ def _is_of_origin(url: str, endpoint: str) -> bool:
 
 
 def _refuse_origin(url: str, site: Site) -> NoReturn:
-    """Say which part of the origin is refused; never credentials, path or query."""
+    """Raise an error about the refused part of the origin, without credentials, path or query."""
     matched = _SCHEME.match(url)
     if matched is None or matched["scheme"] != "https":
         scheme = matched["scheme"][:MAX_QUOTED_CHARACTERS] if matched else "none"
         raise RedirectUrlRefused(expected="scheme https", got=f"scheme {scheme}")
     if not re.match("//[^/]", matched["rest"]):
-        raise RedirectUrlRefused(expected="https://host/…", got="https: without // and a host behind it")
+        raise RedirectUrlRefused(expected="https://host/…", got="https: without // and a host")
     authority = re.split("[/?#]", matched["rest"][2:], maxsplit=1)[0]
     host, colon, port = authority.rpartition(":") if re.search(r":\d*$", authority) else (authority, "", "")
     if "@" in authority:
@@ -196,9 +188,9 @@ def _refuse_origin(url: str, site: Site) -> NoReturn:
 
 
 def _begins_with_two_slashes(path: str) -> bool:
-    """Whether a receiver that keeps the path alone is led to another host (RFC 3986, sections 3.3 and 4.2).
+    """Tell whether a receiver that keeps only the path is led to another host (RFC 3986, sections 3.3 and 4.2).
 
-    Dot segments go first, as every browser removes them (section 5.2.4).
+    Dot segments are removed first, as in every browser (section 5.2.4).
     """
     segments: list[str] = []
     for segment in path.translate(_AS_BROWSERS_READ).split("/")[1:]:
@@ -210,7 +202,7 @@ def _begins_with_two_slashes(path: str) -> bool:
 
 
 def _check_token_destination(url: str, site: Site) -> None:
-    """In `append` delivery the token goes to this very address: it must be the endpoint but for query and fragment."""
+    """Check that `append` delivery sends the token to the endpoint: only query and fragment may differ."""
     address, _, fragment = url.partition("#")
     address, _, query = address.partition("?")
     if address != site.endpoint:
@@ -235,9 +227,9 @@ class _Target:
 
     Args:
         name: of the parameter.
-        value: to the end of the piece.
+        value: up to the end of the piece.
         as_read: the value as a browser reads it.
-        is_relative: it begins with two slashes, and has no scheme.
+        is_relative: the value begins with two slashes, without a scheme.
     """
 
     name: str
@@ -247,10 +239,10 @@ class _Target:
 
 
 def _further_targets(piece: str) -> Iterator[_Target]:
-    """Yield the parameters that lead from the endpoint to a host: it would take a person there.
+    """Yield the parameters that would make the endpoint send a person to a host.
 
-    It is not known how often the endpoint decodes, or at which characters it separates. So each reading is checked: a
-    value extends to the end of the piece, and its host has to end where a path, query or fragment begins.
+    It is not known how often the endpoint decodes, and at which characters it splits. So each reading is checked: a
+    value extends to the end of the piece, and its host must end where a path, query or fragment begins.
 
     Args:
         piece: of the query or the fragment, between two `&`.
@@ -262,17 +254,17 @@ def _further_targets(piece: str) -> Iterator[_Target]:
             if not _NAMES_A_TARGET.search(name):
                 continue
             begins = start + len(_LEADING_BLANKS.match(reading, start)[0])  # type: ignore[index] # matches always
-            # Comm100's own parameter is judged like the one received: no path alone will do.
+            # Comm100's own parameter is checked like the redirect_url received: a path alone is refused.
             is_own = name == "redirecturl" and reading is readings[-1] and reading[begins : begins + 1] not in "&;"
             if not is_own and _LEADS_AWAY.match(reading, begins) is None:
-                continue  # a path, or text: it stays at the endpoint's host
+                continue  # a path or a text: the person stays at the endpoint's host
             as_read = reading[begins:].translate(_AS_BROWSERS_READ)
             is_relative = as_read.startswith("//") and not is_own
             yield _Target(parameter["name"], reading[start:], as_read, is_relative)
 
 
 def _check_further_target(target: _Target, site: Site) -> None:
-    """Refuse a parameter that leads to a host that is not the site's."""
+    """Check that a parameter leads to a host of the site."""
     absolute = f"https:{target.value}" if target.is_relative else target.value
     if not _is_of_site(absolute, site) or _begins_with_two_slashes(urlsplit(absolute).path):
         got = f"parameter {target.name[:MAX_QUOTED_CHARACTERS]}, {_place(target.as_read)}"
@@ -280,7 +272,7 @@ def _check_further_target(target: _Target, site: Site) -> None:
 
 
 def _place(target: str) -> str:
-    """Name the scheme and host of a target as a browser reads it, or say that there is no host."""
+    """Return scheme and host of a target as a browser reads it, or that there is no host."""
     matched = _SCHEME.match(target)
     if matched is not None and matched["scheme"].lower() not in ("http", "https"):
         return f"scheme {matched['scheme']}"[:MAX_QUOTED_CHARACTERS]
@@ -292,8 +284,8 @@ def _place(target: str) -> str:
 
 
 def _letters(name: str) -> str:
-    """Leave of a name what no reader passes over: other spellings of a letter folded, everything else dropped."""
-    if name.isascii() and name.isalnum():  # as almost every name
+    """Return the letters and digits of a name, with other spellings of a letter folded: some readers see only these."""
+    if name.isascii() and name.isalnum():  # the usual case
         return name.lower()
     return "".join(c for c in unicodedata.normalize("NFKC", name).casefold() if c.isalnum())
 
@@ -301,10 +293,10 @@ def _letters(name: str) -> str:
 def _readings(text: str) -> list[str]:
     """Return a text as it is, decoded once, twice and so on, until nothing is left to decode.
 
-    `%uXXXX` is ASP.NET's own spelling, and the endpoint runs on ASP.NET.
+    `%uXXXX` is a spelling of ASP.NET, on which the endpoint runs.
 
     Raises:
-        RedirectUrlRefused: it is encoded more often than `MAX_ENCODINGS`.
+        RedirectUrlRefused: the text is encoded more than `MAX_ENCODINGS` times.
     """
     readings = [text]
     while "%" in readings[-1] or "+" in readings[-1]:

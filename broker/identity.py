@@ -1,7 +1,6 @@
-"""The person in the middle: what the left side found out and the right side may use.
+"""The person that a provider vouches for: the record, the grammar of address and name, and who may enter.
 
-This file owns the record and the grammar of an e-mail address and of a display name. It knows neither providers nor
-Comm100.
+Nothing here knows a provider or Comm100.
 """
 
 from __future__ import annotations
@@ -10,33 +9,34 @@ import re
 import unicodedata
 from dataclasses import dataclass
 
-from broker.errors import EmailMalformed
+from broker.errors import EmailDomainNotAllowed, EmailMalformed, GroupNotAllowed, GroupsOverage
 from broker.text import is_invisible, type_name
 
 MAX_EMAIL_CHARACTERS = 254  # RFC 5321, section 4.5.3.1.3, less the angle brackets
 MAX_LOCAL_PART_CHARACTERS = 64  # RFC 5321, section 4.5.3.1.1
 MAX_NAME_CHARACTERS = 100
+MAX_NAMED_GROUPS = 10  # of the person's, in the log
+NO_GROUPS_SENT = "The provider sends no groups: have it send the claim that groups_claim names."
 MAX_FORM_CHARACTERS = 80  # of the form of a refused address in the log
 
 _ATOM = r"[a-z0-9!#$%&'*+/=?^_`{|}~-]+"
 LABEL = r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"  # of a host name, in lower case
 _MAILBOX = re.compile(rf"(?P<local>{_ATOM}(?:\.{_ATOM})*)@(?P<domain>{LABEL}(?:\.{LABEL})+)")
 _INVISIBLE = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})  # controls, bidi marks, surrogates, line breaks
-_MARKS = frozenset({"Mn", "Mc", "Me"})  # combining: shown with the character before them, if there is one
+_MARKS = frozenset({"Mn", "Mc", "Me"})  # combining: shown with the character before them
 _EMOJI_STYLE = "\ufe0f"  # VARIATION SELECTOR-16: belongs to the character before it
 
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """A person as one identity provider vouches for them.
+    """A person that an identity provider vouches for.
 
     Args:
-        email: the address, checked and in lower case; the only thing Comm100 knows an agent by.
-        email_from: the claim the address came from.
-        name: the display name; never an identity.
-        name_from: the claim or rule the name came from.
-        subject: the provider's own identifier of the person.
-        issuer: who vouches.
+        email: checked, in lower case; Comm100 identifies an agent by the address only.
+        email_from: the claim and the document of the address.
+        name: for display; never an identity.
+        name_from: the claim or rule of the name.
+        subject: the provider's identifier of the person.
     """
 
     email: str
@@ -48,21 +48,21 @@ class Identity:
 
     @property
     def email_domain(self) -> str:
-        """The part of the address behind the @, which decides who may assert it."""
+        """The part of the address after the @, which decides who may assert the address."""
         return self.email.rpartition("@")[2]
 
 
 def check_email(unverified_email: object) -> str:
-    """Return the address in lower case if it is a plain ASCII mailbox; it is never repaired.
+    """Return the address in lower case, if it is a plain ASCII mailbox; an address is never repaired.
 
-    A dot-atom local part and a dotted host name (RFC 5322, section 3.4.1, without quoting, comments or literals):
-    what two systems could read differently is refused.
+    Accepted are a dot-atom local part and a dotted host name (RFC 5322, section 3.4.1, without quoting, comments or
+    literals). Addresses that two systems could read differently are refused.
 
     Args:
-        unverified_email: a claim's value, of whatever type the provider sent.
+        unverified_email: a claim of any type.
 
     Raises:
-        EmailMalformed: for anything else.
+        EmailMalformed: for everything else.
     """
     if not isinstance(unverified_email, str):
         raise EmailMalformed(expected="a text", got=type_name(unverified_email))
@@ -83,13 +83,13 @@ def check_email(unverified_email: object) -> str:
 
 
 def clean_name(unverified_name: object) -> str:
-    """Return a display name without controls and direction marks, cut to length; empty when nothing of it is visible.
+    """Return a display name without controls and direction marks, cut to length; empty if nothing of it is visible.
 
-    What is invisible goes from both ends. Inside it stays, such as the variation selector of an emoji; format
-    characters such as the zero width joiner go everywhere, so that joined emoji are shown side by side.
+    Invisible characters are removed from both ends. Inside they stay, such as the variation selector of an emoji.
+    Format characters such as the zero width joiner are removed everywhere, so joined emoji appear side by side.
 
     Args:
-        unverified_name: a claim's value, of whatever type the provider sent.
+        unverified_name: a claim of any type.
     """
     if not isinstance(unverified_name, str):
         return ""
@@ -98,8 +98,45 @@ def clean_name(unverified_name: object) -> str:
     return _without_invisible_ends(" ".join(visible.split())[:MAX_NAME_CHARACTERS])
 
 
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """Who may enter by one provider.
+
+    Args:
+        email_domains: the domains the provider may assert, in lower case; subdomains are not implied.
+        allowed_groups: the person must be in one of them; empty if groups do not matter.
+    """
+
+    email_domains: frozenset[str]
+    allowed_groups: frozenset[str] = frozenset()
+
+
+def admit(identity: Identity, policy: Policy, *, groups: object, groups_left_out: bool = False) -> None:
+    """Return if the person may enter; this is the last decision of a sign-in.
+
+    Args:
+        groups: the groups claim, of any type; None if the provider sent none.
+        groups_left_out: the provider says that there are too many groups to send.
+
+    Raises:
+        EmailDomainNotAllowed: the provider may not assert this address.
+        GroupsOverage: groups decide, and the provider left them out.
+        GroupNotAllowed: the person is in none of the allowed groups, or the provider sent no groups.
+    """
+    if identity.email_domain not in policy.email_domains:
+        raise EmailDomainNotAllowed(expected=sorted(policy.email_domains), got=identity.email_domain)
+    if policy.allowed_groups and groups_left_out and groups is None:
+        raise GroupsOverage(expected=sorted(policy.allowed_groups), got="more groups than a token holds")
+    if policy.allowed_groups and not policy.allowed_groups & _names(groups):
+        got = sorted(_names(groups))[:MAX_NAMED_GROUPS] or "no groups at all"
+        refusal = GroupNotAllowed(expected=sorted(policy.allowed_groups), got=got)
+        if groups is None:
+            refusal.remedy = NO_GROUPS_SENT
+        raise refusal
+
+
 def _without_invisible_ends(name: str) -> str:
-    """Cut off all before the first visible character, and blanks after the last one."""
+    """Remove everything before the first visible character, and blanks after the last one."""
     start = next((place for place, c in enumerate(name) if _is_visible(c)), len(name))
     end = len(name)
     while end > start and _is_blank(name[end - 1]):
@@ -108,9 +145,14 @@ def _without_invisible_ends(name: str) -> str:
 
 
 def _is_visible(character: str) -> bool:
-    """Whether a character shows something by itself; a combining mark does not."""
+    """Tell whether a character is visible by itself; a combining mark is not."""
     return not _is_blank(character) and unicodedata.category(character) not in _MARKS
 
 
 def _is_blank(character: str) -> bool:
     return character == " " or is_invisible(character)
+
+
+def _names(groups: object) -> set[str]:
+    listed = [groups] if isinstance(groups, str) else groups if isinstance(groups, list) else []
+    return {group for group in listed if isinstance(group, str)}

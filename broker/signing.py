@@ -1,47 +1,68 @@
-"""Values that leave us signed and come back: how itsdangerous is used, in one place.
+"""Signed values that travel through the browser, base64url, and the signed link that opens the setup page.
 
-SHA-256, a key derived by HMAC, and a salt per purpose, so that what was signed for one purpose opens for no other.
+itsdangerous signs with SHA-256, a key derived by HMAC, and a salt per purpose: a value signed for one purpose is
+invalid for every other. Signed values are not encrypted.
 """
 
 from __future__ import annotations
 
+import base64
 import hashlib
+import hmac
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
 from itsdangerous import BadData, URLSafeSerializer
 
-from broker import base64url
+from broker.errors import SetupLinkRefused
+
+CLOCK_LEEWAY = 60  # seconds the clocks of two replicas may differ
+MAX_HOURS = 168  # a week; of a setup link
+
+_SETUP_LINK = b"broker setup link 1"
+
+
+def encode_base64url(data: bytes) -> str:
+    """Return base64url without padding (RFC 4648, section 5; RFC 7515, section 2)."""
+    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
+
+
+def decode_base64url(text: str) -> bytes:
+    """Return the bytes of base64url without padding.
+
+    Raises:
+        ValueError: a character outside the alphabet, or an impossible length.
+    """
+    return base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
+
 
 CLOCK_LEEWAY = 60  # seconds that the clocks of two machines may differ: two replicas, or the provider and the broker
 
 
 def sign_value(value: Any, *, purpose: bytes, key: str) -> str:
-    """Return a value signed, as text that needs no escaping in an address; anyone can read it.
+    """Return a signed value, as text that needs no escaping in an address; anybody can read it.
 
     Args:
-        value: JSON can hold it.
-        purpose: no two kinds of signed values share one.
-        key: one of the broker's own.
+        value: must be serializable as JSON.
+        purpose: each kind of signed values has its own.
     """
     return str(_serializer(key, purpose).dumps(value))
 
 
-def unsign_value(text: str, *, purpose: bytes, secret_keys: Sequence[str]) -> tuple[Any, str] | None:
-    """Return a value of ours and the key that signed it; None if the text is not byte for byte what we signed.
+def unsign_value(unverified_text: str, *, purpose: bytes, secret_keys: Sequence[str]) -> tuple[Any, str] | None:
+    """Return a signed value and the key that signed it; None if the text is not byte for byte what we signed.
 
     Args:
-        text: whatever came back.
-        purpose: what it was signed for.
         secret_keys: any of them may have signed it.
     """
-    signature = text.rpartition(".")[2]
+    signature = unverified_text.rpartition(".")[2]
     for key in secret_keys:
         try:
-            value = _serializer(key, purpose).loads(text)
+            value = _serializer(key, purpose).loads(unverified_text)
             # base64 has several spellings of the same bytes; only ours is accepted.
-            return (value, key) if base64url.encode(base64url.decode(signature)) == signature else None
+            return (value, key) if encode_base64url(decode_base64url(signature)) == signature else None
         except (BadData, ValueError, RecursionError):
             continue
     return None
@@ -52,3 +73,59 @@ def _serializer(key: str, purpose: bytes) -> URLSafeSerializer:
     return URLSafeSerializer(
         key, salt=purpose, signer_kwargs={"key_derivation": "hmac", "digest_method": hashlib.sha256}
     )
+
+
+@dataclass(frozen=True, slots=True)
+class SetupLink:
+    """A valid link to the setup page. Everybody who has the link can see the page.
+
+    Args:
+        token: the value of the parameter `link`.
+        expires: seconds since the epoch.
+    """
+
+    token: str = field(repr=False)
+    expires: int
+
+
+def make_link(*, public_url: str, hours: int, now: float, secret_keys: Sequence[str]) -> SetupLink:
+    """Return a new setup link.
+
+    Args:
+        public_url: the link is valid only there, so that another broker with the same keys refuses it.
+        hours: from 1 to `MAX_HOURS`.
+        now: seconds since the epoch.
+        secret_keys: newest first; the first signs.
+    """
+    expires = int(now) + 3600 * hours
+    return SetupLink(sign_value([expires, public_url], purpose=_SETUP_LINK, key=secret_keys[0]), expires)
+
+
+def build_setup_url(public_url: str, token: str) -> str:
+    """Return the address that an admin opens."""
+    return f"{public_url}/setup?link={token}"
+
+
+def check_link(unverified_token: str, *, public_url: str, now: float, secret_keys: Sequence[str]) -> SetupLink:
+    """Return the setup link, if we signed it for this `public_url` and it has not expired.
+
+    Args:
+        now: seconds since the epoch.
+        secret_keys: any of them may have signed it.
+
+    Raises:
+        SetupLinkRefused: it is not byte for byte ours, another broker's, expired, or valid for more than `MAX_HOURS`.
+    """
+    signed = unsign_value(unverified_token, purpose=_SETUP_LINK, secret_keys=secret_keys)
+    if signed is None:
+        got = f"{len(unverified_token)} characters that none of them signed"
+        raise SetupLinkRefused(expected="a link signed by one of secret_keys", got=got)
+    (expires, made_for), _ = signed
+    if not hmac.compare_digest(made_for.encode(), public_url.encode()):
+        raise SetupLinkRefused(expected=f"a link for {public_url}", got=f"a link for {made_for}")
+    if now >= expires:
+        raise SetupLinkRefused(expected="a link that has not expired", got=f"expired {now - expires:.0f} s ago")
+    if expires - now > 3600 * MAX_HOURS + CLOCK_LEEWAY:
+        got = f"a link for {(expires - now) / 3600:.0f} hours"
+        raise SetupLinkRefused(expected=f"a link for {MAX_HOURS} hours at most", got=got)
+    return SetupLink(unverified_token, expires)

@@ -23,9 +23,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Generic, TypeVar
 
-from broker import base64url
 from broker.errors import CookieMissing, StateInvalid, StateOfAnotherProvider, TransactionExpired
-from broker.signing import CLOCK_LEEWAY, sign_value, unsign_value
+from broker.signing import CLOCK_LEEWAY, decode_base64url, encode_base64url, sign_value, unsign_value
 
 LIFETIME = 600  # seconds from /login to /callback
 OVERFLOW_LIFETIME = 3600  # seconds a cookie with overflow stays in the browser
@@ -221,9 +220,9 @@ def sign(
     else:
         state = sign_value({**payload, "h": _text_hash(transaction.setup_link)}, purpose=_DRY_RUN, key=key)
         overflow = transaction.setup_link
-    cookie_value = f"{issued:x}.{base64url.encode(randomness)}"
+    cookie_value = f"{issued:x}.{encode_base64url(randomness)}"
     if overflow is not None:
-        cookie_value += f".{base64url.encode(zlib.compress(overflow.encode(), 9))}"
+        cookie_value += f".{encode_base64url(zlib.compress(overflow.encode(), 9))}"
     return SignedTransaction(
         state=state,
         nonce=_derive(key, randomness, b"nonce"),
@@ -361,7 +360,7 @@ def _unpack(cookie_value: str) -> tuple[bytes, str | None]:
 
 def _bytes(text: str) -> bytes:
     try:
-        return base64url.decode(text)
+        return decode_base64url(text)
     except ValueError:
         return b""
 
@@ -371,12 +370,12 @@ def _cookie_name(transaction_id: str) -> str:
 
 
 def _id_of(randomness: bytes) -> str:
-    return base64url.encode(hashlib.sha256(randomness).digest())
+    return encode_base64url(hashlib.sha256(randomness).digest())
 
 
 def _derive(key: str, randomness: bytes, label: bytes) -> str:
-    return base64url.encode(hmac.digest(key.encode(), label + b"\0" + randomness, "sha256"))
+    return encode_base64url(hmac.digest(key.encode(), label + b"\0" + randomness, "sha256"))
 
 
 def _text_hash(text: str) -> str:
-    return base64url.encode(hashlib.sha256(text.encode()).digest())
+    return encode_base64url(hashlib.sha256(text.encode()).digest())

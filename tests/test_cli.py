@@ -15,7 +15,7 @@ import pytest
 import yaml
 
 from broker.settings import settings_schema
-from broker.setup_link import check_link
+from broker.signing import check_link
 from tests.fakes.clock import Clock
 from tests.fakes.command import run
 from tests.fakes.ports import free_port

@@ -7,8 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from broker.errors import EmailDomainNotAllowed, GroupNotAllowed, NotAdmitted
-from broker.identity import Identity
-from broker.policy import Policy, admit
+from broker.identity import Identity, Policy, admit
 
 DOMAINS = frozenset({"acme.example", "acme-labs.example"})
 

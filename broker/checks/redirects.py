@@ -13,9 +13,9 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 from broker.checks.documents import fetch
 from broker.checks.finding import CheckFailed, Verdict, failed, ok, sentence, unknown, warning
 from broker.errors import BrokerError, CallbackIssuer, ProviderRefused, ProviderReportedFailure
+from broker.logout import build_end_session_url
 from broker.oidc.authorization import build_authorization_url, check_callback
 from broker.oidc.client import NetworkPolicy
-from broker.oidc.logout import build_end_session_url
 from broker.oidc.messages import DOCUMENT_LIMIT, ProviderRequest, ProviderResponse, is_failing, safe_error_text
 from broker.oidc.metadata import ProviderMetadata
 from broker.providers import Provider

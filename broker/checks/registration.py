@@ -15,7 +15,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 
-from broker import base64url
 from broker.checks.documents import announces, fetch
 from broker.checks.finding import (
     CHECK_SECONDS,
@@ -41,6 +40,7 @@ from broker.oidc.metadata import ProviderMetadata
 from broker.oidc.registration import EXPIRY_WARNING_DAYS, Registration
 from broker.oidc.tokens import build_token_request, check_token_response
 from broker.providers import Provider
+from broker.signing import encode_base64url
 from broker.text import printable
 
 _CONTROL_ENDS = CHECK_SECONDS - 0.5  # seconds after the check began: a slow control request must not fail the check
@@ -153,7 +153,7 @@ def _unverifiable_assertion(client_id: str) -> str:
     now = int(time.time())
     claims = {"iss": client_id, "sub": client_id, "jti": secrets.token_urlsafe(16), "iat": now, "exp": now + 60}
     parts = (json.dumps(part).encode() for part in ({"alg": "RS256", "typ": "JWT"}, claims))
-    return ".".join(map(base64url.encode, (*parts, secrets.token_bytes(256))))
+    return ".".join(map(encode_base64url, (*parts, secrets.token_bytes(256))))
 
 
 def _judge_control(provider: Provider, control: _Refusal) -> Verdict:

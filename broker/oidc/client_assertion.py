@@ -14,8 +14,7 @@ from joserfc import jwt
 from joserfc.errors import JoseError
 from joserfc.jwk import ECKey, RSAKey
 
-from broker import base64url
-from broker.signing import CLOCK_LEEWAY
+from broker.signing import CLOCK_LEEWAY, encode_base64url
 
 ASSERTION_LIFETIME = 300  # seconds; it is used at once
 AssertionAlgorithm = Literal["RS256", "PS256", "ES256"]
@@ -59,7 +58,7 @@ def read_assertion_key(pem: str, *, algorithm: str | None, key_id: str | None) -
     header = {"kid": key_id} if key_id else {}
     if certificate := _CERTIFICATE.search(pem):
         der = x509.load_pem_x509_certificate(certificate[0].encode()).public_bytes(Encoding.DER)
-        header["x5t#S256"] = base64url.encode(hashlib.sha256(der).digest())
+        header["x5t#S256"] = encode_base64url(hashlib.sha256(der).digest())
     return AssertionKey(key, algorithm, header)
 
 

@@ -9,10 +9,9 @@ import hashlib
 import hmac
 import re
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import InitVar, dataclass, field
 from typing import Any, TypeGuard
 
-from broker import base64url
 from broker.errors import (
     IdTokenAccessTokenHash,
     IdTokenAudience,
@@ -22,26 +21,38 @@ from broker.errors import (
     IdTokenSubject,
     IdTokenTime,
 )
-from broker.oidc.messages import JsonObject, character_at
+from broker.oidc.messages import character_at
 from broker.oidc.signature import SignedClaims
-from broker.signing import CLOCK_LEEWAY
+from broker.signing import CLOCK_LEEWAY, encode_base64url
 from broker.text import type_name
 
 MAX_TOKEN_AGE = 600  # seconds since iat
 MILLISECONDS_FROM = 1e11  # as seconds, that is the year 5138
 MAX_SUBJECT_CHARACTERS = 255  # OpenID Connect Core, section 2
 
+_CHECKED = object()
 _NOT_ASCII = re.compile(r"[^\x00-\x7f]")
 _HASHES: Mapping[str, Any] = {"256": hashlib.sha256, "384": hashlib.sha384, "512": hashlib.sha512}
 
 
 @dataclass(frozen=True, slots=True)
 class VerifiedIdToken:
-    """Claims that were made by this issuer, for us, for this sign-in, now."""
+    """Claims that were made by this issuer, for us, for this sign-in, now. Only `check_claims` makes them.
+
+    Args:
+        issuer: who made them.
+        subject: whom they are about.
+        claims: all of them.
+    """
 
     issuer: str
     subject: str
-    claims: JsonObject = field(repr=False)
+    claims: Mapping[str, Any] = field(repr=False)
+    made_by: InitVar[object]
+
+    def __post_init__(self, made_by: object) -> None:
+        if made_by is not _CHECKED:
+            raise TypeError("only check_claims makes a VerifiedIdToken")
 
 
 def check_claims(
@@ -75,7 +86,7 @@ def check_claims(
     _check_nonce(claims, expected_nonce)  # 11
     _check_auth_time(claims, max_age, now)  # 13
     _check_access_token_hash(claims, signed.algorithm, access_token)  # section 3.1.3.8
-    return VerifiedIdToken(expected_issuer, check_subject(claims), claims)  # section 2
+    return VerifiedIdToken(expected_issuer, check_subject(claims), claims, _CHECKED)  # section 2
 
 
 def check_issuer(claims: Mapping[str, Any], *, expected_issuer: str) -> None:
@@ -198,7 +209,7 @@ def _check_access_token_hash(claims: Mapping[str, Any], algorithm: str, access_t
     if said is None:
         return
     digest = _HASHES.get(algorithm[-3:], hashlib.sha512)(access_token.encode()).digest()  # Ed25519: SHA-512
-    expected = base64url.encode(digest[: len(digest) // 2])
+    expected = encode_base64url(digest[: len(digest) // 2])
     if said != expected:
         got = "another" if isinstance(said, str) else f"at_hash: {type_name(said)}"
         raise IdTokenAccessTokenHash(expected="the hash of the access token", got=got)

@@ -12,7 +12,6 @@ from typing import Any
 from joserfc.errors import JoseError
 from joserfc.jwk import ECKey, Key, OKPKey, RSAKey
 
-from broker import base64url
 from broker.errors import KeysInvalid
 from broker.oidc.messages import (
     DOCUMENT_LIMIT,
@@ -23,6 +22,7 @@ from broker.oidc.messages import (
     short_text,
 )
 from broker.oidc.registration import SIGNATURE_ALGORITHMS
+from broker.signing import decode_base64url
 from broker.text import type_name
 
 MIN_RSA_BITS = 2048  # RFC 7518, section 3.3
@@ -232,4 +232,4 @@ def _key_object(key_type: str, public: dict[str, Any]) -> Key | str:
 
 
 def _bits(number: str) -> int:
-    return int.from_bytes(base64url.decode(number.rstrip("="))).bit_length()
+    return int.from_bytes(decode_base64url(number.rstrip("="))).bit_length()

@@ -6,16 +6,14 @@ A sign-in, a test sign-in and `broker explain` all ask here.
 from __future__ import annotations
 
 from broker.errors import EmailMissing
-from broker.identity import Identity, clean_name
-from broker.oidc.id_token import VerifiedIdToken
-from broker.policy import admit
-from broker.providers.kind import ClaimRules, Provider, ProviderKind, VerifiedClaims
+from broker.identity import Identity, admit, clean_name
+from broker.providers.kind import ClaimRules, EmailDecision, IdTokenClaims, PersonClaims, Provider, ProviderKind
 
 
-def wants_userinfo(provider: Provider, id_token: VerifiedIdToken) -> bool:
+def wants_userinfo(provider: Provider, id_token: IdTokenClaims) -> bool:
     """Tell whether to request userinfo, if the provider has the endpoint."""
     if provider.userinfo == "when_needed":
-        claims = VerifiedClaims(id_token, None)
+        claims = PersonClaims(id_token, None)
         has_email = (
             claims.claim(provider.rules.email_claim) or provider.preset.decide_email(claims, provider.rules).email
         )
@@ -23,14 +21,17 @@ def wants_userinfo(provider: Provider, id_token: VerifiedIdToken) -> bool:
     return provider.userinfo == "always"
 
 
-def admit_person(provider: Provider, claims: VerifiedClaims) -> Identity:
+def admit_person(provider: Provider, claims: PersonClaims, decision: EmailDecision | None = None) -> Identity:
     """Return the person, if they may enter.
+
+    Args:
+        decision: about the address; None decides now.
 
     Raises:
         BrokerError: no address may be believed, or the policy refuses the person.
     """
     try:
-        identity = decide_identity(provider.preset, claims, provider.rules)
+        identity = decide_identity(provider.preset, claims, provider.rules, decision)
     except EmailMissing as missing:
         if "email" not in provider.registration.scopes and provider.rules.email_claim == "email":
             missing.remedy = "Without email in scopes the provider leaves the address out: add it there."
@@ -41,13 +42,18 @@ def admit_person(provider: Provider, claims: VerifiedClaims) -> Identity:
     return identity
 
 
-def decide_identity(kind: ProviderKind, claims: VerifiedClaims, rules: ClaimRules) -> Identity:
+def decide_identity(
+    kind: ProviderKind, claims: PersonClaims, rules: ClaimRules, decision: EmailDecision | None = None
+) -> Identity:
     """Return the person that the claims describe.
+
+    Args:
+        decision: about the address; None decides now.
 
     Raises:
         BrokerError: no address may be believed.
     """
-    decision = kind.decide_email(claims, rules)
+    decision = decision or kind.decide_email(claims, rules)
     if decision.email is None:
         raise decision.refusal or EmailMissing()
     name, name_from = _decide_name(claims, rules, decision.email, username=kind.name_falls_back_to_username)
@@ -61,7 +67,7 @@ def decide_identity(kind: ProviderKind, claims: VerifiedClaims, rules: ClaimRule
     )
 
 
-def _decide_name(claims: VerifiedClaims, rules: ClaimRules, email: str, *, username: bool) -> tuple[str, str]:
+def _decide_name(claims: PersonClaims, rules: ClaimRules, email: str, *, username: bool) -> tuple[str, str]:
     """Return the display name, never empty, and the claim it came from.
 
     Args:
@@ -77,7 +83,7 @@ def _decide_name(claims: VerifiedClaims, rules: ClaimRules, email: str, *, usern
     return email.partition("@")[0], "the e-mail address"
 
 
-def _leaves_groups_out(claims: VerifiedClaims, name: str | None) -> bool:
+def _leaves_groups_out(claims: PersonClaims, name: str | None) -> bool:
     """Tell whether the provider refers to another source for the groups (OpenID Connect Core, section 5.6.2)."""
     elsewhere = claims.claim("_claim_names")
     left_out = claims.claim("hasgroups") in (True, "true")  # Entra's, for the claim `groups` only

@@ -32,21 +32,21 @@ from broker.errors import (
 from broker.identity import check_email
 from broker.oidc.messages import short_text
 from broker.oidc.registration import Registration
-from broker.oidc.signature import SignedClaims
 from broker.providers.kind import (
     APPLICATION_NAME,
     ClaimRules,
+    ClaimsOfKey,
     ClaimTrace,
     Command,
     ConsolePaths,
     Document,
     EmailDecision,
     InvalidSetting,
+    PersonClaims,
     Provider,
     ProviderKind,
     ToRegister,
     Value,
-    VerifiedClaims,
     defaults_with,
     hcl,
     hcl_list,
@@ -128,7 +128,7 @@ class Entra(ProviderKind):
     prompt_for_another_account = "select_account"
     name_falls_back_to_username = True
 
-    def decide_email(self, claims: VerifiedClaims, rules: ClaimRules) -> EmailDecision:
+    def decide_email(self, claims: PersonClaims, rules: ClaimRules) -> EmailDecision:
         """Choose the address in a fixed order.
 
         1. `email`, if `xms_edov` says that this tenant owns the domain, or if the admin set `trust_unverified_email`;
@@ -147,7 +147,7 @@ class Entra(ProviderKind):
         """Return the menus of the Entra admin center."""
         return _CONSOLE_PATHS
 
-    def expected_issuer(self, registration: Registration, signed: SignedClaims, rules: ClaimRules) -> str:
+    def expected_issuer(self, registration: Registration, signed: ClaimsOfKey, rules: ClaimRules) -> str:
         """Return the configured issuer, or the template filled with an admitted tenant.
 
         Raises:
@@ -314,7 +314,7 @@ class Entra(ProviderKind):
         )
 
 
-def _by_email(claims: VerifiedClaims, rules: ClaimRules) -> EmailDecision:
+def _by_email(claims: PersonClaims, rules: ClaimRules) -> EmailDecision:
     candidates, considered = email_candidates(claims, rules.email_claim)
     if isinstance(candidates, BrokerError):
         # An unverified address would not count, so a fault in it must not hide the claims that may count.
@@ -330,7 +330,7 @@ def _by_email(claims: VerifiedClaims, rules: ClaimRules) -> EmailDecision:
     return EmailDecision(None, "", None, (*considered, ClaimTrace(candidate.source, verdict)))
 
 
-def _by_verified_primary_email(claims: VerifiedClaims, rules: ClaimRules) -> EmailDecision:
+def _by_verified_primary_email(claims: PersonClaims, rules: ClaimRules) -> EmailDecision:
     source = "verified_primary_email (ID token)"
     value = claims.signed.get("verified_primary_email")
     listed = [value] if isinstance(value, str) else value if isinstance(value, list) else []
@@ -341,7 +341,7 @@ def _by_verified_primary_email(claims: VerifiedClaims, rules: ClaimRules) -> Ema
     return EmailDecision(None, "", None, (ClaimTrace(source, verdict),))
 
 
-def _by_user_principal_name(claims: VerifiedClaims, rules: ClaimRules) -> EmailDecision:
+def _by_user_principal_name(claims: PersonClaims, rules: ClaimRules) -> EmailDecision:
     considered: tuple[ClaimTrace, ...] = ()
     for name in ("preferred_username", "upn"):
         source = f"{name} (ID token)"
@@ -360,7 +360,7 @@ def _by_user_principal_name(claims: VerifiedClaims, rules: ClaimRules) -> EmailD
     return EmailDecision(None, "", None, considered)
 
 
-def _refuse(claims: VerifiedClaims, rules: ClaimRules) -> BrokerError:
+def _refuse(claims: PersonClaims, rules: ClaimRules) -> BrokerError:
     if is_guest(claims.signed):
         return GuestNotAllowed(expected="a member of the tenant, or a verified address", got="a guest")
     candidates, _ = email_candidates(claims, rules.email_claim)

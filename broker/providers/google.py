@@ -15,15 +15,15 @@ from urllib.parse import unquote
 
 from broker.errors import HostedDomainNotAllowed
 from broker.oidc.registration import Registration
-from broker.oidc.signature import SignedClaims
 from broker.providers.kind import (
     ClaimRules,
+    ClaimsOfKey,
     ClaimTrace,
     ConsolePaths,
     EmailDecision,
     InvalidSetting,
+    PersonClaims,
     ProviderKind,
-    VerifiedClaims,
     defaults_with,
 )
 from broker.providers.oidc import decide_by_email_verified
@@ -78,7 +78,7 @@ class Google(ProviderKind):
     client_secrets_expire = False
     prompt_for_another_account = "select_account"
 
-    def decide_email(self, claims: VerifiedClaims, rules: ClaimRules) -> EmailDecision:
+    def decide_email(self, claims: PersonClaims, rules: ClaimRules) -> EmailDecision:
         """Take a verified address of an account that a configured organisation manages.
 
         Only `hd` in the ID token counts: the request parameter `hd` is a hint, and the domain of the address does not
@@ -101,7 +101,7 @@ class Google(ProviderKind):
         """Return the menus of the Google Cloud console."""
         return _CONSOLE_PATHS
 
-    def expected_issuer(self, registration: Registration, signed: SignedClaims, _rules: ClaimRules) -> str:
+    def expected_issuer(self, registration: Registration, signed: ClaimsOfKey, _rules: ClaimRules) -> str:
         """Return the issuer in the spelling of the token: Google documents it with and without the scheme."""
         bare = registration.issuer.removeprefix("https://")
         return bare if signed.claims.get("iss") == bare else registration.issuer

@@ -10,16 +10,15 @@ import re
 import shlex
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Protocol
 
 from broker.errors import BrokerError
+from broker.identity import Policy
 from broker.oidc.discovery import Discovery, Send
 from broker.oidc.id_token import VerifiedIdToken
 from broker.oidc.registration import Registration
-from broker.oidc.signature import SignedClaims
-from broker.policy import Policy
 
 APPLICATION_NAME = "Comm100 sign-in"  # of the application that the commands register
 
@@ -44,15 +43,53 @@ class ClaimRules:
     tenants: frozenset[str] = frozenset()
 
 
+class IdTokenClaims(Protocol):
+    """The claims of an ID token: a VerifiedIdToken at a sign-in, an UnverifiedIdToken in `broker explain`."""
+
+    @property
+    def issuer(self) -> str:
+        """Who made the claims."""
+
+    @property
+    def subject(self) -> str:
+        """Whom the claims are about."""
+
+    @property
+    def claims(self) -> Document:
+        """All claims."""
+
+
+class ClaimsOfKey(Protocol):
+    """Claims and the key they are signed with: SignedClaims at a sign-in, an UnverifiedIdToken in `broker explain`."""
+
+    @property
+    def key_issuer(self) -> str | None:
+        """The issuer that the key is bound to; None if the key is not bound."""
+
+    @property
+    def claims(self) -> Document:
+        """All claims."""
+
+
 @dataclass(frozen=True, slots=True)
-class VerifiedClaims:
-    """The claims about one person, after every check of the protocol.
+class UnverifiedIdToken:
+    """The claims of an ID token that nobody verified: an admin gives them to `broker explain`."""
+
+    claims: Document = field(repr=False)
+    issuer: str = ""
+    subject: str = ""
+    key_issuer: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PersonClaims:
+    """The claims about one person, verified or not: the rules about a person are the same for both.
 
     Args:
         userinfo: claims about the same subject; None if userinfo was not requested.
     """
 
-    id_token: VerifiedIdToken
+    id_token: IdTokenClaims
     userinfo: Document | None
 
     @property
@@ -68,6 +105,13 @@ class VerifiedClaims:
     def claim(self, name: str) -> object:
         """Return a claim from the first document that has it; None if no document does."""
         return next((claims[name] for _, claims in self.documents() if claims.get(name) is not None), None)
+
+
+@dataclass(frozen=True, slots=True)
+class VerifiedClaims(PersonClaims):
+    """The claims about one person, after every check of the protocol."""
+
+    id_token: VerifiedIdToken
 
 
 @dataclass(frozen=True, slots=True)
@@ -267,14 +311,14 @@ class ProviderKind(ABC):
     name_falls_back_to_username: ClassVar[bool] = False
 
     @abstractmethod
-    def decide_email(self, claims: VerifiedClaims, rules: ClaimRules) -> EmailDecision:
+    def decide_email(self, claims: PersonClaims, rules: ClaimRules) -> EmailDecision:
         """Decide which claim is the e-mail address, and whether it may be believed."""
 
     @abstractmethod
     def console_paths(self, issuer: str) -> ConsolePaths:
         """Return where an admin finds values in the console of the product that the issuer belongs to."""
 
-    def expected_issuer(self, registration: Registration, _signed: SignedClaims, _rules: ClaimRules) -> str:
+    def expected_issuer(self, registration: Registration, _signed: ClaimsOfKey, _rules: ClaimRules) -> str:
         """Return what `iss` of this ID token must be (OpenID Connect Core, section 3.1.3.7, 2).
 
         Raises:

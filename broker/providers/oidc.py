@@ -22,11 +22,11 @@ from broker.providers.kind import (
     ConsolePaths,
     Document,
     EmailDecision,
+    PersonClaims,
     Provider,
     ProviderKind,
     ToRegister,
     Value,
-    VerifiedClaims,
     shell,
 )
 
@@ -66,7 +66,7 @@ class Oidc(ProviderKind):
     )
     any_product = True
 
-    def decide_email(self, claims: VerifiedClaims, rules: ClaimRules) -> EmailDecision:
+    def decide_email(self, claims: PersonClaims, rules: ClaimRules) -> EmailDecision:
         """Decide by `email_verified` alone."""
         return decide_by_email_verified(claims, rules, accept_missing_email_verified=False)
 
@@ -153,7 +153,7 @@ class EmailCandidate:
 
 
 def email_candidates(
-    claims: VerifiedClaims, name: str
+    claims: PersonClaims, name: str
 ) -> tuple[list[EmailCandidate] | BrokerError, tuple[ClaimTrace, ...]]:
     """Return the address in each document, or why the addresses cannot be used; and what was considered.
 
@@ -181,7 +181,7 @@ def email_candidates(
 
 
 def decide_by_email_verified(
-    claims: VerifiedClaims, rules: ClaimRules, *, accept_missing_email_verified: bool
+    claims: PersonClaims, rules: ClaimRules, *, accept_missing_email_verified: bool
 ) -> EmailDecision:
     """Decide about the address in a document by `email_verified` in the same document.
 

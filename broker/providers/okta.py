@@ -22,11 +22,11 @@ from broker.providers.kind import (
     ConsolePaths,
     EmailDecision,
     InvalidSetting,
+    PersonClaims,
     Provider,
     ProviderKind,
     ToRegister,
     Value,
-    VerifiedClaims,
     hcl,
     hcl_list,
 )
@@ -79,7 +79,7 @@ class Okta(ProviderKind):
     client_secrets_expire = False
     end_session_needs_hint = True  # https://developer.okta.com/docs/guides/sign-users-out/
 
-    def decide_email(self, claims: VerifiedClaims, rules: ClaimRules) -> EmailDecision:
+    def decide_email(self, claims: PersonClaims, rules: ClaimRules) -> EmailDecision:
         """Take the address unless Okta calls it unverified; a missing `email_verified` is accepted.
 
         The directory belongs to the organisation, and Okta says not to rely on `email_verified`

@@ -10,8 +10,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from broker.errors import StateInvalid, StateMissing
+from broker.logout import COOKIE_NAME, LIFETIME, encrypt_logout_hint
 from broker.oidc.messages import safe_error_text
-from broker.remembrance import COOKIE_NAME, LIFETIME, encrypt_remembrance
 from broker.signin import SignedIn, complete
 from broker.transaction import BrowserCookie, OpenedDryRun, OpenedState, open_any
 from broker.web.context import Refused, RequestContext, Restart, WebContext
@@ -49,7 +49,7 @@ async def callback(web: WebContext, request: Request, context: RequestContext) -
             provider,
             opened=state,
             cookie_value=cookie_value,
-            parameters=read_unverified_parameters(request),
+            unverified_parameters=read_unverified_parameters(request),
             origins=web.client_addresses.origins_of(request.scope, context.client),
         )
         web.record(context.event(None, signed_in.identity))
@@ -113,10 +113,10 @@ def _restart_of(web: WebContext, request: Request, state: OpenedState, cookie_va
 def _deliver(web: WebContext, request: Request, signed_in: SignedIn) -> Response:
     """Send the browser to Comm100 with the token, and keep what signing out at the provider will need."""
     response = see_other(signed_in.location)
-    if signed_in.remembrance is None:
+    if signed_in.logout_hint is None:
         has_older = read_cookie(request.headers.raw, COOKIE_NAME, https=web.https) is not None
         return drop_cookies(web, response, [COOKIE_NAME] if has_older else [])
-    value = encrypt_remembrance(signed_in.remembrance, now=web.broker.clock(), secret_keys=web.broker.secret_keys())
+    value = encrypt_logout_hint(signed_in.logout_hint, now=web.broker.clock(), secret_keys=web.broker.secret_keys())
     cookie = BrowserCookie(COOKIE_NAME, value)
     response.headers.append("Set-Cookie", set_cookie(cookie, https=web.https, max_age=LIFETIME))
     return response

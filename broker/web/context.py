@@ -16,8 +16,8 @@ from broker.checks import Finding
 from broker.comm100 import Site
 from broker.errors import BrokerError
 from broker.identity import Identity
+from broker.in_flight import Broker
 from broker.providers import Provider
-from broker.replica import Broker
 from broker.sign_in_event import SignInEvent
 from broker.web.client_address import ClientAddresses
 from broker.web.pages import Pages, choose_language

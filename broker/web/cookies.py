@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable
 
-from broker.remembrance import COOKIE_NAME
+from broker.logout import COOKIE_NAME
 from broker.transaction import LIFETIME, NAME_PREFIX, BrowserCookie, is_cookie_name
 
 LAST_PROVIDER_COOKIE = "last_provider"

@@ -9,12 +9,10 @@ from dataclasses import replace
 from starlette.requests import Request
 from starlette.responses import Response
 
-from broker import base64url
 from broker.comm100 import Site
 from broker.errors import BrokerError
-from broker.oidc.logout import build_end_session_url
-from broker.remembrance import COOKIE_NAME, decrypt_remembrance
-from broker.signing import sign_value, unsign_value
+from broker.logout import COOKIE_NAME, build_end_session_url, decrypt_logout_hint
+from broker.signing import encode_base64url, sign_value, unsign_value
 from broker.web.context import Refused, RequestContext, Restart, WebContext
 from broker.web.cookies import read_cookie, read_cookies
 from broker.web.request import check_navigation, single, site_of
@@ -56,15 +54,15 @@ async def _sign_out(web: WebContext, request: Request, site: Site, remembered: s
 async def _end_session_url(web: WebContext, remembered: str | None, site: Site) -> str | None:
     """Return the address that signs out at the provider; None if nobody is signed in there, or there is no address."""
     keys = web.broker.secret_keys()
-    remembrance = decrypt_remembrance(remembered or "", now=web.broker.clock(), secret_keys=keys)
-    provider = web.broker.providers.get(remembrance.provider) if remembrance else None
-    if remembrance is None or provider is None:
+    hint = decrypt_logout_hint(remembered or "", now=web.broker.clock(), secret_keys=keys)
+    provider = web.broker.providers.get(hint.provider) if hint else None
+    if hint is None or provider is None:
         return None
     try:
         metadata = await provider.discovery.metadata.get()
     except BrokerError:
         return None  # the provider is down: the local page says what was done
-    hints = remembrance.id_token or remembrance.logout_hint
+    hints = hint.id_token or hint.logout_hint
     if metadata.end_session_endpoint is None or (provider.preset.end_session_needs_hint and not hints):
         return None
     return build_end_session_url(
@@ -72,8 +70,8 @@ async def _end_session_url(web: WebContext, remembered: str | None, site: Site) 
         client_id=provider.registration.client_id,
         post_logout_redirect_uri=f"{web.public_url}/logout",
         state=sign_value([site.id, int(web.broker.clock()), _hash(remembered or "")], purpose=_PURPOSE, key=keys[0]),
-        id_token_hint=remembrance.id_token,
-        logout_hint=remembrance.logout_hint,
+        id_token_hint=hint.id_token,
+        logout_hint=hint.logout_hint,
     )
 
 
@@ -98,4 +96,4 @@ def _site_of_state(web: WebContext, state: str | None, remembered: str | None) -
 
 def _hash(cookie_value: str) -> str:
     """Return a hash of 128 bits: short for an address, and long enough to tell the broker's cookies apart."""
-    return base64url.encode(hashlib.sha256(cookie_value.encode()).digest()[:16])
+    return encode_base64url(hashlib.sha256(cookie_value.encode()).digest()[:16])

@@ -18,7 +18,7 @@ from broker.dry_run import DryRun, begin_dry_run, report_failed_start, run_dry_r
 from broker.errors import BrokerError, NotANavigation, SetupLinkRefused
 from broker.providers import Provider
 from broker.registration import ProviderSetup, setup_of_provider, setup_of_site
-from broker.setup_link import SetupLink, build_setup_url, check_link
+from broker.signing import SetupLink, build_setup_url, check_link
 from broker.transaction import OpenedDryRun
 from broker.web.context import Refused, RequestContext, Restart, WebContext
 from broker.web.cookies import read_cookies
@@ -114,7 +114,7 @@ async def finish_dry_run(web: WebContext, request: Request, context: RequestCont
             opened=opened,
             cookie_value=cookie_value,
             check_setup_link=lambda unverified: _check_link(web, request, unverified),
-            parameters=read_unverified_parameters(request),
+            unverified_parameters=read_unverified_parameters(request),
             origins=web.client_addresses.origins_of(request.scope, context.client),
         )
         response = _show_report(web, context, report, token)

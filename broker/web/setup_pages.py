@@ -182,15 +182,15 @@ def _counted(count: int, status: str) -> str:
 
 def _verdict(dry_run: DryRun) -> dict[str, str]:
     """Return who was admitted and by which claims, or why not."""
-    refusal, identity = dry_run.refusal, dry_run.identity
+    refusal, person = dry_run.refusal, dry_run.shown
     if refusal is not None:
         sides = {"Expected": refusal.expected, "Got": refusal.got}
         known = {side: printable(value) for side, value in sides.items() if value is not None}
         return {"Reason": refusal.code, **known, "An agent would read": refusal.user_message}
-    if identity is not None:
+    if person:
         return {
-            "E-mail": f"{identity.email}, from {printable(identity.email_from)}",
-            "Name": f"{identity.name}, from {printable(identity.name_from)}",
+            "E-mail": f"{person['email']}, from {printable(person['email_from'])}",
+            "Name": f"{person['name']}, from {printable(person['name_from'])}",
         }
     return {}
 

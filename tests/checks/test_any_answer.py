@@ -14,6 +14,7 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from broker.app import wire_provider
 from broker.checks.documents import check_issuer, check_metadata, check_provider_keys, compare_clocks, fetch_discovery
 from broker.checks.finding import CheckFailed, Verdict
 from broker.checks.redirects import check_redirect_uri, check_sign_out_uri
@@ -22,7 +23,6 @@ from broker.oidc.client import NetworkPolicy
 from broker.oidc.messages import ProviderRequest, ProviderResponse
 from broker.providers import KINDS, Provider
 from broker.settings import load_settings
-from broker.wiring import wire_provider
 from tests.checks.diagnosis import REDIRECT_URI, settings_on_loopback
 from tests.fakes.presets import TENANT
 from tests.fakes.provider import FakeProvider

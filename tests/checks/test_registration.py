@@ -12,7 +12,7 @@ from urllib.parse import parse_qs
 import pytest
 import yaml
 
-from broker import base64url
+from broker.app import wire_provider
 from broker.checks.finding import Verdict
 from broker.checks.registration import check_client_authentication
 from broker.errors import ProviderUnreachable
@@ -20,7 +20,7 @@ from broker.oidc.client import NetworkPolicy
 from broker.oidc.messages import ProviderRequest, ProviderResponse
 from broker.oidc.metadata import ProviderMetadata
 from broker.settings import load_settings
-from broker.wiring import wire_provider
+from broker.signing import decode_base64url
 from tests.checks.diagnosis import settings_on_loopback
 from tests.fakes.provider import FakeProvider
 from tests.settings.pem import pem_of, rsa_key
@@ -153,7 +153,7 @@ async def test_the_invented_client_has_an_assertion_that_nobody_can_verify(tmp_p
     verdict, [ours, control] = await ask(tmp_path, GRANT, lambda: CLIENT, **keys)
     assert (verdict.status, verdict.message) == ("ok", "Client ID and key accepted (tested with an invalid code).")
     [real], [invented] = (parse_qs(one.body or "")["client_assertion"] for one in (ours, control))
-    claims = json.loads(base64url.decode(invented.split(".")[1]))
+    claims = json.loads(decode_base64url(invented.split(".")[1]))
     assert claims["iss"] == claims["sub"] == parse_qs(control.body or "")["client_id"][0] != "client-1"
     assert real.split(".")[2] != invented.split(".")[2]
 

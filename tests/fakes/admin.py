@@ -7,7 +7,7 @@ import re
 
 import httpx
 
-from broker.setup_link import make_link
+from broker.signing import make_link
 from tests.fakes.world import BROKER, SECRET_KEY, SHARED_SECRET, Browser, World
 
 EVERY_STEP = [

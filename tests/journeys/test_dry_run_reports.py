@@ -16,7 +16,7 @@ import pytest
 import broker.dry_run
 from tests.fakes.admin import EVERY_STEP, assert_no_token, run_dry_run, steps_of, text_of
 from tests.fakes.lies import Lies, says, status, with_, without
-from tests.fakes.world import World, metrics, signins_counted
+from tests.fakes.world import World, error_code, metrics, signins_counted
 
 Row = tuple[Lies, dict[str, Any], str, str]
 STOPS: dict[str, Row] = {
@@ -70,6 +70,19 @@ async def test_the_report_names_the_check_that_stopped_it_and_none_behind_it(
     assert signins_counted(counted) == []
     assert f"{code}" in counted
     assert_no_token(world, *browser.steps)
+
+
+@pytest.mark.parametrize(("lies", "keys", "step", "code"), STOPS.values(), ids=STOPS.keys())
+async def test_a_sign_in_is_stopped_by_the_same_check(
+    world: World, lies: Lies, keys: dict[str, Any], step: str, code: str
+) -> None:
+    world.provider.lies = lies
+    world.settings["identity_providers"]["idp"] |= keys
+    async with world.broker() as service:
+        page = await world.browser(service).sign_in()
+    assert step in EVERY_STEP
+    assert code in error_code(page)
+    assert not world.received
 
 
 async def test_a_denial_in_the_providers_own_words_is_shown_escaped_and_cut(world: World) -> None:
@@ -204,7 +217,7 @@ def test_the_code_of_a_test_sign_in_cannot_make_a_token_or_name_an_address_of_co
     folder = Path(broker.dry_run.__file__).parent
     files = [*folder.glob("*.py"), folder.parent / "web" / "setup.py"]
     assert len(files) >= 5
-    forbidden = {"build_token", "build_delivery_url", "complete", "Arrival", "shared_secret", "endpoint"}
+    forbidden = {"build_token", "build_delivery_url", "complete", "SignedIn", "shared_secret", "endpoint"}
     for file in files:
         tree = ast.parse(file.read_text())
         imported = {

@@ -22,7 +22,7 @@ from broker.errors import (
     IdTokenIssuer,
     TenantNotAllowed,
 )
-from broker.policy import NO_GROUPS_SENT
+from broker.identity import NO_GROUPS_SENT
 from tests.fakes.clock import START
 from tests.fakes.lies import Lies, with_
 from tests.fakes.presets import OTHER, TENANT, use_preset, use_several_tenants

@@ -11,7 +11,6 @@ from typing import Any
 import httpx
 import pytest
 
-from broker import base64url
 from broker.errors import (
     AccessDenied,
     BrokerError,
@@ -26,6 +25,7 @@ from broker.errors import (
     ProviderReportedFailure,
     ProviderUnreachable,
 )
+from broker.signing import encode_base64url
 from tests.fakes.clock import Clock
 from tests.fakes.lies import Lies, status, with_
 from tests.fakes.world import BROKER, PAGE, World, assert_refused, refresh, start_again
@@ -215,13 +215,13 @@ def heavy_keys(bits: int, exponent: int) -> dict[str, Any]:
 
 
 def written(number: int) -> str:
-    return base64url.encode(number.to_bytes((number.bit_length() + 7) // 8))
+    return encode_base64url(number.to_bytes((number.bit_length() + 7) // 8))
 
 
 def signed_at_length(bits: int, header: dict[str, Any], claims: dict[str, Any]) -> str:
     """Sign with a number as long as a key, for a shorter one is refused without any work."""
     parts = (json.dumps({**header, "kid": "heavy"}).encode(), json.dumps(claims).encode(), b"\x01" * (bits // 8))
-    return ".".join(base64url.encode(part) for part in parts)
+    return ".".join(encode_base64url(part) for part in parts)
 
 
 @pytest.mark.requirement("S-42")

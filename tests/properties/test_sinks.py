@@ -16,9 +16,8 @@ from rich.console import Console
 
 from broker.checks.finding import as_json, failed, finding, sentence
 from broker.checks.report import print_report
-from broker.dry_run import Step
+from broker.dry_run import Explanation, Step, to_json, to_text
 from broker.errors import BrokerError, EmailDomainNotAllowed
-from broker.explain import Explanation, to_json, to_text
 from broker.providers import ClaimTrace
 from broker.sign_in_event import SignInEvent
 from broker.telemetry import LOGGER, JsonLines, Telemetry

@@ -10,7 +10,7 @@ from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from broker.remembrance import COOKIE_NAME
+from broker.logout import COOKIE_NAME
 from broker.web.cookies import LAST_PROVIDER_COOKIE, our_cookies, prefix
 from broker.web.middleware import (
     MAX_COOKIE_BYTES,

@@ -1,22 +1,102 @@
-"""An explanation on paper: for people at a terminal of 80 columns, and for programs.
-
-This file owns the layout, and that no value on its way to a terminal can do harm there. It decides nothing.
-"""
+"""The reports of a test sign-in and of `broker explain`, and how an explanation is printed."""
 
 from __future__ import annotations
 
 import json
 import textwrap
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
-from broker.explain.explanation import Explanation
+from broker.comm100 import Claim
+from broker.errors import BrokerError
+from broker.identity import Identity
+from broker.providers import ClaimTrace
 from broker.text import printable
+
+StepStatus = Literal["passed", "failed", "not_reached", "not_needed"]
 
 _WIDTH = 80
 
 
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One check of a test sign-in.
+
+    Args:
+        detail: what was found, without secrets; may hold the provider's own words.
+    """
+
+    name: str
+    status: StepStatus
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Preview:
+    """The claims of the token that Comm100 would get, unsigned; `jti` and times are new each time."""
+
+    site: str
+    claims: Mapping[str, Claim]
+
+
+@dataclass(frozen=True, slots=True)
+class DryRun:
+    """How a test sign-in ended. Only an admin may see it: it shows claims.
+
+    Args:
+        enabled: whether the provider is offered to agents.
+        steps: every check of a sign-in, in order.
+        refusal: where it stopped; None if it did not.
+        documents: the claims received, by the name of their document, without secrets.
+        considered: the claims considered for address and groups, in order.
+        identity: the admitted person.
+        shown: the admitted person without secrets: email, email_from, name, name_from.
+        previews: one for each site that offers the provider, or will once it is enabled.
+        trace_id: the log has the test sign-in under this id.
+    """
+
+    provider: str
+    label: str
+    enabled: bool
+    steps: tuple[Step, ...]
+    refusal: BrokerError | None
+    trace_id: str
+    documents: tuple[tuple[str, Mapping[str, Any]], ...] = field(default=(), repr=False)
+    considered: tuple[ClaimTrace, ...] = ()
+    identity: Identity | None = field(default=None, repr=False)
+    shown: Mapping[str, str] = field(default_factory=dict)
+    previews: tuple[Preview, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """What a sign-in with given claims would do, and why.
+
+    Args:
+        identity: the admitted person; None if the person may not enter.
+        refusal: why the person may not enter.
+        claims: of the token that Comm100 would get, unsigned; None if the person may not enter.
+        considered: the claims considered, in order.
+        notes: what else an admin should know.
+    """
+
+    provider: str
+    site: str
+    identity: Identity | None
+    refusal: BrokerError | None
+    claims: Mapping[str, Claim] | None
+    considered: tuple[ClaimTrace, ...]
+    notes: tuple[str, ...]
+
+    @property
+    def admitted(self) -> bool:
+        """Whether the person would be signed in."""
+        return self.identity is not None
+
+
 def to_json(explanation: Explanation) -> str:
-    """Write an explanation down for programs."""
+    """Return an explanation as JSON."""
     identity, refusal = explanation.identity, explanation.refusal
     document = {
         "admitted": explanation.admitted,
@@ -38,7 +118,7 @@ def to_json(explanation: Explanation) -> str:
 
 
 def to_text(explanation: Explanation) -> str:
-    """Write an explanation down for a terminal of 80 columns."""
+    """Return an explanation as text for a terminal of 80 columns."""
     return "\n".join(_lines(explanation))
 
 
@@ -74,7 +154,7 @@ def _headed(heading: str, rows: list[tuple[str, str]]) -> Iterator[str]:
 
 
 def _table(rows: Sequence[tuple[str, str]]) -> Iterator[str]:
-    """Align the values, where the names leave them half the width."""
+    """Align the values in a column, at most at half the width."""
     margin = min(max((len(name) for name, _ in rows), default=0), _WIDTH // 2 - 4)
     indent = " " * (margin + 4)
     for name, value in rows:

@@ -11,8 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from broker.errors import SetupLinkRefused, StateInvalid
-from broker.setup_link import MAX_HOURS, SetupLink, build_setup_url, check_link, make_link
-from broker.signing import CLOCK_LEEWAY, sign_value
+from broker.signing import CLOCK_LEEWAY, MAX_HOURS, SetupLink, build_setup_url, check_link, make_link, sign_value
 from broker.transaction import DryRunTransaction, SignInTransaction, open_any, sign
 
 KEY = "k1-6f1d0c2b9a8e7f6d5c4b3a2918070605"
@@ -56,7 +55,7 @@ def test_another_broker_with_the_same_keys_refuses_it() -> None:
         checked(OURS, public_url="https://sso.other.example")
     assert (refusal.value.expected, refusal.value.got) == (
         "a link for https://sso.other.example",
-        "one for https://sso.acme.example",
+        "a link for https://sso.acme.example",
     )
 
 
