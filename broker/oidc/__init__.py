@@ -1,4 +1,4 @@
-"""The relying party's side of OpenID Connect: one file per message, no provider known by name.
+"""The relying party of OpenID Connect: for each message one file, which builds the request and checks the response.
 
-Each file holds a pair: build the request, check the answer. Only `client` opens a socket.
+Only `client` and `transport` open sockets. No provider is known by name.
 """

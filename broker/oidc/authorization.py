@@ -35,18 +35,15 @@ def build_authorization_url(
     code_verifier: str,
     hints: Mapping[str, str] | None = None,
 ) -> str:
-    """Return where the browser goes to sign in.
+    """Return the address at which the person signs in.
 
     PKCE is used always, whether or not the metadata mentions it (RFC 9700, section 2.1.1): a provider that does not
     know it ignores it.
 
     Args:
-        metadata: the provider's.
-        registration: ours there.
-        state: signed; carries the sign-in.
         nonce: comes back in the ID token (OpenID Connect Core, section 3.1.2.1).
         code_verifier: only its hash travels (RFC 7636, section 4.2).
-        hints: of this one sign-in (`prompt`, `login_hint`); they cannot replace what the protocol needs.
+        hints: of this sign-in (`prompt`, `login_hint`); they cannot replace parameters of the protocol.
 
     """
     parameters = {**registration.authorization_parameters, **(hints or {})}
@@ -69,19 +66,18 @@ def build_authorization_url(
 def check_callback(
     parameters: Mapping[str, str], metadata: ProviderMetadata, *, issuers: Collection[str] | None = None
 ) -> str:
-    """Return the code, if the provider expected sends one.
+    """Return the code of a callback from the expected provider.
 
-    The state was opened before: an error without a sign-in of ours is nobody's business.
+    The state was opened before: an error without a sign-in of the broker is ignored.
 
     Args:
-        parameters: of the callback, each of them once.
-        metadata: of the provider the sign-in began at.
+        parameters: of the callback, unverified; each name once.
         issuers: what `iss` may be; None for the metadata's issuer alone.
 
     Raises:
-        CallbackIssuer: `iss` is another's, or missing although announced (RFC 9207, section 2.4).
+        CallbackIssuer: `iss` names another issuer, or is missing although announced (RFC 9207, section 2.4).
         ParametersContradict: a code and an error at once.
-        ProviderRefused: an error came; the browser brought it, so a stranger can write it.
+        ProviderRefused: the callback has an error; it came through the browser, so a stranger can write it.
         CodeMissing: neither code nor error, or a code that no provider may send.
     """
     parameters = {name: value for name, value in parameters.items() if value}  # RFC 6749, section 3.1: empty is absent
@@ -100,7 +96,7 @@ def check_callback(
     if code is None:
         raise CodeMissing(expected="code", got="neither code nor error")
     if odd := _NO_CODE_CHARACTER.search(code):
-        # Not asked: many a token endpoint answers such a one with a 500, and strangers would raise an alert.
+        # Not sent: many token endpoints answer such a code with a 500, and strangers would raise an alert.
         got = f"code: {character_at(odd)}"
         raise CodeMissing(expected="code: printable ASCII (RFC 6749, appendix A.11)", got=got)
     return code
@@ -111,7 +107,6 @@ def check_issuer_of_callback(parameters: Mapping[str, str], issuer: str, *, issu
 
     Args:
         parameters: of the callback, checked by `check_callback`.
-        issuer: of the verified ID token.
         issuers: each spelling with the issuer it stands for.
 
     Raises:

@@ -1,8 +1,7 @@
-"""The only place that asks an identity provider anything; the doctor's bare handshakes aside, it opens every socket.
+"""Sends every request to an identity provider, within bounds of time, size and network.
 
-This file owns time, size and reach of outbound requests: no redirect is followed, no proxy or CA is taken from
-the environment, no cookie is kept, no compressed answer is read, no private address is reached unasked. It judges no
-answer.
+It follows no redirect, takes no proxy or CA from the environment, keeps no cookie, reads no compressed answer, and
+reaches no private address unless allowed. It does not judge an answer.
 """
 
 from __future__ import annotations
@@ -60,11 +59,10 @@ ClientFactory = Callable[["NetworkPolicy"], AbstractAsyncContextManager[HttpClie
 
 @dataclass(frozen=True, slots=True)
 class NetworkPolicy:
-    """How far requests may go.
+    """The network that requests may reach.
 
     Args:
-        trusted_ca_file: further certificate authorities, PEM.
-        outbound_proxy: tells the URL of the proxy all requests take, which may hold a password and may change. Names
+        outbound_proxy: returns the URL of the proxy for all requests; it may hold a password and may change. Names
             are then resolved there, and only literals are checked here.
         private_networks: private addresses may be reached (`allow_private_network`, or development on loopback).
     """
@@ -85,9 +83,6 @@ async def open_client(network: NetworkPolicy) -> AsyncIterator[httpx.AsyncClient
     """Open one client for the life of the process: one TLS context, one pool of connections.
 
     httpx gives the interface, aiohttp the pool: httpx's own costs a scan of every idle connection per request.
-
-    Args:
-        network: how far requests may go.
     """
     context = tls_context(network.trusted_ca_file)
     guard = None if network.private_networks or network.outbound_proxy else _public_socket
@@ -100,7 +95,7 @@ async def open_client(network: NetworkPolicy) -> AsyncIterator[httpx.AsyncClient
         trust_env=False,
         trace_configs=[tracing()],
     )
-    # aiohttp sends a GET anew when a kept connection drops behind it, and offers no public way to say no.
+    # aiohttp repeats a GET when a pooled connection closes mid-request, and has no public option against it.
     session._retry_connection = False  # noqa: SLF001
     async with session:
         direct = AiohttpTransport(verify=context, trust_env=False, client=session)
@@ -120,11 +115,8 @@ class ProviderClient:
     """Sends a request to a provider and reads the answer within bounds.
 
     Args:
-        client: the process's one, or a test's.
-        private_networks: this provider may be on a private address.
-        max_connections: requests at once.
-        acquire_seconds: how long one more of them waits for its turn.
-        call_seconds: how long one of them takes in all: connecting, waiting, reading.
+        acquire_seconds: wait for a free connection.
+        call_seconds: limit of one call: connecting, waiting and reading.
     """
 
     def __init__(
@@ -148,12 +140,9 @@ class ProviderClient:
 
         A request is sent a second time only when the first was never sent: the connection could not be made.
 
-        Args:
-            request: from one of the `build_` functions.
-
         Raises:
             ProviderUnreachable, ProviderCertificate, ProviderTimedOut, ProviderAddressRefused: no answer came.
-            OutboundProxyFailed, Overloaded: no answer came, and it is our side's doing.
+            OutboundProxyFailed, Overloaded: no answer came, because of the broker or its proxy.
             AnswerTooLarge: the answer exceeds the request's limit, or is compressed.
         """
         if not self._private_networks and not is_public_or_name(urlsplit(request.url).hostname or ""):
@@ -202,11 +191,7 @@ class ProviderClient:
 
 
 class _NeverSent(Exception):
-    """The connection could not be made, so the provider saw nothing.
-
-    Args:
-        failure: what to say if it cannot be made a second time either.
-    """
+    """The connection could not be made, so the provider saw nothing."""
 
     def __init__(self, failure: BrokerError) -> None:
         super().__init__()
@@ -281,7 +266,7 @@ def _moment(date: str, *, age: str) -> float | None:
 
 
 def _place(request: ProviderRequest) -> str:
-    """The host, its port if one is named, and the path, for the log: never the query."""
+    """Return host, port and path for the log, never the query."""
     try:
         parts = urlsplit(request.url)
     except ValueError:

@@ -1,7 +1,4 @@
-"""Client authentication by a signed assertion: `private_key_jwt` (OpenID Connect Core, section 9; RFC 7523).
-
-This file owns the key we prove ourselves with. It reads no file and knows no provider.
-"""
+"""Client authentication by a signed assertion: `private_key_jwt` (OpenID Connect Core, section 9; RFC 7523)."""
 
 from __future__ import annotations
 
@@ -29,11 +26,10 @@ _PRIVATE_KEY = re.compile(r"-----BEGIN ((?:RSA |EC )?PRIVATE KEY)-----.+?-----EN
 
 @dataclass(frozen=True, slots=True)
 class AssertionKey:
-    """The private key we sign assertions with.
+    """The private key that signs assertions.
 
     Args:
         key: RSA of 2048 bits or more, or P-256.
-        algorithm: an `AssertionAlgorithm`.
         header: members by which the provider finds the public key: `kid`, `x5t#S256`.
     """
 
@@ -68,12 +64,9 @@ def read_assertion_key(pem: str, *, algorithm: str | None, key_id: str | None) -
 
 
 def build_client_assertion(assertion_key: AssertionKey, *, client_id: str, audience: str, now: float) -> str:
-    """Return a fresh assertion: who we are, for this token endpoint, once, for a short while.
+    """Return a new assertion of the client id for one token endpoint.
 
     Args:
-        assertion_key: ours.
-        client_id: ours at the provider; issuer and subject alike.
-        audience: the token endpoint.
         now: seconds since the epoch.
     """
     issued = int(now)

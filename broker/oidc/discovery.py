@@ -43,7 +43,6 @@ class Cached(Generic[Document]):
         clock: seconds since the epoch.
         retry_missing: seconds between attempts while there is no document.
         retry_stale: seconds between attempts while there is an old one.
-        sleep: waits for a refetch's turn.
     """
 
     def __init__(
@@ -74,17 +73,17 @@ class Cached(Generic[Document]):
 
     @property
     def failure(self) -> BrokerError | None:
-        """Why the last attempt failed, or None when it did not."""
+        """Return the error of the last attempt; None if it succeeded."""
         return self._failure
 
     @property
     def fetched(self) -> float:
-        """When the last good document came, in seconds since the epoch; 0 while there is none."""
+        """Return when the last good document came, in seconds since the epoch; 0 without a document."""
         return self._fetched or 0.0
 
     @property
     def fresh_until(self) -> float:
-        """When the last good document is to be fetched anew, in seconds since the epoch; 0 while there is none."""
+        """Return when the last good document will be refetched, in seconds since the epoch; 0 without a document."""
         return 0.0 if self._fetched is None else self._fetched + self._lifetime
 
     def peek(self) -> Document | None:
@@ -92,13 +91,13 @@ class Cached(Generic[Document]):
         return self._document
 
     async def get(self) -> Document:
-        """Return the document: the kept one while it is fresh, else a new one, else the kept one all the same.
+        """Return the document: the kept one while it is fresh, then a new one, or the kept one if the fetch fails.
 
-        A new one in place of an old one is waited for only so long: a provider whose documents hang must not cost
-        sign-ins that the old ones are good for.
+        The wait for a newer document is short: a provider whose documents hang must not cost sign-ins that the old
+        document allows.
 
         Raises:
-            BrokerError: there is none, and the last attempt failed.
+            BrokerError: there is no document, and the last attempt failed.
         """
         if self._document is None:
             await self._attempt(self._retry_missing)
@@ -109,16 +108,16 @@ class Cached(Generic[Document]):
         return self._document
 
     async def refetch(self, outdated: Document) -> Document | None:
-        """Return the document after an attempt to get a newer one; None if it is no time for another attempt yet.
+        """Return the document after an attempt to get a newer one; None if it is too early for an attempt.
 
-        The first attempt is made at once. One that did not help is followed by the next after 1, 2, 4 ... 60 seconds;
-        a caller at most one second early waits for its turn.
+        The first attempt is made at once. After attempts that did not help, the next follows after 1, 2, 4 ... 60
+        seconds; a caller at most one second early waits.
 
         Args:
-            outdated: the document that did not do; if there is a newer one already, nothing is fetched.
+            outdated: the document that did not help; if a newer one is kept already, nothing is fetched.
 
         Raises:
-            BrokerError: there is none at all.
+            BrokerError: there is no document.
         """
         if self._document is None:
             return await self.get()
@@ -130,7 +129,7 @@ class Cached(Generic[Document]):
             attempts = self._refetches
             await self._sleep(wait)
             if attempts != self._refetches and self._flight is None:
-                return self._document  # another who waited asked, and has had the answer
+                return self._document  # another caller fetched during the wait
         if self._flight is None:
             self._refetches += 1
             self._last_refetch = self._clock()
@@ -139,7 +138,7 @@ class Cached(Generic[Document]):
         return self._document
 
     def refetch_helped(self) -> None:
-        """Let the next refetch be made at once: the last one brought what was wanted.
+        """Allow the next refetch at once, because the last one helped.
 
         A provider whose answers alternate would make each refetch help: after a few of them there is a wait again.
         """
@@ -166,7 +165,7 @@ class Cached(Generic[Document]):
                 return
             self._last_attempt = self._clock()
             self._flight = asyncio.create_task(self._renew())
-        # Waited for, not awaited: who gives up must not take the document away from the others who wait.
+        # Waited for, not awaited: a cancelled caller must not cancel the fetch for the others.
         done, _ = await asyncio.wait({self._flight}, timeout=stale_wait)
         for flight in done:
             flight.result()  # a defect in a fetch shows here
@@ -196,13 +195,10 @@ def _within(now: float, then: float | None, interval: float) -> bool:
 
 
 class Discovery:
-    """One provider's metadata and keys, kept for everyone.
+    """One provider's metadata and keys, shared by all sign-ins.
 
     Args:
-        registration: ours at the provider.
-        send: the provider's client.
         clock: seconds since the epoch.
-        sleep: waits for a refetch's turn.
     """
 
     def __init__(self, registration: Registration, send: Send, clock: Clock, sleep: Sleep = asyncio.sleep) -> None:
@@ -225,10 +221,10 @@ class Discovery:
         )
 
     async def keep_warm(self) -> None:
-        """Fetch what is missing or old, so that no sign-in has to wait for it.
+        """Fetch missing and old documents, so that no sign-in waits for them.
 
         Raises:
-            BrokerError: something is missing and cannot be had now.
+            BrokerError: a document is missing, and the fetch failed.
         """
         await self.metadata.get()
         await self.keys.get()

@@ -1,6 +1,6 @@
-"""The claims of an ID token: checked before they are believed (OpenID Connect Core, section 3.1.3.7).
+"""Checks the claims of an ID token (OpenID Connect Core, section 3.1.3.7).
 
-Their signature is verified before, by `broker.oidc.signature`. Nothing in the token chooses the issuer.
+`broker.oidc.signature` verifies the signature before. Nothing in the token chooses the issuer.
 """
 
 from __future__ import annotations
@@ -37,13 +37,7 @@ _HASHES: Mapping[str, Any] = {"256": hashlib.sha256, "384": hashlib.sha384, "512
 
 @dataclass(frozen=True, slots=True)
 class VerifiedIdToken:
-    """Claims that were made by this issuer, for us, for this sign-in, now.
-
-    Args:
-        issuer: who made them.
-        subject: whom they are about.
-        claims: all of them.
-    """
+    """Claims that were made by this issuer, for us, for this sign-in, now."""
 
     issuer: str
     subject: str
@@ -64,14 +58,8 @@ def check_claims(
     """Return the ID token if it was made by this issuer, for us, for this sign-in, now.
 
     Args:
-        signed: claims of a verified signature.
-        expected_issuer: the configured issuer.
-        expected_audience: our client id.
-        expected_nonce: this sign-in's.
-        access_token: the one that came with it.
         max_age: seconds since the person last gave credentials, if demanded.
         now: seconds since the epoch.
-        trusted_audiences: further audiences the admin believes in.
 
     Raises:
         IdTokenIssuer, IdTokenAudience, IdTokenTime, IdTokenNonce, IdTokenSubject, IdTokenAccessTokenHash,
@@ -93,12 +81,8 @@ def check_claims(
 def check_issuer(claims: Mapping[str, Any], *, expected_issuer: str) -> None:
     """Check that this issuer made the claims, to the letter (OpenID Connect Core, section 3.1.3.7, 2).
 
-    Args:
-        claims: of the ID token.
-        expected_issuer: the configured issuer, as the preset spells it for this token.
-
     Raises:
-        IdTokenIssuer: another one did.
+        IdTokenIssuer: `iss` differs.
     """
     if claims.get("iss") != expected_issuer:
         issuer = claims.get("iss")
@@ -110,11 +94,8 @@ def check_issuer(claims: Mapping[str, Any], *, expected_issuer: str) -> None:
 def check_subject(claims: Mapping[str, Any]) -> str:
     """Return whom the claims are about (OpenID Connect Core, section 2).
 
-    Args:
-        claims: of the ID token.
-
     Raises:
-        IdTokenSubject: they do not say, or in no usable form.
+        IdTokenSubject: `sub` is missing or unusable.
     """
     subject = claims.get("sub")
     if isinstance(subject, str) and 0 < len(subject) <= MAX_SUBJECT_CHARACTERS and subject.isascii():
@@ -127,10 +108,10 @@ def check_subject(claims: Mapping[str, Any]) -> str:
 
 
 def _check_audience(claims: Mapping[str, Any], client_id: str, trusted: Collection[str]) -> None:
-    """3 to 5: `aud` has us, and beside us only trusted audiences; `azp` is us.
+    """3 to 5: `aud` has our client id, and beside it only trusted audiences; `azp` is our client id.
 
-    3 lets a client refuse audiences it does not trust. Beside a trusted one `azp` must be there (4 and 5), for a token
-    of that audience's own may list us, too; `azp` never replaces `aud`.
+    Item 3 lets a client refuse untrusted audiences. Beside a trusted audience `azp` is required (4 and 5): a token
+    of that audience may list our client id, too; `azp` never replaces `aud`.
     """
     audience = claims.get("aud")
     audiences = [audience] if isinstance(audience, str) else audience
@@ -200,7 +181,7 @@ def _shape_of_time(value: object) -> str:
 
 
 def _is_time(value: object) -> TypeGuard[int | float]:
-    # bool is an int to Python; numbers beyond a float's exactness are no time of this world.
+    # bool is an int to Python; a float cannot hold larger numbers exactly.
     return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < 2**53
 
 

@@ -1,7 +1,6 @@
-"""The provider's public keys: which of a JWK Set may verify an ID token (RFC 7517).
+"""Chooses the keys of a JWK Set that may verify an ID token (RFC 7517).
 
-This file owns the choice of keys. It verifies no signature and fetches nothing; algorithms come from our settings,
-never from a key or a token.
+Algorithms come from the settings, never from a key or a token.
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ from broker.text import type_name
 
 MIN_RSA_BITS = 2048  # RFC 7518, section 3.3
 MAX_RSA_BITS = 8192  # beyond, one verification is a denial of service
-MAX_EXPONENT_BITS = 32  # likewise; in practice it is 65537
+MAX_EXPONENT_BITS = 32  # beyond, too; in practice it is 65537
 MAX_CANDIDATES = 4  # keys tried for one token: several under one kid are odd, many are an attack
 MAX_KEYS = 100  # of one JWK Set; of the rest only the ids are read
 MAX_IDS = 1000  # of keys that are not used, kept to say why
@@ -48,11 +47,9 @@ class VerificationKey:
     """One key that may verify signatures.
 
     Args:
-        kid: the key's id, if it has one.
         algorithm: the only algorithm it is for, if it says so.
         curve: of an elliptic-curve key; None for RSA.
         issuer: the only issuer it is for, where the provider says so (Entra does).
-        key: the key object, made once.
     """
 
     kid: str | None
@@ -63,11 +60,11 @@ class VerificationKey:
 
     @property
     def purpose(self) -> str:
-        """What it verifies, for people: its own `alg`, its curve, or its type."""
+        """Return what the key verifies, for people: its own `alg`, its curve, or its type."""
         return self.algorithm or self.curve or "RSA"
 
     def fits(self, algorithm: str) -> bool:
-        """Whether the key can verify this algorithm: the type, the curve, and its own `alg`."""
+        """Tell whether the key can verify this algorithm, by type, curve and its own `alg`."""
         return self.curve == _CURVES.get(algorithm) and self.algorithm in (None, algorithm)
 
 
@@ -76,7 +73,6 @@ class KeySet:
     """The usable keys of one provider, in the order published, which means nothing.
 
     Args:
-        keys: those that may verify a signature.
         passed_over: why another key is not among them, by its id.
     """
 
@@ -91,7 +87,6 @@ class KeySet:
         by trying a few.
 
         Args:
-            kid: the header's key id, if it has one.
             algorithm: the header's algorithm, already among the configured ones.
         """
         named = tuple(key for key in self.keys if key.kid == kid and kid is not None)
@@ -101,12 +96,7 @@ class KeySet:
         return unnamed if len(unnamed) <= MAX_CANDIDATES else ()
 
     def explain_none(self, *, kid: str | None, algorithm: str) -> tuple[str, str | None]:
-        """Return why there is no candidate, and what to do about it; None if newer keys are all that can help.
-
-        Args:
-            kid: the header's key id, if it has one.
-            algorithm: the header's algorithm.
-        """
+        """Return why there is no candidate, and what to do about it; None if newer keys are all that can help."""
         too_many = len(self._without_id(kid, algorithm))
         whose = "a token without kid" if kid is None else f"kid {_shown_id(kid)}"
         if kid is not None and (named := [key for key in self.keys if key.kid == kid]):
@@ -136,11 +126,7 @@ class KeySet:
 
 
 def build_keys_request(jwks_uri: str) -> ProviderRequest:
-    """Return the request for a provider's keys.
-
-    Args:
-        jwks_uri: from the metadata.
-    """
+    """Return the request for a provider's keys."""
     headers = {"Accept": "application/jwk-set+json, application/json"}
     return ProviderRequest("GET", jwks_uri, DOCUMENT_LIMIT, headers, kind="keys")
 
@@ -148,10 +134,7 @@ def build_keys_request(jwks_uri: str) -> ProviderRequest:
 def check_keys(answer: ProviderResponse) -> tuple[KeySet, float]:
     """Return the usable keys, and for how many seconds they may be kept.
 
-    A key we cannot use is passed over, so that one odd key takes no good one with it (RFC 7517, section 5).
-
-    Args:
-        answer: what `jwks_uri` said.
+    An unusable key is passed over, so that the others stay usable (RFC 7517, section 5).
 
     Raises:
         ProviderFailing, AnswerUnexpected: the status is not 200.

@@ -36,13 +36,11 @@ class ProviderRequest:
     """A request to an identity provider, ready to send.
 
     Args:
-        method: GET or POST.
-        url: where to; checked when the metadata was read.
+        url: checked when the metadata was read.
         limit: bytes of body accepted in answer.
-        headers: name to value.
         body: the form, encoded; it holds credentials and is never shown.
-        secrets: credentials in it, which an answer may echo and a log must not.
-        kind: what for, by a name that never changes; it is not sent.
+        secrets: credentials of the request, which an answer may repeat and a log must not.
+        kind: the purpose, for metrics; it is not sent.
     """
 
     method: str
@@ -56,16 +54,15 @@ class ProviderRequest:
 
 @dataclass(frozen=True, slots=True)
 class ProviderResponse:
-    """What the provider answered, unjudged.
+    """A provider's response, unverified.
 
     Args:
-        status: the HTTP status.
         media_type: of Content-Type, in lower case, without parameters.
         body: the bytes, within the request's limit.
-        max_age: seconds the answer may be kept by its Cache-Control, if it says so.
-        retry_after: seconds to wait by its Retry-After, if it says so.
-        date: when it was made by the other side's clock, in seconds since the epoch, if it says so.
-        location: where it sends a browser; nobody here follows it, and it may hold what is not for a log.
+        max_age: seconds the answer may be kept, by its Cache-Control.
+        retry_after: seconds to wait, by its Retry-After.
+        date: by the provider's clock, in seconds since the epoch.
+        location: never followed; it may hold secrets.
         www_authenticate: the WWW-Authenticate header, which may say why a credential is refused (RFC 6750, 3).
     """
 
@@ -84,9 +81,6 @@ def read_json_object(body: bytes | str) -> JsonObject:
 
     A byte order mark before it is ignored, as RFC 8259, section 8.1 allows.
 
-    Args:
-        body: what the provider sent.
-
     Raises:
         AnswerUnreadable: for anything else (RFC 8259, sections 4 and 8.1; RFC 7519, section 4 on a member twice).
     """
@@ -103,22 +97,14 @@ def read_json_object(body: bytes | str) -> JsonObject:
 
 
 def is_failing(answer: ProviderResponse) -> bool:
-    """Whether the provider cannot answer now: a 5xx, or a 429 (RFC 6585, section 4).
-
-    Args:
-        answer: to any request.
-    """
+    """Tell whether the provider cannot answer now: a 5xx, or a 429 (RFC 6585, section 4)."""
     return answer.status == 429 or answer.status >= 500
 
 
 def without_echo(answer: ProviderResponse, code: str) -> ProviderResponse:
-    """Leave the code out of a refusal before it is judged.
+    """Remove the code from a refusal before the refusal is judged.
 
-    A stranger can write it, for example the provider's own words for a wrong client secret.
-
-    Args:
-        answer: to the request that redeems the code.
-        code: from the callback.
+    A stranger chooses the code, for example the provider's words for a wrong client secret.
     """
     if answer.status == 200 or len(code) < MIN_ECHO_CHARACTERS:
         return answer
@@ -131,13 +117,7 @@ def without_echo(answer: ProviderResponse, code: str) -> ProviderResponse:
 
 
 def text_member(document: Mapping[str, Any], member: str, error: type[BrokerError]) -> str:
-    """Return a member that must be a non-empty string.
-
-    Args:
-        document: the JSON object.
-        member: the member's name.
-        error: raised if it is missing or of another type.
-    """
+    """Return a member that must be a non-empty string; raise `error` if it is not."""
     value = document.get(member)
     if not isinstance(value, str) or not value:
         raise error(expected=f"{member}: a string", got=f"{member}: {type_name(value)}")
@@ -145,7 +125,7 @@ def text_member(document: Mapping[str, Any], member: str, error: type[BrokerErro
 
 
 class _NotAllowed(ValueError):
-    """JSON that Python would read and we do not; the message says why."""
+    """JSON that Python reads and the broker refuses; the message says why."""
 
 
 def _why_unreadable(error: Exception, body: bytes | str) -> str:
@@ -198,21 +178,12 @@ def safe_error_text(error: object, description: object) -> str:
 
 
 def whole_words(text: str, limit: int = MAX_WORDS_CHARACTERS) -> str:
-    """Cut a text between two words: half of a credential would no longer be known by its value.
-
-    Args:
-        text: a provider's words.
-        limit: characters.
-    """
+    """Cut a text between two words, because a redactor does not find half of a credential."""
     return text if len(text) <= limit else f"{text[: limit + 1].rpartition(' ')[0]} ..."
 
 
 def short_text(value: object) -> str:
-    """Return a name or a value of the protocol for the log: a short text itself, else its length or its type.
-
-    Args:
-        value: unverified.
-    """
+    """Return a name or a value of the protocol for the log: a short text itself, else its length or its type."""
     if not isinstance(value, str) or not value:
         return type_name(value)
     if len(value) > MAX_NAME_CHARACTERS:
@@ -264,7 +235,6 @@ class Said:
     Args:
         code: the error in its machine-readable form; empty if there is none.
         words: code and description, fit for a log; empty if it says nothing.
-        in_json: the body is a JSON object.
     """
 
     code: str
@@ -276,11 +246,7 @@ _NOTHING = Said("", "")
 
 
 def read_refusal(answer: ProviderResponse) -> Said:
-    """Return what the body says, and the WWW-Authenticate header where the body names no error.
-
-    Args:
-        answer: a refusal, of any status.
-    """
+    """Return what the body says, and the WWW-Authenticate header where the body names no error."""
     body = _read_body(answer)
     if body.code:
         return body
@@ -290,11 +256,7 @@ def read_refusal(answer: ProviderResponse) -> Said:
 
 
 def read_refusal_members(document: Mapping[str, Any]) -> Said:
-    """Return the error a JSON object names; a null or empty `error` is none.
-
-    Args:
-        document: such as a token response.
-    """
+    """Return the error a JSON object names; a null or empty `error` is none."""
     # The members of an error object, as Google's and Microsoft's APIs send it, or of the first in a list of errors.
     errors = document.get("errors")
     for inner in (document.get("error"), errors[0] if isinstance(errors, list) and errors else None):
@@ -305,11 +267,7 @@ def read_refusal_members(document: Mapping[str, Any]) -> Said:
 
 
 def read_refusal_form(text: str) -> Said:
-    """Return the error that a body encoded as a form names, as GitHub's do.
-
-    Args:
-        text: the body.
-    """
+    """Return the error that a body encoded as a form names, as GitHub's do."""
     if "error" not in text or "=" not in text or "<" in text:
         return _NOTHING
     try:
@@ -319,23 +277,17 @@ def read_refusal_form(text: str) -> Said:
 
 
 def describe_refusal(answer: ProviderResponse, said: Said | None = None) -> str:
-    """Return status, the destination of a redirect, and the provider's words, for `got`; never empty.
-
-    Args:
-        answer: a refusal, of any status.
-        said: what it says, if that is read already.
-    """
+    """Return status, the destination of a redirect, and the provider's words, for `got`; never empty."""
     words = (said or read_refusal(answer)).words
     to = f" to {place(answer.location)}" if answer.location is not None and 300 <= answer.status < 400 else ""
     return f"{answer.status}{to}: {words}" if words else f"{answer.status}{to}"
 
 
 def check_success(answer: ProviderResponse, refused: type[BrokerError] = AnswerUnexpected) -> None:
-    """Accept a 200 alone; a redirect is not followed, for it could lead anywhere.
+    """Accept only a 200; a redirect is not followed, because it could lead anywhere.
 
     Args:
-        answer: to a GET.
-        refused: raised for any other status that is no failure of the provider.
+        refused: raised for any other status.
 
     Raises:
         ProviderFailing: a 5xx or 429.
@@ -407,7 +359,6 @@ def names_any(text: str, names: Collection[str]) -> bool:
     """Tell whether a text has one of these codes as a whole word, in any case.
 
     Args:
-        text: a provider's words.
         names: codes in lower case.
     """
     words = set(re.findall(r"[a-z0-9_]+", text.lower()))

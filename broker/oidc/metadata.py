@@ -1,7 +1,7 @@
-"""The discovery document: what a provider says about itself (OpenID Connect Discovery 1.0).
+"""Reads the discovery document (OpenID Connect Discovery 1.0).
 
-Only the members named here are read. Nothing in the document can switch off PKCE, choose an algorithm, or name
-another issuer.
+Only the members named here are read. The document cannot switch off PKCE, choose an algorithm, or name another
+issuer.
 """
 
 from __future__ import annotations
@@ -32,15 +32,12 @@ _URL_CHARACTERS = re.compile(r"[!-~]+")
 
 @dataclass(frozen=True, slots=True)
 class ProviderMetadata:
-    """The members of a provider's metadata that we use.
+    """The members of a provider's metadata that the broker uses.
 
     Args:
         issuer: equal to the configured one.
-        authorization_endpoint: where the browser goes.
-        token_endpoint: where the code is exchanged.
-        jwks_uri: where the provider's keys are.
-        userinfo_endpoint: where further claims are, if anywhere.
-        end_session_endpoint: where the browser goes to sign out, if anywhere.
+        userinfo_endpoint: None if the provider has none.
+        end_session_endpoint: None if the provider has none.
         authorization_response_iss_parameter_supported: the callback will carry `iss` (RFC 9207, section 3).
         ignored: optional members that cannot be used and count as absent, each with the reason; for the log.
     """
@@ -76,16 +73,15 @@ def check_discovery(
     """Return the metadata if it is the expected issuer's and complete.
 
     Args:
-        answer: what the discovery address said.
         expected_issuer: the configured issuer, compared character by character.
         allow_loopback: plain http and loopback hosts may appear in endpoints.
-        own_parameters: of the authorization request, which the endpoint's own query must not hold.
+        own_parameters: names that the endpoint's own query must not have.
 
     Raises:
         ProviderFailing: for a 5xx or 429.
         AnswerUnexpected: for any other status than 200.
         MetadataIssuer: another issuer, or none (OpenID Connect Discovery, section 4.3).
-        MetadataInvalid: a member we need is missing or unusable (section 3).
+        MetadataInvalid: a required member is missing or unusable (section 3).
     """
     check_success(answer)
     document = read_json_object(answer.body)

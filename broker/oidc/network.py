@@ -26,12 +26,7 @@ _AUTHORITY = (
 
 @dataclass(frozen=True, slots=True)
 class CertificateFault:
-    """What is wrong with a certificate.
-
-    Args:
-        cause: in a word or two.
-        remedy: for the admin.
-    """
+    """What is wrong with a certificate."""
 
     cause: str
     remedy: str
@@ -96,12 +91,7 @@ def why_refused(error: ssl.SSLCertVerificationError, host: str) -> str:
 
 
 def why_failed(error: BaseException, host: str) -> str:
-    """Say why a connection to a host failed, or broke.
-
-    Args:
-        error: of the operating system or of OpenSSL.
-        host: the other side of the connection.
-    """
+    """Say why a connection to a host failed, or broke."""
     match error:
         case ssl.SSLCertVerificationError():
             return why_refused(error, host)
@@ -161,7 +151,7 @@ def _words_of_the_system(error: OSError) -> str:
 _NEVER_PUBLIC = (ipaddress.ip_network("::/96"), ipaddress.ip_network("64:ff9b:1::/48"))
 
 
-# What a resolver takes for an IPv4 address in another spelling, such as 127.1 or 0x7f000001: no name ends in a number
+# A resolver reads such names as IPv4 addresses (127.1, 0x7f000001): no host name ends in a number
 # (RFC 1123, section 2.1; https://url.spec.whatwg.org/#ends-in-a-number-checker).
 _ENDS_IN_A_NUMBER = re.compile(r"(?:.*\.)?(?:[0-9]+|0x[0-9a-f]*)\.?", re.IGNORECASE | re.DOTALL)
 
@@ -179,7 +169,7 @@ def is_loopback(host: str) -> bool:
 
 
 def is_public_or_name(host: str) -> bool:
-    """Whether a host is a name, or an address on the public network in its one usual spelling."""
+    """Tell whether a host is a name, or a public address in its usual spelling."""
     try:
         return is_public_address(host)
     except ValueError:
@@ -187,11 +177,7 @@ def is_public_or_name(host: str) -> bool:
 
 
 def is_public_address(text: str) -> bool:
-    """Whether an IP address is on the public network, looking into the IPv6 forms that carry an IPv4 address.
-
-    Args:
-        text: the address, with or without a zone.
-    """
+    """Tell whether an IP address, with or without a zone, is public, also inside the IPv6 forms that carry IPv4."""
     address = ipaddress.ip_address(text.partition("%")[0])
     if isinstance(address, ipaddress.IPv6Address):
         if any(address in network for network in _NEVER_PUBLIC):
@@ -213,10 +199,10 @@ VERIFY_FLAGS = ssl.VerifyFlags.VERIFY_X509_TRUSTED_FIRST | ssl.VerifyFlags.VERIF
 
 
 def tls_context(trusted_ca_file: Path | None) -> ssl.SSLContext:
-    """Return the TLS context of outbound connections: the authorities of the web, from certifi, and the admin's.
+    """Return the TLS context of outbound connections: the public authorities of certifi, and those of the admin.
 
     `ssl.create_default_context` is not used: its flags change with the version, and it obeys SSLKEYLOGFILE. Make one
-    context for a process: it reads a hundred certificates.
+    context for a process, because it reads a hundred certificates.
 
     Args:
         trusted_ca_file: further certificate authorities, PEM.

@@ -1,7 +1,4 @@
-"""Us at a provider: the relying party's registration, as the admin entered it.
-
-This file owns the record. It knows no preset and no settings file.
-"""
+"""The registration of the broker as a client of a provider, as the admin entered it."""
 
 from __future__ import annotations
 
@@ -35,20 +32,18 @@ class Registration:
     """One client registration at one issuer.
 
     Args:
-        issuer: the issuer identifier; its metadata is looked up below it.
+        issuer: the metadata is looked up below it.
         metadata_issuer: what the metadata must call itself, character by character; another text than `issuer` only
             where a provider serves many tenants from one address.
-        client_id: ours at this provider.
-        client_assertion: makes the assertion for an audience, where that is how the token endpoint knows us.
-        client_secret: gives the secret of the moment, for it may be renewed while we run; None for a public client.
-        client_authentication: how the token endpoint knows us (OpenID Connect Core, section 9).
+        client_assertion: makes the assertion for an audience; None for other client authentication.
+        client_secret: returns the current secret, which may change; None for a public client.
+        client_authentication: OpenID Connect Core, section 9.
         redirect_uri: where the provider sends the browser; one per provider (RFC 9700, section 4.4.2).
-        scopes: asked for; `openid` among them.
+        scopes: `openid` among them.
         signing_algorithms: accepted for ID tokens; never taken from discovery or from the token.
-        authorization_parameters: further parameters of the authorization request.
-        max_age: seconds since the person last gave credentials, where the admin demands it.
-        allow_loopback: development: plain http and loopback addresses are accepted.
-        metadata_url: where the metadata is, if not below the issuer.
+        max_age: seconds since the person last gave credentials; None for no limit.
+        allow_loopback: accept plain http and loopback addresses, in development.
+        metadata_url: None if the metadata is below the issuer.
         trusted_audiences: believed in `aud` beside our client id (OpenID Connect Core, section 3.1.3.7, 3).
     """
 

@@ -30,9 +30,7 @@ class SignedClaims:
     """Claims with a verified signature; the claims themselves are not checked yet.
 
     Args:
-        algorithm: of the signature.
         key_issuer: the issuer the key is bound to, if the provider binds its keys.
-        claims: all of them.
     """
 
     algorithm: str
@@ -45,7 +43,6 @@ def verify_signature(unverified_token: str, keys: KeySet, *, algorithms: Collect
 
     Args:
         unverified_token: the compact JWS.
-        keys: the provider's keys.
         algorithms: those accepted, from our settings (RFC 8725, section 3.1).
 
     Raises:

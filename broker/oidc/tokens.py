@@ -44,7 +44,7 @@ _NOT_VISIBLE = re.compile(r"[^!-~]")
 _ABOUT_THE_CODE = re.compile(
     "invalidgrant|(invalid|bad|wrong|expired|used|unknown)(authorization|verification)?code|code(invalid|expired|used)"
 )
-# `invalid_client` and `bad_client_secret` alike, but not `unauthorized_client`.
+# `invalid_client` and `bad_client_secret`, but not `unauthorized_client`.
 _ABOUT_THE_CREDENTIAL = re.compile(
     "client(id|secret|credential|assertion|auth|notfound|unknown|disabled)|(invalid|incorrect|bad|wrong|unknown)client"
 )
@@ -64,7 +64,7 @@ _NAMES_CREDENTIAL = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class TokenResponse:
-    """What the token endpoint gave; the ID token is not verified yet."""
+    """The tokens of a response; the ID token is not verified."""
 
     access_token: str = field(repr=False)
     unverified_id_token: str = field(repr=False)
@@ -76,9 +76,6 @@ def build_token_request(
     """Return the request that redeems the code, once.
 
     Args:
-        metadata: the provider's.
-        registration: ours there, with the way it authenticates us (OpenID Connect Core, section 9).
-        code: from the callback.
         code_verifier: proves that the sign-in began here (RFC 7636, section 4.5).
     """
     parameters = {
@@ -108,16 +105,13 @@ def build_token_request(
 
 
 def check_token_response(answer: ProviderResponse) -> TokenResponse:
-    """Return the tokens, if the answer is as OpenID Connect Core, section 3.1.3.3 demands.
-
-    Args:
-        answer: what the token endpoint said.
+    """Return the tokens of a valid response (OpenID Connect Core, section 3.1.3.3).
 
     Raises:
         ProviderFailing: for a 5xx or 429.
         CodeRejected, ClientRejected, TokenRequestRefused: a refusal, in whatever form it comes.
         TokenResponseInvalid: a member missing or of the wrong type.
-        AnswerUnexpected, AnswerUnreadable: no answer of a token endpoint.
+        AnswerUnexpected, AnswerUnreadable: not the answer of a token endpoint.
     """
     if answer.status != 200:
         raise _judge(answer, read_refusal(answer))

@@ -47,11 +47,7 @@ class Progress:
         return _LATE[self.phase].format(seconds=seconds, size=self.size)
 
     def broken(self, cause: BaseException | None) -> str:
-        """Say what broke, and when.
-
-        Args:
-            cause: the library's error.
-        """
+        """Say what broke, and when."""
         words = ""
         if isinstance(cause, aiohttp.ClientPayloadError):
             cause = cause.__cause__
@@ -97,9 +93,7 @@ class ProxiedTransport(AiohttpTransport):
     """Sends every request by the proxy of the settings, and tells the proxy's failures from the provider's.
 
     Args:
-        context: TLS, for https proxies and for providers.
-        session: of the process.
-        outbound_proxy: tells the proxy's URL, for each request anew: it may be in a file that changes.
+        outbound_proxy: returns the proxy's URL, which may change between requests.
     """
 
     def __init__(

@@ -18,12 +18,7 @@ from broker.text import type_name
 
 
 def build_userinfo_request(userinfo_endpoint: str, access_token: str) -> ProviderRequest:
-    """Return the request for further claims; the token goes into the header alone (RFC 6750, section 2.1).
-
-    Args:
-        userinfo_endpoint: from the metadata.
-        access_token: from the token response.
-    """
+    """Return the request for further claims; the token goes into the header alone (RFC 6750, section 2.1)."""
     headers = {"Accept": "application/json", "Authorization": f"Bearer {access_token}"}
     return ProviderRequest("GET", userinfo_endpoint, RESPONSE_LIMIT, headers, kind="userinfo")
 
@@ -32,13 +27,12 @@ def check_userinfo(answer: ProviderResponse, *, expected_subject: str) -> JsonOb
     """Return the claims if they are about the person of the ID token.
 
     Args:
-        answer: what the userinfo endpoint said.
         expected_subject: `sub` of the verified ID token (section 5.3.2: they MUST be the same).
 
     Raises:
         ProviderFailing: for a 5xx or 429.
-        UserinfoInvalid: refused, or no JSON object; a JWT is not asked for and not taken.
-        UserinfoSubject: another person, or nobody.
+        UserinfoInvalid: refused, or no JSON object; a JWT is not accepted.
+        UserinfoSubject: `sub` differs or is missing.
     """
     check_success(answer, UserinfoInvalid)
     if answer.media_type != "application/json":  # section 5.3.2; a JWT has a type of its own
@@ -54,12 +48,8 @@ def check_userinfo(answer: ProviderResponse, *, expected_subject: str) -> JsonOb
 def check_same_subject(claims: Mapping[str, Any], *, expected_subject: str) -> None:
     """Check that userinfo speaks of the person of the ID token (OpenID Connect Core, section 5.3.2).
 
-    Args:
-        claims: of userinfo.
-        expected_subject: `sub` of the ID token.
-
     Raises:
-        UserinfoSubject: another person, or nobody.
+        UserinfoSubject: `sub` differs or is missing.
     """
     subject = claims.get("sub")
     if subject == expected_subject:
