@@ -18,7 +18,7 @@ from itsdangerous import BadData, URLSafeSerializer
 
 from broker.errors import SetupLinkRefused
 
-CLOCK_LEEWAY = 60  # seconds the clocks of two replicas may differ
+CLOCK_LEEWAY = 60  # seconds that the clocks of two machines may differ: two replicas, or the provider and the broker
 MAX_HOURS = 168  # a week; of a setup link
 
 _SETUP_LINK = b"broker setup link 1"
@@ -36,9 +36,6 @@ def decode_base64url(text: str) -> bytes:
         ValueError: a character outside the alphabet, or an impossible length.
     """
     return base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
-
-
-CLOCK_LEEWAY = 60  # seconds that the clocks of two machines may differ: two replicas, or the provider and the broker
 
 
 def sign_value(value: Any, *, purpose: bytes, key: str) -> str:

@@ -78,7 +78,7 @@ def test_any_json_becomes_one_short_line_of_visible_characters(value: object, sh
 
 SPELLINGS: dict[str, Callable[[str], str]] = {
     "as it is": str,
-    "in upper case": str.upper,
+    "in upper case": lambda secret: "".join(one.upper() if one.isascii() else one for one in secret),
     "percent-encoded": lambda secret: quote(secret, safe=""),
     "percent-encoded in lower case": lambda secret: quote(secret, safe="").lower(),
     "percent-encoded as a path": quote,

@@ -37,13 +37,7 @@ _HASHES: Mapping[str, Any] = {"256": hashlib.sha256, "384": hashlib.sha384, "512
 
 @dataclass(frozen=True, slots=True)
 class VerifiedIdToken:
-    """Claims that were made by this issuer, for us, for this sign-in, now. Only `check_claims` makes them.
-
-    Args:
-        issuer: who made them.
-        subject: whom they are about.
-        claims: all of them.
-    """
+    """Claims that were made by this issuer, for us, for this sign-in, now. Only `check_claims` makes them."""
 
     issuer: str
     subject: str

@@ -231,6 +231,7 @@ async def test_the_socket_is_guarded_even_if_the_literal_was_let_through() -> No
 _PROGRAM = """
 import asyncio, pathlib, sys
 from broker.errors import BrokerError
+from broker.oidc.messages import ProviderRequest
 from broker.oidc.client import ProviderClient, NetworkPolicy, open_client
 
 async def main(url):
