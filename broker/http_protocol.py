@@ -2,7 +2,7 @@
 
 Every private part of these libraries that the broker overrides is in this file. `pyproject.toml` caps their minor
 versions, and `tests/test_library_internals.py` fails when a part changes:
-docs/decisions/0016-private-parts-of-the-http-server.md.
+docs/development/decisions/0016-private-parts-of-the-http-server.md.
 """
 
 from __future__ import annotations
@@ -345,6 +345,6 @@ class BoundedProtocol(HttpToolsProtocol):
 def bound_tls_buffers() -> None:
     """Give each TLS connection of this process a read buffer of `TLS_BUFFER_BYTES` instead of asyncio's 256 KiB.
 
-    asyncio has no interface for it: docs/decisions/0015-memory-of-connections.md.
+    asyncio has no interface for it: docs/development/decisions/0015-memory-of-connections.md.
     """
     sslproto.SSLProtocol.max_size = TLS_BUFFER_BYTES

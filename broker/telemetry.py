@@ -112,7 +112,7 @@ class Telemetry:
         self.registry = CollectorRegistry()
         self._signins = Counter(
             "comm100_sso_signins",
-            "Sign-ins by how they ended; reason is an error code of docs/errors.md, or none.",
+            "Sign-ins by how they ended; reason is an error code of docs/admin/errors.md, or none.",
             ["site", "provider", "result", "reason"],
             registry=self.registry,
         )

@@ -49,7 +49,7 @@ def anchors(document: Path) -> set[str]:
 
 
 def sections_of_errors() -> dict[str, str]:
-    text = (ROOT / "docs" / "errors.md").read_text(encoding="utf-8")
+    text = (ROOT / "docs" / "admin" / "errors.md").read_text(encoding="utf-8")
     parts = re.split(r"^## (.+)$", text, flags=re.MULTILINE)
     return {
         heading.strip("` "): body.partition("\n# ")[0] for heading, body in zip(parts[1::2], parts[2::2], strict=True)

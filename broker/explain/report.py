@@ -32,7 +32,7 @@ def to_json(explanation: Explanation) -> str:
         "got": shown(refusal.got) if refusal else None,
         "person": refusal.user_message if refusal else None,
         "remedy": refusal.remedy if refusal else None,
-        "doc": f"docs/errors.md#{refusal.code}" if refusal else None,
+        "doc": f"docs/admin/errors.md#{refusal.code}" if refusal else None,
         "notes": explanation.notes,
     }
     return json.dumps(document, indent=2)
@@ -53,7 +53,7 @@ def _lines(explanation: Explanation) -> Iterator[str]:
         facts += [("name", identity.name), ("", f"from {identity.name_from}")]
     if refusal is not None:
         facts += [("expected", shown(refusal.expected)), ("got", shown(refusal.got)), ("remedy", refusal.remedy)]
-        facts += [("person sees", refusal.user_message), ("more", f"docs/errors.md#{refusal.code}")]
+        facts += [("person sees", refusal.user_message), ("more", f"docs/admin/errors.md#{refusal.code}")]
     yield from _table(facts)
     yield from _headed("Claims looked at", [(one.claim, shown(one.verdict)) for one in explanation.considered])
     if explanation.claims is not None:

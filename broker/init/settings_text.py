@@ -1,6 +1,6 @@
 """The settings file that is written: every key it holds explained, and the ones people look for next shown.
 
-It owns the text. What the keys mean is told at length in docs/settings.md.
+It owns the text. What the keys mean is told at length in docs/admin/settings.md.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _WORDS = {"null", "true", "false", "yes", "no", "on", "off", "y", "n"}  # YAML's
 _HEAD = """\
 # Settings of the Comm100 SSO broker, written by `broker init`.
 #
-# Every key is explained in docs/settings.md. Lines that begin with # are comments. Remove the # to enable a
+# Every key is explained in docs/admin/settings.md. Lines that begin with # are comments. Remove the # to enable a
 # setting. Afterwards run `broker check`, and start the broker again.
 # Paths begin at the folder of this file. A secret's file may be replaced at any time, without a restart.
 

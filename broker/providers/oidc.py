@@ -189,6 +189,6 @@ PRESET = Preset(
     expected_issuer=expect_configured_issuer,
     remedy=_no_remedy,
     console_paths=console_paths,
-    guide="docs/guides/other.md",
+    guide="docs/admin/guides/other.md",
     prompt_for_another_account="login",
 )

@@ -189,7 +189,7 @@ def _what_came(seen: LastLoginRequest, now: float) -> dict[str, str]:
         "Parameters in redirect_url": ", ".join(map(visible, seen.redirect_url_parameters)) or "none",
         "Outcome": "accepted" if seen.code == "none" else f"refused: {seen.code}",
     }
-    return came if seen.code == "none" else {**came, "To do": _REMEDIES.get(seen.code, "See docs/errors.md.")}
+    return came if seen.code == "none" else {**came, "To do": _REMEDIES.get(seen.code, "See docs/admin/errors.md.")}
 
 
 def _heading(findings: Sequence[Finding]) -> str:

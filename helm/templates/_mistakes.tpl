@@ -12,7 +12,7 @@ Each template gives its lines as text; `broker.refuseMistakes` ends the renderin
 {{- end -}}
 {{- if $found -}}
 {{- $count := len $found -}}
-{{- fail (printf "\n\nThese values cannot be installed: %d %s.\n\n%s\n\nhelm/README.md explains every value, docs/settings.md every key of config.\n" $count (ternary "mistake" "mistakes" (eq $count 1)) (join "\n" $found)) -}}
+{{- fail (printf "\n\nThese values cannot be installed: %d %s.\n\n%s\n\nhelm/README.md explains every value, docs/admin/settings.md every key of config.\n" $count (ternary "mistake" "mistakes" (eq $count 1)) (join "\n" $found)) -}}
 {{- end -}}
 {{- end -}}
 
