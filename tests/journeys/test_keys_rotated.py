@@ -11,7 +11,7 @@ import pytest
 
 from broker.errors import IdTokenKeyUnknown, StateInvalid
 from tests.fakes.clock import Clock
-from tests.fakes.lies import AlterAnswer, Lies, says, status
+from tests.fakes.lies import AlterAnswer, Lies, says, status, with_
 from tests.fakes.provider import new_key
 from tests.fakes.world import PAGE, SECRET_KEY, World, assert_refused
 
@@ -102,6 +102,20 @@ async def test_unknown_keys_are_asked_for_less_and_less_often(world: World, cloc
             clock.advance(5)
     assert world.provider.count("/keys") <= 1 + 6 + 10
     assert world.provider.count("/userinfo") == 1
+
+
+@pytest.mark.requirement("S-43")
+@pytest.mark.vulnerability("CVE-2026-48524")
+async def test_unknown_keys_while_the_key_set_fails_leave_the_known_keys_alone(world: World) -> None:
+    async with world.broker() as service:
+        assert (await world.browser(service).sign_in()).status_code == 200
+        world.provider.requests.clear()
+        for number in range(5):
+            world.provider.lies = Lies(header=with_(kid=f"unknown-{number}"), answers={"/keys": status(500)})
+            assert_refused(await world.browser(service).sign_in(), IdTokenKeyUnknown)
+        world.provider.lies = Lies(answers={"/keys": status(500)})
+        assert (await world.browser(service).sign_in()).status_code == 200
+    assert world.provider.count("/keys") == 2  # at once and a second later
 
 
 @pytest.mark.requirement("S-43")

@@ -144,6 +144,7 @@ async def test_each_provider_is_told_a_redirect_uri_of_its_own(world: World) -> 
 
 
 @pytest.mark.requirement("S-20")
+@pytest.mark.vulnerability("CVE-2023-3128")
 async def test_a_provider_cannot_vouch_for_anothers_people(world: World) -> None:
     eu = world.add_provider("eu")
     eu.person = Person("sub-eu", {"email": "ada@acme.example", "email_verified": True, "name": "Ada Lovelace"})

@@ -35,12 +35,14 @@ def test_honest_claims_are_believed() -> None:
     [
         pytest.param(..., id="missing"),
         pytest.param(None, id="null"),
-        pytest.param("", id="empty"),
+        pytest.param("", id="empty, CVE-2024-53861"),
         pytest.param([ISSUER], id="a list"),
         pytest.param("https://other.example", id="another"),
         pytest.param(f"{ISSUER}/", id="a slash more"),
         pytest.param("https://IDP.example", id="another case"),
-        pytest.param("idp.example", id="no scheme"),
+        pytest.param("idp.example", id="no scheme, CVE-2024-53861"),
+        pytest.param("h", id="a letter of it, CVE-2024-53861"),
+        pytest.param(ISSUER[:-1], id="a letter less, CVE-2024-53861"),
         pytest.param(f"{ISSUER}\x00", id="a NUL more"),
     ],
 )
@@ -214,11 +216,13 @@ def left_half(digest: bytes) -> str:
     return base64.urlsafe_b64encode(digest[: len(digest) // 2]).rstrip(b"=").decode()
 
 
+@pytest.mark.vulnerability("CVE-2026-28498")
 @pytest.mark.parametrize(
     ("algorithm", "hashed"),
     [
         pytest.param("RS256", hashlib.sha256, id="RS256"),
         pytest.param("PS384", hashlib.sha384, id="PS384"),
+        pytest.param("ES384", hashlib.sha384, id="ES384"),
         pytest.param("ES512", hashlib.sha512, id="ES512"),
         pytest.param("EdDSA", hashlib.sha512, id="EdDSA with Ed25519"),
     ],

@@ -89,6 +89,7 @@ def test_a_verified_address_is_taken_from_the_document_that_vouches(
         pytest.param("", id="empty"),
     ],
 )
+@pytest.mark.vulnerability("CVE-2023-3128")
 def test_only_true_verifies(said: object) -> None:
     """S-23."""
     claims = {"email": ADA, "email_verified": said}

@@ -92,7 +92,19 @@ async def test_logout_forgets_every_sign_in_under_way(world: World) -> None:
         assert taken_apart(header)[1:] == ("", {*ATTRIBUTES, "Max-Age=0"})
 
 
+WHITE_SPACE = ["\t", "\x0b", "\x0c", "\x1c", "\x85", "\xa0", "  "]
+ODD = ["", " ", ";", "=", "=;=", "__Host-", "__Host-=", "\x00", "a\xff=\xfe"]
 Forge = Callable[[str, str], list[str]]
+
+
+def behind(text: str) -> Forge:
+    return lambda name, value: [f"{text}{name}={value}"]
+
+
+def instead(header: str) -> Forge:
+    return lambda _name, _value: [header]
+
+
 ACCEPTED: dict[str, Forge] = {
     "alone": lambda name, value: [f"{name}={value}"],
     "among others": lambda name, value: [f"a=b; {name}={value}; c=d=e"],
@@ -125,6 +137,13 @@ REFUSED: dict[str, Forge] = {
     "cut": lambda name, value: [f"{name}={value[:-1]}"],
     "with something behind it": lambda name, value: [f"{name}={value}AAAA"],
     "with commas": lambda name, value: [f"a=b, {name}={value}"],
+    # PortSwigger, "Cookie Chaos", 2025: servers strip white space that hides a prefix from the browser.
+    **{f"behind {space!a}": behind(space) for space in WHITE_SPACE},
+    "behind $Version and a comma": lambda name, value: [f"$Version=1,{name}={value}"],
+    "between quotation marks of others": lambda name, value: [f'a="b; {name}={value}"'],
+    **{f"{odd!a}, CVE-2023-28625": instead(odd) for odd in ODD},
+    "the largest number, CVE-2024-24814": lambda name, _: [f"{name}=ffffffffffff.AAAA"],
+    "a number of 3,000 digits, CVE-2024-24814": lambda name, _: [f"{name}={'9' * 3_000}.AAAA"],
 }
 
 

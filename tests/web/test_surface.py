@@ -231,10 +231,20 @@ async def test_the_operations_port_has_none_of_the_public_pages(world: World, pa
         {"X-Original-URL": "/metrics", "X-Rewrite-URL": "/metrics", "X-Original-Host": "evil.example"},
         {"X-HTTP-Method-Override": "DELETE", "X-Method-Override": "DELETE"},
         {"Origin": "https://evil.example", "Referer": "https://evil.example/"},
+        pytest.param({"X_Forwarded_User": "grace@acme.example"}, id="CVE-2025-64484 a person"),
+        pytest.param({"X_Forwarded_Host": "evil.example", "X_Forwarded_Proto": "http"}, id="CVE-2025-64484 a host"),
+        pytest.param({"X-Forwarded-Uri": "/", "X-Original-URL": "/", "X-Rewrite-URL": "/"}, id="CVE-2026-40575"),
+        pytest.param({"Host": "evil.example/login?"}, id="CVE-2026-48710 a path in Host"),
+        pytest.param({"Host": "sso.acme.example/healthz#"}, id="CVE-2026-48710 a fragment in Host"),
+        pytest.param({"User-Agent": "kube-probe/1.30"}, id="CVE-2026-34457 Kubernetes"),
+        pytest.param({"User-Agent": "GoogleHC/1.0"}, id="CVE-2026-34457 Google"),
+        pytest.param({"User-Agent": ""}, id="CVE-2026-34457 empty"),
     ],
     ids=lambda forged: ", ".join(f"{name}: {value}" for name, value in forged.items())[:60],
 )
-@pytest.mark.parametrize("path", ["/", "/login", "/login?redirect_url=x", "/logout", "/callback/idp", "/nowhere"])
+@pytest.mark.parametrize(
+    "path", ["/", "/login", "/login?redirect_url=x", "/logout", "/callback/idp", "/nowhere", "/healthz"]
+)
 async def test_a_forged_header_changes_no_answer(world: World, path: str, forged: Mapping[str, str]) -> None:
     """S-52."""
     async with world.broker() as service:
