@@ -49,7 +49,6 @@ lost = pytest.mark.parametrize(
 async def test_a_lost_sign_in_starts_again_by_itself(
     world: World, clock: Clock, lose: Loss, error: type[TransactionError], page: str | None
 ) -> None:
-    """S-04."""
     parameters = {} if page is None else {"redirect_url": page}
     async with world.broker() as service:
         browser = world.browser(service)
@@ -205,9 +204,9 @@ async def test_a_browser_that_keeps_cookies_no_longer_than_told_still_finds_the_
     assert dict(received.parameters).get("redirect_url") == (page if kept else None)
 
 
-@pytest.mark.requirement("S-54")
+@pytest.mark.requirement("S-54", "S-04")
 async def test_the_restart_address_is_percent_encoded_throughout(world: World, clock: Clock) -> None:
-    """S-04, S-54: a page with every sign that means something in HTML, in a header or in a query."""
+    """A page with every sign that means something in HTML, in a header or in a query."""
     page = f"{PAGE}&a='{{b}}&amp;;,url=//evil.example%0d%0aSet-Cookie:x=1#f?=+"
     async with world.broker() as service:
         browser = world.browser(service)

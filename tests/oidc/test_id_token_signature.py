@@ -75,7 +75,7 @@ def test_the_usual_types_are_taken(kind: object) -> None:
     ],
 )
 def test_what_the_header_says_of_keys_is_not_heard(header: dict[str, object]) -> None:
-    """S-13: a good token stays good, and a key brought along makes no bad one good."""
+    """A good token stays good, and a key brought along makes no bad one good."""
     assert verify(token(**header)).claims == claims()
     with pytest.raises(IdTokenSignature):
         verify(sign({**HEADER, **header}, claims(), signing_key("RS256", "evil")))
@@ -104,7 +104,7 @@ def test_what_the_header_says_of_keys_is_not_heard(header: dict[str, object]) ->
     ],
 )
 def test_a_header_that_asks_for_something_special_is_refused(header: dict[str, object]) -> None:
-    """S-13; RFC 8725, sections 3.10 and 3.11; RFC 7515, section 4.1.11."""
+    """RFC 8725, sections 3.10 and 3.11; RFC 7515, section 4.1.11."""
     with pytest.raises(IdTokenMalformed):
         verify(token(**header))
 
@@ -160,7 +160,6 @@ BEYOND_NUMBERS = b64(b'{"alg":"RS256","kid":"key-1","x":1e400}')
     ],
 )
 def test_what_is_no_compact_signed_token_is_refused(text: str) -> None:
-    """S-13."""
     with pytest.raises(IdTokenMalformed):
         verify(text)
 
@@ -187,7 +186,7 @@ def test_signed_claims_that_are_no_plain_json_object_are_refused(payload: bytes)
 @pytest.mark.parametrize("name", ["none", "None", "NONE", "nOnE", "NoNe", "none ", ""])
 @pytest.mark.parametrize("signature", ["", SIGNATURE], ids=["unsigned", "signed"])
 def test_none_in_any_spelling_is_refused(name: str, signature: str) -> None:
-    """S-12; RFC 8725, section 3.2."""
+    """RFC 8725, section 3.2."""
     with pytest.raises(IdTokenAlgorithm):
         verify(f"{b64(json.dumps({**HEADER, 'alg': name}).encode())}.{BODY}.{signature}")
 
@@ -262,7 +261,7 @@ PEM = KEY.public_key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInf
     ],
 )
 def test_a_symmetric_signature_with_anything_known_is_refused(material: bytes) -> None:
-    """S-12; RFC 8725, section 2.1."""
+    """RFC 8725, section 2.1."""
     signed = f"{b64(json.dumps({**HEADER, 'alg': 'HS256'}).encode())}.{BODY}"
     forged = f"{signed}.{b64(hmac.digest(material, signed.encode(), hashlib.sha256))}"
     with pytest.raises(IdTokenAlgorithm):
@@ -306,7 +305,6 @@ def test_a_signature_of_another_algorithm_of_the_same_key_is_refused() -> None:
     "published_as", ["use", "key_ops", "alg", pytest.param("another alg", id="another alg, CVE-2026-48523")]
 )
 def test_a_key_published_for_another_purpose_does_not_verify(published_as: str) -> None:
-    """S-13."""
     purpose: dict[str, dict[str, object]] = {
         "use": {"use": "enc"},
         "key_ops": {"key_ops": ["encrypt"]},

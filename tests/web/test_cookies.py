@@ -25,7 +25,6 @@ def taken_apart(set_cookie: str) -> tuple[str, str, set[str]]:
 
 @pytest.mark.requirement("S-50")
 async def test_the_cookie_is_tied_to_https_this_host_and_the_top_of_the_page(world: World) -> None:
-    """S-50."""
     async with world.broker() as service:
         answer = await world.browser(service).open(f"{BROKER}/login", redirect_url=PAGE)
     (header,) = answer.headers.get_list("set-cookie")
@@ -57,7 +56,6 @@ async def test_a_cookie_that_holds_a_redirect_url_outlives_its_sign_in(
 
 @pytest.mark.requirement("S-50")
 async def test_the_cookie_is_deleted_with_the_attributes_it_was_set_with(world: World) -> None:
-    """S-50."""
     async with world.broker() as service:
         browser = world.browser(service)
         await browser.sign_in()
@@ -166,7 +164,6 @@ async def test_the_cookie_is_found(world: World, forge: Forge) -> None:
 @pytest.mark.requirement("S-50")
 @pytest.mark.parametrize("forge", REFUSED.values(), ids=REFUSED.keys())
 async def test_a_cookie_in_any_other_form_is_not_the_cookie(world: World, forge: Forge) -> None:
-    """S-50."""
     assert_refused(await open_with(world, forge), CookieMissing)
     assert world.provider.count("/token") == 0
 
