@@ -138,10 +138,10 @@ def check(
 def serve(config: ConfigOption = None) -> None:
     """Run the service."""
     signal.signal(signal.SIGTERM, _stop)  # until the service takes signals itself: loading it takes a while
-    from broker import server, telemetry
+    from broker import log, server
 
     settings = _settings(config)
-    telemetry.log_to(sys.stdout, keeps_addresses=settings.log_email == "plain")
+    log.log_to(sys.stdout, keeps_addresses=settings.log_email == "plain")
     try:
         server.serve(settings)
     except OSError as error:

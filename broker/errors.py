@@ -1,7 +1,7 @@
 """Every way a sign-in can end badly, sorted by whose fault it is.
 
 This file has the stable code of each error, the sentence a person reads, and the remedy an admin needs. It knows
-nothing of HTTP messages, templates or logs: `web.problems` renders an error, `telemetry` records it.
+nothing of HTTP messages, templates or logs: `web.problems` renders an error, `log` records it.
 
     BrokerError                  code, status, sentence and advice for the person, remedy for the admin
       SettingsError              the settings cannot be used; it has every mistake

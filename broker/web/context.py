@@ -13,9 +13,9 @@ from starlette.responses import Response
 from starlette.types import Scope
 
 from broker.comm100 import Site
+from broker.log import SignInEvent
 from broker.providers import Provider
 from broker.replica import Broker
-from broker.sign_in_event import SignInEvent
 from broker.web.checks import Checks
 from broker.web.client_address import Network, find_client_address, forwarded_for
 from broker.web.languages import choose_language

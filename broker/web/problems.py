@@ -12,7 +12,7 @@ from starlette.responses import HTMLResponse, Response
 
 from broker.errors import BrokerError
 from broker.identity import Identity
-from broker.sign_in_event import SignInEvent
+from broker.log import SignInEvent
 from broker.web.pages import Pages
 
 RETRY_AFTER = 10  # seconds, where the other side named none

@@ -15,7 +15,7 @@ from urllib.parse import parse_qsl, quote, quote_plus, urlsplit
 
 import httpx
 
-from broker.telemetry import JsonLines
+from broker.log import JsonLines
 
 PROGRAM_LOGS = ("stdout.txt", "stderr.txt", "output.txt")  # of the programs that tests start, in their own folders
 SHORTEST = 12  # characters of a secret worth looking for

@@ -30,8 +30,8 @@ from broker.errors import (
     TransactionExpired,
     UserinfoSubject,
 )
+from broker.log import JsonLines
 from broker.signin import FORGEABLE
-from broker.telemetry import JsonLines
 from tests.fakes.lies import Lies, status, with_
 from tests.fakes.log_record import LogRecord
 from tests.fakes.world import BROKER, PAGE, Browser, World, assert_refused, metrics, trace_id

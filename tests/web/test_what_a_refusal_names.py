@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 import pytest
 
-from broker.telemetry import MAX_TEXT_CHARACTERS, JsonLines
+from broker.log import MAX_TEXT_CHARACTERS, JsonLines
 from tests.fakes.clock import Clock
 from tests.fakes.world import BROKER, PAGE, World
 
