@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import string
-import unicodedata
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from broker.errors import EmailMalformed
-from broker.identity import MAX_EMAIL_CHARACTERS, MAX_NAME_CHARACTERS, Identity, check_email, clean_name
+from broker.identity import MAX_EMAIL_CHARACTERS, Identity, check_email, clean_name
 
 
 @pytest.mark.requirement("S-22")
@@ -136,30 +135,6 @@ def test_a_refusal_does_not_repeat_the_address() -> None:
     assert "someone" not in f"{refusal.value} {refusal.value.expected} {refusal.value.got}"
 
 
-ALLOWED = frozenset(string.ascii_lowercase + string.digits + "!#$%&'*+/=?^_`{|}~-.@")
-
-
-@pytest.mark.requirement("S-22")
-@settings(deadline=None, max_examples=500)
-@given(
-    st.text(max_size=30)
-    | st.text([*sorted(ALLOWED), *'AZ "\r\x00\u017f\u212a'], max_size=40)
-    | st.builds("{}@{}.example".format, st.text(min_size=1, max_size=10), st.text(min_size=1, max_size=10))
-)
-@example("ada@acme.example\n")
-@example("\u212aate@acme.example")
-def test_whatever_is_taken_is_plain_and_means_the_same_to_everyone(text: str) -> None:
-    try:
-        address = check_email(text)
-    except EmailMalformed:
-        return
-    assert address == text.lower()
-    assert address.count("@") == 1
-    assert set(address) <= ALLOWED
-    assert unicodedata.normalize("NFKC", text) == text
-    assert check_email(address) == address
-
-
 _ATOM = st.text(string.ascii_letters + string.digits + "!#$%&'*+/=?^_`{|}~-", min_size=1, max_size=15)
 _LABEL = st.from_regex(r"[A-Za-z0-9]([A-Za-z0-9-]{0,20}[A-Za-z0-9])?", fullmatch=True)
 
@@ -213,18 +188,6 @@ def test_the_domain_of_an_identity_is_what_follows_the_at() -> None:
 )
 def test_a_name_is_cleaned_for_display(said: object, shown: str) -> None:
     assert clean_name(said) == shown
-
-
-@pytest.mark.requirement("S-26")
-@settings(deadline=None, max_examples=300)
-@given(st.text(st.characters(), max_size=150))
-def test_every_name_ends_up_short_visible_and_on_one_line(said: str) -> None:
-    name = clean_name(said)
-    assert len(name) <= MAX_NAME_CHARACTERS
-    assert name == " ".join(name.split())
-    assert not {unicodedata.category(character) for character in name} & {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
-    assert clean_name(name) == name
-    name.encode()
 
 
 INVISIBLE = [

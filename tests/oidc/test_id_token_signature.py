@@ -362,18 +362,6 @@ def test_a_token_as_large_as_an_answer_may_be_is_verified() -> None:
 
 
 @settings(deadline=None, max_examples=200)
-@given(st.integers(0, len(GOOD) - 1), st.sampled_from("AZaz09-_.=+/*ä"))
-def test_no_other_character_anywhere_makes_other_claims(position: int, character: str) -> None:
-    """The last character of a part may differ in bits that are not used; the claims stay what was signed."""
-    forged = GOOD[:position] + character + GOOD[position + 1 :]
-    try:
-        signed = verify(forged)
-    except InvalidProviderResponse:
-        return
-    assert signed.claims == claims()
-
-
-@settings(deadline=None, max_examples=200)
 @given(st.text(max_size=60) | st.from_regex(r"[A-Za-z0-9_-]{0,20}\.[A-Za-z0-9_-]{0,20}\.[A-Za-z0-9_-]{0,20}"))
 def test_any_text_is_refused_with_a_reason_of_ours(text: str) -> None:
     with pytest.raises(InvalidProviderResponse):
