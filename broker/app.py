@@ -16,13 +16,13 @@ from starlette.types import ASGIApp
 
 from broker import checks
 from broker.errors import BrokerError, InternalError
+from broker.in_flight import Broker
 from broker.log import EventLog, SignInEvent, log_start, warn_of_expiry
 from broker.metrics import Metrics
 from broker.oidc.cached import Clock, Sleep
 from broker.oidc.client import ClientFactory, HttpClient, NetworkPolicy, ProviderClient, open_client
 from broker.oidc.discovery import Send
 from broker.providers import Provider
-from broker.replica import Broker
 from broker.settings import ProviderSettings, Settings, insecure_options, secret_files
 from broker.web.checks import Checks
 from broker.web.context import Setup, WebContext

@@ -185,20 +185,20 @@ def explain(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")] = False,
 ) -> None:
     """Say what would happen to a person with these claims, and why."""
-    from broker import explain as explaining
+    from broker import dry_run
     from broker.wiring import sites_of, wire_provider, wire_site
 
     settings = _settings(config)
     try:
-        provider_id = explaining.pick("identity provider of these settings", idp, tuple(settings.identity_providers))
-        site_id = explaining.pick(f"site that offers {provider_id}", site, sites_of(settings, provider_id))
-        given = explaining.read_claims(claims.read(explaining.INPUT_LIMIT + 1))
-    except explaining.UnusableInput as error:
+        provider_id = dry_run.pick("identity provider of these settings", idp, tuple(settings.identity_providers))
+        site_id = dry_run.pick(f"site that offers {provider_id}", site, sites_of(settings, provider_id))
+        given = dry_run.read_claims(claims.read(dry_run.INPUT_LIMIT + 1))
+    except dry_run.UnusableInput as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(EXIT_UNUSABLE) from None
     provider = wire_provider(settings, provider_id)
-    explanation = explaining.explain(provider, wire_site(settings, site_id), given, now=time.time())
-    _echo(explaining.to_json(explanation) if as_json else explaining.to_text(explanation))
+    explanation = dry_run.explain(provider, wire_site(settings, site_id), given, now=time.time())
+    _echo(dry_run.to_json(explanation) if as_json else dry_run.to_text(explanation))
     raise typer.Exit(0 if explanation.admitted else 1)
 
 

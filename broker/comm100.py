@@ -11,7 +11,7 @@ import unicodedata
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import chain
-from typing import Literal, NoReturn
+from typing import Literal, NewType, NoReturn
 from urllib.parse import quote, urlsplit
 
 import jwt
@@ -50,6 +50,8 @@ _NAMES_A_TARGET = re.compile(
 )  # of the letters of a parameter's name
 
 Claim = str | int | float | bool
+CheckedRedirectUrl = NewType("CheckedRedirectUrl", str)
+"""A redirect_url that `check_redirect_url` accepted for a site."""
 
 _SIGNER = jwt.PyJWT({"enforce_minimum_key_length": True})
 
@@ -83,7 +85,7 @@ class Site:
     on_loopback: bool = False
 
 
-def check_redirect_url(unverified_url: str, site: Site) -> str:
+def check_redirect_url(unverified_url: str, site: Site) -> CheckedRedirectUrl:
     """Return the redirect_url as it came, if it is an address of this site's Comm100.
 
     Args:
@@ -105,7 +107,7 @@ def check_redirect_url(unverified_url: str, site: Site) -> str:
         raise RedirectUrlRefused(expected="a path that begins with one slash", got=path[:MAX_QUOTED_CHARACTERS])
     if site.delivery == "append":
         _check_token_destination(unverified_url, site)
-    return unverified_url
+    return CheckedRedirectUrl(unverified_url)
 
 
 def build_claims(identity: Identity, site: Site, *, now: float) -> dict[str, Claim]:
@@ -138,13 +140,11 @@ def build_token(claims: Mapping[str, Claim], site: Site) -> str:
     return _SIGNER.encode(dict(claims), site.shared_secret().encode(), algorithm="HS256", sort_headers=True)
 
 
-def build_delivery_url(token: str, redirect_url: str | None, site: Site) -> str:
+def build_delivery_url(token: str, redirect_url: CheckedRedirectUrl | None, site: Site) -> str:
     """Return where the browser takes the token: to the configured endpoint, and nowhere else.
 
     Args:
-        token: for Comm100.
-        redirect_url: checked by `check_redirect_url` for the same site; None if none came.
-        site: with its endpoint and the way of delivery.
+        redirect_url: checked for the same site; None if Comm100 sent none.
     """
     if redirect_url is None:
         return f"{site.endpoint}?jwt={token}"

@@ -1,7 +1,7 @@
 """Every way a sign-in can end badly, sorted by whose fault it is.
 
 This file has the stable code of each error, the sentence a person reads, and the remedy an admin needs. It knows
-nothing of HTTP messages, templates or logs: `web.problems` renders an error, `log` records it.
+nothing of HTTP messages, templates or logs: `web.responses` renders an error, `log` records it.
 
     BrokerError                  code, status, sentence and advice for the person, remedy for the admin
       SettingsError              the settings cannot be used; it has every mistake
@@ -18,16 +18,11 @@ nothing of HTTP messages, templates or logs: `web.problems` renders an error, `l
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
-MIN_SECRET_CHARACTERS = 4
-MAX_WORDS = 20  # of one secret, the longest of them
-MAX_LISTED = 20  # of a list; the log shows no more
-
-_WORD = re.compile(r"[A-Za-z0-9_-]{6,}")  # of a secret: the same in every spelling of the signs around it
+from broker.text import redact
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,29 +111,12 @@ class BrokerError(Exception):
         self.retry_after = retry_after
 
     def redact(self, secrets: Iterable[str]) -> None:
-        """Take values out of `expected` and `got` that must never be written down, wherever a provider put them.
+        """Remove secrets from `expected` and `got`, wherever a provider repeated them.
 
         Args:
-            secrets: codes, states, nonces, tokens and the like; very short ones hit by chance and are passed over.
+            secrets: codes, states, nonces, tokens and credentials.
         """
-        for secret in secrets:
-            if len(secret) >= MIN_SECRET_CHARACTERS:
-                # Word by word as well: a provider may have encoded the signs between them, or we have left out a part.
-                for part in (secret, *sorted(_WORD.findall(secret), key=len, reverse=True)[:MAX_WORDS]):
-                    self.expected, self.got = _without(part, self.expected), _without(part, self.got)
-
-
-def _without(secret: str, value: object) -> object:
-    if isinstance(value, list):
-        return [_kind(one) if isinstance(one, list) else _without(secret, one) for one in value[:MAX_LISTED]]
-    if isinstance(value, dict):
-        return _kind(value)
-    return value.replace(secret, "[left out]") if isinstance(value, str) else value
-
-
-def _kind(value: object) -> str:
-    """Name what is too deep to look through: nobody writes down or shows more of it than that."""
-    return type(value).__name__
+        self.expected, self.got = redact([self.expected, self.got], secrets)
 
 
 @dataclass(frozen=True, slots=True)

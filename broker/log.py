@@ -10,7 +10,6 @@ import hashlib
 import hmac
 import json
 import logging
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
@@ -18,14 +17,11 @@ from typing import Any, Literal, TextIO
 
 from broker.errors import BrokerError
 from broker.identity import Identity
+from broker.text import MAX_CHARACTERS, mask_emails, printable
 
 EXPIRY_WARNING_DAYS = 30  # before a client secret expires
-MAX_TEXT_CHARACTERS = 300  # of one value in a log line; a provider's words may be long
 MAX_LIST_CHARACTERS = 1_000  # of all values of a list together
 MAX_LISTED = 20
-
-# An address, also percent-encoded. The lookbehind keeps the search linear: each word is searched once, from its start.
-_ADDRESS = re.compile(r"(?<![^\s@<>\"'()\[\],;:=])[^\s@<>\"'()\[\],;:=]+(@|%(?:25)*40)([^\s@<>\"'()\[\],;:]+)")
 
 LOGGER = logging.getLogger("broker")
 
@@ -168,12 +164,12 @@ class JsonLines(logging.Formatter):
         line: dict[str, Any] = {
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname.lower(),
-            "event": _plain(record.getMessage()),
+            "event": _fact(record.getMessage()),
         }
         for name, value in getattr(record, "facts", {}).items():
             if value is not None:
                 # `email` is among the facts only with `log_email: plain`.
-                line[name] = _plain(value, masks=not (self._keeps_addresses or name == "email"))
+                line[name] = _fact(value, masks=not (self._keeps_addresses or name == "email"))
         if record.exc_info and record.exc_info[0] is not None:
             # The exception's text may hold a secret; its type and place cannot.
             line["exception"] = record.exc_info[0].__name__
@@ -203,34 +199,30 @@ def _level(error: BrokerError | None) -> int:
     return logging.INFO if error is None else logging.ERROR if error.status >= 500 else logging.WARNING
 
 
-def _plain(value: object, *, masks: bool = False, limit: int = MAX_TEXT_CHARACTERS) -> object:
-    """Return a value fit for one line: a number, or printable text of limited length, with addresses masked or not."""
+def _fact(value: object, *, masks: bool = False, limit: int = MAX_CHARACTERS) -> object:
+    """Return a fact as a JSON value: a number as it is, texts and lists bounded and printable."""
     if isinstance(value, int | float):
         # NaN and infinity are not JSON, and an integer can have thousands of digits.
         return value if abs(value) < 2**63 else f"{type(value).__name__} beyond bounds"
     if isinstance(value, list | tuple):
-        return _plain_list(value, masks=masks)
+        return _facts(value, masks=masks)
     if not isinstance(value, str):
         return type(value).__name__
-    text = value[: 2 * limit]
-    if not text.isprintable():
-        text = "".join(c if c.isprintable() else " " for c in text)
-    if masks:  # before shortening: an address that loses its @ would not be found
-        text = _ADDRESS.sub(r"***\1\2", text)
-    return text if len(text) <= limit else f"{text[:limit]}…"
+    text = value[: 2 * limit]  # masked before it is cut, or an address at the end would lose its @
+    return printable(mask_emails(text) if masks else text, limit)
 
 
-def _plain_list(values: Sequence[object], *, masks: bool) -> list[object]:
-    """Return the first values, each fit for one line, up to the length that a list may have."""
-    fit: list[object] = []
+def _facts(values: Sequence[object], *, masks: bool) -> list[object]:
+    """Return the first values as JSON values, until all together have the length that a list may have."""
+    facts: list[object] = []
     left = MAX_LIST_CHARACTERS
     for value in values[:MAX_LISTED]:
         if left <= 0:
             break
         flat = value if isinstance(value, str | int | float) else type(value).__name__
-        fit.append(_plain(flat, masks=masks, limit=min(left, MAX_TEXT_CHARACTERS)))
+        facts.append(_fact(flat, masks=masks, limit=min(left, MAX_CHARACTERS)))
         left -= len(value) if isinstance(value, str) else 0
-    return fit
+    return facts
 
 
 def _raised_at(record: logging.LogRecord) -> str:

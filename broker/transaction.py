@@ -1,39 +1,41 @@
-"""One sign-in under way: signed in `state`, bound to one browser by one cookie, kept nowhere.
+"""One sign-in under way: signed in the state, bound to one browser by one cookie, stored nowhere.
 
-The cookie holds fresh randomness and nothing else of worth. From it and our secret key come the nonce and the PKCE
-verifier; its hash is the transaction's id, which the signed state carries. So a state is worth nothing without the
-cookie of the browser it was made for, and the state, which the provider and its logs see, holds no secret.
+The cookie holds fresh randomness. Its hash is the transaction's id, which the state carries. The nonce and the PKCE
+verifier are derived from the randomness and our secret key. So a state is worth nothing without the cookie of its
+browser, and the state, which the provider and its logs see, holds no secret.
 
-Of a redirect_url too long for the provider's bound on the address, the state carries as much as there is room for, and
-the hash of the whole; the rest travels in the cookie. So does the setup link of a test sign-in, which is
-none of the provider's business.
+The provider's address has a maximum length. The state carries as much of a long redirect_url as fits, and the hash of
+the whole; the rest travels in the cookie. The setup link of a test sign-in travels in the cookie, too.
 
-A test sign-in's state is signed for another purpose: it opens as no sign-in, here or on any other replica.
+The state of a test sign-in is signed for another purpose: it never opens as the state of a sign-in.
 """
 
 from __future__ import annotations
 
 import hashlib
 import hmac
+import re
 import secrets
+import zlib
+from abc import ABC, abstractmethod
 from bisect import bisect_right
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, Final, Generic, TypeVar
 
 from broker import base64url
-from broker.errors import (
-    CookieMissing,
-    StateInvalid,
-    StateOfAnotherProvider,
-    TransactionExpired,
-)
+from broker.errors import CookieMissing, StateInvalid, StateOfAnotherProvider, TransactionExpired
 from broker.signing import sign_value, unsign_value
-from broker.transaction_cookie import LIFETIME, BrowserCookie, cookie_name, make_cookie, unpack
 
-HEAD_STEP = 16  # characters of a divided redirect_url
+LIFETIME = 600  # seconds from /login to /callback
+OVERFLOW_LIFETIME = 3600  # seconds a cookie with overflow stays in the browser
 CLOCK_LEEWAY = 60  # seconds the clocks of two replicas may differ
-MAX_STATE_CHARACTERS = 1000  # where the address it goes into is not known
+MAX_STATE_CHARACTERS = 1000  # where the length of the provider's address is not known
+HEAD_STEP = 16  # characters of a divided redirect_url
+MAX_COOKIES = 5  # sign-ins under way in one browser
+MAX_COOKIE_CHARACTERS = 2500  # of all of them together, names included; with the other cookies under 4 KB
+MAX_OVERFLOW_BYTES = 4096  # decompressed
+NAME_PREFIX: Final = "signin_"
 
 _RANDOM_BYTES = 32
 _SIGN_IN = b"broker state 1"
@@ -41,35 +43,79 @@ _DRY_RUN = b"broker test sign-in state 1"
 
 
 @dataclass(frozen=True, slots=True)
-class Transaction:
-    """What a sign-in, or a test sign-in of one, remembers until the callback.
+class SignInTransaction:
+    """What a sign-in remembers until the callback.
 
     Args:
-        id: the hash of the browser's randomness, 256 bits.
-        site: id of the Comm100 site; empty for a test sign-in.
-        provider: id of the identity provider.
-        redirect_url: checked at /login; None if none came, or if it went away with the cookie.
-        issued: seconds since the epoch.
-        restarted: the sign-in was started again by itself once; not a second time.
-        trace_id: under which the log has the whole sign-in.
-        setup_link: a test sign-in's leave to show anything; None for a sign-in, or if it went away with the cookie.
+        site: id of the Comm100 site.
+        redirect_url: None if Comm100 sent none. At the callback it has to be checked again.
+        restarted: the broker started this sign-in again by itself, which it does once.
+        trace_id: the log has the whole sign-in under this id.
     """
 
-    id: str
     site: str
     provider: str
     redirect_url: str | None
-    issued: int
-    restarted: bool
+    restarted: bool = False
     trace_id: str = ""
-    setup_link: str | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class DryRunTransaction:
+    """What a test sign-in remembers until the callback.
+
+    Args:
+        provider: its id; the provider may be switched off.
+        setup_link: the token of the link that allows the test; it has to be valid at the callback, too.
+        trace_id: the log has the whole test sign-in under this id.
+    """
+
+    provider: str
+    setup_link: str = field(repr=False)
+    trace_id: str = ""
+
+
+T = TypeVar("T", bound=SignInTransaction | DryRunTransaction)
+
+
+@dataclass(frozen=True, slots=True)
+class BrowserCookie:
+    """The cookie of one sign-in.
+
+    Args:
+        name: without the prefix `__Host-`.
+        value: from the browser: unverified.
+    """
+
+    name: str
+    value: str = field(repr=False)
+
+    @property
+    def lifetime(self) -> int:
+        """Seconds the browser keeps it. Overflow outlives its sign-in, so that the sign-in can be started again."""
+        return OVERFLOW_LIFETIME if self.has_overflow else LIFETIME
+
+    @property
+    def has_overflow(self) -> bool:
+        """Whether a text travels in it."""
+        return self.value.count(".") == 2
+
+    @property
+    def size(self) -> int:
+        """Characters that count against `MAX_COOKIE_CHARACTERS`."""
+        return len(self.name) + len(self.value)
+
+    @property
+    def issued(self) -> int:
+        """Seconds since the epoch, unverified: only for choosing the oldest cookie."""
+        digits = self.value.partition(".")[0]
+        return int(digits, 16) if re.fullmatch(r"[0-9a-f]{1,12}", digits) else 0
 
 
 @dataclass(frozen=True, slots=True)
 class SignedTransaction:
     """A sign-in that begins: what goes to the provider and what stays with the browser."""
 
-    transaction: Transaction
     state: str = field(repr=False)
     nonce: str = field(repr=False)
     code_verifier: str = field(repr=False)
@@ -77,164 +123,141 @@ class SignedTransaction:
 
 
 @dataclass(frozen=True, slots=True)
-class _Opened:
-    """A state of ours; whether this browser may use it is not yet known.
+class BoundTransaction(Generic[T]):
+    """A transaction that this browser began, at this provider, at most ten minutes ago.
 
     Args:
-        transaction: what the state had room for.
-        overflow_hash: of the text whose end travels in the cookie; None if nothing does.
-        head: the beginning of that text, which the state had room for.
-        key: the secret key that signed it, which the nonce and the verifier need.
+        issued: seconds since the epoch.
     """
 
-    transaction: Transaction
-    overflow_hash: str | None
-    head: str
-    key: str = field(repr=False)
-
-    @property
-    def cookie_name(self) -> str:
-        """The name of the cookie that this sign-in needs."""
-        return cookie_name(self.transaction.id)
-
-    def overflow(self, cookie_value: str | None) -> str | None:
-        """Return the text whose end travelled in the cookie, if it is what was put there."""
-        _, tail = unpack(cookie_value or "")
-        text = self.head + (tail or "")
-        return text if tail is not None and hmac.compare_digest(_text_hash(text), self.overflow_hash or "") else None
-
-
-class OpenedState(_Opened):
-    """The state of a sign-in."""
-
-    __slots__ = ()
-
-
-class OpenedDryRun(_Opened):
-    """The state of a test sign-in."""
-
-    __slots__ = ()
-
-
-@dataclass(frozen=True, slots=True)
-class BoundTransaction:
-    """A sign-in that this very browser began, at this provider, not long ago."""
-
-    transaction: Transaction
+    id: str
+    issued: int
+    transaction: T
     nonce: str = field(repr=False)
     code_verifier: str = field(repr=False)
 
 
+@dataclass(frozen=True, slots=True)
+class _Opened(ABC, Generic[T]):
+    """A state that we signed; not bound to the browser yet.
+
+    Args:
+        id: the hash of the browser's randomness.
+        issued: seconds since the epoch.
+        overflow_hash: of the text whose end travels in the cookie; None if nothing does.
+        head: the beginning of that text.
+        key: the secret key that signed the state.
+    """
+
+    id: str
+    provider: str
+    issued: int
+    trace_id: str
+    overflow_hash: str | None
+    head: str = field(repr=False)
+    key: str = field(repr=False)
+
+    @property
+    def cookie_name(self) -> str:
+        """The name of the cookie that belongs to this state, without the prefix `__Host-`."""
+        return _cookie_name(self.id)
+
+    def overflow(self, cookie_value: str | None) -> str | None:
+        """Return the text whose end travelled in the cookie; None if the browser no longer has it unchanged."""
+        _, tail = _unpack(cookie_value or "")
+        text = self.head + (tail or "")
+        return text if tail is not None and hmac.compare_digest(_text_hash(text), self.overflow_hash or "") else None
+
+    @abstractmethod
+    def restore(self, cookie_value: str | None) -> T:
+        """Return the transaction with the text that travelled in the cookie."""
+
+
+@dataclass(frozen=True, slots=True)
+class OpenedState(_Opened[SignInTransaction]):
+    """The state of a sign-in."""
+
+    site: str
+    restarted: bool
+    short_redirect_url: str | None
+
+    def redirect_url(self, cookie_value: str | None) -> str | None:
+        """Return the redirect_url, not checked again; None if there is none, or if it was lost with the cookie."""
+        return self.short_redirect_url if self.overflow_hash is None else self.overflow(cookie_value)
+
+    def restore(self, cookie_value: str | None) -> SignInTransaction:
+        """Return the sign-in with its redirect_url."""
+        redirect_url = self.redirect_url(cookie_value)
+        return SignInTransaction(self.site, self.provider, redirect_url, self.restarted, self.trace_id)
+
+
+@dataclass(frozen=True, slots=True)
+class OpenedDryRun(_Opened[DryRunTransaction]):
+    """The state of a test sign-in."""
+
+    def restore(self, cookie_value: str | None) -> DryRunTransaction:
+        """Return the test sign-in with its setup link."""
+        return DryRunTransaction(self.provider, self.overflow(cookie_value) or "", self.trace_id)
+
+
 def sign(
+    transaction: SignInTransaction | DryRunTransaction,
     *,
-    site: str,
-    provider: str,
-    redirect_url: str | None,
-    restarted: bool,
     now: float,
     secret_keys: Sequence[str],
-    trace_id: str = "",
     max_state: int = MAX_STATE_CHARACTERS,
 ) -> SignedTransaction:
-    """Begin a sign-in.
+    """Begin a sign-in or a test sign-in.
 
     Args:
-        site: id of the Comm100 site.
-        provider: id of the identity provider.
-        redirect_url: checked; None if none came.
-        restarted: this sign-in replaces one that was lost.
         now: seconds since the epoch.
         secret_keys: newest first; the first signs.
-        trace_id: under which the log has the whole sign-in.
-        max_state: characters the state may have; a long redirect_url is divided accordingly.
+        max_state: characters of the state; a long redirect_url is divided accordingly.
     """
-    randomness, key = secrets.token_bytes(_RANDOM_BYTES), secret_keys[0]
-    transaction = Transaction(_id_of(randomness), site, provider, redirect_url, int(now), restarted, trace_id)
-    payload = {**_payload(transaction), "s": site}
-    if restarted:
-        payload["r"] = 1
-    if redirect_url is None:
-        return _signed(transaction, sign_value(payload, purpose=_SIGN_IN, key=key), key, randomness, None)
-    state = sign_value({**payload, "u": redirect_url}, purpose=_SIGN_IN, key=key)
-    if len(state) <= max_state:
-        return _signed(transaction, state, key, randomness, None)
-
-    def with_head(length: int) -> str:
-        divided = {**payload, "h": _text_hash(redirect_url), "d": redirect_url[:length]}
-        return sign_value(divided, purpose=_SIGN_IN, key=key)
-
-    # The state is compressed, so that its length is found by trying, in steps that cost little room.
-    lengths = range(0, len(redirect_url), HEAD_STEP)
-    head = lengths[max(0, bisect_right(lengths, max_state, key=lambda length: len(with_head(length))) - 1)]
-    return _signed(transaction, with_head(head), key, randomness, redirect_url[head:])
-
-
-def sign_dry_run(
-    *, provider: str, setup_link: str, now: float, secret_keys: Sequence[str], trace_id: str
-) -> SignedTransaction:
-    """Begin a test sign-in.
-
-    Args:
-        provider: id of the identity provider, enabled or not.
-        setup_link: valid now; it has to be valid at the callback, too.
-        now: seconds since the epoch.
-        secret_keys: newest first; the first signs.
-        trace_id: under which the log has the whole test sign-in.
-    """
-    randomness, key = secrets.token_bytes(_RANDOM_BYTES), secret_keys[0]
-    transaction = Transaction(_id_of(randomness), "", provider, None, int(now), False, trace_id, setup_link)
-    payload = {**_payload(transaction), "h": _text_hash(setup_link)}
-    state = sign_value(payload, purpose=_DRY_RUN, key=key)
-    return _signed(transaction, state, key, randomness, setup_link)
-
-
-def open_state(unverified_state: str, *, secret_keys: Sequence[str]) -> OpenedState:
-    """Return what the state of a sign-in says.
-
-    Args:
-        unverified_state: from the callback.
-        secret_keys: any of them may have signed it.
-
-    Raises:
-        StateInvalid: none of them did, it is not byte for byte what we signed, or it is no sign-in's.
-    """
-    payload, key = _open(unverified_state, _SIGN_IN, secret_keys)
-    transaction = Transaction(
-        id=payload["i"],
-        site=payload["s"],
-        provider=payload["p"],
-        redirect_url=payload.get("u"),
-        issued=payload["t"],
-        restarted=bool(payload.get("r")),
-        trace_id=payload["x"],
+    randomness, key, issued = secrets.token_bytes(_RANDOM_BYTES), secret_keys[0], int(now)
+    id_ = _id_of(randomness)
+    payload = {"i": id_, "p": transaction.provider, "t": issued, "x": transaction.trace_id}
+    if isinstance(transaction, SignInTransaction):
+        state, overflow = _sign_in_state(transaction, payload, key, max_state)
+    else:
+        state = sign_value({**payload, "h": _text_hash(transaction.setup_link)}, purpose=_DRY_RUN, key=key)
+        overflow = transaction.setup_link
+    cookie_value = f"{issued:x}.{base64url.encode(randomness)}"
+    if overflow is not None:
+        cookie_value += f".{base64url.encode(zlib.compress(overflow.encode(), 9))}"
+    return SignedTransaction(
+        state=state,
+        nonce=_derive(key, randomness, b"nonce"),
+        code_verifier=_derive(key, randomness, b"code_verifier"),
+        cookie=BrowserCookie(_cookie_name(id_), cookie_value),
     )
-    return OpenedState(transaction, payload.get("h"), payload.get("d", ""), key)
 
 
-def open_dry_run(unverified_state: str, *, secret_keys: Sequence[str]) -> OpenedDryRun:
-    """Return what the state of a test sign-in says.
+def open_any(unverified_state: str, *, secret_keys: Sequence[str]) -> OpenedState | OpenedDryRun:
+    """Open the state of a sign-in or of a test sign-in.
 
     Args:
-        unverified_state: from the callback.
         secret_keys: any of them may have signed it.
 
     Raises:
-        StateInvalid: none of them did, it is not byte for byte what we signed, or it is no test sign-in's.
+        StateInvalid: none of them did, or it is not byte for byte what we signed.
     """
-    payload, key = _open(unverified_state, _DRY_RUN, secret_keys)
-    transaction = Transaction(payload["i"], "", payload["p"], None, payload["t"], False, payload["x"])
-    return OpenedDryRun(transaction, payload["h"], "", key)
+    if signed := unsign_value(unverified_state, purpose=_SIGN_IN, secret_keys=secret_keys):
+        payload, key = signed
+        own = {"site": payload["s"], "restarted": bool(payload.get("r")), "short_redirect_url": payload.get("u")}
+        return OpenedState(**_opened(payload, key), **own)
+    if signed := unsign_value(unverified_state, purpose=_DRY_RUN, secret_keys=secret_keys):
+        return OpenedDryRun(**_opened(*signed))
+    got = f"{len(unverified_state)} characters that none of them signed"
+    raise StateInvalid(expected="a state signed by one of secret_keys", got=got)
 
 
-def bind(
-    opened: OpenedState | OpenedDryRun, cookie_value: str | None, *, provider: str, now: float
-) -> BoundTransaction:
-    """Return the sign-in or test sign-in, if it is this browser's, of this provider, and not too old.
+def bind(opened: _Opened[T], cookie_value: str | None, *, provider: str, now: float) -> BoundTransaction[T]:
+    """Return the transaction, if this browser began it, at this provider, not long ago.
 
     Args:
-        opened: the state.
-        cookie_value: of the cookie named `opened.cookie_name`, if the browser has it.
-        provider: whose callback was called.
+        cookie_value: of the cookie named `opened.cookie_name`, unverified; None if the browser has no such cookie.
+        provider: id of the provider whose callback was called.
         now: seconds since the epoch.
 
     Raises:
@@ -242,63 +265,110 @@ def bind(
         TransactionExpired: it began too long ago, or in the future.
         CookieMissing: this browser did not begin it (RFC 9700, section 4.7).
     """
-    transaction = opened.transaction
-    if transaction.provider != provider:
-        raise StateOfAnotherProvider(expected=provider, got=transaction.provider)
-    age = now - transaction.issued
+    if opened.provider != provider:
+        raise StateOfAnotherProvider(expected=provider, got=opened.provider)
+    age = now - opened.issued
     if not -CLOCK_LEEWAY <= age <= LIFETIME:
         raise TransactionExpired(expected=f"within {LIFETIME} s", got=f"{age:.0f} s")
-    randomness, _ = unpack(cookie_value or "")
-    if not hmac.compare_digest(_id_of(randomness), transaction.id):
+    randomness, _ = _unpack(cookie_value or "")
+    if not hmac.compare_digest(_id_of(randomness), opened.id):
         raise CookieMissing(
             expected=f"the cookie {opened.cookie_name}",
-            got="one of another sign-in" if cookie_value else "no such cookie",
+            got="the cookie of another sign-in" if cookie_value else "no such cookie",
         )
     if opened.overflow_hash is not None and opened.overflow(cookie_value) is None:
-        raise CookieMissing(expected="in the cookie, what was put there", got="a cookie that was altered")
-    if isinstance(opened, OpenedDryRun):
-        transaction = replace(transaction, setup_link=opened.overflow(cookie_value))
-    else:
-        transaction = replace(transaction, redirect_url=recover_redirect_url(opened, cookie_value))
+        raise CookieMissing(expected="the cookie as it was set", got="a cookie that was changed")
     return BoundTransaction(
-        transaction,
+        opened.id,
+        opened.issued,
+        opened.restore(cookie_value),
         nonce=_derive(opened.key, randomness, b"nonce"),
         code_verifier=_derive(opened.key, randomness, b"code_verifier"),
     )
 
 
-def recover_redirect_url(opened: OpenedState, cookie_value: str | None) -> str | None:
-    """Return the redirect_url of a sign-in that can only be started again, if state or cookie still has it.
+def is_cookie_name(name: str) -> bool:
+    """Tell whether a cookie name, without the prefix `__Host-`, may be a sign-in's."""
+    return re.fullmatch(rf"{NAME_PREFIX}[A-Za-z0-9_-]{{10}}", name) is not None
+
+
+def surplus(cookies: Sequence[BrowserCookie], new: BrowserCookie) -> list[BrowserCookie]:
+    """Return the cookies to delete so that a new one fits by number and by size, the oldest first.
+
+    Only cookies with overflow are deleted because of their size. Any link can bring a long redirect_url, and it must
+    not end the sign-ins with short ones.
 
     Args:
-        opened: the state.
-        cookie_value: of the cookie named `opened.cookie_name`, if the browser has it.
+        cookies: of the sign-ins under way in this browser, in the order it sent them.
+        new: about to be set.
     """
-    return opened.transaction.redirect_url if opened.overflow_hash is None else opened.overflow(cookie_value)
+    # Of cookies made in the same second, a browser sends the older ones first (RFC 6265, section 5.4).
+    newest_first = sorted(cookies, key=lambda cookie: cookie.issued)[::-1]
+    leaving = newest_first[MAX_COOKIES - 1 :]
+    room = MAX_COOKIE_CHARACTERS - new.size
+    for cookie in sorted(newest_first[: MAX_COOKIES - 1], key=lambda cookie: cookie.has_overflow):
+        if cookie.size <= room:
+            room -= cookie.size
+        else:
+            leaving.append(cookie)
+    return leaving
 
 
-def _payload(transaction: Transaction) -> dict[str, Any]:
-    return {"i": transaction.id, "p": transaction.provider, "t": transaction.issued, "x": transaction.trace_id}
+def _sign_in_state(
+    transaction: SignInTransaction, payload: dict[str, Any], key: str, max_state: int
+) -> tuple[str, str | None]:
+    """Return the state, and the part of redirect_url for which it has no room."""
+    redirect_url = transaction.redirect_url
+    payload = {**payload, "s": transaction.site, **({"r": 1} if transaction.restarted else {})}
+    whole = payload if redirect_url is None else {**payload, "u": redirect_url}
+    state = sign_value(whole, purpose=_SIGN_IN, key=key)
+    if redirect_url is None or len(state) <= max_state:
+        return state, None
+
+    def with_head(length: int) -> str:
+        divided = {**payload, "h": _text_hash(redirect_url), "d": redirect_url[:length]}
+        return sign_value(divided, purpose=_SIGN_IN, key=key)
+
+    # The state is compressed: how much fits is found by trying.
+    lengths = range(0, len(redirect_url), HEAD_STEP)
+    head = lengths[max(0, bisect_right(lengths, max_state, key=lambda length: len(with_head(length))) - 1)]
+    return with_head(head), redirect_url[head:]
 
 
-def _signed(
-    transaction: Transaction, state: str, key: str, randomness: bytes, overflow: str | None
-) -> SignedTransaction:
-    return SignedTransaction(
-        transaction=transaction,
-        state=state,
-        nonce=_derive(key, randomness, b"nonce"),
-        code_verifier=_derive(key, randomness, b"code_verifier"),
-        cookie=make_cookie(transaction.id, randomness, issued=transaction.issued, overflow=overflow),
-    )
+def _opened(payload: dict[str, Any], key: str) -> dict[str, Any]:
+    return {
+        "id": payload["i"],
+        "provider": payload["p"],
+        "issued": payload["t"],
+        "trace_id": payload["x"],
+        "overflow_hash": payload.get("h"),
+        "head": payload.get("d", ""),
+        "key": key,
+    }
 
 
-def _open(unverified_state: str, purpose: bytes, secret_keys: Sequence[str]) -> tuple[dict[str, Any], str]:
-    unsigned = unsign_value(unverified_state, purpose=purpose, secret_keys=secret_keys)
-    if unsigned is None:
-        got = f"{len(unverified_state)} characters that none of them signed"
-        raise StateInvalid(expected="a state signed by one of secret_keys", got=got)
-    return unsigned
+def _unpack(cookie_value: str) -> tuple[bytes, str | None]:
+    """Return randomness and overflow of an unverified cookie; what cannot be read is empty and matches nothing."""
+    _, _, rest = cookie_value.partition(".")
+    randomness, _, packed = rest.partition(".")
+    if not packed:
+        return _bytes(randomness), None
+    unpacker = zlib.decompressobj()
+    try:
+        return _bytes(randomness), unpacker.decompress(_bytes(packed), MAX_OVERFLOW_BYTES).decode()
+    except (zlib.error, ValueError):
+        return _bytes(randomness), None
+
+
+def _bytes(text: str) -> bytes:
+    try:
+        return base64url.decode(text)
+    except ValueError:
+        return b""
+
+
+def _cookie_name(transaction_id: str) -> str:
+    return f"{NAME_PREFIX}{transaction_id[:10]}"
 
 
 def _id_of(randomness: bytes) -> str:

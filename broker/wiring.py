@@ -19,7 +19,7 @@ from broker.oidc.discovery import Discovery, Send
 from broker.oidc.messages import ProviderRequest, ProviderResponse
 from broker.oidc.registration import Registration
 from broker.policy import Policy
-from broker.providers import PRESETS, ClaimRules, Provider
+from broker.providers import KINDS, ClaimRules, Provider
 from broker.settings import NO_PROXY, ProviderSettings, Settings, SiteSettings
 
 
@@ -83,7 +83,7 @@ def wire_provider(
     return Provider(
         id=identifier,
         label=provider.label,
-        preset=PRESETS[provider.preset],
+        preset=KINDS[provider.preset],
         registration=registration,
         policy=Policy(frozenset(provider.email_domains), frozenset(provider.allowed_groups or ())),
         rules=ClaimRules(
@@ -101,7 +101,6 @@ def wire_provider(
 
 
 def _registration(settings: Settings, identifier: str, provider: ProviderSettings, clock: Clock) -> Registration:
-    preset = PRESETS[provider.preset]
     return Registration(
         issuer=provider.issuer,
         metadata_issuer=provider.metadata_issuer,
@@ -113,7 +112,7 @@ def _registration(settings: Settings, identifier: str, provider: ProviderSetting
         scopes=provider.scopes,
         signing_algorithms=frozenset(provider.signing_algorithms),
         authorization_parameters={
-            **preset.parameters(frozenset(provider.email_domains)),
+            **KINDS[provider.preset].parameters(frozenset(provider.email_domains)),
             **provider.authorization_parameters,
         },
         max_age=provider.max_age,

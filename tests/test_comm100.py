@@ -11,7 +11,7 @@ from typing import Any, Literal
 import pytest
 from jwt.exceptions import InvalidKeyError
 
-from broker.comm100 import Site, build_claims, build_delivery_url, build_token
+from broker.comm100 import CheckedRedirectUrl, Site, build_claims, build_delivery_url, build_token
 from broker.identity import Identity
 
 ENDPOINT = "https://acme.comm100.com/AdminWebService/SSO/SSOJWTConsumer.aspx"
@@ -157,7 +157,8 @@ def test_neither_the_site_nor_its_secret_shows_itself() -> None:
     ],
 )
 def test_in_endpoint_delivery_the_redirect_url_is_one_parameter(redirect_url: str | None, expected: str) -> None:
-    assert build_delivery_url("T", redirect_url, site()) == expected
+    checked = None if redirect_url is None else CheckedRedirectUrl(redirect_url)
+    assert build_delivery_url("T", checked, site()) == expected
 
 
 @pytest.mark.requirement("S-34")
@@ -177,7 +178,8 @@ def test_in_endpoint_delivery_the_redirect_url_is_one_parameter(redirect_url: st
     ],
 )
 def test_in_append_delivery_the_token_joins_the_query(behind: str, expected: str) -> None:
-    assert build_delivery_url("T", ENDPOINT + behind, site(delivery="append")) == ENDPOINT + expected
+    checked = CheckedRedirectUrl(ENDPOINT + behind)
+    assert build_delivery_url("T", checked, site(delivery="append")) == ENDPOINT + expected
 
 
 def test_in_append_delivery_without_redirect_url_the_endpoint_gets_the_token_alone() -> None:

@@ -13,7 +13,7 @@ from typer.core import TyperGroup
 from broker.checks.finding import CHECKS, finding, ok
 from broker.cli import app
 from broker.errors import BrokerError, SettingsError, every_error
-from broker.providers import PRESETS
+from broker.providers import KINDS
 from tests.chart import values_schema
 
 ROOT = Path(__file__).parents[1]
@@ -94,7 +94,7 @@ def test_every_link_between_documents_leads_somewhere(document: Path) -> None:
 
 @pytest.mark.parametrize("check", CHECKS)
 def test_every_finding_names_a_section_that_exists(check: str) -> None:
-    for guide in ("", *(preset.guide for preset in PRESETS.values())):
+    for guide in ("", *(preset.guide for preset in KINDS.values())):
         document, _, section = finding("a subject", check, ok("It is well."), guide=guide).doc.partition("#")
         assert section in anchors(ROOT / document), document
 

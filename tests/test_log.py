@@ -19,7 +19,6 @@ from broker.errors import CookieMissing, ProviderTimedOut
 from broker.identity import Identity
 from broker.log import (
     EXPIRY_WARNING_DAYS,
-    MAX_TEXT_CHARACTERS,
     EventLog,
     JsonLines,
     LogEmail,
@@ -27,6 +26,7 @@ from broker.log import (
     log_start,
     warn_of_expiry,
 )
+from broker.text import MAX_CHARACTERS
 from tests.fakes.clock import START
 from tests.fakes.world import World
 
@@ -86,13 +86,10 @@ def line_of(**facts: object) -> dict[str, Any]:
     [
         pytest.param('a\r\n{"event":"forged"}', 'a  {"event":"forged"}', id="line breaks"),
         pytest.param("a\u2028b\u2029c\x85d", "a b c d", id="line breaks of Unicode"),
-        pytest.param("\x1b[31mred\x07", " [31mred ", id="terminal codes"),
-        pytest.param("abc\u202edcba\u2066", "abc dcba ", id="direction marks"),
-        pytest.param("a\x00b", "a b", id="a NUL"),
-        pytest.param("a\ud800b", "a b", id="half of a surrogate pair"),
+        pytest.param("\x1b[31mred\x07", "\\u001b[31mred\\u0007", id="terminal codes"),
         pytest.param("日本 Zoë", "日本 Zoë", id="any script"),
-        pytest.param("x" * MAX_TEXT_CHARACTERS, "x" * MAX_TEXT_CHARACTERS, id="the longest"),
-        pytest.param("x" * 10**6, "x" * MAX_TEXT_CHARACTERS + "…", id="a million characters"),
+        pytest.param("x" * MAX_CHARACTERS, "x" * MAX_CHARACTERS, id="the longest"),
+        pytest.param("x" * 10**6, "x" * MAX_CHARACTERS + "...", id="a million characters"),
         pytest.param(float("nan"), "float beyond bounds", id="not a number"),
         pytest.param(float("-inf"), "float beyond bounds", id="minus infinity"),
         pytest.param(10**5000, "int beyond bounds", id="5,000 digits"),
@@ -100,7 +97,7 @@ def line_of(**facts: object) -> dict[str, Any]:
         pytest.param(1.5, 1.5, id="a number"),
         pytest.param(["a\nb", 1, {"deep": 1}, float("inf")], ["a b", 1, "dict", "float beyond bounds"], id="a list"),
         pytest.param(["x"] * 1000, ["x"] * 20, id="a long list"),
-        pytest.param(["x" * 400] * 20, [*["x" * 300 + "…"] * 2, "x" * 200 + "…"], id="a list of long texts"),
+        pytest.param(["x" * 400] * 20, [*["x" * 300 + "..."] * 2, "x" * 200 + "..."], id="a list of long texts"),
         pytest.param({"token": "secret"}, "dict", id="an object"),
         pytest.param(b"secret", "bytes", id="bytes"),
     ],
@@ -153,7 +150,7 @@ def test_every_event_is_one_line_of_json(fact: object, event: str) -> None:
 
 def test_the_words_of_a_library_are_cut_too() -> None:
     record = logging.makeLogRecord({"msg": "%s", "args": ("x\n" * 10**5,), "levelname": "WARNING"})
-    assert len(JsonLines().format(record)) < 2 * MAX_TEXT_CHARACTERS
+    assert len(JsonLines().format(record)) < 2 * MAX_CHARACTERS
 
 
 @pytest.mark.requirement("S-55")

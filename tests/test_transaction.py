@@ -17,19 +17,23 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from broker.errors import CookieMissing, StateInvalid, StateOfAnotherProvider, TransactionExpired
+from broker.signing import unsign_value
 from broker.transaction import (
     CLOCK_LEEWAY,
+    LIFETIME,
+    MAX_COOKIE_CHARACTERS,
     MAX_STATE_CHARACTERS,
     BoundTransaction,
+    DryRunTransaction,
+    OpenedDryRun,
+    OpenedState,
     SignedTransaction,
+    SignInTransaction,
     bind,
-    open_dry_run,
-    open_state,
-    recover_redirect_url,
+    is_cookie_name,
+    open_any,
     sign,
-    sign_dry_run,
 )
-from broker.transaction_cookie import LIFETIME, MAX_COOKIE_CHARACTERS, is_cookie_name
 
 KEY = "k1-6f1d0c2b9a8e7f6d5c4b3a2918070605"
 OLDER_KEY = "k0-0f1e2d3c4b5a69788796a5b4c3d2e1f0"
@@ -40,13 +44,19 @@ LONG = "https://acme.comm100.com/agent?filter=" + hashlib.shake_256(b"long").hex
 
 
 def begun(redirect_url: str | None = SHORT, *, now: float = NOW, keys: tuple[str, ...] = (KEY,)) -> SignedTransaction:
-    return sign(site="main", provider="idp", redirect_url=redirect_url, restarted=False, now=now, secret_keys=keys)
+    return sign(SignInTransaction("main", "idp", redirect_url), now=now, secret_keys=keys)
+
+
+def opened_state(signed: SignedTransaction, *keys: str) -> OpenedState:
+    opened = open_any(signed.state, secret_keys=keys or [KEY])
+    assert isinstance(opened, OpenedState)
+    return opened
 
 
 def come_back(
     signed: SignedTransaction, cookie_value: str | None, *, keys: tuple[str, ...] = (KEY,), now: float = NOW + 30
-) -> BoundTransaction:
-    return bind(open_state(signed.state, secret_keys=keys), cookie_value, provider="idp", now=now)
+) -> BoundTransaction[SignInTransaction]:
+    return bind(opened_state(signed, *keys), cookie_value, provider="idp", now=now)
 
 
 def payload_of(state: str) -> dict[str, Any]:
@@ -70,14 +80,12 @@ URLS = [
 
 @pytest.mark.parametrize("redirect_url", URLS)
 @pytest.mark.parametrize("restarted", [False, True], ids=["the first time", "started again"])
-def test_what_was_sealed_comes_back_whole(redirect_url: str | None, restarted: bool) -> None:
-    signed = sign(
-        site="emea", provider="idp", redirect_url=redirect_url, restarted=restarted, now=NOW, secret_keys=[KEY]
-    )
+def test_what_was_signed_comes_back_whole(redirect_url: str | None, restarted: bool) -> None:
+    transaction = SignInTransaction("emea", "idp", redirect_url, restarted, "trace-1")
+    signed = sign(transaction, now=NOW, secret_keys=[KEY])
     bound = come_back(signed, signed.cookie.value)
-    assert bound.transaction == signed.transaction
-    assert (bound.transaction.site, bound.transaction.redirect_url) == ("emea", redirect_url)
-    assert bound.transaction.restarted is restarted
+    assert bound.transaction == transaction
+    assert bound.issued == NOW
     assert (bound.nonce, bound.code_verifier) == (signed.nonce, signed.code_verifier)
 
 
@@ -94,15 +102,7 @@ def test_state_and_cookie_need_no_escaping_and_fit_the_bounds(redirect_url: str 
 @pytest.mark.parametrize("max_state", [0, 200, 400, 1000, 1300])
 @pytest.mark.parametrize("redirect_url", URLS[3:])
 def test_a_long_redirect_url_is_divided_between_state_and_cookie(redirect_url: str, max_state: int) -> None:
-    signed = sign(
-        site="main",
-        provider="idp",
-        redirect_url=redirect_url,
-        restarted=False,
-        now=NOW,
-        secret_keys=[KEY],
-        max_state=max_state,
-    )
+    signed = sign(SignInTransaction("main", "idp", redirect_url), now=NOW, secret_keys=[KEY], max_state=max_state)
     payload = payload_of(signed.state)
     assert "u" not in payload
     assert len(payload["h"]) == 43
@@ -122,7 +122,7 @@ def test_the_state_holds_neither_nonce_nor_verifier_nor_the_browsers_randomness(
     for shown in (
         signed,
         signed.cookie,
-        open_state(signed.state, secret_keys=[KEY]),
+        opened_state(signed),
         come_back(signed, signed.cookie.value),
     ):
         for secret in (signed.nonce, signed.code_verifier, randomness, KEY, signed.state):
@@ -140,7 +140,7 @@ def test_nonce_and_verifier_have_256_bits_and_the_characters_rfc_7636_allows() -
 @pytest.mark.requirement("S-01")
 def test_the_cookie_alone_yields_neither_nonce_nor_verifier() -> None:
     signed = begun()
-    opened = open_state(signed.state, secret_keys=[KEY])
+    opened = opened_state(signed)
     ours = bind(opened, signed.cookie.value, provider="idp", now=NOW)
     thiefs = bind(replace(opened, key=OLDER_KEY), signed.cookie.value, provider="idp", now=NOW)
     assert (ours.nonce, ours.code_verifier) == (signed.nonce, signed.code_verifier)
@@ -151,7 +151,8 @@ def test_the_cookie_alone_yields_neither_nonce_nor_verifier() -> None:
 def test_two_sign_ins_share_nothing() -> None:
     many = [begun() for _ in range(100)]
     for values in zip(
-        *((one.state, one.nonce, one.code_verifier, one.cookie.value, one.transaction.id) for one in many), strict=True
+        *((one.state, one.nonce, one.code_verifier, one.cookie.value) for one in many),
+        strict=True,
     ):
         assert len(set(values)) == 100
 
@@ -185,7 +186,7 @@ def test_another_browser_cannot_use_the_state(cookie_value: str | None, redirect
 def test_the_time_in_the_cookie_decides_nothing_at_the_callback() -> None:
     signed = begun()
     _, _, rest = signed.cookie.value.partition(".")
-    assert come_back(signed, f"0.{rest}").transaction == signed.transaction
+    assert come_back(signed, f"0.{rest}") == come_back(signed, signed.cookie.value)
 
 
 def packed(redirect_url: bytes) -> str:
@@ -209,7 +210,7 @@ def test_another_redirect_url_in_the_cookie_is_refused(part: str) -> None:
     changed = f"{signed.cookie.value.rpartition('.')[0]}.{part}"
     with pytest.raises(CookieMissing):
         come_back(signed, changed)
-    assert recover_redirect_url(open_state(signed.state, secret_keys=[KEY]), changed) is None
+    assert opened_state(signed).redirect_url(changed) is None
 
 
 @pytest.mark.requirement("S-35")
@@ -226,7 +227,7 @@ def test_a_compressed_address_in_the_cookie_is_unpacked_within_bounds() -> None:
 
 
 @pytest.mark.requirement("S-35")
-def test_a_redirect_url_put_into_the_cookie_does_not_replace_the_sealed_one() -> None:
+def test_a_redirect_url_put_into_the_cookie_does_not_replace_the_signed_one() -> None:
     signed = begun(SHORT)
     bound = come_back(signed, f"{signed.cookie.value}.{packed(b'https://evil.example/')}")
     assert bound.transaction.redirect_url == SHORT
@@ -236,7 +237,7 @@ def test_a_redirect_url_put_into_the_cookie_does_not_replace_the_sealed_one() ->
 def test_a_state_of_one_provider_is_refused_at_another() -> None:
     signed = begun()
     with pytest.raises(StateOfAnotherProvider) as refusal:
-        bind(open_state(signed.state, secret_keys=[KEY]), signed.cookie.value, provider="other", now=NOW)
+        bind(opened_state(signed), signed.cookie.value, provider="other", now=NOW)
     assert (refusal.value.code, refusal.value.expected, refusal.value.got) == (
         "state_of_another_provider",
         "other",
@@ -260,7 +261,7 @@ def test_a_state_of_one_provider_is_refused_at_another() -> None:
 def test_a_sign_in_takes_ten_minutes_at_most_by_our_own_clock(seconds: float, fits: bool) -> None:
     signed = begun()
     if fits:
-        assert come_back(signed, signed.cookie.value, now=NOW + seconds).transaction == signed.transaction
+        assert come_back(signed, signed.cookie.value, now=NOW + seconds).nonce == signed.nonce
         return
     with pytest.raises(TransactionExpired) as refusal:
         come_back(signed, signed.cookie.value, now=NOW + seconds)
@@ -271,7 +272,7 @@ def test_a_sign_in_takes_ten_minutes_at_most_by_our_own_clock(seconds: float, fi
 @pytest.mark.parametrize("redirect_url", URLS)
 def test_an_expired_sign_in_still_tells_where_to_start_again(redirect_url: str | None) -> None:
     signed = begun(redirect_url)
-    assert recover_redirect_url(open_state(signed.state, secret_keys=[KEY]), signed.cookie.value) == redirect_url
+    assert opened_state(signed).redirect_url(signed.cookie.value) == redirect_url
 
 
 @pytest.mark.requirement("S-51")
@@ -283,13 +284,13 @@ def test_a_key_rotated_in_mid_sign_in_costs_nothing(redirect_url: str) -> None:
 
 
 @pytest.mark.requirement("S-51")
-def test_the_first_key_seals_and_all_of_them_open() -> None:
+def test_the_first_key_signs_and_all_of_them_open() -> None:
     signed = begun(keys=(KEY, OLDER_KEY))
-    assert open_state(signed.state, secret_keys=[KEY]).transaction.id == signed.transaction.id
+    assert opened_state(signed, KEY).cookie_name == signed.cookie.name
     with pytest.raises(StateInvalid):
-        open_state(signed.state, secret_keys=[OLDER_KEY])
+        open_any(signed.state, secret_keys=[OLDER_KEY])
     with pytest.raises(StateInvalid):
-        open_state(signed.state, secret_keys=[])
+        open_any(signed.state, secret_keys=[])
 
 
 @pytest.mark.requirement("S-02")
@@ -304,15 +305,20 @@ LINK = "WzE4MDAwMDM2MDAsImh0dHBzOi8vc3NvLmFjbWUuZXhhbXBsZSJd.c2lnbmF0dXJl"
 
 
 def tried() -> SignedTransaction:
-    return sign_dry_run(provider="idp", setup_link=LINK, now=NOW, secret_keys=[KEY], trace_id="t1")
+    return sign(DryRunTransaction("idp", LINK, "t1"), now=NOW, secret_keys=[KEY])
 
 
-def test_a_rehearsal_comes_back_whole_with_its_setup_link() -> None:
+def opened_dry_run(signed: SignedTransaction) -> OpenedDryRun:
+    opened = open_any(signed.state, secret_keys=[KEY])
+    assert isinstance(opened, OpenedDryRun)
+    return opened
+
+
+def test_a_test_sign_in_comes_back_whole_with_its_setup_link() -> None:
     signed = tried()
-    opened = open_dry_run(signed.state, secret_keys=[KEY])
+    opened = opened_dry_run(signed)
     bound = bind(opened, signed.cookie.value, provider="idp", now=NOW + 30)
-    assert bound.transaction == signed.transaction
-    assert (bound.transaction.setup_link, bound.transaction.trace_id) == (LINK, "t1")
+    assert bound.transaction == DryRunTransaction("idp", LINK, "t1")
     assert (bound.nonce, bound.code_verifier) == (signed.nonce, signed.code_verifier)
 
 
@@ -323,11 +329,13 @@ def test_the_provider_never_sees_the_setup_link() -> None:
 
 
 @pytest.mark.requirement("S-35")
-def test_a_rehearsals_state_opens_as_no_sign_in_and_a_sign_ins_as_no_rehearsal() -> None:
-    with pytest.raises(StateInvalid):
-        open_state(tried().state, secret_keys=[KEY])
-    with pytest.raises(StateInvalid):
-        open_dry_run(begun().state, secret_keys=[KEY])
+def test_the_state_of_a_test_sign_in_never_opens_as_a_sign_in_nor_the_other_way_round() -> None:
+    purposes = (b"broker state 1", b"broker test sign-in state 1")
+    for state, own, other in ((begun().state, *purposes), (tried().state, *purposes[::-1])):
+        assert unsign_value(state, purpose=own, secret_keys=[KEY])
+        assert unsign_value(state, purpose=other, secret_keys=[KEY]) is None
+    assert isinstance(open_any(begun().state, secret_keys=[KEY]), OpenedState)
+    assert isinstance(open_any(tried().state, secret_keys=[KEY]), OpenedDryRun)
 
 
 @pytest.mark.requirement("S-02")
@@ -340,8 +348,8 @@ def test_a_rehearsals_state_opens_as_no_sign_in_and_a_sign_ins_as_no_rehearsal()
         pytest.param(lambda own: f"{own.rpartition('.')[0]}.{packed(b'another')}", id="with another link"),
     ],
 )
-def test_a_rehearsal_needs_its_own_cookie_with_its_own_link(cookie_value: Callable[[str], str | None]) -> None:
+def test_a_test_sign_in_needs_its_own_cookie_with_its_own_link(cookie_value: Callable[[str], str | None]) -> None:
     signed = tried()
-    opened = open_dry_run(signed.state, secret_keys=[KEY])
+    opened = opened_dry_run(signed)
     with pytest.raises(CookieMissing):
         bind(opened, cookie_value(signed.cookie.value), provider="idp", now=NOW)

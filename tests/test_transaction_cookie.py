@@ -8,21 +8,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from broker.transaction_cookie import (
-    MAX_COOKIE_CHARACTERS,
-    MAX_COOKIES,
-    BrowserCookie,
-    cookie_name,
-    is_cookie_name,
-    surplus,
-)
+from broker.transaction import MAX_COOKIE_CHARACTERS, MAX_COOKIES, NAME_PREFIX, BrowserCookie, is_cookie_name, surplus
 
 NOW = 1_800_000_000.0
 
 
 def cookie(age: float, size: int = 60) -> BrowserCookie:
     """One with overflow where it is larger than any without."""
-    name = cookie_name(f"{secrets.token_urlsafe(8)}")
+    name = f"{NAME_PREFIX}{secrets.token_urlsafe(8)[:10]}"
     overflow = "." if size > 60 else ""
     return BrowserCookie(name, f"{int(NOW - age):x}.{'A' * (size - 9 - len(overflow))}{overflow}")
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from itsdangerous import URLSafeSerializer, URLSafeTimedSerializer
 
 from broker.errors import StateInvalid
-from broker.transaction import open_state, sign
+from broker.transaction import SignInTransaction, open_any, sign
 
 KEY = "k1-6f1d0c2b9a8e7f6d5c4b3a2918070605"
 OLDER_KEY = "k0-0f1e2d3c4b5a69788796a5b4c3d2e1f0"
@@ -25,9 +25,7 @@ LONG = "https://acme.comm100.com/agent?filter=" + hashlib.shake_256(b"long").hex
 
 
 def state_of(redirect_url: str | None) -> str:
-    return sign(
-        site="main", provider="idp", redirect_url=redirect_url, restarted=False, now=1_800_000_000, secret_keys=[KEY]
-    ).state
+    return sign(SignInTransaction("main", "idp", redirect_url), now=1_800_000_000, secret_keys=[KEY]).state
 
 
 OURS = state_of(SHORT)
@@ -54,8 +52,8 @@ def forged(
 
 
 def test_signed_our_way_the_right_payload_opens() -> None:
-    opened = open_state(forged(), secret_keys=[KEY])
-    assert opened == open_state(OURS, secret_keys=[KEY])
+    opened = open_any(forged(), secret_keys=[KEY])
+    assert opened == open_any(OURS, secret_keys=[KEY])
 
 
 HEAD, _, SIGNATURE = OURS.rpartition(".")
@@ -99,7 +97,7 @@ def test_the_last_character_can_be_spelt_otherwise() -> None:
 )
 def test_a_state_that_is_not_ours_to_the_byte_does_not_open(state: str) -> None:
     with pytest.raises(StateInvalid) as refusal:
-        open_state(state, secret_keys=[OLDER_KEY, KEY])
+        open_any(state, secret_keys=[OLDER_KEY, KEY])
     assert refusal.value.code == "state_invalid"
 
 
@@ -114,7 +112,7 @@ def test_no_change_to_a_state_opens(state: str, place: int, cut: int, piece: str
     changed = state[:place] + piece + state[place + cut :]
     assume(changed != state)
     with pytest.raises(StateInvalid):
-        open_state(changed, secret_keys=[KEY])
+        open_any(changed, secret_keys=[KEY])
 
 
 @pytest.mark.requirement("S-35")
@@ -123,4 +121,4 @@ def test_no_change_to_a_state_opens(state: str, place: int, cut: int, piece: str
 @example(state="..")
 def test_no_text_opens_by_chance(state: str) -> None:
     with pytest.raises(StateInvalid):
-        open_state(state, secret_keys=[KEY])
+        open_any(state, secret_keys=[KEY])

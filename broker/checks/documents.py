@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from broker.checks.connection import explain
-from broker.checks.finding import CheckFailed, Verdict, failed, ok, plain, sentence, unknown, warning
+from broker.checks.finding import CheckFailed, Verdict, failed, ok, sentence, unknown, warning
 from broker.errors import (
     AnswerUnreadable,
     BrokerError,
@@ -26,6 +26,7 @@ from broker.oidc.metadata import ProviderMetadata, build_discovery_request, chec
 from broker.oidc.refusal import check_success
 from broker.oidc.registration import SIGNATURE_ALGORITHMS
 from broker.providers import Provider
+from broker.text import printable
 
 CLOCK_WARNING_SECONDS = 30.0
 CLOCK_FAILED_SECONDS = 60.0  # what a sign-in allows, in the times of an ID token
@@ -45,7 +46,7 @@ async def fetch(provider: Provider, network: NetworkPolicy, request: ProviderReq
     try:
         return await provider.send(request)
     except OutboundProxyFailed as error:
-        raise CheckFailed(failed(f"No way through outbound_proxy: {plain(error.got)}.", error.remedy)) from None
+        raise CheckFailed(failed(f"No way through outbound_proxy: {printable(error.got)}.", error.remedy)) from None
     except (ProviderUnavailable, ProviderAddressRefused) as error:
         reason = await explain(request.url, network)
         raise CheckFailed(reason or failed(f"No answer: {sentence(error.got)}", error.remedy)) from None
@@ -117,7 +118,7 @@ def check_issuer(provider: Provider, answer: ProviderResponse) -> tuple[None, Ve
     try:
         _check_discovery(provider, answer)
     except MetadataIssuer as error:
-        raise CheckFailed(_explain_issuer(provider, expected, plain(error.got))) from None
+        raise CheckFailed(_explain_issuer(provider, expected, printable(error.got))) from None
     except MetadataInvalid:
         pass  # the issuer was compared first; the rest is the next check's
     return None, ok(f"The issuer is {expected}, as configured.")
@@ -136,7 +137,9 @@ def check_metadata(provider: Provider, answer: ProviderResponse) -> tuple[Provid
     try:
         metadata = _check_discovery(provider, answer)
     except BrokerError as error:
-        message = f"The discovery document is not usable. Expected {plain(error.expected)}; got {sentence(error.got)}"
+        message = (
+            f"The discovery document is not usable. Expected {printable(error.expected)}; got {sentence(error.got)}"
+        )
         raise CheckFailed(failed(message, f"This has to be corrected at the provider. {error.remedy}")) from None
     unusable = [one for one in metadata.ignored if one.startswith("userinfo_endpoint")]
     if unusable and provider.userinfo != "never":
@@ -163,7 +166,7 @@ async def check_provider_keys(
         keys, _ = check_keys(answer)
     except BrokerError as error:
         message = (
-            f"{metadata.jwks_uri} holds no usable keys. Expected {plain(error.expected)}; got {sentence(error.got)}"
+            f"{metadata.jwks_uri} holds no usable keys. Expected {printable(error.expected)}; got {sentence(error.got)}"
         )
         raise CheckFailed(failed(message, error.remedy)) from None
     return None, _judge_keys(keys, sorted(provider.registration.signing_algorithms))
@@ -251,8 +254,8 @@ def _compare_offers(provider: Provider, document: JsonObject) -> Verdict:
     methods = announced_methods(document)
     if methods and not announces(methods, method):
         return warning(
-            f"The provider announces client authentication by {plain(', '.join(methods))}, but client_authentication "
-            f"is {method}.",
+            f"The provider announces client authentication by {printable(', '.join(methods))}, but "
+            f"client_authentication is {method}.",
             "Set client_authentication to one of those, as the client is registered there.",
         )
     return ok("The discovery document has everything a sign-in needs.")
@@ -260,7 +263,9 @@ def _compare_offers(provider: Provider, document: JsonObject) -> Verdict:
 
 def _judge_algorithms(announced: list[str], ours: list[str]) -> Verdict:
     usable = [one for one in announced if one in SIGNATURE_ALGORITHMS]
-    message = f"The provider announces that it signs with {plain(', '.join(announced))}, but signing_algorithms has "
+    message = (
+        f"The provider announces that it signs with {printable(', '.join(announced))}, but signing_algorithms has "
+    )
     if usable:
         return warning(
             f"{message}{', '.join(ours)}.",
@@ -294,7 +299,7 @@ def _judge_keys(keys: KeySet, algorithms: list[str]) -> Verdict:
     theirs = sorted({key.algorithm or (f"curve {key.curve}" if key.curve else "RSA") for key in keys.keys})
     usable = sorted(one for one in SIGNATURE_ALGORITHMS if any(key.fits(one) for key in keys.keys))
     return failed(
-        f"No key of the provider can verify {' or '.join(algorithms)}: its keys are for {plain(', '.join(theirs))}.",
+        f"No key of the provider can verify {' or '.join(algorithms)}: its keys are for {printable(theirs)}.",
         f"Set signing_algorithms to what the provider signs our ID tokens with ({' or '.join(usable) or 'RS256'}), or "
         "change that in the client's registration there.",
     )

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
 
 from broker.errors import Mistake
+from broker.text import printable
 
 Status = Literal["ok", "warning", "failed", "unknown"]
 WORST_FIRST: tuple[Status, ...] = ("failed", "warning", "unknown", "ok")
@@ -41,7 +42,6 @@ GUIDED = ("discovery", "issuer", "client_authentication", "redirect_uri", "clien
 CHECK_SECONDS = 5.0  # one check
 SUBJECT_SECONDS = 16.0  # all checks of one subject; subjects do not wait for each other
 
-MAX_SAID = 300  # characters of what the other side said
 TEST_SIGN_IN = "Test a sign-in on the setup page: `broker setup-link` prints its address."
 
 _TELLING = ("discovery", "keys", "client_authentication", "redirect_uri")  # unknown, they leave it open
@@ -253,12 +253,6 @@ def as_json(findings: Iterable[Finding]) -> dict[str, Any]:
     return {"ok": all_good(every), "findings": [{name: getattr(one, name) for name in names} for one in every]}
 
 
-def plain(text: object) -> str:
-    """Make what the other side said fit for a line of ours: printable, and not too long."""
-    line = "".join(c if c.isprintable() else " " for c in str(text)[: MAX_SAID + 1])
-    return line if len(line) <= MAX_SAID else f"{line[:MAX_SAID]}..."
-
-
 def sentence(text: object) -> str:
     """Put text of the other side at the end of a sentence of ours."""
-    return (plain(text).strip().rstrip(" .:;,") or "no reason given") + "."
+    return (printable(text).strip().rstrip(" .:;,") or "no reason given") + "."

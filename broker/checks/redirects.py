@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from broker.checks.documents import fetch
-from broker.checks.finding import CheckFailed, Verdict, failed, ok, plain, sentence, unknown, warning
+from broker.checks.finding import CheckFailed, Verdict, failed, ok, sentence, unknown, warning
 from broker.errors import BrokerError, CallbackIssuer, ProviderRefused, ProviderReportedFailure
 from broker.oidc.authorization import build_authorization_url, check_callback
 from broker.oidc.client import NetworkPolicy
@@ -19,6 +19,7 @@ from broker.oidc.logout import build_end_session_url
 from broker.oidc.messages import DOCUMENT_LIMIT, ProviderRequest, ProviderResponse, is_failing, safe_error_text
 from broker.oidc.metadata import ProviderMetadata
 from broker.providers import Provider
+from broker.text import printable
 
 # What a provider says when it would have had to show a page, or to ask the person: the request itself was fine.
 _WANTS_A_PERSON = {
@@ -58,7 +59,7 @@ async def check_redirect_uri(
         answer = await _authorize(provider, network, metadata, {"prompt": "none"})
         again = await _authorize(provider, network, metadata, {}) if _is_odd(provider, answer) else None
     except BrokerError as error:
-        return None, failed(f"No request can be made: {plain(error.expected)}.", error.remedy)
+        return None, failed(f"No request can be made: {printable(error.expected)}.", error.remedy)
     except CheckFailed as trouble:
         return None, unknown(trouble.verdict.message, trouble.verdict.remedy)
     if again is not None:
@@ -166,7 +167,7 @@ def _judge_issuer(provider: Provider, metadata: ProviderMetadata, answer: Provid
     except CallbackIssuer as error:
         judge = failed if parameters.get("iss") else warning  # some providers leave it out of errors alone
         message = f"The provider comes back to {provider.registration.redirect_uri}, but with {sentence(error.got)}"
-        return judge(f"{message} A sign-in expects iss {plain(' or '.join(issuers))}.", error.remedy)
+        return judge(f"{message} A sign-in expects iss {printable(' or '.join(issuers))}.", error.remedy)
     except BrokerError:
         pass
     return None
@@ -222,7 +223,7 @@ def _judge_page(provider: Provider, answer: ProviderResponse) -> tuple[bool | No
     told = code or text
     if _NAMES_CLIENT_ERROR.search(told):
         return False, failed(
-            f"The provider does not know the client id {plain(registration.client_id)}.",
+            f"The provider does not know the client id {printable(registration.client_id)}.",
             f"Compare client_id with {console_paths.client_id}.",
         )
     if _NAMES_REDIRECT_ERROR.search(told) or _NAMES_REDIRECT_URI.search(told):

@@ -24,7 +24,6 @@ from broker.checks.finding import (
     Verdict,
     failed,
     ok,
-    plain,
     sentence,
     unknown,
     warning,
@@ -42,6 +41,7 @@ from broker.oidc.metadata import ProviderMetadata
 from broker.oidc.registration import Registration
 from broker.oidc.tokens import build_token_request, check_token_response
 from broker.providers import Provider
+from broker.text import printable
 
 EXPIRY_WARNING_DAYS = 30
 _CONTROL_ENDS = CHECK_SECONDS - 0.5  # seconds after the check began: a slow control request must not fail the check
@@ -221,8 +221,8 @@ def _rejected(provider: Provider, said: str, announced: list[str], knows_client_
     message = f"The token endpoint does not accept us: {sentence(said)}"
     if announced and not announces(announced, method):
         return failed(
-            f"{message} It announces client authentication by {plain(', '.join(announced))}, but client_authentication "
-            f"is {method}.",
+            f"{message} It announces client authentication by {printable(', '.join(announced))}, but "
+            f"client_authentication is {method}.",
             "Set client_authentication to one of those, as the client is registered there.",
         )
     if (remedy := provider.preset.remedy(said)) is not None:

@@ -21,7 +21,6 @@ from broker.checks.finding import (
     Verdict,
     failed,
     ok,
-    plain,
     sentence,
     unknown,
     warning,
@@ -32,6 +31,7 @@ from broker.errors import AnswerTooLarge, BrokerError
 from broker.oidc.client import NetworkPolicy
 from broker.oidc.discovery import Send
 from broker.oidc.messages import DOCUMENT_LIMIT, ProviderRequest, ProviderResponse
+from broker.text import printable
 
 SHARED_SECRET_CHARACTERS = 48  # of the form Comm100 shows: Base64 of a GUID's text
 OUR_MARK = b'<meta name="application-name" content="comm100-sso-broker">'
@@ -198,4 +198,4 @@ def _towards(answer: ProviderResponse) -> str:
         host = urlsplit(answer.location or "").hostname
     except ValueError:
         return ""
-    return f", leading to {plain(host)}" if host else ""
+    return f", leading to {printable(host)}" if host else ""

@@ -1,10 +1,27 @@
-"""A test sign-in: the way of a sign-in with a provider, step by step, that ends with a report instead of a token.
+"""Test sign-ins and `broker explain`: the steps and rules of a sign-in, ending with a report instead of a token.
 
-It goes the very steps of a sign-in, and what it ends with is a report for the admin. It knows no page, builds no token
-and no address of Comm100's, and its state is signed for a purpose of its own, so that no sign-in can come of it.
+Nothing here can build a token or an address of Comm100. The state of a test sign-in is signed for a purpose of its own.
 """
 
-from broker.dry_run.record import DryRun, Preview, Step, StepStatus
+from broker.dry_run.claims import INPUT_LIMIT, GivenClaims, UnusableInput, explain, pick, read_claims
+from broker.dry_run.report import DryRun, Explanation, Preview, Step, StepStatus, to_json, to_text
 from broker.dry_run.run import begin_dry_run, report_failed_start, run_dry_run
 
-__all__ = ["DryRun", "Preview", "Step", "StepStatus", "begin_dry_run", "report_failed_start", "run_dry_run"]
+__all__ = [
+    "INPUT_LIMIT",
+    "DryRun",
+    "Explanation",
+    "GivenClaims",
+    "Preview",
+    "Step",
+    "StepStatus",
+    "UnusableInput",
+    "begin_dry_run",
+    "explain",
+    "pick",
+    "read_claims",
+    "report_failed_start",
+    "run_dry_run",
+    "to_json",
+    "to_text",
+]

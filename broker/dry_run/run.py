@@ -6,46 +6,48 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from broker.comm100 import Site, build_claims
-from broker.dry_run.claims import claims_without_secrets, without_secrets
-from broker.dry_run.record import DryRun, Preview
-from broker.dry_run.steps import Way, describe_steps
+from broker.dry_run.claims import judge_person
+from broker.dry_run.report import DryRun, Preview
+from broker.dry_run.steps import Established, describe_steps
 from broker.errors import BrokerError
-from broker.explain import judge_person
 from broker.identity import Identity
-from broker.providers import ClaimTrace, Provider
+from broker.in_flight import Broker
+from broker.oidc.id_token import VerifiedIdToken
+from broker.oidc.metadata import ProviderMetadata
+from broker.oidc.signature import SignedClaims
+from broker.oidc.tokens import TokenResponse
+from broker.providers import ClaimTrace, EmailDecision, Provider, VerifiedClaims
 from broker.rejected_codes import Origin
-from broker.replica import Broker
-from broker.signin import AuthorizationRedirect, Progress, redeeming, redirect_to_provider, secrets_of, verify
-from broker.transaction import OpenedDryRun, bind, sign_dry_run
+from broker.signin import (
+    AuthorizationRedirect,
+    Redemption,
+    ask_userinfo,
+    check_answer,
+    check_id_token,
+    redirect_to_provider,
+    verify_with_newest_keys,
+)
+from broker.text import REDACTED, redact
+from broker.transaction import DryRunTransaction, OpenedDryRun, bind
 
 
 async def begin_dry_run(
     broker: Broker, provider: Provider, *, setup_link: str, trace_id: str, another_account: bool = False
 ) -> AuthorizationRedirect:
-    """Send the admin's browser to the provider, as a sign-in does.
+    """Begin a test sign-in: return the provider's address for the admin's browser.
 
     Args:
-        broker: what all sign-ins share.
         provider: enabled or not.
         setup_link: valid now.
-        trace_id: under which the log has the whole test sign-in.
-        another_account: the provider is asked to let the admin choose, as after an agent's refusal.
+        trace_id: the log has the whole test sign-in under this id.
+        another_account: ask the provider to let the admin choose an account.
 
     Raises:
         ProviderUnavailable, InvalidProviderResponse: there is no usable metadata of the provider.
     """
-    return await redirect_to_provider(
-        broker,
-        provider,
-        lambda _: sign_dry_run(
-            provider=provider.id,
-            setup_link=setup_link,
-            now=broker.clock(),
-            secret_keys=broker.secret_keys(),
-            trace_id=trace_id,
-        ),
-        hints={"prompt": provider.preset.prompt_for_another_account} if another_account else None,
-    )
+    transaction = DryRunTransaction(provider.id, setup_link, trace_id)
+    hints = {"prompt": provider.preset.prompt_for_another_account} if another_account else None
+    return await redirect_to_provider(broker, provider, transaction, hints=hints)
 
 
 async def run_dry_run(
@@ -56,84 +58,127 @@ async def run_dry_run(
     opened: OpenedDryRun,
     cookie_value: str | None,
     check_setup_link: Callable[[str], object],
-    parameters: Mapping[str, str],
+    unverified_parameters: Mapping[str, str],
     origins: Sequence[Origin],
 ) -> DryRun:
-    """Take the provider's answer as a sign-in does, and report.
+    """Take the provider's answer as `signin.complete` does, and report.
 
     Args:
-        broker: what all sign-ins share.
-        provider: whose callback was called, enabled or not.
-        sites: those that offer the provider, or will once it is enabled.
-        opened: the state, signed by us for a test sign-in.
-        cookie_value: of the cookie this test sign-in left with the browser, if it is there.
-        check_setup_link: raises what has to be raised if the link is no longer good.
-        parameters: of the callback, each of them once.
-        origins: of the callback, by which rejected codes are counted.
+        provider: enabled or not.
+        sites: the sites that offer the provider, or will once it is enabled.
+        cookie_value: of the cookie named `opened.cookie_name`, unverified; None if the browser has no such cookie.
+        check_setup_link: raises an error if the link is no longer valid.
+        unverified_parameters: of the callback, each given once.
+        origins: of the callback; rejected codes are counted for them.
 
     Raises:
-        TransactionError: it is over, too old, or not this browser's: there is nothing to report to whoever this is.
-        SetupLinkRefused: likewise.
+        TransactionError, SetupLinkRefused: this browser may not see a report.
     """
     bound = bind(opened, cookie_value, provider=provider.id, now=broker.clock())
-    check_setup_link(bound.transaction.setup_link or "")
-    broker.consume(bound.transaction.id, broker.clock())
-    progress = Progress([*secrets_of(provider, bound), parameters.get("state", ""), parameters.get("code", "")])
-    considered: list[ClaimTrace] = []
+    check_setup_link(bound.transaction.setup_link)
+    broker.replays.consume(bound.id, broker.clock())
+
+    redemption = Redemption(broker, provider, bound)
+    metadata: ProviderMetadata | None = None
+    code: str | None = None
+    tokens: TokenResponse | None = None
+    signed: SignedClaims | None = None
+    id_token: VerifiedIdToken | None = None
+    claims: VerifiedClaims | None = None
+    decision: EmailDecision | None = None
+    considered: tuple[ClaimTrace, ...] = ()
     identity: Identity | None = None
     refusal: BrokerError | None = None
+    from_browser = [unverified_parameters.get("state", ""), unverified_parameters.get("code", "")]
     try:
-        async with redeeming(broker, provider, bound, progress, origins):
-            verified = await verify(provider, bound, parameters, progress, clock=broker.clock)
-            identity = _shown(judge_person(provider, verified.verified, considered), progress.secrets)
+        async with redemption.under_way(origins):
+            metadata = await provider.discovery.metadata.get()
+            code = check_answer(provider, metadata, unverified_parameters)
+            tokens = await redemption.redeem(metadata, code)
+            signed = await verify_with_newest_keys(provider, tokens)
+            id_token = check_id_token(provider, bound, signed, tokens, unverified_parameters, now=broker.clock())
+            claims = await ask_userinfo(provider, metadata, tokens, id_token)
+            decision = provider.preset.decide_email(claims, provider.rules)
+            considered, outcome = judge_person(provider, claims, decision)
+            if isinstance(outcome, BrokerError):
+                raise outcome
+            identity = outcome
     except BrokerError as error:
+        error.redact(from_browser)
         refusal = error
+
     now = broker.clock()
-    way = Way(provider, parameters, progress, now - bound.transaction.issued, identity, refusal, now)
+    secrets = [*redemption.secrets, *from_browser]
+    established = Established(
+        seconds=now - bound.issued,
+        metadata=metadata,
+        code=code,
+        tokens=tokens,
+        signed=signed,
+        id_token=id_token,
+        claims=claims,
+        decision=decision,
+        identity=identity,
+    )
+    steps = describe_steps(provider, established, refusal, unverified_parameters, now=now)
     return DryRun(
         provider=provider.id,
         label=provider.label,
         enabled=provider.id in broker.providers,
-        steps=tuple(replace(one, detail=without_secrets(one.detail, progress.secrets)) for one in describe_steps(way)),
+        steps=tuple(replace(step, detail=redact(step.detail, secrets)) for step in steps),
         refusal=refusal,
-        documents=_documents(progress, nonce=bound.nonce),
-        considered=tuple(considered),
+        documents=_documents(signed, claims, nonce=bound.nonce, secrets=secrets),
+        considered=tuple(replace(trace, verdict=redact(trace.verdict, secrets)) for trace in considered),
         identity=identity,
-        previews=tuple(Preview(site.id, build_claims(identity, site, now=now)) for site in sites) if identity else (),
+        shown=_shown(identity, secrets) if identity else {},
+        previews=_previews(identity, sites, now=now, secrets=secrets) if identity else (),
         trace_id=bound.transaction.trace_id,
     )
 
 
 def report_failed_start(broker: Broker, provider: Provider, refusal: BrokerError, *, trace_id: str) -> DryRun:
-    """Report a test sign-in that never got as far as the provider.
+    """Report a test sign-in that did not reach the provider.
 
     Args:
-        broker: what all sign-ins share.
         provider: enabled or not.
-        refusal: why.
-        trace_id: under which the log has it.
+        trace_id: the log has it under this id.
     """
-    way = Way(provider, {}, Progress([]), None, None, refusal, broker.clock())
-    enabled = provider.id in broker.providers
     return DryRun(
-        provider.id, provider.label, enabled, describe_steps(way), refusal, (), (), None, (), trace_id=trace_id
+        provider=provider.id,
+        label=provider.label,
+        enabled=provider.id in broker.providers,
+        steps=describe_steps(provider, Established(), refusal, {}, now=broker.clock()),
+        refusal=refusal,
+        trace_id=trace_id,
     )
 
 
-def _shown(identity: Identity, secrets: Sequence[str]) -> Identity:
-    """The person as the page has them: a provider that repeats what it was sent may call them by it."""
-    return replace(
-        identity, email=without_secrets(identity.email, secrets), name=without_secrets(identity.name, secrets)
-    )
+def _shown(identity: Identity, secrets: Sequence[str]) -> Mapping[str, str]:
+    """Return the person for the page: a provider may have repeated a secret in a name or an address."""
+    return {
+        "email": redact(identity.email, secrets),
+        "email_from": identity.email_from,
+        "name": redact(identity.name, secrets),
+        "name_from": identity.name_from,
+    }
 
 
-def _documents(progress: Progress, *, nonce: str) -> tuple[tuple[str, Mapping[str, object]], ...]:
-    """The claims that came for this very test sign-in.
+def _previews(identity: Identity, sites: Sequence[Site], *, now: float, secrets: Sequence[str]) -> tuple[Preview, ...]:
+    return tuple(Preview(site.id, redact(build_claims(identity, site, now=now), secrets)) for site in sites)
 
-    A token with another nonce is somebody else's: with a provider that does not compare code and PKCE verifier, whoever
-    got hold of a code could read here whose it is.
+
+def _documents(
+    signed: SignedClaims | None, claims: VerifiedClaims | None, *, nonce: str, secrets: Sequence[str]
+) -> tuple[tuple[str, Mapping[str, object]], ...]:
+    """Return the claims received for this test sign-in, without secrets.
+
+    An ID token with another nonce belongs to another sign-in. Some providers compare neither code nor PKCE verifier:
+    there, anybody with a stolen code could read here whose it is.
     """
-    if progress.signed is None or progress.signed.claims.get("nonce") != nonce:
+    if signed is None or signed.claims.get("nonce") != nonce:
         return ()
-    documents = progress.verified.documents() if progress.verified else (("ID token", progress.signed.claims),)
-    return tuple((name, claims_without_secrets(claims, progress.secrets)) for name, claims in documents)
+    documents = claims.documents() if claims else (("ID token", signed.claims),)
+    return tuple(
+        (name, redact({**document, **({"nonce": REDACTED} if "nonce" in document else {})}, secrets))
+        for name, document in documents
+    )

@@ -12,9 +12,10 @@ from pathlib import Path
 
 from broker.errors import Mistake
 from broker.init.answers import Answers
-from broker.init.questions import ON_THE_WAY, PROVIDERS, QUESTIONS, finds_the_provider
+from broker.init.questions import ON_THE_WAY, QUESTIONS, finds_the_provider
 from broker.init.suggestions import tidy
 from broker.init.validation import Probe, Problem, judge
+from broker.providers import KINDS
 from broker.settings.invalid_value import InvalidValue
 from broker.settings.secret import read_text
 
@@ -111,7 +112,7 @@ def _mistake(key: str, objection: Problem) -> Mistake:
     missing = objection.problem == "is needed"
     problem = "is missing" if missing else f"{objection.subject} {objection.problem}".strip()
     if key == "preset":
-        problem = f"{problem}: {', '.join(PROVIDERS)}" if missing else problem
+        problem = f"{problem}: {', '.join(KINDS)}" if missing else problem
     return Mistake(question.option, problem, f"{question.option} {objection.better or question.example}")
 
 

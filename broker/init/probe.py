@@ -20,13 +20,13 @@ from broker.checks.finding import CHECK_SECONDS, CheckFailed, unknown
 from broker.checks.registration import check_client_authentication
 from broker.errors import BrokerError
 from broker.init.answers import Answers, draft_settings, find_mistake
+from broker.init.questions import kind_of
 from broker.init.validation import Judged, LookupFailed, Problem
 from broker.oidc.cached import Clock
 from broker.oidc.client import ClientFactory, open_client
 from broker.oidc.messages import ProviderResponse, read_json_object
 from broker.oidc.metadata import ProviderMetadata, build_discovery_request
-from broker.providers import Provider
-from broker.settings.tenant import issuer_by_domain, tenant_named_in
+from broker.providers import Provider, ProviderKind
 
 T = TypeVar("T")
 _ALGORITHMS = ("RS256", "PS256", "ES256", "EdDSA")  # the first the provider has is taken
@@ -54,16 +54,17 @@ class NetworkProbe:
         """
         return asyncio.run(self._at_provider(answers))
 
-    def up_tenant(self, domain: str) -> str:
-        """Return the id of the Entra tenant that has a domain.
+    def up_tenant(self, domain: str, kind: ProviderKind) -> str:
+        """Return the id of the tenant that has a domain.
 
         Args:
             domain: in lower case.
+            kind: with tenants.
 
         Raises:
             LookupFailed: there is none, or nobody answers.
         """
-        return asyncio.run(self._up_tenant(domain))
+        return asyncio.run(self._up_tenant(domain, kind))
 
     def at_credentials(self, answers: Answers) -> Judged:
         """Judge client id and secret by whether the provider accepts them; no objection if it does not tell.
@@ -90,17 +91,17 @@ class NetworkProbe:
         said = f"The provider answers, and calls itself {target.provider.registration.metadata_issuer}.{extra}"
         return Judged(replace(answers, fitted=fitted), said=said)
 
-    async def _up_tenant(self, domain: str) -> str:
-        asked = Answers(preset="oidc", id="entra", issuer=issuer_by_domain(domain))
-        async with reach_provider(draft_settings(asked), "entra", http=self.http) as target:
+    async def _up_tenant(self, domain: str, kind: ProviderKind) -> str:
+        asked = Answers(preset="oidc", id=kind.name, issuer=kind.issuer_by_domain(domain))
+        async with reach_provider(draft_settings(asked), kind.name, http=self.http) as target:
             try:
                 answer = await _in_time(_discovery(target))
             except CheckFailed as trouble:
                 raise LookupFailed(f"The tenant of {domain} cannot be looked up: {trouble.verdict.message}") from None
-        tenant = tenant_named_in(str(_member(answer, "issuer"))) if answer.status == 200 else None
+        tenant = kind.tenant_in(str(_member(answer, "issuer"))) if answer.status == 200 else ""
         if answer.status == 400:  # AADSTS90002
-            raise LookupFailed(f"Microsoft knows no tenant with the domain {domain}.")
-        if tenant is None:
+            raise LookupFailed(f"{kind.title} knows no tenant with the domain {domain}.")
+        if not tenant:
             raise LookupFailed(f"The tenant of {domain} cannot be looked up now (status {answer.status}).")
         return tenant
 
@@ -163,7 +164,7 @@ def _member(answer: ProviderResponse, name: str) -> object:
 
 def _fitting(answers: Answers, document: Mapping[str, Any]) -> dict[str, Any]:
     """Return the keys without which a provider nobody knows would refuse us, or be refused: by what it announces."""
-    if answers.preset != "oidc":
+    if not kind_of(answers.preset).any_product:
         return {}
     fitted: dict[str, Any] = {}
     method = _first(_METHODS, document.get("token_endpoint_auth_methods_supported"))

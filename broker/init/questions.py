@@ -8,8 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from broker import providers
-from broker.settings import PRESETS
+from broker.providers import KINDS, ProviderKind
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,43 +59,31 @@ QUESTIONS: Mapping[str, Question] = {
 ON_THE_WAY = ("trusted_ca_file", "outbound_proxy", "allow_private_network", "scopes")
 """Optional answers, for providers that cannot be reached or asked without them."""
 
-PROVIDERS: Mapping[str, str] = {
-    "okta": "Okta",
-    "entra": "Microsoft Entra ID",
-    "google": "Google Workspace",
-    "oidc": "another OpenID Connect provider, such as Keycloak or Auth0",
-}
-OTHER_NAMES = {"other": "oidc", "keycloak": "oidc", "auth0": "oidc", "microsoft": "entra", "azure": "entra"}
+
+def kind_of(preset: str) -> ProviderKind:
+    """Return the kind of provider; any OpenID provider if the kind is not known."""
+    return KINDS.get(preset, KINDS["oidc"])
+
+
+def meant_kind(text: str) -> str:
+    """Return the kind that was chosen by its number in the menu, its name or an alias; any other text in lower case."""
+    if text.isdecimal() and 1 <= int(text) <= len(KINDS):
+        return tuple(KINDS)[int(text) - 1]
+    name = text.lower()
+    return next((kind.name for kind in KINDS.values() if name in kind.aliases), name)
 
 
 def finds_the_provider(preset: str) -> tuple[str, ...]:
-    """Return the names of the answers by which a provider of this kind is found.
-
-    Args:
-        preset: the kind; of one there is not, nothing.
-    """
-    kind = PRESETS.get(preset)
-    if kind is None:
-        return ()
-    if kind.has_tenants:
-        return ("tenant",)
-    return ("issuer",) if "issuer" in kind.needs else ()
+    """Return the names of the answers that say where a provider is; empty for an unknown kind."""
+    kind = KINDS.get(preset)
+    return (kind.located_by,) if kind is not None and kind.located_by else ()
 
 
 def where(key: str, preset: str, issuer: str = "") -> str:
-    """Return where at the provider an answer is found, in its own menu names; empty if there is nothing to say.
+    """Return where an admin finds an answer in the provider's console.
 
     Args:
-        key: the name of the answer.
-        preset: the kind of provider.
-        issuer: of the provider, if it is known: it tells the product.
+        issuer: tells the product; empty if not known.
     """
-    console_paths = providers.PRESETS[preset].console_paths(issuer)
-    places = {
-        "issuer": console_paths.issuer,
-        "client_id": console_paths.client_id,
-        "client_secret": console_paths.client_secret,
-    }
-    if key == "tenant":
-        return "Entra: Overview > Tenant ID; a domain of the tenant, such as acme.example, will do, too"
-    return places.get(key, "")
+    place: str = getattr(kind_of(preset).console_paths(issuer), key)
+    return place

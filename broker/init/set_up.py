@@ -20,8 +20,8 @@ from broker.init.summary import for_comm100, lined_up, registration_of, to_regis
 from broker.init.terminal import Person
 from broker.init.validation import Probe
 from broker.init.wizard import converse
+from broker.registration import CONTROL_PANEL
 from broker.settings import describe, list_mistakes, load_settings
-from broker.setup.site import CONTROL_PANEL
 
 _BEFORE_SWITCHING_ON = (
     "Before, make sure that two account admins know their Comm100 passwords:",

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 from broker.comm100 import CONTROL_PANEL_MENU
 from broker.init.answers import SITE, Answers, draft_settings
+from broker.init.questions import kind_of
 from broker.settings.addresses import is_loopback
 
 SECRETS_FOLDER = "secrets"
@@ -107,7 +108,7 @@ def settings_text(answers: Answers) -> str:
         "email_domains": ", ".join(map(_scalar, answers.email_domains)),
     }
     lines = "".join(f"    {line}\n" for line in _place(answers))
-    private = _PRIVATE if answers.preset == "oidc" and not answers.allow_private_network else ""
+    private = _PRIVATE if kind_of(answers.preset).any_product and not answers.allow_private_network else ""
     return f"{_HEAD}{_PROVIDER}".format_map(values) + lines + _PROVIDER_END.format_map(values) + private
 
 

@@ -13,15 +13,10 @@ from urllib.parse import SplitResult, urlsplit
 
 from broker.checks import judge_shared_secret
 from broker.init.answers import Answers
+from broker.init.questions import kind_of
+from broker.providers import KINDS
 from broker.settings.addresses import is_loopback
-from broker.settings.issuer import without_admin_console
-from broker.settings.tenant import tenant_named_in
 
-_GUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
-_ID_INSTEAD = (
-    "This looks like the Secret ID. The secret itself stands in the column Value, and is shown only right after it was "
-    "made."
-)
 _INVISIBLE = " \t\r\n\v\f\xa0\u200b\u200e\u2060\ufeff"
 
 
@@ -68,16 +63,13 @@ def _issuer(text: str, answers: Answers) -> str:
     parts = _address(text)
     if parts is None:
         return ""
-    origin = without_admin_console(f"{parts.scheme}://{parts.netloc}")
-    path = re.sub(r"/\.well-known/.*", "", parts.path)
-    if answers.preset == "okta":
-        server = re.match(r"/oauth2/[A-Za-z0-9]+", path)
-        path = server[0] if server and not path.startswith("/oauth2/v1") else ""
-    return f"{origin}{path}"
+    issuer = kind_of(answers.preset).suggest_issuer(f"{parts.scheme}://{parts.netloc}{parts.path}")
+    mistaken = (kind.mistaken_issuer(issuer) for kind in KINDS.values())
+    return next((invalid.meant for invalid in mistaken if invalid is not None), issuer)
 
 
-def _tenant(text: str, _: Answers) -> str:
-    return tenant_named_in(text) or ""
+def _tenant(text: str, answers: Answers) -> str:
+    return kind_of(answers.preset).tenant_in(text)
 
 
 def _identifier(text: str, _: Answers) -> str:
@@ -108,22 +100,13 @@ def _address(text: str) -> SplitResult | None:
 
 
 def _doubt_client_id(answers: Answers) -> str:
-    text = answers.client_id
-    if answers.preset == "entra" and text == answers.tenant:
-        return "This is the tenant ID again, not the application's."
-    if answers.preset == "entra" and not _GUID.fullmatch(text):
-        return "At Entra this is an id such as 1f2e3d4c-5b6a-4978-8695-a4b3c2d1e0f9."
-    if answers.preset == "google" and not text.endswith(".apps.googleusercontent.com"):
-        return "At Google this ends with .apps.googleusercontent.com."
-    return ""
+    return kind_of(answers.preset).doubt_client_id(answers.client_id, tenant=answers.tenant)
 
 
 def _doubt_client_secret(answers: Answers) -> str:
     if answers.client_secret == answers.client_id:
         return "This is the client ID again."
-    if answers.preset == "entra" and _GUID.fullmatch(answers.client_secret):
-        return _ID_INSTEAD
-    return ""
+    return kind_of(answers.preset).doubt_client_secret(answers.client_secret)
 
 
 def _doubt_endpoint(answers: Answers) -> str:

@@ -9,7 +9,8 @@ import time
 from collections.abc import Iterable
 
 from broker.init.answers import SITE, Answers, draft_settings
-from broker.setup import ProviderSetup, Value, setup_of_provider, setup_of_site
+from broker.providers.kind import Value
+from broker.registration import ProviderSetup, setup_of_provider, setup_of_site
 from broker.wiring import wire_provider, wire_site
 
 Row = tuple[str, str]

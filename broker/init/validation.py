@@ -11,8 +11,9 @@ from typing import Literal, Protocol
 
 from broker.errors import Mistake
 from broker.init.answers import Answers, answered, find_mistake
-from broker.init.questions import OTHER_NAMES, PROVIDERS, QUESTIONS, finds_the_provider
+from broker.init.questions import QUESTIONS, finds_the_provider, kind_of, meant_kind
 from broker.init.suggestions import correct, doubt, tidy
+from broker.providers import ProviderKind
 from broker.settings.addresses import is_host_name
 
 Weight = Literal["refused", "wrong", "doubtful"]
@@ -69,7 +70,7 @@ class Probe(Protocol):
     def at_provider(self, answers: Answers) -> Judged:
         """Judge where the provider is said to be by its discovery document."""
 
-    def up_tenant(self, domain: str) -> str:
+    def up_tenant(self, domain: str, kind: ProviderKind) -> str:
         """Return the id of the tenant that has a domain, or raise Untold."""
 
     def at_credentials(self, answers: Answers) -> Judged:
@@ -97,13 +98,13 @@ def judge(key: str, text: str, answers: Answers, probe: Probe | None) -> Judged:
         answers: the others so far.
         probe: asks the provider.
     """
-    text = _meant_name(tidy(text)) if key == "preset" else tidy(text)
+    text = meant_kind(tidy(text)) if key == "preset" else tidy(text)
     if not text:
         return Judged(answers, Problem("refused", "is needed", example=QUESTIONS[key].example))
     said = ""
     if key == "tenant" and probe is not None and "." in text and is_host_name(text.lower()):
         try:
-            tenant = probe.up_tenant(text.lower())
+            tenant = probe.up_tenant(text.lower(), kind_of(answers.preset))
         except LookupFailed as untold:
             return Judged(answers, Problem("refused", untold.problem, example=QUESTIONS[key].example))
         said, answers, text = f"{text.lower()} is the tenant {tenant}.", replace(answers, domain=text.lower()), tenant
@@ -125,9 +126,3 @@ def _refusal(mistake: Mistake, key: str, text: str, candidate: Answers) -> Probl
     place = re.search(r"\[(\d+)\]$", mistake.path)
     subject = candidate.email_domains[int(place[1])] if place else ""
     return Problem("refused", mistake.problem, better, QUESTIONS[key].example, subject)
-
-
-def _meant_name(text: str) -> str:
-    if text.isdecimal() and 1 <= int(text) <= len(PROVIDERS):
-        return tuple(PROVIDERS)[int(text) - 1]
-    return OTHER_NAMES.get(text.lower(), text.lower())

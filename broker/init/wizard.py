@@ -14,16 +14,17 @@ from broker.checks import fingerprint
 from broker.init.answers import Answers, answered, find_mistake
 from broker.init.questions import (
     ON_THE_WAY,
-    PROVIDERS,
     QUESTIONS,
     Question,
     finds_the_provider,
+    kind_of,
     where,
 )
 from broker.init.summary import lined_up, registration_of, to_register
 from broker.init.terminal import Person
 from broker.init.validation import Judged, Probe, Problem, judge
-from broker.setup.site import CONTROL_PANEL
+from broker.providers import KINDS
+from broker.registration import CONTROL_PANEL
 
 
 def converse(given: Mapping[str, str], person: Person, probe: Probe | None) -> Answers:
@@ -46,8 +47,8 @@ def converse(given: Mapping[str, str], person: Person, probe: Probe | None) -> A
     person.head("2 of 3  Your identity provider")
     answers = _find_provider(talk, answers)
     answers = _get_credentials(talk, answers)
-    if answers.preset == "entra" or "client_secret_expires" in talk.given:
-        hint = "The day in the column Expires, as year-month-day: broker check warns before it. Empty: not known."
+    hint = kind_of(answers.preset).expiry_hint
+    if hint or "client_secret_expires" in talk.given:
         answers = talk.ask("client_secret_expires", answers, hint, optional=True)
     answers = talk.ask(
         "email_domains",
@@ -165,8 +166,8 @@ def _greet(person: Person) -> None:
 def _find_provider(talk: _Talk, answers: Answers) -> Answers:
     person = talk.person
     if "preset" not in talk.given:
-        for number, name in enumerate(PROVIDERS.values(), start=1):
-            person.show(f"  {number}  {name}")
+        for number, kind in enumerate(KINDS.values(), start=1):
+            person.show(f"  {number}  {kind.title}")
     answers = talk.ask("preset", answers)
     for key in (one for one in ON_THE_WAY if one in talk.given):
         answers = talk.ask(key, answers)
@@ -175,7 +176,7 @@ def _find_provider(talk: _Talk, answers: Answers) -> Answers:
         answers = talk.ask("issuer", answers)
     for key in finds_the_provider(answers.preset):
         answers = talk.ask(key, answers, f"See {where(key, answers.preset)}.")
-    if answers.preset == "oidc" and "id" not in talk.given:
+    if kind_of(answers.preset).any_product and "id" not in talk.given:
         hint = "What to call it in addresses, and on a button where there are several: lower-case letters and digits."
         answers = talk.ask("id", answers, hint, default=_likely_name(answers))
     return answers

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import InitVar, dataclass, field
 from typing import Any, TypeGuard
 
 from broker import base64url
@@ -21,20 +21,21 @@ from broker.errors import (
     IdTokenSubject,
     IdTokenTime,
 )
-from broker.oidc.messages import JsonObject, type_name
 from broker.oidc.signature import SignedClaims
+from broker.text import type_name
 
 CLOCK_LEEWAY = 60  # seconds our clock and the provider's may differ
 MAX_TOKEN_AGE = 600  # seconds since iat
 MILLISECONDS_FROM = 1e11  # as seconds, that is the year 5138
 MAX_SUBJECT_CHARACTERS = 255  # OpenID Connect Core, section 2
 
+_CHECKED = object()
 _HASHES: Mapping[str, Any] = {"256": hashlib.sha256, "384": hashlib.sha384, "512": hashlib.sha512}
 
 
 @dataclass(frozen=True, slots=True)
 class VerifiedIdToken:
-    """Claims that were made by this issuer, for us, for this sign-in, now.
+    """Claims that were made by this issuer, for us, for this sign-in, now. Only `check_claims` makes them.
 
     Args:
         issuer: who made them.
@@ -44,7 +45,12 @@ class VerifiedIdToken:
 
     issuer: str
     subject: str
-    claims: JsonObject = field(repr=False)
+    claims: Mapping[str, Any] = field(repr=False)
+    made_by: InitVar[object]
+
+    def __post_init__(self, made_by: object) -> None:
+        if made_by is not _CHECKED:
+            raise TypeError("only check_claims makes a VerifiedIdToken")
 
 
 def check_claims(
@@ -84,7 +90,7 @@ def check_claims(
     _check_nonce(claims, expected_nonce)  # 11
     _check_auth_time(claims, max_age, now)  # 13
     _check_access_token_hash(claims, signed.algorithm, access_token)  # section 3.1.3.8
-    return VerifiedIdToken(expected_issuer, check_subject(claims), claims)  # section 2
+    return VerifiedIdToken(expected_issuer, check_subject(claims), claims, _CHECKED)  # section 2
 
 
 def check_issuer(claims: Mapping[str, Any], *, expected_issuer: str) -> None:

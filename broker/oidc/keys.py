@@ -15,16 +15,10 @@ from joserfc.jwk import ECKey, Key, OKPKey, RSAKey
 
 from broker import base64url
 from broker.errors import KeysInvalid
-from broker.oidc.messages import (
-    DOCUMENT_LIMIT,
-    ProviderRequest,
-    ProviderResponse,
-    read_json_object,
-    short_text,
-    type_name,
-)
+from broker.oidc.messages import DOCUMENT_LIMIT, ProviderRequest, ProviderResponse, read_json_object, short_text
 from broker.oidc.refusal import check_success
 from broker.oidc.registration import SIGNATURE_ALGORITHMS
+from broker.text import type_name
 
 MIN_RSA_BITS = 2048  # RFC 7518, section 3.3
 MAX_RSA_BITS = 8192  # beyond, one verification is a denial of service

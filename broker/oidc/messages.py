@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import math
-import re
 from codecs import BOM_UTF8
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -15,6 +14,7 @@ from typing import Any, Literal, NoReturn
 from urllib.parse import urlsplit
 
 from broker.errors import AnswerUnreadable, BrokerError
+from broker.text import REDACTED, redact_opaque, redact_path, type_name
 
 KIBIBYTE = 1024
 DOCUMENT_LIMIT = 512 * KIBIBYTE  # bytes of a discovery document or JWK Set
@@ -122,8 +122,8 @@ def without_echo(answer: ProviderResponse, code: str) -> ProviderResponse:
     header = answer.www_authenticate
     return replace(
         answer,
-        body=answer.body.replace(code.encode(), b"[left out]"),
-        www_authenticate=header and header.replace(code, "[left out]"),
+        body=answer.body.replace(code.encode(), REDACTED.encode()),
+        www_authenticate=header and header.replace(code, REDACTED),
     )
 
 
@@ -139,16 +139,6 @@ def text_member(document: Mapping[str, Any], member: str, error: type[BrokerErro
     if not isinstance(value, str) or not value:
         raise error(expected=f"{member}: a string", got=f"{member}: {type_name(value)}")
     return value
-
-
-def type_name(value: object) -> str:
-    """Name the type of a value in the words of JSON, without the value itself."""
-    if value is None or isinstance(value, bool):
-        return {None: "nothing", True: "true", False: "false"}[value]
-    if value == "":
-        return "an empty string"
-    kinds = ((str, "a text"), (int | float, "a number"), (list | tuple, "an array"), (dict, "an object"))
-    return next((name for kind, name in kinds if isinstance(value, kind)), "something else")
 
 
 class _NotAllowed(ValueError):
@@ -190,29 +180,17 @@ def _finite(digits: str) -> float:
     return number
 
 
-_OPAQUE = re.compile(r"[A-Za-z0-9_.~+/=-]{20,}")
-_GUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
-# Names of protocol members and values: `token_endpoint_auth_method`, `application/x-www-form-urlencoded`.
-_PLAIN_WORDS = re.compile(r"[./]*[a-z]{1,16}(?:[_./=-]{1,2}[a-z]{1,16}){1,12}[./=]*")
-
-
 def safe_error_text(error: object, description: object) -> str:
-    """Return what a provider said in its own words, fit for our log.
+    """Return what a provider says in its own words, without long opaque words: it may echo a code or a credential.
 
-    A provider may echo the code or our credentials: long opaque words are left out. Plain lower-case words joined by
-    underscores or hyphens stay, for they name members of the protocol, and so do the GUIDs by which Microsoft's
-    support finds a request. Credentials we know are left out by their value, whatever they look like.
+    Known credentials are redacted later by their value, whatever they look like.
 
     Args:
-        error: the `error` member or parameter.
-        description: `error_description`, of whatever type.
+        error: the `error` member or parameter, unverified.
+        description: `error_description`, of any type.
     """
-    said = ": ".join(whole_words(part) for part in (error, description) if isinstance(part, str) and part)
-    return _OPAQUE.sub(
-        lambda word: (
-            word[0] if _PLAIN_WORDS.fullmatch(word[0]) or _GUID.fullmatch(word[0].rstrip(".")) else "[left out]"
-        ),
-        said,
+    return redact_opaque(
+        ": ".join(whole_words(part) for part in (error, description) if isinstance(part, str) and part)
     )
 
 
@@ -251,5 +229,4 @@ def place(url: str) -> str:
         parts = urlsplit(url)
     except ValueError:
         return "no address"
-    path = "/".join(safe_error_text(segment, None) for segment in parts.path.split("/"))
-    return f"{parts.netloc.rpartition('@')[2]}{path}" or "no address"
+    return f"{parts.netloc.rpartition('@')[2]}{redact_path(parts.path)}" or "no address"

@@ -13,17 +13,10 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from broker.errors import MetadataInvalid, MetadataIssuer
-from broker.oidc.messages import (
-    DOCUMENT_LIMIT,
-    ProviderRequest,
-    ProviderResponse,
-    read_json_object,
-    safe_error_text,
-    text_member,
-    type_name,
-)
+from broker.oidc.messages import DOCUMENT_LIMIT, ProviderRequest, ProviderResponse, read_json_object, text_member
 from broker.oidc.refusal import check_success
 from broker.oidc.registration import PROTOCOL_PARAMETERS
+from broker.text import printable, redact_opaque, type_name
 
 MAX_URL_CHARACTERS = 2048
 MAX_SHOWN_CHARACTERS = 100
@@ -144,7 +137,7 @@ def _check_endpoint(url: str, member: str, allow_loopback: bool) -> str:
 def _shown(url: str) -> str:
     """Return an unusable address for the log, without a query and without credentials."""
     bare = re.sub(r"//[^/]*@", "//", url[:MAX_SHOWN_CHARACTERS].partition("?")[0])
-    return ascii(safe_error_text(bare, None))[1:-1]
+    return printable(redact_opaque(bare), ascii_only=True)
 
 
 def _check_own_query(authorization_endpoint: str, own_parameters: Collection[str]) -> str:

@@ -5,8 +5,9 @@ RFC 7515, with RFC 8725's cautions. Nothing in the token chooses the algorithm o
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping
+from dataclasses import InitVar, dataclass, field
+from typing import Any
 
 from joserfc import jws
 from joserfc.errors import JoseError
@@ -15,15 +16,18 @@ from joserfc.jwk import Key
 from broker import base64url
 from broker.errors import AnswerUnreadable, IdTokenAlgorithm, IdTokenKeyUnknown, IdTokenMalformed, IdTokenSignature
 from broker.oidc.keys import KeySet
-from broker.oidc.messages import JsonObject, read_json_object, short_text, type_name
+from broker.oidc.messages import JsonObject, read_json_object, short_text
 from broker.oidc.registration import SIGNATURE_ALGORITHMS
+from broker.text import type_name
 
 MAX_HEADER_BYTES = 16 * 1024
+
+_VERIFIED = object()
 
 
 @dataclass(frozen=True, slots=True)
 class SignedClaims:
-    """Claims with a verified signature; the claims themselves are not checked yet.
+    """Claims with a verified signature; the claims themselves are not checked yet. Only `verify_signature` makes them.
 
     Args:
         algorithm: of the signature.
@@ -33,7 +37,12 @@ class SignedClaims:
 
     algorithm: str
     key_issuer: str | None
-    claims: JsonObject = field(repr=False)
+    claims: Mapping[str, Any] = field(repr=False)
+    made_by: InitVar[object]
+
+    def __post_init__(self, made_by: object) -> None:
+        if made_by is not _VERIFIED:
+            raise TypeError("only verify_signature makes SignedClaims")
 
 
 def verify_signature(unverified_token: str, keys: KeySet, *, algorithms: Collection[str]) -> SignedClaims:
@@ -61,7 +70,7 @@ def verify_signature(unverified_token: str, keys: KeySet, *, algorithms: Collect
     for candidate in candidates:
         if _verifies(algorithm, candidate.key, signing_input.encode(), signature):
             payload = _decode(signing_input.partition(".")[2], "claims")
-            return SignedClaims(algorithm, candidate.issuer, _read_object(payload, "claims"))
+            return SignedClaims(algorithm, candidate.issuer, _read_object(payload, "claims"), _VERIFIED)
     whose = f"kid {kid}" if kid is not None else f"one of {len(candidates)} keys"
     raise IdTokenSignature(expected=f"a signature by {whose}", got="another")
 

@@ -96,6 +96,8 @@ def build_token_request(
         client_id, secret = quote_plus(client_id), quote_plus(secret or "")
     client = ClientAuth(client_id, secret, method)
     url, headers, form = client.prepare("POST", metadata.token_endpoint, headers, form)
+    if method == "client_secret_basic":
+        credentials.append(headers["Authorization"].partition(" ")[2])  # the pair in base64, as a provider may echo it
     return ProviderRequest("POST", url, RESPONSE_LIMIT, headers, form, tuple(credentials), kind="token")
 
 

@@ -17,6 +17,7 @@ from httpx_aiohttp import AiohttpTransport
 
 from broker.errors import OutboundProxyFailed
 from broker.oidc.failures import MAX_QUOTED, why_failed, why_not_http
+from broker.text import printable
 
 CONNECT_SECONDS = 3.0
 
@@ -171,5 +172,4 @@ def _failed(proxy: SplitResult, request: httpx.Request, words: str) -> OutboundP
 
 def status_line(status: int, phrase: str) -> str:
     """Return what a proxy answered: its status and the beginning of its reason phrase."""
-    printable = "".join(c for c in phrase.strip() if c.isprintable())[:MAX_QUOTED]
-    return f"{status} {printable}".strip()
+    return f"{status} {printable(phrase.strip(), MAX_QUOTED)}".strip()

@@ -6,15 +6,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from broker.errors import AnswerUnreadable, UserinfoInvalid, UserinfoSubject
-from broker.oidc.messages import (
-    RESPONSE_LIMIT,
-    JsonObject,
-    ProviderRequest,
-    ProviderResponse,
-    read_json_object,
-    type_name,
-)
+from broker.oidc.messages import RESPONSE_LIMIT, JsonObject, ProviderRequest, ProviderResponse, read_json_object
 from broker.oidc.refusal import check_success
+from broker.text import type_name
 
 
 def build_userinfo_request(userinfo_endpoint: str, access_token: str) -> ProviderRequest:

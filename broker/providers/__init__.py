@@ -1,35 +1,44 @@
-"""Identity providers as presets: what is known of one kind of provider, as data and named quirks.
+"""The kinds of identity providers: one file and one class per vendor, listed in `KINDS`.
 
-A preset decides which claim is the e-mail address and whether the provider may be believed about it. The protocol
-itself is in `oidc`, which knows none of them.
+To add a kind: one file, one line in `KINDS`, a guide in `docs/admin/guides/`, and a recorded discovery document in
+`tests/data/`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from types import MappingProxyType
 
-from broker.providers import entra, google, oidc, okta
-from broker.providers.admission import admit_person, wants_userinfo
-from broker.providers.identify import decide_identity
-from broker.providers.record import (
+from broker.providers.admission import admit_person, decide_identity, wants_userinfo
+from broker.providers.entra import Entra
+from broker.providers.google import Google
+from broker.providers.kind import (
     ClaimRules,
     ClaimTrace,
     ConsolePaths,
     EmailDecision,
-    Preset,
+    InvalidSetting,
+    PersonClaims,
     Provider,
+    ProviderKind,
+    UnverifiedIdToken,
     Userinfo,
     VerifiedClaims,
 )
+from broker.providers.oidc import Oidc
+from broker.providers.okta import Okta
 
 __all__ = [
-    "PRESETS",
+    "KINDS",
     "ClaimRules",
     "ClaimTrace",
     "ConsolePaths",
     "EmailDecision",
-    "Preset",
+    "InvalidSetting",
+    "PersonClaims",
     "Provider",
+    "ProviderKind",
+    "UnverifiedIdToken",
     "Userinfo",
     "VerifiedClaims",
     "admit_person",
@@ -37,4 +46,5 @@ __all__ = [
     "wants_userinfo",
 ]
 
-PRESETS: Mapping[str, Preset] = {one.name: one for one in (oidc.PRESET, okta.PRESET, entra.PRESET, google.PRESET)}
+KINDS: Mapping[str, ProviderKind] = MappingProxyType({kind.name: kind for kind in (Okta(), Entra(), Google(), Oidc())})
+"""Every kind, by the value of `preset`, in the order in which `broker init` offers them."""

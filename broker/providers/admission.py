@@ -1,56 +1,91 @@
-"""From what a provider vouches for to a person admitted: the preset decides who, the policy decides whether.
+"""From verified claims to an admitted person: the kind decides the address, the policy decides about entry.
 
-A sign-in and `broker explain` both ask here, so that they cannot disagree. It knows nothing of how the claims came.
+A sign-in, a test sign-in and `broker explain` all ask here.
 """
 
 from __future__ import annotations
 
 from broker.errors import EmailMissing
 from broker.identity import Identity, clean_name
-from broker.oidc.id_token import VerifiedIdToken
 from broker.policy import admit
-from broker.providers.identify import decide_identity
-from broker.providers.record import Provider, VerifiedClaims
+from broker.providers.kind import ClaimRules, EmailDecision, IdTokenClaims, PersonClaims, Provider, ProviderKind
 
 
-def wants_userinfo(provider: Provider, id_token: VerifiedIdToken) -> bool:
-    """Whether userinfo is to be asked, where the provider has it.
-
-    Args:
-        provider: with the admin's setting.
-        id_token: which may say enough by itself.
-    """
+def wants_userinfo(provider: Provider, id_token: IdTokenClaims) -> bool:
+    """Tell whether to request userinfo, if the provider has the endpoint."""
     if provider.userinfo == "when_needed":
-        alone = VerifiedClaims(id_token, None)
-        has_email = alone.claim(provider.rules.email_claim) or provider.preset.decide_email(alone, provider.rules).email
-        return not (has_email and clean_name(alone.claim(provider.rules.name_claim)))
+        claims = PersonClaims(id_token, None)
+        has_email = (
+            claims.claim(provider.rules.email_claim) or provider.preset.decide_email(claims, provider.rules).email
+        )
+        return not (has_email and clean_name(claims.claim(provider.rules.name_claim)))
     return provider.userinfo == "always"
 
 
-def admit_person(provider: Provider, verified: VerifiedClaims) -> Identity:
+def admit_person(provider: Provider, claims: PersonClaims, decision: EmailDecision | None = None) -> Identity:
     """Return the person, if they may enter.
 
     Args:
-        provider: with its preset, the admin's rules and the policy.
-        verified: what it vouches for.
+        decision: about the address; None decides now.
 
     Raises:
-        BrokerError: there is no address to believe in, or the policy says no.
+        BrokerError: no address may be believed, or the policy refuses the person.
     """
     try:
-        identity = decide_identity(provider.preset, verified, provider.rules)
+        identity = decide_identity(provider.preset, claims, provider.rules, decision)
     except EmailMissing as missing:
         if "email" not in provider.registration.scopes and provider.rules.email_claim == "email":
             missing.remedy = "Without email in scopes the provider leaves the address out: add it there."
         raise
-    claim = provider.groups_claim
-    groups = verified.claim(claim) if claim else None
-    admit(identity, provider.policy, groups=groups, groups_left_out=_leaves_groups_out(verified, claim))
+    name = provider.groups_claim
+    groups = claims.claim(name) if name else None
+    admit(identity, provider.policy, groups=groups, groups_left_out=_leaves_groups_out(claims, name))
     return identity
 
 
-def _leaves_groups_out(verified: VerifiedClaims, claim: str | None) -> bool:
-    """Whether the provider points elsewhere for the groups (OpenID Connect Core, 5.6.2); we never go there."""
-    elsewhere = verified.claim("_claim_names")
-    left_out = verified.claim("hasgroups") in (True, "true")  # of the claim `groups` alone, as Entra has it
-    return (isinstance(elsewhere, dict) and claim in elsewhere) or (left_out and claim == "groups")
+def decide_identity(
+    kind: ProviderKind, claims: PersonClaims, rules: ClaimRules, decision: EmailDecision | None = None
+) -> Identity:
+    """Return the person that the claims describe.
+
+    Args:
+        decision: about the address; None decides now.
+
+    Raises:
+        BrokerError: no address may be believed.
+    """
+    decision = decision or kind.decide_email(claims, rules)
+    if decision.email is None:
+        raise decision.refusal or EmailMissing()
+    name, name_from = _decide_name(claims, rules, decision.email, username=kind.name_falls_back_to_username)
+    return Identity(
+        email=decision.email,
+        email_from=decision.email_from,
+        name=name,
+        name_from=name_from,
+        subject=claims.id_token.subject,
+        issuer=claims.id_token.issuer,
+    )
+
+
+def _decide_name(claims: PersonClaims, rules: ClaimRules, email: str, *, username: bool) -> tuple[str, str]:
+    """Return the display name, never empty, and the claim it came from.
+
+    Args:
+        username: accept `preferred_username`.
+    """
+    if name := clean_name(claims.claim(rules.name_claim)):
+        return name, rules.name_claim
+    given, family = clean_name(claims.claim("given_name")), clean_name(claims.claim("family_name"))
+    if name := clean_name(f"{given} {family}"):
+        return name, "given_name family_name"
+    if username and (name := clean_name(claims.claim("preferred_username"))):
+        return name, "preferred_username"
+    return email.partition("@")[0], "the e-mail address"
+
+
+def _leaves_groups_out(claims: PersonClaims, name: str | None) -> bool:
+    """Tell whether the provider refers to another source for the groups (OpenID Connect Core, section 5.6.2)."""
+    elsewhere = claims.claim("_claim_names")
+    left_out = claims.claim("hasgroups") in (True, "true")  # Entra's, for the claim `groups` only
+    return (isinstance(elsewhere, dict) and name in elsewhere) or (left_out and name == "groups")

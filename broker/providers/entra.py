@@ -1,18 +1,24 @@
 """Microsoft Entra ID: the Mail attribute is not proof, so the address is chosen in a fixed order.
 
-- `email` is mutable and unverified unless `xms_edov` says so; taking it at face value lets a tenant's admin take over
-  others (nOAuth): https://learn.microsoft.com/en-us/entra/identity-platform/migrate-off-email-claim-authorization
+- `email` is mutable and unverified unless `xms_edov` says so; believing it lets the admin of one tenant take over
+  people of others (nOAuth): https://learn.microsoft.com/en-us/entra/identity-platform/migrate-off-email-claim-authorization
 - Optional claims: https://learn.microsoft.com/en-us/entra/identity-platform/optional-claims-reference
 - The ID token's claims: https://learn.microsoft.com/en-us/entra/identity-platform/id-token-claims-reference
 - The issuer of a multi-tenant application, and the keys' own issuer:
   https://learn.microsoft.com/en-us/entra/identity-platform/access-tokens#validate-the-issuer
+- Discovery by tenant or domain: https://learn.microsoft.com/en-us/entra/identity-platform/v2-protocols-oidc
 - Refusals: https://learn.microsoft.com/en-us/entra/identity-platform/reference-error-codes
+- Registration: https://learn.microsoft.com/en-us/cli/azure/ad/app and
+  https://registry.terraform.io/providers/hashicorp/azuread/latest/docs/resources/application
 """
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
+from dataclasses import replace
+from urllib.parse import urlsplit
 
 from broker.errors import (
     BrokerError,
@@ -25,22 +31,55 @@ from broker.errors import (
 )
 from broker.identity import check_email
 from broker.oidc.registration import Registration
-from broker.oidc.signature import SignedClaims
-from broker.providers.oidc import email_candidates
-from broker.providers.record import ClaimRules, Claims, ClaimTrace, ConsolePaths, EmailDecision, Preset, VerifiedClaims
+from broker.providers.kind import (
+    APPLICATION_NAME,
+    ClaimRules,
+    ClaimsOfKey,
+    ClaimTrace,
+    Command,
+    ConsolePaths,
+    Document,
+    EmailDecision,
+    InvalidSetting,
+    PersonClaims,
+    Provider,
+    ProviderKind,
+    ToRegister,
+    Value,
+    defaults_with,
+    hcl,
+    hcl_list,
+    shell,
+)
+from broker.providers.oidc import email_candidates, taken
 
 PERSONAL_ACCOUNTS_TENANT = "9188040d-6c67-4c5b-b112-36a304b66dad"
-TENANT_TEMPLATE = "{tenantid}"
 
-_GUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_TENANT_TEMPLATE = "{tenantid}"
+_AUTHORITY = "https://login.microsoftonline.com"
+_SEVERAL = "/organizations/"
+_GUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _AADSTS = re.compile(r"AADSTS(\d{4,7})")
-_CERTIFICATES = "App registrations > the application > Certificates & secrets"
-_REDIRECT_URIS = "App registrations > the application > Authentication, platform Web"
+_OPTIONAL_CLAIMS = ("email", "xms_edov", "verified_primary_email")
+
+_APPLICATION = "App registrations > the application"
+_CERTIFICATES = f"{_APPLICATION} > Certificates & secrets"
+_REDIRECT_URIS = f"{_APPLICATION} > Authentication, platform Web"
 _PERMISSIONS = "In Entra: Enterprise applications > the application > Permissions"
+_TENANT_ID = "Entra > Overview > Tenant ID"
+_CONSOLE_PATHS = ConsolePaths(
+    issuer="Entra: Overview > Tenant ID, entered as tenant; leave issuer out",
+    client_id=f"Entra: {_APPLICATION} > Overview > Application (client) ID",
+    client_secret=f"Entra: {_CERTIFICATES} > Client secrets, column Value",
+    redirect_uri=f"Entra: {_REDIRECT_URIS}",
+    sign_out_uri=f"Entra: {_REDIRECT_URIS}",
+    scopes=f"Entra: {_APPLICATION} > API permissions",
+    tenant="Entra: Overview > Tenant ID; a domain of the tenant, such as acme.example, will do, too",
+)
 _OTHER_TENANT = "The account is of another tenant. Invite it as a guest, or add its tenant to tenants."
 _NO_ADDRESS = (
-    "In Entra: App registrations > the application > Token configuration: add the optional claims email and xms_edov "
-    "to the ID token. With one tenant, a member's user principal name in email_domains will do."
+    f"In Entra: {_APPLICATION} > Token configuration: add the optional claims email and xms_edov to the ID token. With "
+    "one tenant, a member's user principal name in email_domains will do."
 )
 _REMEDIES = {
     "50105": "In Entra: Enterprise applications > the application > Users and groups: assign the person or a group.",
@@ -56,7 +95,7 @@ _REMEDIES = {
     "50194": "The application is single-tenant: set tenant, or change Supported account types.",
     "50011": f"In Entra: {_REDIRECT_URIS}: add the broker's redirect URI.",
     "7000215": f"The client secret is wrong. In Entra: {_CERTIFICATES}: copy the Value, not the Secret ID.",
-    "7000222": f"The client secret expired. In Entra: {_CERTIFICATES}: make a new one and put it into the secret file.",
+    "7000222": f"The client secret expired. In Entra: {_CERTIFICATES}: create one and put it into the secret file.",
     "501481": "The PKCE verifier does not fit: two sign-ins got mixed, or a proxy altered the request.",
     "700005": "The code is of another tenant: compare tenant with the one the person signed in to.",
     "54005": "The code was used twice: a reload, or a scanner that opens links.",
@@ -64,189 +103,298 @@ _REMEDIES = {
 }
 
 
-def decide_email(verified: VerifiedClaims, rules: ClaimRules) -> EmailDecision:
-    """Choose the address in the fixed order, and say what was looked at.
+class Entra(ProviderKind):
+    """Microsoft Entra ID, with an application for one tenant or for several."""
 
-    1. `email`, where `xms_edov` says that the domain's owner is this tenant, or the admin trusts it loudly;
-    2. `verified_primary_email`, the one in `email_domains`;
-    3. the user principal name of a member, in `email_domains`, of a single-tenant application.
+    __slots__ = ()
 
-    Args:
-        verified: what Entra vouches for.
-        rules: what the admin set about its claims.
-    """
-    considered: list[ClaimTrace] = []
-    for choose in (_by_email, _by_verified_primary_email, _by_user_principal_name):
-        try:
-            found = choose(verified, rules, considered)
-        except BrokerError as refusal:
-            return EmailDecision(None, "", refusal, tuple(considered))
-        if found is not None:
-            return EmailDecision(*found, None, tuple(considered))
-    return EmailDecision(None, "", _why_none(verified, rules), tuple(considered))
+    name = "entra"
+    title = "Microsoft Entra ID"
+    aliases = ("microsoft", "azure")
+    guide = "docs/admin/guides/entra.md"
+    registration_note = (
+        "Create it under App registrations > New registration, with a redirect URI of the platform Web. Restrict who "
+        "may sign in: Enterprise applications > the application > Properties > Assignment required."
+    )
+    needs = ("client_id", "email_domains")
+    defaults = defaults_with(client_authentication="client_secret_post", userinfo="when_needed")
+    has_tenants = True
+    # https://learn.microsoft.com/en-us/entra/identity-platform/certificate-credentials
+    private_key_algorithm = "PS256"
+    wants_certificate = True
+    expiry_hint = "The day in the column Expires, as year-month-day: broker check warns before it. Empty: not known."
+    prompt_for_another_account = "select_account"
+    name_falls_back_to_username = True
 
+    def decide_email(self, claims: PersonClaims, rules: ClaimRules) -> EmailDecision:
+        """Choose the address in a fixed order.
 
-def expect_tenant_issuer(registration: Registration, signed: SignedClaims, rules: ClaimRules) -> str:
-    """Return the issuer this token must have: the configured one, or the template filled with an admitted tenant.
+        1. `email`, if `xms_edov` says that this tenant owns the domain, or if the admin set `trust_unverified_email`;
+        2. the `verified_primary_email` that is in `email_domains`;
+        3. the user principal name of a member, in `email_domains`, of a single-tenant application.
+        """
+        considered: tuple[ClaimTrace, ...] = ()
+        for decide in (_by_email, _by_verified_primary_email, _by_user_principal_name):
+            decision = decide(claims, rules)
+            considered += decision.considered
+            if decision.email is not None or decision.refusal is not None:
+                return replace(decision, considered=considered)
+        return EmailDecision(None, "", _refuse(claims, rules), considered)
 
-    Args:
-        registration: with the issuer, or the template of several tenants.
-        signed: the token's claims, and the issuer its key is bound to.
-        rules: with the tenants admitted.
+    def console_paths(self, _issuer: str) -> ConsolePaths:
+        """Return the menus of the Entra admin center."""
+        return _CONSOLE_PATHS
 
-    Raises:
-        TenantNotAllowed: another tenant, or the one of personal accounts.
-        IdTokenIssuer: no tenant, or a key that is bound to another issuer.
-    """
-    tenant = signed.claims.get("tid")
-    issuer = registration.metadata_issuer
-    if TENANT_TEMPLATE in issuer:
-        if not isinstance(tenant, str) or not _GUID.fullmatch(tenant):
-            raise IdTokenIssuer(expected="tid: a tenant id", got="none")
-        if tenant not in rules.tenants or tenant == PERSONAL_ACCOUNTS_TENANT:
-            raise TenantNotAllowed(expected=sorted(rules.tenants), got=tenant)
-        issuer = issuer.replace(TENANT_TEMPLATE, tenant)
-    if signed.key_issuer is not None and signed.key_issuer.replace(TENANT_TEMPLATE, str(tenant)) != issuer:
-        raise IdTokenIssuer(expected=f"a key of {issuer}", got=f"a key of {signed.key_issuer}")
-    return issuer
+    def expected_issuer(self, registration: Registration, signed: ClaimsOfKey, rules: ClaimRules) -> str:
+        """Return the configured issuer, or the template filled with an admitted tenant.
 
+        Raises:
+            TenantNotAllowed: the token is of another tenant, or of a personal account.
+            IdTokenIssuer: the token names no tenant, or its key belongs to another issuer.
+        """
+        tenant = signed.claims.get("tid")
+        issuer = registration.metadata_issuer
+        if _TENANT_TEMPLATE in issuer:
+            if not isinstance(tenant, str) or not _GUID.fullmatch(tenant):
+                raise IdTokenIssuer(expected="tid: a tenant id", got="none")
+            if tenant not in rules.tenants or tenant == PERSONAL_ACCOUNTS_TENANT:
+                raise TenantNotAllowed(expected=sorted(rules.tenants), got=tenant)
+            issuer = issuer.replace(_TENANT_TEMPLATE, tenant)
+        if signed.key_issuer is not None and signed.key_issuer.replace(_TENANT_TEMPLATE, str(tenant)) != issuer:
+            raise IdTokenIssuer(expected=f"a key of {issuer}", got=f"a key of {signed.key_issuer}")
+        return issuer
 
-def expect_callback_of_tenant(registration: Registration, rules: ClaimRules) -> Mapping[str, str]:
-    """Return the issuers that may answer: the configured one, or that of each admitted tenant.
+    def callback_issuers(self, registration: Registration, rules: ClaimRules) -> Mapping[str, str]:
+        """Return the configured issuer, or the issuer of each admitted tenant."""
+        template = registration.metadata_issuer
+        if _TENANT_TEMPLATE not in template:
+            return {template: template}
+        admitted = rules.tenants - {PERSONAL_ACCOUNTS_TENANT}
+        return {issuer: issuer for issuer in (template.replace(_TENANT_TEMPLATE, tenant) for tenant in admitted)}
 
-    Args:
-        registration: with the issuer, or the template of several tenants.
-        rules: with the tenants admitted.
-    """
-    template = registration.metadata_issuer
-    if TENANT_TEMPLATE not in template:
-        return {template: template}
-    admitted = rules.tenants - {PERSONAL_ACCOUNTS_TENANT}
-    return {issuer: issuer for issuer in (template.replace(TENANT_TEMPLATE, tenant) for tenant in admitted)}
+    def remedy(self, said: str) -> str | None:
+        """Return what to do about an AADSTS code; the text around the code is ignored."""
+        code = _AADSTS.search(said)
+        return _REMEDIES.get(code[1]) if code else None
 
+    def parse_error_page(self, text: str) -> str | None:
+        """Return the AADSTS code on an error page."""
+        code = _AADSTS.search(text)
+        return code[0] if code else None
 
-def remedy(said: str) -> str | None:
-    """Return what to do about an AADSTS code; the text around it is not looked at.
+    def defaults_for(self, given: Mapping[str, object]) -> Mapping[str, object]:
+        """Return the defaults, with the issuer of the tenant; anything but a tenant id stands for several tenants."""
+        tenant = given.get("tenant")
+        one = isinstance(tenant, str) and _GUID.fullmatch(tenant)
+        return {**self.defaults, "issuer": f"{_AUTHORITY}/{tenant}/v2.0" if one else f"{_AUTHORITY}{_SEVERAL}v2.0"}
 
-    Args:
-        said: `error` and `error_description`.
-    """
-    code = _AADSTS.search(said)
-    return _REMEDIES.get(code[1]) if code else None
+    def check_tenant(self, text: str) -> InvalidSetting | None:
+        """Accept only a GUID in lower case, as tokens spell it."""
+        where = f"a tenant id is found in {_TENANT_ID}"
+        if text.lower() in {"common", "organizations"}:
+            return InvalidSetting(
+                f"must name one organisation, not all: enter its tenant id, or several in tenants; {where}"
+            )
+        if text.lower() in {"consumers", PERSONAL_ACCOUNTS_TENANT}:
+            return InvalidSetting(
+                f"must not name personal Microsoft accounts, which anyone can make: name your organisation's tenant; "
+                f"{where}"
+            )
+        if _GUID.fullmatch(text):
+            return None
+        if _GUID.fullmatch(text.lower()):
+            return InvalidSetting("must be in lower case, as tokens spell it")
+        if "." in text:
+            return InvalidSetting(f"must be the tenant's id, not its domain name, which can change; {where}")
+        return InvalidSetting(f"must be the tenant's id, of the form in the example; {where}")
 
+    def check_issuer(self, issuer: str, *, tenant: str | None) -> InvalidSetting | None:
+        """Refuse the issuer of another tenant, or one that does not fit several tenants.
 
-def parse_error_page(text: str) -> str | None:
-    """Return the AADSTS code an error page shows.
-
-    Args:
-        text: of the page and of its address.
-    """
-    code = _AADSTS.search(text)
-    return code[0] if code else None
-
-
-_Found = tuple[str, str]
-
-
-def _by_email(verified: VerifiedClaims, rules: ClaimRules, considered: list[ClaimTrace]) -> _Found | None:
-    claim = rules.email_claim
-    offers, looked_at = email_candidates(verified, claim)
-    considered += looked_at
-    if isinstance(offers, BrokerError):
-        # What would not count anyway must not stand in the way of what may: only a verified claim's fault is one.
-        counts = rules.trust_unverified_email or any(says_domain_owner_verified(one) for _, one in verified.documents())
-        if counts and not isinstance(offers, EmailMissing):
-            raise offers
+        The admin gives an issuer for a national cloud or for a test.
+        """
+        several = _SEVERAL in issuer
+        if tenant is None:
+            problem = f"must contain {_SEVERAL} while tenants is given, or be left out"
+            return None if several else InvalidSetting(problem)
+        named = _GUID.findall(issuer.lower())
+        if several or (named and tenant not in named):
+            return InvalidSetting("is not the one of tenant: leave it out, unless your tenant is in a national cloud")
         return None
-    offer = offers[0]
+
+    def metadata_issuer(self, issuer: str, *, several_tenants: bool) -> str:
+        """Return the issuer; for several tenants the template, to be filled with the tenant of a token."""
+        return issuer.replace(_SEVERAL, f"/{_TENANT_TEMPLATE}/") if several_tenants else issuer
+
+    def tenant_in(self, text: str) -> str:
+        """Return the only GUID in a text."""
+        found = set(_GUID.findall(text.lower()))
+        return found.pop() if len(found) == 1 else ""
+
+    def issuer_by_domain(self, domain: str) -> str:
+        """Return the address whose metadata names the tenant of a domain."""
+        return f"{_AUTHORITY}/{domain}/v2.0"
+
+    def doubt_client_id(self, client_id: str, *, tenant: str) -> str:
+        """Doubt the tenant ID, and an id that is no GUID."""
+        if client_id == tenant:
+            return "This is the tenant ID again, not the application's."
+        if not _GUID.fullmatch(client_id.lower()):
+            return "At Entra this is an id such as 1f2e3d4c-5b6a-4978-8695-a4b3c2d1e0f9."
+        return ""
+
+    def doubt_client_secret(self, secret: str) -> str:
+        """Doubt the Secret ID, which is a GUID."""
+        if not _GUID.fullmatch(secret.lower()):
+            return ""
+        return (
+            "This looks like the Secret ID. Copy the secret from the column Value; Entra shows it only right after it "
+            "was created."
+        )
+
+    def further_values(self, _provider: Provider, to_register: ToRegister) -> tuple[Value, ...]:
+        """Return the sign-out address and the address for a tile."""
+        return (
+            Value(
+                "Redirect URI for signing out",
+                to_register.post_logout_uri,
+                _CONSOLE_PATHS.sign_out_uri,
+                "A second redirect URI. Not the Front-channel logout URL.",
+            ),
+            Value(
+                "Home page URL",
+                to_register.home_page,
+                f"Entra: {_APPLICATION} > Branding & properties > Home page URL",
+                "For a tile in My Apps.",
+            ),
+        )
+
+    def claim_values(self, provider: Provider) -> tuple[Value, ...]:
+        """Return the optional claims that verify an address, and the groups claim if the policy needs groups."""
+        token_configuration = f"Entra: {_APPLICATION} > Token configuration"
+        values = [
+            Value(
+                "Optional claims of the ID token",
+                " ".join(_OPTIONAL_CLAIMS),
+                f"{token_configuration} > Add optional claim > ID",
+                "xms_edov is not in that list: add it under Manifest, in optionalClaims > idToken, beside email.",
+            )
+        ]
+        if provider.policy.allowed_groups and provider.groups_claim:
+            where = f"{token_configuration} > Add groups claim"
+            note = "Groups assigned to the application, as Group ID."
+            values.append(Value("Groups claim", provider.groups_claim, where, note))
+        return tuple(values)
+
+    def commands(self, provider: Provider, to_register: ToRegister) -> tuple[Command, ...]:
+        """Return the registration for the Azure CLI and for Terraform."""
+        if not provider.has_client_secret:
+            note = "Then add the certificate or the federated credential under Certificates & secrets."
+            return (
+                Command("Azure CLI", _azure_cli(provider, to_register, ""), note),
+                Command("Terraform", _terraform(provider, to_register, ""), note),
+            )
+        end = to_register.client_secret_end
+        expires = f"In broker.yaml: client_secret_expires: {end}"
+        return (
+            Command(
+                "Azure CLI",
+                _azure_cli(provider, to_register, _CREDENTIAL_BY_CLI.format(end=end)),
+                "For a Unix shell, such as Azure Cloud Shell. It prints the client ID, and writes the secret into the "
+                f"file client-secret. {expires}",
+            ),
+            Command(
+                "Terraform",
+                _terraform(provider, to_register, _CREDENTIAL_BY_TERRAFORM.format(end=end)),
+                "Then: terraform output -raw client_secret > client-secret. Terraform keeps the secret in its state. "
+                f"{expires}",
+            ),
+        )
+
+
+def _by_email(claims: PersonClaims, rules: ClaimRules) -> EmailDecision:
+    candidates, considered = email_candidates(claims, rules.email_claim)
+    if isinstance(candidates, BrokerError):
+        # An unverified address would not count, so a fault in it must not hide the claims that may count.
+        verified = any(says_domain_owner_verified(document) for _, document in claims.documents())
+        refuses = (verified or rules.trust_unverified_email) and not isinstance(candidates, EmailMissing)
+        return EmailDecision(None, "", candidates if refuses else None, considered)
+    candidate = candidates[0]
     if rules.trust_unverified_email:
-        considered.append(ClaimTrace(offer.source, "taken: trust_unverified_email is on"))
-        return offer.email, offer.source
-    if claim == "email" and says_domain_owner_verified(offer.claims):
-        considered.append(ClaimTrace(offer.source, "taken: xms_edov is true"))
-        return offer.email, offer.source
-    considered.append(ClaimTrace(offer.source, "not taken: xms_edov is not true, so the address is not verified"))
-    return None
+        return taken(candidate, considered, "taken: trust_unverified_email is on")
+    if rules.email_claim == "email" and says_domain_owner_verified(candidate.document):
+        return taken(candidate, considered, "taken: xms_edov is true")
+    verdict = "not taken: xms_edov is not true, so the address is not verified"
+    return EmailDecision(None, "", None, (*considered, ClaimTrace(candidate.source, verdict)))
 
 
-def _by_verified_primary_email(
-    verified: VerifiedClaims, rules: ClaimRules, considered: list[ClaimTrace]
-) -> _Found | None:
+def _by_verified_primary_email(claims: PersonClaims, rules: ClaimRules) -> EmailDecision:
     source = "verified_primary_email (ID token)"
-    value = verified.id_token.claims.get("verified_primary_email")
+    value = claims.signed.get("verified_primary_email")
     listed = [value] if isinstance(value, str) else value if isinstance(value, list) else []
-    for one in listed:
-        if (email := _address_in(one, rules)) is not None:
-            considered.append(ClaimTrace(source, "taken"))
-            return email, source
-    considered.append(ClaimTrace(source, "not taken: no address in email_domains" if listed else "absent"))
-    return None
+    email = next(filter(None, (_address_in_domains(address, rules) for address in listed)), None)
+    if email is not None:
+        return EmailDecision(email, source, None, (ClaimTrace(source, "taken"),))
+    verdict = "not taken: no address in email_domains" if listed else "absent"
+    return EmailDecision(None, "", None, (ClaimTrace(source, verdict),))
 
 
-def _by_user_principal_name(verified: VerifiedClaims, rules: ClaimRules, considered: list[ClaimTrace]) -> _Found | None:
-    claims = verified.id_token.claims
-    for claim in ("preferred_username", "upn"):
-        source = f"{claim} (ID token)"
-        if claims.get(claim) in (None, ""):
+def _by_user_principal_name(claims: PersonClaims, rules: ClaimRules) -> EmailDecision:
+    considered: tuple[ClaimTrace, ...] = ()
+    for name in ("preferred_username", "upn"):
+        source = f"{name} (ID token)"
+        if claims.signed.get(name) in (None, ""):
             verdict = "absent"
         elif rules.tenants:
             verdict = "not taken: with several tenants only verified addresses count"
-        elif is_guest(claims):
+        elif is_guest(claims.signed):
             verdict = "not taken: the account is a guest"
-        elif (email := _address_in(claims[claim], rules)) is None:
+        elif (email := _address_in_domains(claims.signed[name], rules)) is None:
             verdict = "not taken: no e-mail address in email_domains"
         else:
-            considered.append(ClaimTrace(source, "taken: the user principal name of a member"))
-            return email, source
-        considered.append(ClaimTrace(source, verdict))
-    return None
+            trace = ClaimTrace(source, "taken: the user principal name of a member")
+            return EmailDecision(email, source, None, (*considered, trace))
+        considered += (ClaimTrace(source, verdict),)
+    return EmailDecision(None, "", None, considered)
 
 
-def _why_none(verified: VerifiedClaims, rules: ClaimRules) -> BrokerError:
-    claims = verified.id_token.claims
-    if is_guest(claims):
+def _refuse(claims: PersonClaims, rules: ClaimRules) -> BrokerError:
+    if is_guest(claims.signed):
         return GuestNotAllowed(expected="a member of the tenant, or a verified address", got="a guest")
-    offers, _ = email_candidates(verified, rules.email_claim)
-    if isinstance(offers, BrokerError) and not isinstance(offers, EmailMissing):
-        return offers
+    candidates, _ = email_candidates(claims, rules.email_claim)
     refusal: BrokerError
-    if not isinstance(offers, BrokerError):
+    if not isinstance(candidates, BrokerError):
         refusal = EmailUnverified(expected="xms_edov: true", got="xms_edov absent or not true")
-    else:
+    elif isinstance(candidates, EmailMissing):
         refusal = EmailMissing(
             expected="email, verified_primary_email or a user principal name", got="none that counts"
         )
-    refusal.remedy = _NO_ADDRESS  # Entra knows no email_verified, of which the general remedy speaks
+    else:
+        return candidates
+    refusal.remedy = _NO_ADDRESS  # the general remedy speaks of email_verified, which Entra does not send
     return refusal
 
 
-def says_domain_owner_verified(claims: Claims) -> bool:
-    """Whether `xms_edov` is true, in one of the spellings Entra sends.
-
-    Args:
-        claims: of the document with the address: it speaks of no other.
-    """
-    value = claims.get("xms_edov")
+def says_domain_owner_verified(document: Document) -> bool:
+    """Tell whether `xms_edov` is true, in a spelling that Entra sends, for the address in the same document."""
+    value = document.get("xms_edov")
     return value is True or (isinstance(value, int | str) and not isinstance(value, bool) and value in (1, "1", "true"))
 
 
-def is_guest(claims: Claims) -> bool:
-    """Whether the account is, or may be, a guest of the tenant; in doubt it is.
+def is_guest(document: Document) -> bool:
+    """Tell whether the account is, or may be, a guest of the tenant.
 
-    By `acct`, which is optional; by the mark in its user principal name; and by `idp`, which is sent where another
-    tenant or service than this one signed the person in.
-
-    Args:
-        claims: of the ID token.
+    Signs are `acct`, which is optional; the mark in the user principal name; and `idp`, which Entra sends if another
+    tenant or service signed the person in.
     """
-    names = [claims[name].lower() for name in ("preferred_username", "upn") if isinstance(claims.get(name), str)]
+    names = [document[name].lower() for name in ("preferred_username", "upn") if isinstance(document.get(name), str)]
     marked = any(mark in name for name in names for mark in ("#ext#", "_ext_@"))
-    signed_in_by = claims.get("idp")
-    elsewhere = signed_in_by is not None and f"/{claims.get('tid')}/" not in f"{signed_in_by}/"
-    return marked or elsewhere or claims.get("acct") not in (None, 0, "0")
+    signed_in_by = document.get("idp")
+    elsewhere = signed_in_by is not None and f"/{document.get('tid')}/" not in f"{signed_in_by}/"
+    return marked or elsewhere or document.get("acct") not in (None, 0, "0")
 
 
-def _address_in(value: object, rules: ClaimRules) -> str | None:
+def _address_in_domains(value: object, rules: ClaimRules) -> str | None:
     try:
         email = check_email(value)
     except EmailMalformed:
@@ -254,24 +402,76 @@ def _address_in(value: object, rules: ClaimRules) -> str | None:
     return email if email.rpartition("@")[2] in rules.email_domains else None
 
 
-_MENUS = ConsolePaths(
-    issuer="Entra: Overview > Tenant ID, entered as tenant; leave issuer out",
-    client_id="Entra: App registrations > the application > Overview > Application (client) ID",
-    client_secret=f"Entra: {_CERTIFICATES} > Client secrets, column Value",
-    redirect_uri=f"Entra: {_REDIRECT_URIS}",
-    sign_out_uri=f"Entra: {_REDIRECT_URIS}",
-    scopes="Entra: App registrations > the application > API permissions",
-)
+_CREDENTIAL_BY_CLI = """\
+umask 077
+az ad app credential reset --id "$APP_ID" --append --display-name broker --end-date {end} \\
+  --query password --output tsv > client-secret
+"""
+_CREDENTIAL_BY_TERRAFORM = """
+resource "azuread_application_password" "comm100" {{
+  application_id = azuread_application.comm100.id
+  display_name   = "broker"
+  end_date       = "{end}T00:00:00Z"
+}}
 
-PRESET = Preset(
-    name="entra",
-    decide_email=decide_email,
-    expected_issuer=expect_tenant_issuer,
-    callback_issuers=expect_callback_of_tenant,
-    remedy=remedy,
-    console_paths=lambda _issuer: _MENUS,
-    guide="docs/admin/guides/entra.md",
-    parse_error_page=parse_error_page,
-    prompt_for_another_account="select_account",
-    name_falls_back_to_username=True,
-)
+output "client_secret" {{
+  value     = azuread_application_password.comm100.value
+  sensitive = true
+}}
+"""
+
+
+def _azure_cli(provider: Provider, to_register: ToRegister, secret: str) -> str:
+    tenant = _tenant(provider)
+    optional_claims = json.dumps({"idToken": [{"name": name} for name in _OPTIONAL_CLAIMS]})
+    groups = 'az ad app update --id "$APP_ID" --set groupMembershipClaims=ApplicationGroup\n'
+    return f"""\
+az login --allow-no-subscriptions{f" --tenant {shell(tenant)}" if tenant else ""}
+APP_ID=$(az ad app create --display-name {shell(APPLICATION_NAME)} --sign-in-audience {_audience(provider)} \\
+  --web-redirect-uris {shell(to_register.redirect_uri)} {shell(to_register.post_logout_uri)} \\
+  --web-home-page-url {shell(to_register.home_page)} \\
+  --optional-claims {shell(optional_claims)} \\
+  --query appId --output tsv)
+az ad sp create --id "$APP_ID" --output none
+{groups if provider.policy.allowed_groups else ""}{secret}echo "client_id: $APP_ID"
+"""
+
+
+def _terraform(provider: Provider, to_register: ToRegister, secret: str) -> str:
+    optional_claims = "".join(f"\n    id_token {{ name = {hcl(name)} }}" for name in _OPTIONAL_CLAIMS)
+    groups = '\n  group_membership_claims = ["ApplicationGroup"]' if provider.policy.allowed_groups else ""
+    return f"""\
+terraform {{
+  required_providers {{
+    azuread = {{ source = "hashicorp/azuread", version = "~> 3.0" }}
+  }}
+}}
+
+resource "azuread_application" "comm100" {{
+  display_name     = {hcl(APPLICATION_NAME)}
+  sign_in_audience = {hcl(_audience(provider))}{groups}
+
+  web {{
+    homepage_url  = {hcl(to_register.home_page)}
+    redirect_uris = {hcl_list([to_register.redirect_uri, to_register.post_logout_uri])}
+  }}
+
+  optional_claims {{{optional_claims}
+  }}
+}}
+
+resource "azuread_service_principal" "comm100" {{
+  client_id = azuread_application.comm100.client_id
+}}
+
+output "client_id" {{ value = azuread_application.comm100.client_id }}
+{secret}"""
+
+
+def _audience(provider: Provider) -> str:
+    return "AzureADMultipleOrgs" if provider.rules.tenants else "AzureADMyOrg"
+
+
+def _tenant(provider: Provider) -> str:
+    """Return the tenant in the issuer; empty for several tenants: any of them may have the application."""
+    return "" if provider.rules.tenants else urlsplit(provider.registration.issuer).path.split("/")[1]

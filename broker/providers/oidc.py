@@ -1,8 +1,11 @@
-"""The preset for any provider that behaves: the standard claims, and no benefit of the doubt.
+"""Any OpenID provider: the standard claims, with Keycloak as the example of a console and of commands.
 
-An address counts when `email_verified` is true in the same document, or when the admin said, loudly, that it need not.
-OpenID Connect Core, section 5.1 has it as a JSON boolean; Amazon Cognito writes the text "true", which counts, too.
-Okta's decision differs in what silence about it means.
+An address counts if `email_verified` is true in the same document, or if the admin set `trust_unverified_email`.
+`email_verified` is a JSON boolean (OpenID Connect Core, section 5.1); Amazon Cognito sends the text "true",
+which counts.
+
+- https://www.keycloak.org/docs/latest/server_admin/#_oidc_clients
+- https://www.keycloak.org/docs/latest/server_admin/#admin-cli
 """
 
 from __future__ import annotations
@@ -12,151 +15,24 @@ from dataclasses import dataclass
 
 from broker.errors import BrokerError, EmailContradicts, EmailMalformed, EmailMissing, EmailUnverified
 from broker.identity import check_email
-from broker.oidc.registration import Registration
-from broker.oidc.signature import SignedClaims
-from broker.providers.record import ClaimRules, Claims, ClaimTrace, ConsolePaths, EmailDecision, Preset, VerifiedClaims
-
-
-@dataclass(frozen=True, slots=True)
-class EmailCandidate:
-    """An address one document names.
-
-    Args:
-        email: checked.
-        source: the claim and the document, for people.
-        claims: of that document.
-    """
-
-    email: str
-    source: str
-    claims: Claims
-
-
-def decide_email(verified: VerifiedClaims, rules: ClaimRules) -> EmailDecision:
-    """Decide about the address by `email_verified` alone.
-
-    Args:
-        verified: what the provider vouches for.
-        rules: what the admin set about its claims.
-    """
-    return decide_by_email_verified(verified, rules, accept_missing_email_verified=False)
-
-
-def decide_by_email_verified(
-    verified: VerifiedClaims, rules: ClaimRules, *, accept_missing_email_verified: bool
-) -> EmailDecision:
-    """Decide about the address a document names, by what the same document says about it.
-
-    False in one document is enough to refuse, even if that document has no address. An odd value in userinfo does not
-    outweigh true in the signed ID token. True in userinfo does not outweigh an odd value in the ID token.
-
-    Args:
-        verified: what the provider vouches for.
-        rules: what the admin set about its claims.
-        accept_missing_email_verified: an absent `email_verified` is accepted.
-    """
-    claim = rules.email_claim
-    offers, considered = email_candidates(verified, claim)
-    if isinstance(offers, BrokerError):
-        return EmailDecision(None, "", offers, considered)
-    if rules.trust_unverified_email:
-        return taken(offers[0], considered, "taken: trust_unverified_email is on")
-    said = [word for _, claims in verified.documents() if (word := claims.get("email_verified")) is not None]
-    if accept_missing_email_verified and not said:
-        return taken(offers[0], considered, "taken: email_verified is absent, which this preset accepts")
-    # A document without the address may still say no.
-    if not any(word in (False, "false") for word in said if isinstance(word, bool | str)):
-        for offer in offers:
-            signed = offer.claims is verified.id_token.claims
-            if _vouches_for(offer.claims, offer.email) and (signed or all(_says_true(word) for word in said)):
-                return taken(offer, considered, "taken: email_verified is true")
-    doubtful = next((one for one in offers if not _says_true(one.claims.get("email_verified"))), offers[0])
-    word = next((one for one in said if not _says_true(one)), doubtful.claims.get("email_verified"))
-    refusal = _refuse(word)
-    return EmailDecision(None, "", refusal, (*considered, ClaimTrace(doubtful.source, f"not taken: {refusal.got}")))
-
-
-def _refuse(word: object) -> EmailUnverified:
-    """Return the refusal for what `email_verified` says; None if the provider does not send it."""
-    if word is None:
-        refusal = EmailUnverified(expected="email_verified: true", got="email_verified: absent")
-        refusal.remedy = f"The provider does not send email_verified: have it added to its claims. {refusal.remedy}"
-        return refusal
-    # Whole, or what the provider echoed could not be left out of it; and never in the remedy.
-    shown = json.dumps(word) if isinstance(word, bool | str | int | float) else "an array or object"
-    refusal = EmailUnverified(expected="email_verified: true", got=f"email_verified: {shown}")
-    if word is not False and word != "false":
-        refusal.remedy = f"The provider sends an email_verified that is neither true nor false. {refusal.remedy}"
-    return refusal
-
-
-def email_candidates(
-    verified: VerifiedClaims, claim: str
-) -> tuple[list[EmailCandidate] | BrokerError, tuple[ClaimTrace, ...]]:
-    """Return every document's address, or why they cannot be used, and what was looked at.
-
-    Args:
-        verified: what the provider vouches for.
-        claim: the claim's name.
-    """
-    offers: list[EmailCandidate] = []
-    considered: list[ClaimTrace] = []
-    for place, claims in verified.documents():
-        source = f"{claim} ({place})"
-        if claims.get(claim) in (None, ""):
-            considered.append(ClaimTrace(source, "absent"))
-            continue
-        try:
-            offers.append(EmailCandidate(check_email(claims[claim]), source, claims))
-        except EmailMalformed as malformed:
-            return malformed, (*considered, ClaimTrace(source, "not taken: no plain e-mail address"))
-    if not offers:
-        return EmailMissing(expected=f"the claim {claim}", got="no such claim"), tuple(considered)
-    if len({offer.email for offer in offers}) > 1:
-        both = [ClaimTrace(offer.source, "not taken: the documents name different addresses") for offer in offers]
-        return EmailContradicts(expected="one address", got="two different ones"), (*considered, *both)
-    return offers, tuple(considered)
-
-
-def taken(offer: EmailCandidate, considered: tuple[ClaimTrace, ...], verdict: str) -> EmailDecision:
-    """Return the decision for an address.
-
-    Args:
-        offer: the address and where it is from.
-        considered: what was looked at before.
-        verdict: why it was taken.
-    """
-    return EmailDecision(offer.email, offer.source, None, (*considered, ClaimTrace(offer.source, verdict)))
-
-
-def _vouches_for(claims: Claims, email: str) -> bool:
-    """`email_verified` speaks of the claim `email` alone, whatever claim the admin chose."""
-    verified_email = claims.get("email")
-    return (
-        _says_true(claims.get("email_verified"))
-        and isinstance(verified_email, str)
-        and verified_email.isascii()
-        and verified_email.lower() == email
-    )
-
-
-def _says_true(word: object) -> bool:
-    """Tell whether a value is JSON true or the text `true`; no other spelling counts, and no number."""
-    return word is True or (isinstance(word, str) and word == "true")
-
-
-def expect_configured_issuer(registration: Registration, _signed: SignedClaims, _rules: ClaimRules) -> str:
-    """Return the configured issuer: there is no other (OpenID Connect Core, section 3.1.3.7, 2)."""
-    return registration.issuer
-
-
-def _no_remedy(_said: str) -> None:
-    return None
-
+from broker.providers.kind import (
+    ClaimRules,
+    ClaimTrace,
+    Command,
+    ConsolePaths,
+    Document,
+    EmailDecision,
+    PersonClaims,
+    Provider,
+    ProviderKind,
+    ToRegister,
+    Value,
+    shell,
+)
 
 _REGISTRATION = "the client's registration at the provider"
 _ISSUER = "the member issuer of the provider's /.well-known/openid-configuration"
-_MENUS = ConsolePaths(
+_CONSOLE_PATHS = ConsolePaths(
     issuer=_ISSUER,
     client_id=_REGISTRATION,
     client_secret=_REGISTRATION,
@@ -164,31 +40,208 @@ _MENUS = ConsolePaths(
     sign_out_uri=f"{_REGISTRATION}, under post-logout redirect URIs",
     scopes=_REGISTRATION,
 )
-_KEYCLOAK_MENUS = ConsolePaths(
+_KEYCLOAK_CLIENT = "Keycloak: Clients > the client"
+_KEYCLOAK_CONSOLE_PATHS = ConsolePaths(
     issuer=f"{_ISSUER} (Keycloak: Realm settings > General > Endpoints)",
-    client_id="Keycloak: Clients > the client > Settings > Client ID",
-    client_secret="Keycloak: Clients > the client > Credentials",  # noqa: S106 - a place
-    redirect_uri="Keycloak: Clients > the client > Settings > Valid redirect URIs",
-    sign_out_uri="Keycloak: Clients > the client > Settings > Valid post logout redirect URIs",
-    scopes="Keycloak: Clients > the client > Client scopes",
+    client_id=f"{_KEYCLOAK_CLIENT} > Settings > Client ID",
+    client_secret=f"{_KEYCLOAK_CLIENT} > Credentials",
+    redirect_uri=f"{_KEYCLOAK_CLIENT} > Settings > Valid redirect URIs",
+    sign_out_uri=f"{_KEYCLOAK_CLIENT} > Settings > Valid post logout redirect URIs",
+    scopes=f"{_KEYCLOAK_CLIENT} > Client scopes",
 )
 
 
-def console_paths(issuer: str) -> ConsolePaths:
-    """Return Keycloak's menus for an issuer that is a realm of Keycloak's, and plain words for any other.
+class Oidc(ProviderKind):
+    """Any OpenID Connect provider."""
+
+    __slots__ = ()
+
+    name = "oidc"
+    title = "another OpenID Connect provider, such as Keycloak or Auth0"
+    aliases = ("other", "keycloak", "auth0")
+    guide = "docs/admin/guides/other.md"
+    registration_note = (
+        "Register a confidential web client with the authorization code flow. The provider must send email_verified: "
+        "true; in Keycloak that is Users > the person > Email verified."
+    )
+    any_product = True
+
+    def decide_email(self, claims: PersonClaims, rules: ClaimRules) -> EmailDecision:
+        """Decide by `email_verified` alone."""
+        return decide_by_email_verified(claims, rules, accept_missing_email_verified=False)
+
+    def console_paths(self, issuer: str) -> ConsolePaths:
+        """Return the menus of Keycloak for the issuer of a realm, and general terms for any other issuer."""
+        return _KEYCLOAK_CONSOLE_PATHS if "/realms/" in issuer else _CONSOLE_PATHS
+
+    def further_values(self, provider: Provider, to_register: ToRegister) -> tuple[Value, ...]:
+        """Return the sign-out address and the address for a portal."""
+        start = Value("Initiate login URI", to_register.start_uri, "the client's registration, if it has such a field")
+        if _realm(provider):
+            where = f"{_KEYCLOAK_CLIENT} > Settings > Home URL"
+            start = Value("Home URL", to_register.home_page, where, "For the account console's list of applications.")
+        return (
+            Value("Post logout redirect URI", to_register.post_logout_uri, provider.console_paths.sign_out_uri),
+            start,
+        )
+
+    def claim_values(self, provider: Provider) -> tuple[Value, ...]:
+        """Return the claims that the provider must send."""
+        rules = provider.rules
+        claims = dict.fromkeys((rules.email_claim, "email_verified", rules.name_claim))
+        if provider.policy.allowed_groups and provider.groups_claim:
+            claims[provider.groups_claim] = None
+        return (Value("Claims", " ".join(claims), provider.console_paths.scopes, "In the ID token, or from userinfo."),)
+
+    def commands(self, provider: Provider, to_register: ToRegister) -> tuple[Command, ...]:
+        """Return the commands for Keycloak's kcadm.sh if the issuer is a realm."""
+        realm = _realm(provider)
+        if not realm:
+            return ()
+        server = provider.registration.issuer.removesuffix(f"/realms/{realm}")
+        client = [f"-s {shell(f'{key}={value}')}" for key, value in _client(provider, to_register).items()]
+        create = " \\\n  ".join([f"kcadm.sh create clients -r {shell(realm)} -i", *client])
+        lines = [
+            f"kcadm.sh config credentials --server {shell(server)} --realm master --user admin",
+            f"ID=$({create})",
+        ]
+        note = ""
+        if provider.has_client_secret:
+            lines += [
+                "umask 077",
+                f'kcadm.sh get "clients/$ID/client-secret" -r {shell(realm)} --fields value --format csv --noquotes \\',
+                "  > client-secret",
+            ]
+            note = "It writes the secret into the file client-secret."
+        return (Command("Keycloak's kcadm.sh", "\n".join(lines) + "\n", note),)
+
+
+def _client(provider: Provider, to_register: ToRegister) -> dict[str, str]:
+    """Return the members of Keycloak's client representation; values other than text are JSON."""
+    registration = provider.registration
+    return {
+        "clientId": registration.client_id,
+        "enabled": "true",
+        "publicClient": json.dumps(registration.client_authentication == "none"),
+        "standardFlowEnabled": "true",
+        "directAccessGrantsEnabled": "false",
+        "redirectUris": json.dumps([to_register.redirect_uri]),
+        "baseUrl": to_register.home_page,
+        'attributes."post.logout.redirect.uris"': to_register.post_logout_uri,
+        'attributes."pkce.code.challenge.method"': "S256",
+    }
+
+
+def _realm(provider: Provider) -> str:
+    """Return the realm in an issuer of Keycloak; empty for other products."""
+    _, found, realm = provider.registration.issuer.rpartition("/realms/")
+    return realm if found and "/" not in realm else ""
+
+
+@dataclass(frozen=True, slots=True)
+class EmailCandidate:
+    """An address in one document.
 
     Args:
-        issuer: as configured.
+        email: checked for its form; not yet believed.
+        source: the claim and its document.
     """
-    return _KEYCLOAK_MENUS if "/realms/" in issuer else _MENUS
+
+    email: str
+    source: str
+    document: Document
 
 
-PRESET = Preset(
-    name="oidc",
-    decide_email=decide_email,
-    expected_issuer=expect_configured_issuer,
-    remedy=_no_remedy,
-    console_paths=console_paths,
-    guide="docs/admin/guides/other.md",
-    prompt_for_another_account="login",
-)
+def email_candidates(
+    claims: PersonClaims, name: str
+) -> tuple[list[EmailCandidate] | BrokerError, tuple[ClaimTrace, ...]]:
+    """Return the address in each document, or why the addresses cannot be used; and what was considered.
+
+    Args:
+        name: the claim that holds the address.
+    """
+    candidates: list[EmailCandidate] = []
+    considered: list[ClaimTrace] = []
+    for place, document in claims.documents():
+        source = f"{name} ({place})"
+        if document.get(name) in (None, ""):
+            considered.append(ClaimTrace(source, "absent"))
+            continue
+        try:
+            candidates.append(EmailCandidate(check_email(document[name]), source, document))
+        except EmailMalformed as malformed:
+            return malformed, (*considered, ClaimTrace(source, "not taken: no plain e-mail address"))
+    if not candidates:
+        return EmailMissing(expected=f"the claim {name}", got="no such claim"), tuple(considered)
+    if len({candidate.email for candidate in candidates}) > 1:
+        verdict = "not taken: the documents name different addresses"
+        differing = [ClaimTrace(candidate.source, verdict) for candidate in candidates]
+        return EmailContradicts(expected="one address", got="two different ones"), (*considered, *differing)
+    return candidates, tuple(considered)
+
+
+def decide_by_email_verified(
+    claims: PersonClaims, rules: ClaimRules, *, accept_missing_email_verified: bool
+) -> EmailDecision:
+    """Decide about the address in a document by `email_verified` in the same document.
+
+    False in any document refuses, even if that document has no address. An odd value in userinfo does not outweigh
+    true in the signed ID token. True in userinfo does not outweigh an odd value in the ID token.
+    """
+    candidates, considered = email_candidates(claims, rules.email_claim)
+    if isinstance(candidates, BrokerError):
+        return EmailDecision(None, "", candidates, considered)
+    if rules.trust_unverified_email:
+        return taken(candidates[0], considered, "taken: trust_unverified_email is on")
+    said = [value for _, document in claims.documents() if (value := document.get("email_verified")) is not None]
+    if accept_missing_email_verified and not said:
+        return taken(candidates[0], considered, "taken: email_verified is absent, which this preset accepts")
+    if not any(value in (False, "false") for value in said if isinstance(value, bool | str)):
+        for candidate in candidates:
+            signed = candidate.document is claims.signed
+            if _verifies(candidate.document, candidate.email) and (signed or all(map(_says_true, said))):
+                return taken(candidate, considered, "taken: email_verified is true")
+    values = {candidate.source: candidate.document.get("email_verified") for candidate in candidates}
+    doubtful = next((source for source, value in values.items() if not _says_true(value)), candidates[0].source)
+    refusal = _refuse(next((value for value in said if not _says_true(value)), values[doubtful]))
+    return EmailDecision(None, "", refusal, (*considered, ClaimTrace(doubtful, f"not taken: {refusal.got}")))
+
+
+def taken(candidate: EmailCandidate, considered: tuple[ClaimTrace, ...], verdict: str) -> EmailDecision:
+    """Return the decision for an address.
+
+    Args:
+        considered: the claims that were considered before.
+        verdict: why the address was taken.
+    """
+    return EmailDecision(candidate.email, candidate.source, None, (*considered, ClaimTrace(candidate.source, verdict)))
+
+
+def _refuse(value: object) -> EmailUnverified:
+    """Return the refusal for a value of `email_verified`; None if the provider does not send the claim."""
+    if value is None:
+        refusal = EmailUnverified(expected="email_verified: true", got="email_verified: absent")
+        refusal.remedy = f"The provider does not send email_verified: have it added to its claims. {refusal.remedy}"
+        return refusal
+    # Complete, because redaction finds only a complete echo; and never in the remedy.
+    shown = json.dumps(value) if isinstance(value, bool | str | int | float) else "an array or object"
+    refusal = EmailUnverified(expected="email_verified: true", got=f"email_verified: {shown}")
+    if value is not False and value != "false":
+        refusal.remedy = f"The provider sends an email_verified that is neither true nor false. {refusal.remedy}"
+    return refusal
+
+
+def _verifies(document: Document, email: str) -> bool:
+    """Tell whether `email_verified` covers an address: it covers the claim `email` only, whatever the admin chose."""
+    verified_email = document.get("email")
+    return (
+        _says_true(document.get("email_verified"))
+        and isinstance(verified_email, str)
+        and verified_email.isascii()
+        and verified_email.lower() == email
+    )
+
+
+def _says_true(value: object) -> bool:
+    """Tell whether a value is JSON true or the text `true`; no other spelling counts, and no number."""
+    return value is True or (isinstance(value, str) and value == "true")

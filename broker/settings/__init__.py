@@ -7,7 +7,6 @@ hands out values.
 from broker.settings.addresses import Listen
 from broker.settings.load import check_settings, load_settings
 from broker.settings.model import Settings
-from broker.settings.presets import PRESETS, Preset
 from broker.settings.provider import ProviderSettings
 from broker.settings.report import describe, insecure_options, list_mistakes, secret_files
 from broker.settings.schema import settings_schema
@@ -17,9 +16,7 @@ from broker.settings.site import SiteSettings
 
 __all__ = [
     "NO_PROXY",
-    "PRESETS",
     "Listen",
-    "Preset",
     "PrivateKey",
     "ProviderSettings",
     "Secret",

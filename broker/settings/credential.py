@@ -18,9 +18,9 @@ from joserfc.jws import extract_compact
 from pydantic import BeforeValidator, ValidationInfo
 
 from broker.oidc.client_assertion import AssertionKey, read_assertion_key
+from broker.providers import KINDS
 from broker.settings import secret_rules
 from broker.settings.invalid_value import InvalidValue
-from broker.settings.presets import PRESETS
 from broker.settings.secret import PrivateKey, Secret
 from broker.settings.section import HIDDEN, TEXT, SecretInput, secret_reader, secret_text
 
@@ -133,12 +133,12 @@ def _certificates(pem: str) -> list[x509.Certificate]:
 
 
 def _key(given: Any, info: ValidationInfo) -> PrivateKey | None:
-    preset = PRESETS[info.data.get("preset", "oidc")]
+    kind = KINDS[info.data.get("preset", "oidc")]
     read = partial(
         read_private_key,
-        algorithm=info.data.get("private_key_algorithm") or preset.private_key_algorithm,
+        algorithm=info.data.get("private_key_algorithm") or kind.private_key_algorithm,
         key_id=info.data.get("private_key_id"),
-        wants_certificate=preset.wants_certificate,
+        wants_certificate=kind.wants_certificate,
     )
     value = secret_reader(read, required=False)(given, info)
     return None if value is None else PrivateKey(value)

@@ -1,7 +1,4 @@
-"""One identity provider: who we are there, and what it may assert.
-
-It owns the keys below `identity_providers.ID`. It knows nothing of the protocol's messages.
-"""
+"""The settings of one identity provider, below `identity_providers.ID`."""
 
 from __future__ import annotations
 
@@ -21,6 +18,7 @@ from pydantic import (
     model_validator,
 )
 
+from broker.providers import KINDS, InvalidSetting, ProviderKind
 from broker.settings import addresses
 from broker.settings.credential import (
     CREDENTIAL_DETAILS,
@@ -31,12 +29,10 @@ from broker.settings.credential import (
     check_credential,
 )
 from broker.settings.invalid_value import InvalidValue
-from broker.settings.issuer import no_other_address
-from broker.settings.presets import PRESETS
 from broker.settings.public_mail import is_public_mail
 from broker.settings.section import FROZEN, OwnProxy, SecretInput, Section, Text, Texts, context, each_once
-from broker.settings.tenant import check_issuer, issuer_of, metadata_issuer_of, tenant_id
 
+DEFAULT_PRESET = "oidc"
 Algorithm = Literal["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"]
 
 # What the protocol itself sends, or what would change how it answers; scopes and max_age have keys of their own.
@@ -49,16 +45,37 @@ _PROTOCOLS_OWN = frozenset(
 )  # fmt: skip
 
 
+_DISCOVERY = re.compile(r"/\.well-known/(openid-configuration|oauth-authorization-server)/?$")
+_WITH_TENANTS = " or ".join(kind.name for kind in KINDS.values() if kind.has_tenants)
+
+
+def _refuse(refusal: InvalidSetting | None, key: str) -> None:
+    """Raise what a provider kind says about a setting; None is accepted."""
+    if refusal is not None:
+        raise InvalidValue(refusal.problem, example=f"{key}: {refusal.meant}" if refusal.meant else None)
+
+
+def _kind(info: ValidationInfo) -> ProviderKind | None:
+    """Return the kind that `preset` names; None if `preset` was refused."""
+    return KINDS.get(info.data.get("preset", ""))
+
+
 def _preset(text: str) -> str:
-    if text not in PRESETS:
-        raise InvalidValue(f"must be one of: {', '.join(PRESETS)}")
+    if text not in KINDS:
+        raise InvalidValue(f"must be one of: {', '.join(KINDS)}")
+    return text
+
+
+def _tenant(text: str, info: ValidationInfo) -> str:
+    kind = _kind(info)
+    _refuse(kind.check_tenant(text) if kind else None, "tenant")
     return text
 
 
 def _domain(text: str, info: ValidationInfo) -> str:
     addresses.email_domain(text)
-    if info.data.get("preset") == "google" and text in {"gmail.com", "googlemail.com"}:
-        raise InvalidValue(f"must not name {text}: consumer accounts cannot be used, only those of Google Workspace")
+    kind = _kind(info)
+    _refuse(kind.check_email_domain(text) if kind else None, "email_domains")
     if is_public_mail(text):
         raise InvalidValue(f"must not name {text}: anyone can get an address there")
     return text
@@ -107,7 +124,13 @@ def _date(value: Any) -> Any:
 
 
 def _has_tenants(info: ValidationInfo) -> bool:
-    return "preset" in info.data and PRESETS[info.data["preset"]].has_tenants
+    kind = _kind(info)
+    return kind is not None and kind.has_tenants
+
+
+def _check_tenant(given: bool, info: ValidationInfo) -> None:
+    if given and not _has_tenants(info):
+        raise InvalidValue(f"must not be given: it belongs to the preset {_WITH_TENANTS}")
 
 
 class ProviderSettings(Section):
@@ -121,20 +144,20 @@ class ProviderSettings(Section):
     )
 
     preset: Annotated[StrictStr, AfterValidator(_preset)] = Field(
-        "oidc", description="The kind of provider; oidc is any OpenID Connect provider.", examples=["okta"]
+        DEFAULT_PRESET, description="The kind of provider; oidc is any OpenID Connect provider.", examples=["okta"]
     )
-    tenant: Annotated[StrictStr, AfterValidator(tenant_id)] | None = Field(
+    tenant: Annotated[StrictStr, AfterValidator(_tenant)] | None = Field(
         None,
         description="Entra: the id of the tenant whose people sign in.",
         examples=["7a0c1b2d-3e4f-4a5b-8c6d-7e8f9a0b1c2d"],
     )
-    tenants: (
-        Annotated[tuple[Annotated[StrictStr, AfterValidator(tenant_id)], ...], AfterValidator(each_once)] | None
-    ) = Field(
-        None,
-        validate_default=True,
-        description="Entra: the ids of several tenants, instead of tenant; the application must be multi-tenant.",
-        examples=[["7a0c1b2d-3e4f-4a5b-8c6d-7e8f9a0b1c2d"]],
+    tenants: Annotated[tuple[Annotated[StrictStr, AfterValidator(_tenant)], ...], AfterValidator(each_once)] | None = (
+        Field(
+            None,
+            validate_default=True,
+            description="Entra: the ids of several tenants, instead of tenant; the application must be multi-tenant.",
+            examples=[["7a0c1b2d-3e4f-4a5b-8c6d-7e8f9a0b1c2d"]],
+        )
     )
     issuer: StrictStr = Field(
         description="The provider's issuer, exactly as its discovery document says; entra and google know theirs.",
@@ -244,15 +267,14 @@ class ProviderSettings(Section):
     def _fill_in(cls, values: object) -> object:
         if not isinstance(values, Mapping):
             return values
-        preset = PRESETS.get(str(values.get("preset") or "oidc"), PRESETS["oidc"])
-        derived = {"issuer": issuer_of(values.get("tenant"))} if preset.has_tenants else {}
-        return {**preset.defaults, **derived, **{key: value for key, value in values.items() if value is not None}}
+        given = {key: value for key, value in values.items() if value is not None}
+        kind = KINDS.get(str(given.get("preset") or DEFAULT_PRESET), KINDS[DEFAULT_PRESET])
+        return {**kind.defaults_for(given), **given}
 
     @field_validator("tenant")
     @classmethod
     def _check_tenant(cls, one: str, info: ValidationInfo) -> str:
-        if not _has_tenants(info):
-            raise InvalidValue("must not be given: it belongs to the preset entra")
+        _check_tenant(given=True, info=info)
         return one
 
     @field_validator("tenants")
@@ -260,8 +282,7 @@ class ProviderSettings(Section):
     def _check_tenants(cls, several: tuple[str, ...] | None, info: ValidationInfo) -> tuple[str, ...] | None:
         if "preset" not in info.data or "tenant" not in info.data:
             return several  # refused already
-        if several and not _has_tenants(info):
-            raise InvalidValue("must not be given: it belongs to the preset entra")
+        _check_tenant(given=bool(several), info=info)
         if several and info.data["tenant"] is not None:
             raise InvalidValue("is given beside tenant: keep one of the two")
         if not several and info.data["tenant"] is None and _has_tenants(info):
@@ -272,9 +293,16 @@ class ProviderSettings(Section):
     @classmethod
     def _check_issuer(cls, text: str, info: ValidationInfo) -> str:
         addresses.url(text, loopback=context(info).on_loopback)
-        no_other_address(text)
-        if _has_tenants(info) and "tenant" in info.data and "tenants" in info.data:
-            check_issuer(text, tenant=info.data["tenant"])
+        if (before := _DISCOVERY.sub("", text)) != text:
+            raise InvalidValue(
+                "is the address of the discovery document: the issuer is what stands before /.well-known, with a slash "
+                "at its end only if the document's own issuer has one",
+                example=f"issuer: {before}",
+            )
+        for kind in KINDS.values():
+            _refuse(kind.mistaken_issuer(text), "issuer")
+        if (own := _kind(info)) and "tenant" in info.data and "tenants" in info.data:
+            _refuse(own.check_issuer(text, tenant=info.data["tenant"]), "issuer")
         return text
 
     @field_validator("metadata_url")
@@ -284,7 +312,7 @@ class ProviderSettings(Section):
         if "#" in text:
             raise InvalidValue("must have no fragment")
         if info.data.get("tenants"):
-            raise InvalidValue("must not be given beside tenants: their discovery document is Microsoft's")
+            raise InvalidValue("must not be given beside tenants: the provider has one document for all of them")
         return text
 
     @field_validator("trusted_audiences")
@@ -326,5 +354,5 @@ class ProviderSettings(Section):
 
     @property
     def metadata_issuer(self) -> str:
-        """What the metadata must call itself: `issuer`, or the template of several tenants."""
-        return metadata_issuer_of(self.issuer) if self.tenants else self.issuer
+        """The `issuer` that the metadata must contain."""
+        return KINDS[self.preset].metadata_issuer(self.issuer, several_tenants=bool(self.tenants))

@@ -9,17 +9,16 @@ from __future__ import annotations
 
 from typing import Any
 
+from broker.providers import KINDS, ProviderKind
 from broker.settings.credential import CREDENTIAL_DETAILS, CREDENTIALS
 from broker.settings.model import Settings
-from broker.settings.presets import PRESETS, Preset
-from broker.settings.provider import ProviderSettings
+from broker.settings.provider import DEFAULT_PRESET, ProviderSettings
 from broker.settings.section import IDENTIFIER, Section
 from broker.settings.site import SiteSettings
 
 _DIALECT = "https://json-schema.org/draft/2020-12/schema"
 _TITLE = "Settings of the Comm100 SSO broker"
 _METHOD = "client_authentication"
-_DEFAULT_PRESET = ProviderSettings.model_fields["preset"].default
 _ABOUT = "Every key of the settings file; docs/admin/settings.md explains them."
 
 
@@ -62,32 +61,32 @@ def _give_secrets_two_keys(schema: dict[str, Any], section: type[Section]) -> No
 
 
 def _let_the_preset_fill_in(schema: dict[str, Any]) -> None:
-    presets = PRESETS.values()
-    schema["properties"]["preset"] |= {"enum": list(PRESETS)}
-    schema["required"] = [key for key in schema["required"] if all(key in preset.needs for preset in presets)]
+    kinds = KINDS.values()
+    schema["properties"]["preset"] |= {"enum": list(KINDS)}
+    schema["required"] = [key for key in schema["required"] if all(key in kind.needs for kind in kinds)]
     for key in schema["properties"]:
-        defaults = [preset.defaults.get(key) for preset in presets]
+        defaults = [kind.defaults.get(key) for kind in kinds]
         if defaults[0] is not None and all(default == defaults[0] for default in defaults):
             schema["properties"][key]["default"] = defaults[0]
     schema["allOf"] = [
-        *({"if": _is_preset(name), "then": _needs_of(preset)} for name, preset in PRESETS.items()),
+        *({"if": _is_preset(name), "then": _needs_of(kind)} for name, kind in KINDS.items()),
         *({"if": _is_method(method), "then": _credential_of(method)} for method in CREDENTIALS),
     ]
 
 
 def _is_preset(name: str) -> dict[str, Any]:
     said: dict[str, Any] = {"properties": {"preset": {"const": name}}}
-    return said if name == _DEFAULT_PRESET else said | {"required": ["preset"]}
+    return said if name == DEFAULT_PRESET else said | {"required": ["preset"]}
 
 
-def _needs_of(preset: Preset) -> dict[str, Any]:
-    needs: dict[str, Any] = {"required": list(preset.needs)}
-    return needs | (_one_of("tenant", "tenants") if preset.has_tenants else _none_of("tenant", "tenants"))
+def _needs_of(kind: ProviderKind) -> dict[str, Any]:
+    needs: dict[str, Any] = {"required": list(kind.needs)}
+    return needs | (_one_of("tenant", "tenants") if kind.has_tenants else _none_of("tenant", "tenants"))
 
 
 def _is_method(method: str) -> dict[str, Any]:
     said = {"properties": {_METHOD: {"const": method}}, "required": [_METHOD]}
-    by_preset = [_is_preset(name) for name, preset in PRESETS.items() if method == preset.defaults[_METHOD]]
+    by_preset = [_is_preset(name) for name, kind in KINDS.items() if method == kind.defaults[_METHOD]]
     unsaid = {"not": {"required": [_METHOD]}, "anyOf": by_preset}
     return {"anyOf": [said, unsaid]} if by_preset else said
 

@@ -1,116 +1,89 @@
-"""Where the provider sends the browser back: the redirect URI."""
+"""The redirect URI, where the provider sends the browser back."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import replace
 
 from starlette.requests import Request
 from starlette.responses import Response
 
-from broker.errors import (
-    AccessDenied,
-    BrokerError,
-    CookieMissing,
-    NotAdmitted,
-    StateInvalid,
-    StateMissing,
-    TransactionExpired,
-    TransactionSpent,
-)
+from broker.errors import StateInvalid, StateMissing
 from broker.oidc.messages import safe_error_text
-from broker.providers import Provider
 from broker.remembrance import COOKIE_NAME, LIFETIME, encrypt_remembrance
 from broker.signin import SignedIn, complete
-from broker.transaction import OpenedDryRun, OpenedState, open_dry_run, open_state, recover_redirect_url
-from broker.transaction_cookie import BrowserCookie
-from broker.web.context import WebContext
+from broker.transaction import BrowserCookie, OpenedDryRun, OpenedState, open_any
+from broker.web.context import Refused, RequestContext, Restart, WebContext
 from broker.web.cookies import read_cookie, read_cookies, set_cookie
 from broker.web.last_login_request import names
-from broker.web.problems import RequestContext
-from broker.web.reading import check_navigation, each_once, given, once, provider_of
-from broker.web.setup import conclude
+from broker.web.request import check_navigation, given, provider_of, read_unverified_parameters, single
+from broker.web.responses import drop_cookies, see_other
+from broker.web.setup import finish_dry_run
 
-MAX_STATES = 5  # looked at where one is allowed
-
-# A sign-in that came back too late, twice or without its cookie can simply be started again.
-_RESTARTABLE = (TransactionExpired, TransactionSpent, CookieMissing)
-# The provider would let the same account in again at once: another one has to be asked for.
-_WRONG_ACCOUNT = (NotAdmitted, AccessDenied)
+MAX_STATES = 5  # opened, although one is allowed
 
 
-async def callback(web: WebContext, request: Request, attempt: RequestContext) -> Response:
-    """`GET /callback/{idp}`: the redirect URI; ends at Comm100, or, if it was a test sign-in, with a report."""
+async def callback(web: WebContext, request: Request, context: RequestContext) -> Response:
+    """`GET /callback/{idp}`: the redirect URI; ends at Comm100, or with the report of a test sign-in."""
     check_navigation(request)
-    try:
-        dry_run = _open_dry_run(web, request)
-        if dry_run is not None:
-            return await conclude(web, request, attempt, dry_run)
-        provider = provider_of(web, request, attempt)
-        attempt.start_again = web.login_url()
-        signed_in = await _complete(web, request, attempt, provider)
-    except BrokerError as error:
-        error.redact(request.query_params.getlist("code") + request.query_params.getlist("state"))
-        raise
-    web.record(attempt.event(None, signed_in.identity))
-    return _arrive(web, request, attempt, signed_in)
-
-
-def _open_dry_run(web: WebContext, request: Request) -> OpenedDryRun | None:
-    """Return the state of a test sign-in, if it is one; whatever else came is judged as a sign-in's answer."""
     states = given(request, "state")
-    with suppress(StateInvalid):
-        return open_dry_run(states[0], secret_keys=web.broker.secret_keys()) if len(states) == 1 else None
-    return None
-
-
-async def _complete(web: WebContext, request: Request, attempt: RequestContext, provider: Provider) -> SignedIn:
-    opened = _open_state(web, request, attempt)
-    attempt.trace_id = opened.transaction.trace_id or attempt.trace_id
-    cookie = read_cookies(request.headers.raw, https=web.https).get(opened.cookie_name)
-    cookie_value = cookie.value if cookie else None
-    again = _prepare_restart(web, attempt, opened, cookie_value)
+    opened = _open_states(web, states)
+    if len(states) == 1 and opened and isinstance(opened[0], OpenedDryRun):
+        return await finish_dry_run(web, request, context, opened[0])
+    provider = provider_of(request, web.broker.providers)
+    # Each sign-in named here is over, so the browser needs none of their cookies any more.
+    cookie_names = tuple(state.cookie_name for state in opened)
+    context = replace(context, provider=provider.id, restart=Restart(), used_cookies=cookie_names)
     try:
-        return await complete(
+        state = _choose_state(request, states, opened)
+        cookie = read_cookies(request.headers.raw, https=web.https).get(state.cookie_name)
+        cookie_value = cookie.value if cookie else None
+        context = replace(
+            context,
+            trace_id=state.trace_id or context.trace_id,
+            site=state.site if state.site in web.broker.sites else "",
+            restart=_restart_of(web, request, state, cookie_value),
+        )
+        signed_in = await complete(
             web.broker,
             provider,
-            opened=opened,
+            opened=state,
             cookie_value=cookie_value,
-            parameters=each_once(request),
-            origins=web.origins.of(request.scope, attempt.client),
+            unverified_parameters=read_unverified_parameters(request),
+            origins=web.origins.of(request.scope, context.client),
         )
-    except _RESTARTABLE:
-        # start_url may lead back here by itself, without the flag: a browser that keeps no cookies would loop.
-        may_loop = attempt.start_again != again("restarted") and "cookie" not in request.headers
-        attempt.restarts = not opened.transaction.restarted and not may_loop
-        raise
-    except _WRONG_ACCOUNT:
-        attempt.use_another_account = again("another_account")
-        raise
+        web.record(context.event(None, signed_in.identity))
+        return drop_cookies(web, _deliver(web, request, signed_in), cookie_names)
+    except Exception as error:
+        raise Refused(error, context) from error
 
 
-def _open_state(web: WebContext, request: Request, attempt: RequestContext) -> OpenedState:
-    """Open the state before anything else is judged; every sign-in named here has had its one answer."""
-    states = given(request, "state")
-    if not states:
-        raise StateMissing(expected="state", got=_what_came_instead(request))
-    opened: list[OpenedState] = []
-    for state in states[:MAX_STATES]:
+def _open_states(web: WebContext, unverified_states: Sequence[str]) -> list[OpenedState | OpenedDryRun]:
+    """Return the states that the broker signed, before anything else is judged."""
+    secret_keys = web.broker.secret_keys()
+    opened: list[OpenedState | OpenedDryRun] = []
+    for state in unverified_states[:MAX_STATES]:
         with suppress(StateInvalid):
-            opened.append(open_state(state, secret_keys=web.broker.secret_keys()))
-        with suppress(StateInvalid):
-            attempt.drop_cookies.append(open_dry_run(state, secret_keys=web.broker.secret_keys()).cookie_name)
-    attempt.drop_cookies += [one.cookie_name for one in opened]
-    if not opened:
-        raise StateInvalid(
-            expected="a state signed by one of secret_keys", got=f"{len(states)} that none of them signed"
-        )
-    once(request, "state")
-    return opened[0]
+            opened.append(open_any(state, secret_keys=secret_keys))
+    return opened
 
 
-def _what_came_instead(request: Request) -> str:
-    """Say what a callback without state has: the provider's own words, where it refuses, are what an admin needs."""
+def _choose_state(
+    request: Request, unverified_states: Sequence[str], opened: Sequence[OpenedState | OpenedDryRun]
+) -> OpenedState:
+    if not unverified_states:
+        raise StateMissing(expected="state", got=_describe_query(request))
+    sign_ins = [state for state in opened if isinstance(state, OpenedState)]
+    if not sign_ins:
+        got = f"{len(unverified_states)} that none of them signed"
+        raise StateInvalid(expected="a state signed by one of secret_keys", got=got)
+    single(request, "state")
+    return sign_ins[0]
+
+
+def _describe_query(request: Request) -> str:
+    """Return what a callback without state has: the provider's refusal in its own words, or the names of parameters."""
     error = request.query_params.get("error")
     if error is not None:
         return safe_error_text(error, request.query_params.get("error_description", ""))
@@ -118,35 +91,33 @@ def _what_came_instead(request: Request) -> str:
     return f"only {', '.join(came)}" if came else "an address without parameters"
 
 
-def _arrive(web: WebContext, request: Request, attempt: RequestContext, signed_in: SignedIn) -> Response:
-    response = web.see_other(signed_in.location)
+def _restart_of(web: WebContext, request: Request, state: OpenedState, cookie_value: str | None) -> Restart:
+    """Return the same sign-in once more; it restarts without a click unless it is itself a restart."""
+    site = web.broker.sites.get(state.site)
+    if site is None:
+        return Restart(automatic=not state.restarted)
+    redirect_url = state.redirect_url(cookie_value)
+    page_lost = state.overflow_hash is not None and redirect_url is None
+    address = site.start_url if page_lost else None  # from there, Comm100 names a page again
+    # start_url may lead back here without the mark of a restart: a browser that keeps no cookies would loop.
+    may_loop = address is not None and "cookie" not in request.headers
+    return Restart(
+        site=site.id,
+        provider=state.provider if state.provider in site.provider_ids else None,
+        redirect_url=redirect_url,
+        address=address,
+        automatic=not (state.restarted or may_loop),
+        page_lost=page_lost,
+    )
+
+
+def _deliver(web: WebContext, request: Request, signed_in: SignedIn) -> Response:
+    """Send the browser to Comm100 with the token, and keep what signing out at the provider will need."""
+    response = see_other(signed_in.location)
     if signed_in.remembrance is None:
-        if read_cookie(request.headers.raw, COOKIE_NAME, https=web.https) is not None:
-            attempt.drop_cookies.append(COOKIE_NAME)  # of an earlier sign-in, at a provider that can end it
-        return response
+        has_older = read_cookie(request.headers.raw, COOKIE_NAME, https=web.https) is not None
+        return drop_cookies(web, response, [COOKIE_NAME] if has_older else [])
     value = encrypt_remembrance(signed_in.remembrance, now=web.broker.clock(), secret_keys=web.broker.secret_keys())
     cookie = BrowserCookie(COOKIE_NAME, value)
     response.headers.append("Set-Cookie", set_cookie(cookie, https=web.https, max_age=LIFETIME))
     return response
-
-
-def _prepare_restart(
-    web: WebContext, attempt: RequestContext, opened: OpenedState, cookie_value: str | None
-) -> Callable[..., str]:
-    """Return what names the address of the same sign-in anew; the flag `restarted` keeps it from looping."""
-    transaction = opened.transaction
-    site = web.broker.sites.get(transaction.site)
-    if site is None:
-        return lambda *_: web.login_url()
-    attempt.site = site.id
-    provider = transaction.provider if transaction.provider in site.provider_ids else None
-    redirect_url = recover_redirect_url(opened, cookie_value)
-    attempt.page_lost = opened.overflow_hash is not None and redirect_url is None
-
-    def again(*flags: str) -> str:
-        return web.login_url(site.id, idp=provider, redirect_url=redirect_url, **dict.fromkeys(flags, "1"))
-
-    attempt.start_again = again() if transaction.restarted else again("restarted")
-    if attempt.page_lost and site.start_url is not None:
-        attempt.start_again = site.start_url  # from there, Comm100 names a page again
-    return again

@@ -1,21 +1,23 @@
-"""What every endpoint of the public site shares, and the addresses it hands out.
+"""The parts that every endpoint shares, and what is known of one request.
 
 Every address begins with `public_url`: no header of a request has a say in it.
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from urllib.parse import urlencode
 
-from starlette.responses import Response
 from starlette.types import Scope
 
 from broker.comm100 import Site
+from broker.errors import BrokerError
+from broker.identity import Identity
+from broker.in_flight import Broker
 from broker.log import SignInEvent
 from broker.providers import Provider
-from broker.replica import Broker
 from broker.web.checks import Checks
 from broker.web.client_address import Network, find_client_address, forwarded_for
 from broker.web.languages import choose_language
@@ -27,14 +29,14 @@ from broker.web.setup_pages import SetupPages
 
 @dataclass(frozen=True, slots=True)
 class Setup:
-    """The setup page's parts.
+    """The parts of the setup page.
 
     Args:
         pages: what an admin sees.
-        providers: by id, those that are switched off as well: test sign-ins alone may use these.
-        offered_at: the sites that offer a provider, or will once it is enabled, by the provider's id.
-        checks: runs the doctor.
-        last_calls: what Comm100 last sent.
+        providers: by id, with those that are switched off: only test sign-ins use these.
+        offered_at: by the provider's id, the sites that offer the provider, or will once it is switched on.
+        checks: runs the checks.
+        last_calls: the last login request of each site.
     """
 
     pages: SetupPages
@@ -46,17 +48,17 @@ class Setup:
 
 @dataclass(frozen=True, slots=True)
 class WebContext:
-    """The public site's parts.
+    """The parts of the public site.
 
     Args:
         broker: the sign-ins.
-        pages: what people see, by language.
-        record: writes an outcome to the log and the counters.
-        record_dry_run: writes that of a test sign-in, which counts apart.
+        pages: by language.
+        record: writes the event of a sign-in to the log and the metrics.
+        record_dry_run: writes the event of a test sign-in, which has a metric of its own.
         setup: the setup page.
-        public_url: where browsers reach us.
-        trusted_proxies: the networks of proxies that may name the browser's address.
-        origins: tells the origins of a callback.
+        public_url: where browsers reach the broker.
+        trusted_proxies: the networks of proxies whose X-Forwarded-For is believed.
+        origins: the addresses for which rejected codes are counted.
     """
 
     broker: Broker
@@ -70,42 +72,89 @@ class WebContext:
 
     @property
     def https(self) -> bool:
-        """Whether browsers reach us by https, which decides about the cookies' prefix."""
+        """Whether browsers use https, which decides the prefix of the cookies."""
         return self.public_url.startswith("https://")
 
     def login_url(self, site: str = "", **parameters: str | None) -> str:
         """Return the address where a sign-in starts.
 
         Args:
-            site: id of the Comm100 site; empty for the default one.
-            parameters: of the query; those that are None are left out.
+            site: id of the site; empty for the default site.
+            parameters: of the query; None leaves a parameter out.
         """
         query = urlencode({name: value for name, value in parameters.items() if value is not None})
         return f"{self.public_url}/login{f'/{site}' if site else ''}{f'?{query}' if query else ''}"
 
-    @staticmethod
-    def see_other(location: str) -> Response:
-        """Return a 303, so that nothing is ever sent on; the address goes out byte for byte as it was built.
-
-        Args:
-            location: where the browser goes.
-        """
-        return Response(status_code=303, headers={"Location": location})
-
     def pages_for(self, scope: Scope) -> Pages:
-        """Return the pages in the language the browser wants most.
-
-        Args:
-            scope: of the request.
-        """
+        """Return the pages in the language that the browser prefers."""
         wanted = [value.decode("latin-1") for name, value in scope["headers"] if name == b"accept-language"]
         return self.pages[choose_language(",".join(wanted))]
 
     def client_address(self, scope: Scope) -> str:
-        """Return the browser's address for the log.
-
-        Args:
-            scope: of the request; its peer is believed only to be who it is.
-        """
+        """Return the browser's address for the log."""
         peer: str = (scope.get("client") or ("",))[0]
         return find_client_address(peer, forwarded_for(scope), self.trusted_proxies)
+
+
+@dataclass(frozen=True, slots=True)
+class Restart:
+    """How a person can start again after an error.
+
+    Args:
+        site: id of the site; empty for the default site.
+        provider: id of the identity provider; None if the person has to choose again.
+        redirect_url: checked; None if there is none.
+        address: leads there instead, as it is: the site's `start_url`, or the setup page.
+        automatic: the browser may start again without a click. Such a sign-in does not restart a second time.
+        page_lost: the browser no longer has the `redirect_url`.
+    """
+
+    site: str = ""
+    provider: str | None = None
+    redirect_url: str | None = None
+    address: str | None = None
+    automatic: bool = False
+    page_lost: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class RequestContext:
+    """What is known of the request so far; an endpoint replaces it when it learns more.
+
+    Args:
+        trace_id: on the page and in the log.
+        client: the browser's address.
+        is_signin: the path and method are those of a sign-in; refusals of other requests are logged as info.
+        site: id of the site; empty until the site is known to exist.
+        provider: id of the identity provider; empty until the provider is known to exist.
+        is_dry_run: a test sign-in, which does not count as a sign-in.
+        restart: how a person can start again; None if a page offers no link.
+        used_cookies: names of cookies that are deleted, also when the request fails.
+        started: seconds of the machine's monotonic clock.
+    """
+
+    trace_id: str
+    client: str
+    is_signin: bool
+    site: str = ""
+    provider: str = ""
+    is_dry_run: bool = False
+    restart: Restart | None = None
+    used_cookies: tuple[str, ...] = ()
+    started: float = field(default_factory=time.perf_counter)
+
+    def event(self, error: BrokerError | None, identity: Identity | None = None) -> SignInEvent:
+        """Return how the request ended, for the log and the metrics."""
+        seconds = time.perf_counter() - self.started
+        return SignInEvent(
+            self.trace_id, self.client, self.site, self.provider, error, identity, seconds, self.is_signin
+        )
+
+
+class Refused(Exception):
+    """An error, with what was known of the request when the error was raised."""
+
+    def __init__(self, error: Exception, context: RequestContext) -> None:
+        super().__init__(str(error))
+        self.error = error
+        self.context = context

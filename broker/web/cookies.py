@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Iterable
 
 from broker.remembrance import COOKIE_NAME
-from broker.transaction_cookie import LIFETIME, NAME_PREFIX, BrowserCookie, is_cookie_name
+from broker.transaction import LIFETIME, NAME_PREFIX, BrowserCookie, is_cookie_name
 
 LAST_PROVIDER_COOKIE = "last_provider"
 

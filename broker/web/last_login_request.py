@@ -11,10 +11,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
+from broker.text import mask_emails, printable
+
 MAX_NAMES = 20  # of parameters
 MAX_CHARACTERS = 200  # of host or path
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,39}")
-_ADDRESS = re.compile(r"(?<![^/])[^/]*(?:@|%(?:25)*40)[^/]*")  # a part of a path that may be a person's e-mail address
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,10 +79,8 @@ def _parts(redirect_url: str) -> tuple[str, str, str]:
     """Return host, path and query of an address that nobody has checked; empty where there is none."""
     try:
         parts = urlsplit(redirect_url)
-        return _visible(parts.hostname or ""), _ADDRESS.sub("[left out]", _visible(parts.path)), parts.query
+        shown = (parts.hostname or "", mask_emails(parts.path))
+        host, path = (printable(part, MAX_CHARACTERS, ascii_only=True) for part in shown)
+        return host, path, parts.query
     except ValueError:
         return "", "", ""
-
-
-def _visible(text: str) -> str:
-    return "".join(c if c.isascii() and c.isprintable() else "?" for c in text[:MAX_CHARACTERS])

@@ -5,62 +5,85 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import replace
 from urllib.parse import urlsplit
 
 from starlette.requests import Request
 from starlette.responses import Response
 
-from broker.comm100 import Site, check_redirect_url
+from broker.comm100 import CheckedRedirectUrl, Site, check_redirect_url
 from broker.errors import BrokerError, EmailMalformed, InitiationRefused, NoSuchPage, RedirectUrlRefused, SiteNotOffered
 from broker.identity import check_email
 from broker.providers import Provider
 from broker.signin import begin
-from broker.transaction_cookie import BrowserCookie
-from broker.web.context import WebContext
+from broker.text import redact_path
+from broker.transaction import BrowserCookie
+from broker.web.context import Refused, RequestContext, Restart, WebContext
 from broker.web.cookies import LAST_PROVIDER_COOKIE, read_cookie, set_cookie
-from broker.web.departing import redirect_to_provider
 from broker.web.headers import MAY_BE_FRAMED
 from broker.web.last_login_request import names
 from broker.web.pages import Choice
-from broker.web.problems import RequestContext
-from broker.web.reading import check_navigation, given, is_framed, listed, once, provider_of, quoted, site_of
+from broker.web.request import check_navigation, given, is_framed, listed, provider_of, single, site_of
+from broker.web.responses import redirect_to_provider, show_page
 
 LAST_PROVIDER_LIFETIME = 180 * 86400  # seconds
 
 _log = logging.getLogger("broker")
 
 
-async def login(web: WebContext, request: Request, attempt: RequestContext) -> Response:
+async def login(web: WebContext, request: Request, context: RequestContext) -> Response:
     """`GET /login[/{site}]`: Comm100's Remote Login URL; ends at the identity provider."""
     check_navigation(request)
-    site = site_of(web, request, attempt)
-    redirect_url = _redirect_url(web, request, site)
-    chosen = once(request, "idp") or None
-    offered = chosen if chosen in site.provider_ids else None
-    attempt.start_again = web.login_url(site.id, idp=offered, redirect_url=redirect_url)
-    if is_framed(request):
-        hinted = _provider_of_domain(web, site, given(request, "login_hint"))
-        idp = offered or (hinted.id if hinted else None)
-        another = "1" if once(request, "another_account") else None
-        href = web.login_url(site.id, idp=idp, redirect_url=redirect_url, another_account=another)
-        return _offer_new_tab(attempt, request, href)
-    provider = _provider_for(web, site, chosen, given(request, "login_hint"))
-    if provider is None:
-        last = read_cookie(request.headers.raw, LAST_PROVIDER_COOKIE, https=web.https)
-        return attempt.show(attempt.pages.choose("Comm100", _choices(web, site, redirect_url, last)))
-    hints = {"prompt": provider.preset.prompt_for_another_account} if once(request, "another_account") else {}
-    response = await _begin(web, request, attempt, site, provider, redirect_url, hints)
+    site = site_of(request, web.broker.sites)
+    context = replace(context, site=site.id, restart=Restart(address=site.start_url) if site.start_url else None)
+    try:
+        redirect_url = _redirect_url(web, request, site)
+        chosen = single(request, "idp")
+        offered = chosen if chosen in site.provider_ids else None
+        context = replace(context, restart=Restart(site.id, offered, redirect_url))
+        if is_framed(request):
+            hinted = _provider_of_domain(web, site, given(request, "login_hint"))
+            idp = offered or (hinted.id if hinted else None)
+            another = "1" if single(request, "another_account") else None
+            href = web.login_url(site.id, idp=idp, redirect_url=redirect_url, another_account=another)
+            return _offer_new_tab(web, request, href)
+        provider = _provider_for(web, site, chosen, given(request, "login_hint"))
+        if provider is None:
+            return _offer_choice(web, request, site, redirect_url)
+        context = replace(context, provider=provider.id)
+        hints = {"prompt": provider.preset.prompt_for_another_account} if single(request, "another_account") else {}
+        response = await _begin(web, request, context, site, provider, redirect_url, hints)
+    except Exception as error:
+        raise Refused(error, context) from error
     if chosen is not None:
         cookie = BrowserCookie(LAST_PROVIDER_COOKIE, provider.id)
         response.headers.append("Set-Cookie", set_cookie(cookie, https=web.https, max_age=LAST_PROVIDER_LIFETIME))
     return response
 
 
-def _redirect_url(web: WebContext, request: Request, site: Site) -> str | None:
+async def initiate(web: WebContext, request: Request, context: RequestContext) -> Response:
+    """`GET /initiate/{idp}`: a provider's portal starts the sign-in (OpenID Connect Core, section 4)."""
+    check_navigation(request)
+    provider = provider_of(request, web.broker.providers)
+    context = replace(context, provider=provider.id)
+    try:
+        if (issuer := single(request, "iss")) not in provider.preset.portal_issuers(provider.registration):
+            raise InitiationRefused(expected=provider.registration.issuer, got=issuer or "no iss")
+        site, redirect_url = _target(web, provider, single(request, "target_link_uri") or "")
+        context = replace(context, site=site.id, restart=Restart(site.id, provider.id))
+        if is_framed(request):
+            return _offer_new_tab(web, request, web.login_url(site.id, idp=provider.id, redirect_url=redirect_url))
+        hints = _bounded_hint(single(request, "login_hint"))
+        return await _begin(web, request, context, site, provider, redirect_url, hints)
+    except Exception as error:
+        raise Refused(error, context) from error
+
+
+def _redirect_url(web: WebContext, request: Request, site: Site) -> CheckedRedirectUrl | None:
     """Return the page Comm100 wants the person back on, if it is Comm100's; what came is kept for the setup page."""
     code = "none"
     try:
-        redirect_url = once(request, "redirect_url") or None  # an empty one counts as none
+        redirect_url = single(request, "redirect_url") or None  # an empty one counts as none
         return redirect_url if redirect_url is None else check_redirect_url(redirect_url, site)
     except BrokerError as refusal:
         code = refusal.code
@@ -72,45 +95,29 @@ def _redirect_url(web: WebContext, request: Request, site: Site) -> str | None:
             web.setup.last_calls.keep(site.id, query, "".join(wanted[:1]), code=code, at=web.broker.clock())
 
 
-async def initiate(web: WebContext, request: Request, attempt: RequestContext) -> Response:
-    """`GET /initiate/{idp}`: a provider's portal starts the sign-in (OpenID Connect Core, section 4)."""
-    check_navigation(request)
-    provider = provider_of(web, request, attempt)
-    if (issuer := once(request, "iss")) not in provider.preset.portal_issuers(provider.registration):
-        raise InitiationRefused(expected=provider.registration.issuer, got=issuer or "no iss")
-    site, redirect_url = _target(web, provider, once(request, "target_link_uri") or "")
-    attempt.site = site.id
-    attempt.start_again = web.login_url(site.id, idp=provider.id)
-    if is_framed(request):
-        return _offer_new_tab(attempt, request, web.login_url(site.id, idp=provider.id, redirect_url=redirect_url))
-    hints = _bounded_hint(once(request, "login_hint"))
-    return await _begin(web, request, attempt, site, provider, redirect_url, hints)
-
-
 async def _begin(
     web: WebContext,
     request: Request,
-    attempt: RequestContext,
+    context: RequestContext,
     site: Site,
     provider: Provider,
-    redirect_url: str | None,
+    redirect_url: CheckedRedirectUrl | None,
     hints: Mapping[str, str],
 ) -> Response:
-    attempt.provider = provider.id
     redirect = await begin(
         web.broker,
         site,
         provider,
         redirect_url=redirect_url,
-        restarted=once(request, "restarted") is not None,
-        trace_id=attempt.trace_id,
+        restarted=single(request, "restarted") is not None,
+        trace_id=context.trace_id,
         hints=hints,
     )
-    _log.info("sign-in begins", extra={"facts": _what_came(attempt, request, redirect_url)})
-    return redirect_to_provider(web, request, attempt, redirect)
+    _log.info("sign-in begins", extra={"facts": _what_came(context, request, redirect_url)})
+    return redirect_to_provider(web, request, redirect)
 
 
-def _target(web: WebContext, provider: Provider, target: str) -> tuple[Site, str | None]:
+def _target(web: WebContext, provider: Provider, target: str) -> tuple[Site, CheckedRedirectUrl | None]:
     """The site a portal means and the page it names: a page of a site's Comm100, our own /login/{site}, or neither."""
     sites = [site for site in web.broker.sites.values() if provider.id in site.provider_ids]
     if not sites:
@@ -125,10 +132,22 @@ def _target(web: WebContext, provider: Provider, target: str) -> tuple[Site, str
     return sites[0], check_redirect_url(target, sites[0])
 
 
-def _offer_new_tab(attempt: RequestContext, request: Request, href: str) -> Response:
-    """Providers refuse to be framed: offer the sign-in in a tab of its own instead of a blank box."""
+def _offer_new_tab(web: WebContext, request: Request, href: str) -> Response:
+    """Offer the sign-in in a new tab: providers refuse to be framed, so a redirect would show an empty frame."""
     request.scope[MAY_BE_FRAMED] = True
-    return attempt.show(attempt.pages.new_tab(href))
+    pages = web.pages_for(request.scope)
+    return show_page(pages, pages.new_tab(href))
+
+
+def _offer_choice(web: WebContext, request: Request, site: Site, redirect_url: str | None) -> Response:
+    """Offer the site's providers, the one chosen last first."""
+    last = read_cookie(request.headers.raw, LAST_PROVIDER_COOKIE, https=web.https)
+    choices = [
+        Choice(web.broker.providers[id_].label, web.login_url(site.id, idp=id_, redirect_url=redirect_url))
+        for id_ in sorted(site.provider_ids, key=lambda id_: id_ != last)
+    ]
+    pages = web.pages_for(request.scope)
+    return show_page(pages, pages.choose("Comm100", choices))
 
 
 def _provider_for(web: WebContext, site: Site, wanted: str | None, login_hints: list[str]) -> Provider | None:
@@ -141,7 +160,7 @@ def _provider_for(web: WebContext, site: Site, wanted: str | None, login_hints: 
         return _provider_of_domain(web, site, login_hints)
     if wanted not in site.provider_ids:
         expected = f"an identity provider of site {site.id}: {listed(site.provider_ids)}"
-        raise NoSuchPage(expected=expected, got=quoted(wanted))
+        raise NoSuchPage(expected=expected, got=redact_path(wanted))
     return web.broker.providers[wanted]
 
 
@@ -156,14 +175,6 @@ def _provider_of_domain(web: WebContext, site: Site, login_hints: list[str]) -> 
     return owners[0] if len(owners) == 1 else None
 
 
-def _choices(web: WebContext, site: Site, redirect_url: str | None, last: str | None) -> list[Choice]:
-    """The providers, the one chosen last first."""
-    return [
-        Choice(web.broker.providers[id_].label, web.login_url(site.id, idp=id_, redirect_url=redirect_url))
-        for id_ in sorted(site.provider_ids, key=lambda id_: id_ != last)
-    ]
-
-
 def _bounded_hint(login_hint: str | None) -> dict[str, str]:
     if login_hint is None or login_hint == "":
         return {}
@@ -174,14 +185,14 @@ def _bounded_hint(login_hint: str | None) -> dict[str, str]:
     return {"login_hint": login_hint}
 
 
-def _what_came(attempt: RequestContext, request: Request, redirect_url: str | None) -> dict[str, object]:
+def _what_came(context: RequestContext, request: Request, redirect_url: str | None) -> dict[str, object]:
     """Say what Comm100 sent, by which an admin can tell which delivery applies; never a value that names a person."""
     wanted = urlsplit(redirect_url or "")
     return {
-        "trace_id": attempt.trace_id,
-        "client": attempt.client,
-        "site": attempt.site,
-        "provider": attempt.provider,
+        "trace_id": context.trace_id,
+        "client": context.client,
+        "site": context.site,
+        "provider": context.provider,
         "parameters": names(request.scope["query_string"].decode("latin-1")),
         "redirect_url_host": wanted.hostname,
         "redirect_url_path": wanted.path,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+from dataclasses import replace
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -14,29 +15,42 @@ from broker.errors import BrokerError
 from broker.oidc.logout import build_end_session_url
 from broker.remembrance import COOKIE_NAME, decrypt_remembrance
 from broker.signing import sign_value, unsign_value
-from broker.web.context import WebContext
+from broker.web.context import Refused, RequestContext, Restart, WebContext
 from broker.web.cookies import read_cookie, read_cookies
-from broker.web.problems import RequestContext
-from broker.web.reading import check_navigation, once, site_of
+from broker.web.request import check_navigation, single, site_of
+from broker.web.responses import drop_cookies, see_other, show_page
 
 STATE_LIFETIME = 600  # seconds from /logout to the provider and back
 
 _PURPOSE = b"broker logout state 2"
 
 
-async def logout(web: WebContext, request: Request, attempt: RequestContext) -> Response:
+async def logout(web: WebContext, request: Request, context: RequestContext) -> Response:
     """`GET /logout[/{site}]`: Comm100's Remote Logout URL, and where the provider sends the browser back."""
     check_navigation(request)
-    site = site_of(web, request, attempt)
-    attempt.drop_cookies += read_cookies(request.headers.raw, https=web.https)
+    site = site_of(request, web.broker.sites)
     remembered = read_cookie(request.headers.raw, COOKIE_NAME, https=web.https)
-    if remembered is not None:
-        attempt.drop_cookies.append(COOKIE_NAME)
-    back_from = _site_of_state(web, once(request, "state"), remembered)
-    if back_from is not None:  # we are back: never go round in circles
-        return attempt.show(attempt.pages.signed_out(back_from.start_url))
+    used_cookies = [*read_cookies(request.headers.raw, https=web.https), *([COOKIE_NAME] if remembered else [])]
+    context = replace(
+        context,
+        site=site.id,
+        restart=Restart(address=site.start_url) if site.start_url else None,
+        used_cookies=tuple(used_cookies),
+    )
+    try:
+        response = await _sign_out(web, request, site, remembered)
+    except Exception as error:
+        raise Refused(error, context) from error
+    return drop_cookies(web, response, used_cookies)
+
+
+async def _sign_out(web: WebContext, request: Request, site: Site, remembered: str | None) -> Response:
+    pages = web.pages_for(request.scope)
+    back_from = _site_of_state(web, single(request, "state"), remembered)
+    if back_from is not None:  # back from the provider: never go round in circles
+        return show_page(pages, pages.signed_out(back_from.start_url))
     elsewhere = await _end_session_url(web, remembered, site)
-    return web.see_other(elsewhere) if elsewhere else attempt.show(attempt.pages.signed_out(site.start_url))
+    return see_other(elsewhere) if elsewhere else show_page(pages, pages.signed_out(site.start_url))
 
 
 async def _end_session_url(web: WebContext, remembered: str | None, site: Site) -> str | None:

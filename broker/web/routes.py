@@ -1,7 +1,9 @@
-"""The public site on one screen."""
+"""The public site: every address, and what all addresses have in common."""
 
 from __future__ import annotations
 
+import logging
+import secrets
 from collections.abc import Awaitable, Callable
 from functools import partial
 
@@ -11,38 +13,48 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from broker.errors import BrokerError, RequestTooLarge
-from broker.web import endpoints
+from broker.errors import (
+    BrokerError,
+    InternalError,
+    MethodNotAllowed,
+    NoSuchPage,
+    RequestTooLarge,
+    ResponseModeUnsupported,
+)
+from broker.text import redact_path
 from broker.web.callback import callback
-from broker.web.context import WebContext
+from broker.web.context import Refused, RequestContext, WebContext
 from broker.web.headers import Excess, RequestBounds, SecurityHeaders
 from broker.web.languages import ENGLISH
 from broker.web.login import initiate, login
 from broker.web.logout import logout
 from broker.web.paths import PlainPaths
-from broker.web.problems import render_problem
+from broker.web.responses import show_page, show_problem
 from broker.web.setup import setup, setup_check, setup_commands, setup_test
+
+Endpoint = Callable[[WebContext, Request, RequestContext], Awaitable[Response]]
+"""Returns the response; raises `Refused`, or a `BrokerError` while nothing is known of the request."""
+
+_SIGN_IN = ("login", "callback", "initiate", "logout")
+
+_log = logging.getLogger("broker")
 
 
 def public_site(web: WebContext) -> ASGIApp:
-    """Return the ASGI application of the public port.
+    """Return the ASGI application of the public port."""
 
-    Args:
-        web: what all endpoints share.
-    """
+    def page(endpoint: Endpoint) -> Callable[[Request], Awaitable[Response]]:
+        return partial(handle, endpoint, web)
 
-    def page(endpoint: endpoints.Endpoint) -> Callable[[Request], Awaitable[Response]]:
-        return partial(endpoints.answer, endpoint, web)
+    def instead(endpoint: Endpoint) -> Callable[[Request, Exception], Awaitable[Response]]:
+        async def handle_exception(request: Request, _: Exception) -> Response:  # a lambda would run in a thread
+            return await handle(endpoint, web, request)
 
-    def instead(endpoint: endpoints.Endpoint) -> Callable[[Request, Exception], Awaitable[Response]]:
-        async def answer(request: Request, _: Exception) -> Response:  # no lambda: those run in a thread
-            return await endpoints.answer(endpoint, web, request)
-
-        return answer
+        return handle_exception
 
     application = Starlette(
         routes=[
-            Route("/", page(endpoints.home)),
+            Route("/", page(home)),
             Route("/login", page(login)),
             Route("/login/{site}", page(login)),
             Route("/callback/{idp}", page(callback)),
@@ -54,14 +66,11 @@ def public_site(web: WebContext) -> ASGIApp:
             Route("/logout", page(logout)),
             Route("/logout/{site}", page(logout)),
         ],
-        exception_handlers={
-            404: instead(endpoints.no_such_page),
-            405: instead(endpoints.method_not_allowed),
-        },
+        exception_handlers={404: instead(no_such_page), 405: instead(method_not_allowed)},
     )
-    application.router.redirect_slashes = False  # a redirect nobody asked for, to an address built from Host
+    application.router.redirect_slashes = False  # it would build an address from Host
     return SecurityHeaders(
-        PlainPaths(RequestBounds(application, refuse=partial(_refuse, web), https=web.https)),
+        PlainPaths(RequestBounds(application, refuse=partial(_refuse_excess, web), https=web.https)),
         style_sha256=web.pages[ENGLISH].style_sha256,
         https=web.https,
         setup_style_sha256=web.setup.pages.style_sha256,
@@ -69,13 +78,72 @@ def public_site(web: WebContext) -> ASGIApp:
     )
 
 
-async def _refuse(web: WebContext, scope: Scope, receive: Receive, send: Send, excess: Excess) -> None:
-    """Answer a request beyond the bounds, without reading any more of it."""
-    attempt = endpoints.begin_attempt(web, scope)
+async def handle(endpoint: Endpoint, web: WebContext, request: Request) -> Response:
+    """Run an endpoint; each error ends in a page, a log line and a metric."""
+    try:
+        return await endpoint(web, request, _new_context(web, request.scope))
+    except Refused as refused:
+        return _refuse(web, request, refused.error, refused.context)
+    except Exception as error:  # noqa: BLE001 - the last net: a person never sees a bare 500
+        return _refuse(web, request, error, _new_context(web, request.scope))
+
+
+async def home(web: WebContext, request: Request, _context: RequestContext) -> Response:
+    """`GET /`: what this service is, and nothing secret."""
+    pages = web.pages_for(request.scope)
+    return show_page(pages, pages.home())
+
+
+async def no_such_page(_web: WebContext, request: Request, _context: RequestContext) -> Response:
+    """Every other address."""
+    raise NoSuchPage(expected="an address of ours", got=redact_path(request.scope["path"]))
+
+
+async def method_not_allowed(_web: WebContext, request: Request, _context: RequestContext) -> Response:
+    """Every other method: starts and consumes nothing."""
+    raise _error_of_method(request.scope)
+
+
+def _new_context(web: WebContext, scope: Scope) -> RequestContext:
+    first = scope["path"].removeprefix("/").partition("/")[0]
+    # Browsers sign in by GET; a provider set to form_post sends them by POST. The rest is scanners and health checks.
+    is_signin = first in _SIGN_IN and scope["method"] == "GET"
+    return RequestContext(
+        trace_id=secrets.token_hex(8),
+        client=web.client_address(scope),
+        is_signin=is_signin or _is_posted_answer(scope),
+    )
+
+
+def _refuse(web: WebContext, request: Request, error: Exception, context: RequestContext) -> Response:
+    """Record an error and return its page."""
+    if not isinstance(error, BrokerError):
+        _log.error("defect", exc_info=error, extra={"facts": {"trace_id": context.trace_id}})
+        error = InternalError()
+    error.redact(request.query_params.getlist("code") + request.query_params.getlist("state"))
+    record = web.record_dry_run if context.is_dry_run else web.record
+    record(context.event(error))
+    return show_problem(web, request.scope, error, context)
+
+
+async def _refuse_excess(web: WebContext, scope: Scope, receive: Receive, send: Send, excess: Excess) -> None:
+    """Refuse a request beyond the bounds without reading more of it."""
+    context = _new_context(web, scope)
     error: BrokerError = RequestTooLarge(expected=excess.expected, got=excess.got)
     status = excess.status
-    if status == 413 and endpoints.is_posted_answer(scope):
-        error = endpoints.refuse_method(scope)
+    if status == 413 and _is_posted_answer(scope):
+        error = _error_of_method(scope)
         status = error.status
-    web.record(attempt.event(error))
-    await render_problem(error, attempt, status=status)(scope, receive, send)
+    web.record(context.event(error))
+    await show_problem(web, scope, error, context, status=status)(scope, receive, send)
+
+
+def _is_posted_answer(scope: Scope) -> bool:
+    """Return whether a provider posts its answer (OAuth 2.0 Form Post Response Mode), which is never read."""
+    return bool(scope["method"] == "POST" and scope["path"].startswith("/callback/"))
+
+
+def _error_of_method(scope: Scope) -> BrokerError:
+    if _is_posted_answer(scope):
+        return ResponseModeUnsupported(expected="a GET", got="a POST")
+    return MethodNotAllowed(expected="GET", got=scope["method"])

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from contextlib import suppress
+from dataclasses import replace
 from urllib.parse import urlsplit
 
 from starlette.requests import Request
@@ -16,22 +17,21 @@ from starlette.responses import HTMLResponse, Response
 from broker.dry_run import DryRun, begin_dry_run, report_failed_start, run_dry_run
 from broker.errors import BrokerError, NotANavigation, SetupLinkRefused
 from broker.providers import Provider
-from broker.setup import ProviderSetup, setup_of_provider, setup_of_site
+from broker.registration import ProviderSetup, setup_of_provider, setup_of_site
 from broker.setup_link import SetupLink, build_setup_url, check_link
 from broker.transaction import OpenedDryRun
-from broker.web.context import WebContext
+from broker.web.context import Refused, RequestContext, Restart, WebContext
 from broker.web.cookies import read_cookies
-from broker.web.departing import redirect_to_provider
 from broker.web.headers import HAS_SCRIPT, IS_SETUP_PAGE
-from broker.web.problems import RequestContext
-from broker.web.reading import check_navigation, each_once, find_provider, is_framed, once
+from broker.web.request import check_navigation, is_framed, provider_of, read_unverified_parameters, single
+from broker.web.responses import drop_cookies, redirect_to_provider
 from broker.web.setup_pages import SetupLinks
 
 _log = logging.getLogger("broker")
 
 
-async def setup(web: WebContext, request: Request, attempt: RequestContext) -> Response:
-    """`GET /setup`: what to copy and where it goes, what Comm100 last sent, and the way to everything else."""
+async def setup(web: WebContext, request: Request, context: RequestContext) -> Response:
+    """`GET /setup`: what to copy and where it goes, the last login requests, and links to everything else."""
     link = _check_visit(web, request)
     now, parts = web.broker.clock(), web.setup
     page = parts.pages.overview(
@@ -45,79 +45,89 @@ async def setup(web: WebContext, request: Request, attempt: RequestContext) -> R
         expires=link.expires,
         now=now,
     )
-    _log.info("setup page opened", extra={"facts": {"trace_id": attempt.trace_id, "client": attempt.client}})
+    _log.info("setup page opened", extra={"facts": {"trace_id": context.trace_id, "client": context.client}})
     return _show(request, page, has_script=True)
 
 
-async def setup_commands(web: WebContext, request: Request, attempt: RequestContext) -> Response:
-    """`GET /setup/commands/{idp}`: what registers the broker at one provider without clicking."""
+async def setup_commands(web: WebContext, request: Request, _context: RequestContext) -> Response:
+    """`GET /setup/commands/{idp}`: ready commands that register the broker at one provider."""
     link = _check_visit(web, request)
-    provider = _provider_of(web, request, attempt)
+    provider = provider_of(request, web.setup.providers)
     page = web.setup.pages.commands(_setup_of(web, provider), links=_links(web, link.token))
     return _show(request, page, has_script=True)
 
 
-async def setup_check(web: WebContext, request: Request, attempt: RequestContext) -> Response:
-    """`GET /setup/check`: what `broker check` says, asked from here."""
+async def setup_check(web: WebContext, request: Request, context: RequestContext) -> Response:
+    """`GET /setup/check`: the findings of `broker check`, from inside the service."""
     link = _check_visit(web, request)
-    _log.info("setup page checks", extra={"facts": {"trace_id": attempt.trace_id, "client": attempt.client}})
+    _log.info("setup page checks", extra={"facts": {"trace_id": context.trace_id, "client": context.client}})
     return _show(request, web.setup.pages.checks(await web.setup.checks(), links=_links(web, link.token)))
 
 
-async def setup_test(web: WebContext, request: Request, attempt: RequestContext) -> Response:
-    """`GET /setup/test/{idp}`: a test sign-in begins; ends at the identity provider."""
+async def setup_test(web: WebContext, request: Request, context: RequestContext) -> Response:
+    """`GET /setup/test/{idp}`: a test sign-in starts; ends at the identity provider."""
     link = _check_visit(web, request)
-    provider = _provider_of(web, request, attempt)
-    attempt.is_dry_run = True
-    attempt.start_again = build_setup_url(web.public_url, link.token)
+    provider = provider_of(request, web.setup.providers)
+    restart = Restart(address=build_setup_url(web.public_url, link.token))
+    context = replace(context, provider=provider.id, is_dry_run=True, restart=restart)
     try:
         redirect = await begin_dry_run(
             web.broker,
             provider,
             setup_link=link.token,
-            trace_id=attempt.trace_id,
-            another_account=once(request, "another_account") is not None,
+            trace_id=context.trace_id,
+            another_account=single(request, "another_account") is not None,
         )
     except BrokerError as refusal:
-        report = report_failed_start(web.broker, provider, refusal, trace_id=attempt.trace_id)
-        return _show_report(web, request, attempt, report, link.token)
-    facts = {"trace_id": attempt.trace_id, "client": attempt.client, "provider": provider.id}
+        report = report_failed_start(web.broker, provider, refusal, trace_id=context.trace_id)
+        return _show_report(web, request, context, report, link.token)
+    except Exception as defect:
+        raise Refused(defect, context) from defect
+    facts = {"trace_id": context.trace_id, "client": context.client, "provider": provider.id}
     _log.info("test sign-in begins", extra={"facts": facts})
-    return redirect_to_provider(web, request, attempt, redirect)
+    return redirect_to_provider(web, request, redirect)
 
 
-async def conclude(web: WebContext, request: Request, attempt: RequestContext, opened: OpenedDryRun) -> Response:
-    """Answer the callback of a test sign-in: with a report, to the browser that began it, while its link is good.
-
-    Args:
-        web: what all endpoints share.
-        request: the browser's.
-        attempt: what is known of it.
-        opened: the state, signed by us for a test sign-in.
+async def finish_dry_run(web: WebContext, request: Request, context: RequestContext, opened: OpenedDryRun) -> Response:
+    """Show the report of a test sign-in to the browser that started it, while the setup link is valid.
 
     Raises:
-        TransactionError, SetupLinkRefused: whoever this is, there is nothing to report to them.
+        Refused: `TransactionError` or `SetupLinkRefused`: this browser may not see a report.
     """
-    attempt.trace_id = opened.transaction.trace_id or attempt.trace_id
-    attempt.drop_cookies.append(opened.cookie_name)
-    provider = _provider_of(web, request, attempt)
-    attempt.is_dry_run = True
     cookie = read_cookies(request.headers.raw, https=web.https).get(opened.cookie_name)
     cookie_value = cookie.value if cookie else None
     token = opened.overflow(cookie_value) or ""
-    with suppress(SetupLinkRefused):
-        attempt.start_again = build_setup_url(web.public_url, _check_link(web, request, token).token)
-    report = await run_dry_run(
-        web.broker,
-        provider,
-        web.setup.offered_at[provider.id],
-        opened=opened,
-        cookie_value=cookie_value,
-        check_setup_link=lambda unverified: _check_link(web, request, unverified),
-        parameters=each_once(request),
-        origins=web.origins.of(request.scope, attempt.client),
+    context = replace(
+        context,
+        trace_id=opened.trace_id or context.trace_id,
+        used_cookies=(opened.cookie_name,),
     )
-    return _show_report(web, request, attempt, report, token)
+    try:
+        provider = provider_of(request, web.setup.providers)
+        context = replace(
+            context, provider=provider.id, is_dry_run=True, restart=_restart_of_dry_run(web, request, token)
+        )
+        report = await run_dry_run(
+            web.broker,
+            provider,
+            web.setup.offered_at[provider.id],
+            opened=opened,
+            cookie_value=cookie_value,
+            check_setup_link=lambda unverified: _check_link(web, request, unverified),
+            unverified_parameters=read_unverified_parameters(request),
+            origins=web.origins.of(request.scope, context.client),
+        )
+        response = _show_report(web, request, context, report, token)
+    except Exception as error:
+        raise Refused(error, context) from error
+    return drop_cookies(web, response, context.used_cookies)
+
+
+def _restart_of_dry_run(web: WebContext, request: Request, unverified_token: str) -> Restart | None:
+    """Return the way back to the setup page, if the link is still valid."""
+    with suppress(SetupLinkRefused):
+        return Restart(address=build_setup_url(web.public_url, _check_link(web, request, unverified_token).token))
+    return None
 
 
 def _check_visit(web: WebContext, request: Request) -> SetupLink:
@@ -147,11 +157,6 @@ def _is_same_host(one: str, other: str, *, https: bool) -> bool:
     return one.lower().removesuffix(port) == other.lower().removesuffix(port)
 
 
-def _provider_of(web: WebContext, request: Request, attempt: RequestContext) -> Provider:
-    """Return the identity provider in the address, switched on or not."""
-    return find_provider(web.setup.providers, request, attempt)
-
-
 def _setup_of(web: WebContext, provider: Provider) -> ProviderSetup:
     return setup_of_provider(
         provider,
@@ -174,9 +179,9 @@ def _links(web: WebContext, token: str) -> SetupLinks:
     )
 
 
-def _show_report(web: WebContext, request: Request, attempt: RequestContext, report: DryRun, token: str) -> Response:
+def _show_report(web: WebContext, request: Request, context: RequestContext, report: DryRun, token: str) -> Response:
     """Show how a test sign-in went; with 200 however it went, for a proxy may replace the page of a 502."""
-    web.record_dry_run(attempt.event(report.refusal, report.identity))
+    web.record_dry_run(context.event(report.refusal, report.identity))
     return _show(request, web.setup.pages.dry_run(report, links=_links(web, token)))
 
 

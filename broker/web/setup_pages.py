@@ -17,12 +17,11 @@ from types import MappingProxyType
 from broker.checks import WORST_FIRST, Finding, first_untold, merged
 from broker.dry_run import DryRun
 from broker.errors import every_error
-from broker.explain import shown
-from broker.setup import ProviderSetup, SiteSetup
+from broker.registration import ProviderSetup, SiteSetup
+from broker.text import printable, printable_json
 from broker.web.languages import ENGLISH
 from broker.web.last_login_request import LastLoginRequest
 from broker.web.pages import open_templates
-from broker.web.visible import visible
 
 MAX_CLAIMS = 40  # of one document
 
@@ -149,12 +148,12 @@ class SetupPages:
             refusal=refusal,
             facts=_verdict(dry_run),
             next_steps=list(_next_steps(dry_run)),
-            steps=[(one.name, one.status, _STEP_WORDS[one.status], visible(one.detail)) for one in dry_run.steps],
+            steps=[(one.name, one.status, _STEP_WORDS[one.status], printable(one.detail)) for one in dry_run.steps],
             received=[_claims(name, claims) for name, claims in dry_run.documents],
             considered=_Table(
                 "Claims looked at, in order",
                 ("Claim", "Verdict"),
-                [(visible(one.claim), visible(one.verdict)) for one in dry_run.considered],
+                [(printable(one.claim), printable(one.verdict)) for one in dry_run.considered],
             ),
             previews=[_claims(f"Site {one.site}", one.claims) for one in dry_run.previews],
             links=links,
@@ -183,10 +182,10 @@ def _what_came(seen: LastLoginRequest, now: float) -> dict[str, str]:
     """Return one call of the Remote Login URL in words, with what to do if it was refused."""
     came = {
         "When": f"{_moment(seen.at)} ({_span(now - seen.at)} ago)",
-        "Parameters": ", ".join(map(visible, seen.parameters)) or "none",
-        "Host in redirect_url": visible(seen.redirect_url_host) or "none",
-        "Path in redirect_url": visible(seen.redirect_url_path) or "none",
-        "Parameters in redirect_url": ", ".join(map(visible, seen.redirect_url_parameters)) or "none",
+        "Parameters": ", ".join(map(printable, seen.parameters)) or "none",
+        "Host in redirect_url": printable(seen.redirect_url_host) or "none",
+        "Path in redirect_url": printable(seen.redirect_url_path) or "none",
+        "Parameters in redirect_url": ", ".join(map(printable, seen.redirect_url_parameters)) or "none",
         "Outcome": "accepted" if seen.code == "none" else f"refused: {seen.code}",
     }
     return came if seen.code == "none" else {**came, "To do": _REMEDIES.get(seen.code, "See docs/admin/errors.md.")}
@@ -204,21 +203,21 @@ def _counted(count: int, status: str) -> str:
 
 def _verdict(dry_run: DryRun) -> dict[str, str]:
     """Return who was admitted and by what, or why nobody was."""
-    refusal, identity = dry_run.refusal, dry_run.identity
+    refusal, person = dry_run.refusal, dry_run.shown
     if refusal is not None:
         sides = {"Expected": refusal.expected, "Got": refusal.got}
-        known = {side: shown(value) for side, value in sides.items() if value is not None}
+        known = {side: printable(value) for side, value in sides.items() if value is not None}
         return {"Reason": refusal.code, **known, "An agent would read": refusal.user_message}
-    if identity is not None:
+    if person:
         return {
-            "E-mail": f"{identity.email}, from {visible(identity.email_from)}",
-            "Name": f"{identity.name}, from {visible(identity.name_from)}",
+            "E-mail": f"{person['email']}, from {printable(person['email_from'])}",
+            "Name": f"{person['name']}, from {printable(person['name_from'])}",
         }
     return {}
 
 
 def _claims(caption: str, claims: Mapping[str, object]) -> _Table:
-    rows = [(visible(name), _value(name, value)) for name, value in itertools.islice(claims.items(), MAX_CLAIMS)]
+    rows = [(printable(name), _value(name, value)) for name, value in itertools.islice(claims.items(), MAX_CLAIMS)]
     if len(claims) > MAX_CLAIMS:
         rows.append(("...", f"{len(claims) - MAX_CLAIMS} more claims are not shown"))
     return _Table(caption, ("Claim", "Value"), rows)
@@ -227,7 +226,7 @@ def _claims(caption: str, claims: Mapping[str, object]) -> _Table:
 def _value(name: str, value: object) -> str:
     if name in _TIMES and isinstance(value, int) and not isinstance(value, bool) and 0 <= value < _END_OF_TIME:
         return f"{value} ({_moment(value)})"
-    return visible(value)
+    return printable_json(value)
 
 
 def _next_steps(dry_run: DryRun) -> Iterable[str]:

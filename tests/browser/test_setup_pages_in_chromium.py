@@ -19,8 +19,8 @@ from tests.browser.chromium import (
     opened_page,
     running_chromium,
 )
-from tests.setup import sample_pages
-from tests.setup.sample_pages import FINDINGS, LINKS, PAGES, REFUSED, URL, dry_run
+from tests.registration import sample_pages
+from tests.registration.sample_pages import FINDINGS, LINKS, PAGES, REFUSED, URL, dry_run
 
 HEADERS = build_security_headers(
     style_sha256=PAGES.style_sha256, script_sha256=PAGES.script_sha256, https=URL.startswith("https:")

@@ -20,7 +20,7 @@ from broker.checks.redirects import check_redirect_uri, check_sign_out_uri
 from broker.checks.registration import check_client_authentication
 from broker.oidc.client import NetworkPolicy
 from broker.oidc.messages import ProviderRequest, ProviderResponse
-from broker.providers import PRESETS, Provider
+from broker.providers import KINDS, Provider
 from broker.settings import load_settings
 from broker.wiring import wire_provider
 from tests.checks.diagnosis import REDIRECT_URI, settings_on_loopback
@@ -81,7 +81,7 @@ ANSWERS = st.builds(
 )
 
 
-@pytest.fixture(scope="module", params=list(PRESETS))
+@pytest.fixture(scope="module", params=list(KINDS))
 def preset(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a settings file with a provider of each kind."""
     keys = {"preset": request.param, "client_secret": CLIENT_SECRET, "signing_algorithms": ["RS256"]}

@@ -14,7 +14,7 @@ from typing import Any
 import httpx
 import pytest
 
-from broker.providers import PRESETS
+from broker.providers import KINDS
 from tests.checks.diagnosis import REDIRECT_URI, assert_first, diagnose, of, settings_on_loopback, the
 from tests.fakes.hostile_server import (
     DISCOVERY,
@@ -340,7 +340,7 @@ def _filled(value: Any, provider: FakeProvider) -> Any:
     return value.replace("{issuer}", provider.issuer) if isinstance(value, str) else value
 
 
-@pytest.mark.parametrize("preset", PRESETS)
+@pytest.mark.parametrize("preset", KINDS)
 async def test_nothing_is_wrong_with_a_provider_that_is_set_up_right(tmp_path: Path, preset: str) -> None:
     keys = {"preset": preset, "client_authentication": "client_secret_basic", "client_secret_expires": "2099-01-01"}
     async with hostile_provider({DISCOVERY: by_date(0)}) as server:

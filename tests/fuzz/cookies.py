@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
-from broker.transaction_cookie import BrowserCookie
+from broker.transaction import BrowserCookie
 from broker.web.cookies import delete_cookie, prefix, read_cookies, set_cookie
 
 NAME = frozenset(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-")

@@ -14,7 +14,6 @@ from broker.comm100 import Site, build_claims, build_token
 from broker.errors import BrokerError, CodeRejected, InvalidProviderResponse, NotAdmitted, ProviderUnavailable
 from broker.identity import Identity
 from broker.oidc.authorization import build_authorization_url
-from broker.oidc.id_token import VerifiedIdToken
 from broker.oidc.keys import check_keys
 from broker.oidc.messages import ProviderResponse
 from broker.oidc.metadata import ProviderMetadata, check_discovery
@@ -23,7 +22,7 @@ from broker.oidc.signature import verify_signature
 from broker.oidc.tokens import TokenResponse, build_token_request, check_token_response
 from broker.oidc.userinfo import build_userinfo_request, check_userinfo
 from broker.policy import Policy, admit
-from broker.providers import PRESETS, ClaimRules, VerifiedClaims, decide_identity
+from broker.providers import KINDS, ClaimRules, PersonClaims, UnverifiedIdToken, decide_identity
 from tests.fakes.clock import START
 from tests.fuzz.id_token import CLIENT_ID, ISSUER, encode
 from tests.fuzz.person import judge_email, judge_name
@@ -123,8 +122,8 @@ def judge_userinfo(answer: ProviderResponse) -> Identity | None:
     try:
         claims = check_userinfo(answer, expected_subject=SUBJECT)
         assert claims["sub"] == SUBJECT
-        verified = VerifiedClaims(VerifiedIdToken(ISSUER, SUBJECT, {"sub": SUBJECT}), claims)
-        identity = decide_identity(PRESETS["oidc"], verified, ClaimRules())
+        verified = PersonClaims(UnverifiedIdToken({"sub": SUBJECT}, ISSUER, SUBJECT), claims)
+        identity = decide_identity(KINDS["oidc"], verified, ClaimRules())
         admit(identity, Policy(frozenset({DOMAIN})), groups=None)
     except BrokerError as error:
         _known(error)

@@ -35,7 +35,7 @@ def judge(url: str, at: Site) -> bool:
         assert seen.hostname in at.redirect_hosts | {endpoint.hostname}
     assert URL(_fully_decoded(seen.pathname), base="https://receiver.example/").hostname == "receiver.example"
     assert not set(url) & set('"<>`\\ '), "a browser would encode or replace them"
-    delivered = URL(build_delivery_url(TOKEN, url, at))
+    delivered = URL(build_delivery_url(TOKEN, accepted, at))
     assert delivered.origin + delivered.pathname == at.endpoint, "the token goes to the endpoint alone"
     found = parse_qsl(delivered.search.removeprefix("?"), keep_blank_values=True)
     assert [value for name, value in found if name.lower() == "jwt"] == [TOKEN]

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from broker.errors import CookieMissing, StateInvalid
-from broker.transaction import BoundTransaction, SignedTransaction, bind, open_state, sign
+from broker.transaction import BoundTransaction, OpenedState, SignedTransaction, SignInTransaction, bind, open_any, sign
 from tests.fakes.clock import START
 
 KEYS = ("the newest key, of 32 bytes or more", "the one before, of 32 bytes or more")
@@ -28,20 +28,19 @@ class SignIn:
 
 def begin(redirect_url: str | None, *, key: int = 0) -> SignIn:
     """Begin a sign-in, with the newest key or one before."""
-    signed = sign(
-        site="main", provider="idp", redirect_url=redirect_url, restarted=False, now=START, secret_keys=KEYS[key:]
-    )
+    signed = sign(SignInTransaction("main", "idp", redirect_url), now=START, secret_keys=KEYS[key:])
     return SignIn(signed, redirect_url)
 
 
-def judge(state: str, cookie_value: str | None, under_way: SignIn) -> BoundTransaction | None:
+def judge(state: str, cookie_value: str | None, under_way: SignIn) -> BoundTransaction[SignInTransaction] | None:
     """Return the sign-in if both are its own, having checked that nothing else ever is."""
     try:
-        opened = open_state(state, secret_keys=KEYS)
+        opened = open_any(state, secret_keys=KEYS)
     except StateInvalid:
         assert state != under_way.signed.state
         return None
     assert state == under_way.signed.state, "no other bytes open"
+    assert isinstance(opened, OpenedState)
     try:
         bound = bind(opened, cookie_value, provider="idp", now=START)
     except CookieMissing:

@@ -171,7 +171,7 @@ def test_an_entra_tenant_is_looked_up_by_its_domain(tmp_path: Path) -> None:
         ("E-mail domains", ""),
     ]
     settings, person = asked(tmp_path, given, answers, probe)
-    assert "Microsoft knows no tenant with the domain typo.example." in person.words
+    assert "Microsoft Entra ID knows no tenant with the domain typo.example." in person.words
     assert "The tenant of down.example cannot be looked up now (status 503)." in person.words
     assert f"acme.example is the tenant {TENANT}." in person.words
     assert settings.identity_providers["entra"].tenant == TENANT

@@ -19,7 +19,7 @@ from broker.oidc.keys import KeySet, check_keys
 from broker.oidc.messages import ProviderResponse
 from broker.oidc.metadata import ProviderMetadata
 from broker.oidc.registration import Registration
-from broker.oidc.signature import SignedClaims
+from broker.oidc.signature import verify_signature
 from tests.fakes.clock import START
 from tests.fakes.provider import SigningKey, new_key
 
@@ -102,9 +102,11 @@ def claims(**changes: object) -> dict[str, object]:
 def check(
     *, algorithm: str = "RS256", max_age: int | None = None, trusted: Collection[str] = (), **changes: object
 ) -> VerifiedIdToken:
-    """Have honest claims with these changes checked, as if their signature were verified."""
+    """Have honest claims with these changes signed, verified and checked."""
+    key = signing_key(algorithm)
+    token = sign({"alg": algorithm}, claims(**changes), key)
     return check_claims(
-        SignedClaims(algorithm, None, claims(**changes)),
+        verify_signature(token, key_set(published(key)), algorithms=[algorithm]),
         expected_issuer=ISSUER,
         expected_audience=CLIENT_ID,
         expected_nonce=NONCE,

@@ -128,7 +128,7 @@ async def test_a_password_that_changes_is_taken_without_a_restart(
         pytest.param(b"HTTP/1.1 503 Service Unavailable\r\n\r\n", "503 Service Unavailable", id="503"),
         pytest.param(b"HTTP/1.1 204 No Content\r\n\r\n", "204 No Content", id="another success than 200"),
         pytest.param(b"HTTP/1.1 302 Found\r\nLocation: https://login.proxy/\r\n\r\n", "302 Found", id="a portal"),
-        pytest.param(b"HTTP/1.1 500 " + b"x" * 4000 + b"\r\n\r\n", "500 " + "x" * 60, id="a long phrase"),
+        pytest.param(b"HTTP/1.1 500 " + b"x" * 4000 + b"\r\n\r\n", "500 " + "x" * 60 + "...", id="a long phrase"),
         pytest.param(b"SSH-2.0-Open\r\n", "not HTTP: begins with SSH-2.0-Open", id="no proxy at all"),
         pytest.param(b"", "connection closed while connecting", id="nothing"),
     ],

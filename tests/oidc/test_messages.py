@@ -18,9 +18,9 @@ from broker.oidc.messages import (
     safe_error_text,
     short_text,
     text_member,
-    type_name,
     whole_words,
 )
+from broker.text import type_name
 
 
 @pytest.mark.requirement("S-42")

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from broker.transaction_cookie import BrowserCookie
+from broker.transaction import BrowserCookie
 from broker.web.cookies import read_cookies, set_cookie
 from tests.fuzz.cookies import judge
 

@@ -10,8 +10,7 @@ from broker.errors import IdTokenIssuer, MetadataIssuer
 from broker.oidc.keys import VerificationKey, check_keys
 from broker.oidc.messages import ProviderResponse
 from broker.oidc.metadata import ProviderMetadata, check_discovery
-from broker.oidc.signature import SignedClaims
-from broker.providers import PRESETS, ClaimRules
+from broker.providers import KINDS, ClaimRules, UnverifiedIdToken
 from broker.providers.entra import PERSONAL_ACCOUNTS_TENANT
 from tests.oidc.samples import registration
 
@@ -121,7 +120,7 @@ def test_entras_keys_of_organisations_count_and_the_one_of_personal_accounts_doe
     rules = ClaimRules(tenants=frozenset({TENANT} if several else ()))
 
     def expected_issuer(key: VerificationKey) -> str:
-        return PRESETS["entra"].expected_issuer(entra, SignedClaims("RS256", key.issuer, {"tid": TENANT}), rules)
+        return KINDS["entra"].expected_issuer(entra, UnverifiedIdToken({"tid": TENANT}, key_issuer=key.issuer), rules)
 
     *organisations, personal = entra_keys()
     assert {expected_issuer(key) for key in organisations} == {ISSUERS["entra_tenant"]}

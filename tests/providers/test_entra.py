@@ -15,14 +15,12 @@ from broker.errors import (
     IdTokenIssuer,
     TenantNotAllowed,
 )
-from broker.oidc.id_token import VerifiedIdToken
-from broker.oidc.signature import SignedClaims
-from broker.providers import PRESETS, ClaimRules, EmailDecision, VerifiedClaims, decide_identity
+from broker.providers import KINDS, ClaimRules, EmailDecision, PersonClaims, UnverifiedIdToken, decide_identity
 from broker.providers.entra import PERSONAL_ACCOUNTS_TENANT
 from tests.oidc.samples import registration
 
 ADA, MAIL = "ada@acme.example", "ada.lovelace@acme.example"
-ENTRA = PRESETS["entra"]
+ENTRA = KINDS["entra"]
 TENANT = "7a0c1b2d-3e4f-4a5b-8c6d-7e8f9a0b1c2d"
 OTHER = "0b9a8f7e-6d5c-4b4a-9f3e-2d1c0b9a8f7e"
 HOST = "https://login.microsoftonline.com"
@@ -40,8 +38,8 @@ Claims = dict[str, Any]
 LookedAt = list[tuple[str, str]]
 
 
-def verified(id_token: Claims, userinfo: Claims | None = None) -> VerifiedClaims:
-    return VerifiedClaims(VerifiedIdToken(f"{HOST}/{TENANT}/v2.0", "pairwise", id_token), userinfo)
+def verified(id_token: Claims, userinfo: Claims | None = None) -> PersonClaims:
+    return PersonClaims(UnverifiedIdToken(id_token, f"{HOST}/{TENANT}/v2.0", "pairwise"), userinfo)
 
 
 def decide(id_token: Claims, userinfo: Claims | None = None, **rules: Any) -> EmailDecision:
@@ -251,7 +249,7 @@ def test_the_name_falls_back_in_the_documented_order(claims: Claims, name: tuple
 def expected_issuer(claims: Claims, *, tenants: frozenset[str] = frozenset(), key_issuer: str | None = None) -> str:
     metadata_issuer = f"{HOST}/{{tenantid}}/v2.0" if tenants else f"{HOST}/{TENANT}/v2.0"
     entra = registration(issuer=metadata_issuer, metadata_issuer=metadata_issuer)
-    return ENTRA.expected_issuer(entra, SignedClaims("RS256", key_issuer, claims), ClaimRules(tenants=tenants))
+    return ENTRA.expected_issuer(entra, UnverifiedIdToken(claims, key_issuer=key_issuer), ClaimRules(tenants=tenants))
 
 
 @pytest.mark.requirement("S-14")

@@ -7,13 +7,11 @@ from typing import Any
 import pytest
 
 from broker.errors import EmailContradicts, EmailMalformed, EmailMissing, EmailUnverified, HostedDomainNotAllowed
-from broker.oidc.id_token import VerifiedIdToken
-from broker.oidc.signature import SignedClaims
-from broker.providers import PRESETS, ClaimRules, EmailDecision, VerifiedClaims, decide_identity
+from broker.providers import KINDS, ClaimRules, EmailDecision, PersonClaims, UnverifiedIdToken, decide_identity
 from tests.oidc.samples import registration
 
 ADA = "ada@acme.example"
-GOOGLE = PRESETS["google"]
+GOOGLE = KINDS["google"]
 ISSUER = "https://accounts.google.com"
 RULES = ClaimRules(email_domains=frozenset({"acme.example", "acme-labs.example"}))
 GOOD: dict[str, Any] = {"hd": "acme.example", "email": ADA, "email_verified": True}
@@ -22,8 +20,8 @@ HD = ("hd (ID token)", "in email_domains")
 Claims = dict[str, Any]
 
 
-def verified(id_token: Claims, userinfo: Claims | None = None) -> VerifiedClaims:
-    return VerifiedClaims(VerifiedIdToken(ISSUER, "1076", id_token), userinfo)
+def verified(id_token: Claims, userinfo: Claims | None = None) -> PersonClaims:
+    return PersonClaims(UnverifiedIdToken(id_token, ISSUER, "1076"), userinfo)
 
 
 def decide(id_token: Claims, userinfo: Claims | None = None) -> EmailDecision:
@@ -129,14 +127,14 @@ def test_the_name_is_googles_and_falls_back_to_the_address() -> None:
 )
 def test_google_may_spell_its_issuer_in_two_ways(iss: object, expected: str) -> None:
     google = registration(issuer=ISSUER, metadata_issuer=ISSUER)
-    assert GOOGLE.expected_issuer(google, SignedClaims("RS256", None, {"iss": iss}), RULES) == expected
+    assert GOOGLE.expected_issuer(google, UnverifiedIdToken({"iss": iss}), RULES) == expected
 
 
 @pytest.mark.parametrize("preset", ["okta", "oidc"])
 def test_no_other_preset_knows_two_spellings(preset: str) -> None:
-    signed = SignedClaims("RS256", None, {"iss": "accounts.google.com"})
+    signed = UnverifiedIdToken({"iss": "accounts.google.com"})
     google = registration(issuer=ISSUER, metadata_issuer=ISSUER)
-    assert PRESETS[preset].expected_issuer(google, signed, RULES) == ISSUER
+    assert KINDS[preset].expected_issuer(google, signed, RULES) == ISSUER
 
 
 @pytest.mark.parametrize(

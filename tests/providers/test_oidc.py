@@ -18,8 +18,7 @@ from broker.errors import (
     NotAdmitted,
 )
 from broker.identity import Identity
-from broker.oidc.id_token import VerifiedIdToken
-from broker.providers import PRESETS, ClaimRules, VerifiedClaims, decide_identity
+from broker.providers import KINDS, ClaimRules, PersonClaims, UnverifiedIdToken, decide_identity
 
 ADA, EVE = "ada@acme.example", "eve@acme.example"
 STRICT = ClaimRules()
@@ -29,8 +28,8 @@ Claims = dict[str, Any]
 
 
 def decide(id_token: Claims, userinfo: Claims | None = None, rules: ClaimRules = STRICT) -> Identity:
-    verified = VerifiedClaims(VerifiedIdToken("https://idp.example", "00u-ada", id_token), userinfo)
-    return decide_identity(PRESETS["oidc"], verified, rules)
+    verified = PersonClaims(UnverifiedIdToken(id_token, "https://idp.example", "00u-ada"), userinfo)
+    return decide_identity(KINDS["oidc"], verified, rules)
 
 
 def verified(email: object = ADA, **more: object) -> Claims:

@@ -7,18 +7,17 @@ from typing import Any
 import pytest
 
 from broker.errors import EmailContradicts, EmailMalformed, EmailMissing, EmailUnverified
-from broker.oidc.id_token import VerifiedIdToken
-from broker.providers import PRESETS, ClaimRules, EmailDecision, VerifiedClaims, decide_identity
+from broker.providers import KINDS, ClaimRules, EmailDecision, PersonClaims, UnverifiedIdToken, decide_identity
 
 ADA = "ada@acme.example"
-OKTA = PRESETS["okta"]
+OKTA = KINDS["okta"]
 ABSENT = ("email (ID token)", "absent")
 
 Claims = dict[str, Any]
 
 
-def verified(id_token: Claims, userinfo: Claims | None) -> VerifiedClaims:
-    return VerifiedClaims(VerifiedIdToken("https://acme.okta.com", "00u-ada", id_token), userinfo)
+def verified(id_token: Claims, userinfo: Claims | None) -> PersonClaims:
+    return PersonClaims(UnverifiedIdToken(id_token, "https://acme.okta.com", "00u-ada"), userinfo)
 
 
 def decide(id_token: Claims, userinfo: Claims | None, **rules: Any) -> EmailDecision:

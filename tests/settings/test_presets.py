@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 import yaml
 
-from broker import providers
 from broker.errors import SettingsError
-from broker.settings import PRESETS, ProviderSettings, describe
+from broker.providers import KINDS
+from broker.settings import ProviderSettings, describe
 from tests.settings.admin import Admin
 from tests.settings.pem import certificate_of, pem_of, platform_token, rsa_key
 
@@ -96,10 +96,6 @@ def test_okta_entra_and_google_stand_in_one_file(admin: Admin) -> None:
         assert provider.metadata_issuer == provider.issuer
 
 
-def test_settings_and_providers_know_the_same_presets() -> None:
-    assert PRESETS.keys() == providers.PRESETS.keys()
-
-
 def test_what_is_given_goes_before_what_a_preset_takes_for_granted(admin: Admin) -> None:
     provider = _load(admin, entra(client_authentication="client_secret_basic", userinfo="never", scopes=["openid"]))
 
@@ -121,7 +117,7 @@ def test_a_preset_misses_what_it_needs_by_name(admin: Admin, preset: str, missin
 
     assert set(found) == missing
     assert all("is required" in problem for problem in found.values())
-    assert set(PRESETS[preset].needs) <= missing
+    assert set(KINDS[preset].needs) <= missing
 
 
 @pytest.mark.parametrize(

@@ -136,7 +136,7 @@ def row(path: str, value: Any, then: object, id: str) -> Any:  # noqa: A002
         row(MAIN + "identity_providers", ["okta", "okta"], "twice", "twice"),
         row(MAIN + "start_url", "http://secure.comm100.io/", "must begin with https", "http"),
         row(MAIN + "start_url", "javascript:alert(1)", "complete URL", "script"),
-        row(OKTA + "preset", "saml", "must be one of: oidc, okta, entra, google", "unknown"),
+        row(OKTA + "preset", "saml", "must be one of: okta, entra, google, oidc", "unknown"),
         row(OKTA + "client_authentication", "tls_client_auth", "must be one of: client_secret_basic", "unknown"),
         row(OKTA + "issuer", "http://acme.okta.com", "must begin with https", "http"),
         row(OKTA + "issuer", "https://127.8.0.1/", "must not be on loopback", "loopback"),

@@ -30,11 +30,11 @@ def test_a_later_call_takes_the_place_of_an_earlier_one_of_the_same_site() -> No
     [
         pytest.param("", "", "", (), id="none"),
         pytest.param("https://A.example/x?b=1&a=2&c", "a.example", "/x", ("a", "b"), id="an address"),
-        pytest.param("https://a.example/u/ada@b.example/x", "a.example", "/u/[left out]/x", (), id="an e-mail address"),
-        pytest.param("https://a.example/ada%2540b.example", "a.example", "/[left out]", (), id="one in disguise"),
+        pytest.param("https://a.example/u/ada@b.example/x", "a.example", "***@b.example/x", (), id="an e-mail address"),
+        pytest.param("https://a.example/ada%2540b.example", "a.example", "***%2540b.example", (), id="one in disguise"),
         pytest.param("/relative", "", "/relative", (), id="no host"),
         pytest.param("https://[", "", "", (), id="no address"),
-        pytest.param("https://a.example/\u202e\x00", "a.example", "/??", (), id="invisible characters"),
+        pytest.param("https://a.example/\u202e\x00", "a.example", "/\\u202e\\u0000", (), id="invisible characters"),
     ],
 )
 def test_host_path_and_names_are_kept(redirect_url: str, host: str, path: str, names: tuple[str, ...]) -> None:

@@ -13,15 +13,13 @@ import pytest
 
 from broker.dry_run import Step
 from broker.errors import EmailDomainNotAllowed, ProviderRefused, RedirectUrlRefused
-from broker.explain import MAX_SHOWN
 from broker.providers import ClaimTrace
 from broker.web.last_login_request import LastLoginRequest
 from broker.web.setup_pages import MAX_CLAIMS
-from broker.web.visible import visible
 from tests.fakes.clock import START
-from tests.setup import sample_pages
-from tests.setup.sample_pages import FINDINGS, LINKS, PAGES, REFUSED, dry_run, finding
-from tests.setup.scene import settings, setups
+from tests.registration import sample_pages
+from tests.registration.sample_pages import FINDINGS, LINKS, PAGES, REFUSED, dry_run, finding
+from tests.registration.scene import settings, setups
 
 HOSTILE = "</td><script>alert(1)</script>\u202egnp.exe\x00"
 VOID = {"meta", "link", "path", "circle"}
@@ -273,31 +271,3 @@ def test_what_is_shown_is_bounded() -> None:
     page = Page(PAGES.dry_run(dry_run(claims=claims)))
     assert len(page.html.encode()) < 30_000
     assert f"... {200 - MAX_CLAIMS} more claims are not shown" in page.text
-
-
-@pytest.mark.parametrize(
-    ("value", "shown"),
-    [
-        pytest.param("ada@acme.example", "ada@acme.example", id="text"),
-        pytest.param(True, "true", id="boolean"),
-        pytest.param(None, "null", id="nothing"),
-        pytest.param(["a", 1, {"b": None}], '["a", 1, {"b": null}]', id="nested"),
-        pytest.param({"a": {"b": {"c": {"d": 1}}}}, '{"a": {"b": {"c": "{...}"}}}', id="deep"),
-        pytest.param([[[[1]]]], '[[["[...]"]]]', id="deep_lists"),
-        pytest.param(list(range(11)), '[0, 1, 2, 3, 4, 5, 6, 7, 8, 9, "..."]', id="long_list"),
-        pytest.param({str(n): n for n in range(11)}, None, id="large_object"),
-        pytest.param(10**5000, '"a long number"', id="long_number"),
-        pytest.param("x" * 500, "x" * MAX_SHOWN + "...", id="long_text"),
-        pytest.param("Ä\u200b\u2028\xa0é", "Ä\\u200b\\u2028\\u00a0é", id="invisible"),
-    ],
-)
-def test_a_value_becomes_one_short_line_of_visible_characters(value: object, shown: str | None) -> None:
-    line = visible(value)
-    assert line == shown or (shown is None and line.endswith('"...": "..."}'))
-
-
-def test_nesting_without_end_is_no_trouble() -> None:
-    nested: object = 1
-    for _ in range(100_000):
-        nested = [nested]
-    assert visible(nested) == '[[["[...]"]]]'

@@ -11,7 +11,8 @@ from typing import Any
 import httpx
 import pytest
 
-from broker.log import MAX_TEXT_CHARACTERS, JsonLines
+from broker.log import JsonLines
+from broker.text import MAX_CHARACTERS
 from tests.fakes.clock import Clock
 from tests.fakes.world import BROKER, PAGE, World
 
@@ -124,7 +125,7 @@ async def test_a_refusal_names_what_came(
     assert line["got"] == got
     assert line["got"] not in SAYS_NOTHING if isinstance(got, str) else True
     assert expected is None or line["expected"] == expected
-    assert len(str(line["got"])) <= MAX_TEXT_CHARACTERS
+    assert len(str(line["got"])) <= MAX_CHARACTERS
 
 
 @pytest.mark.parametrize("method", ["HEAD", "POST", "PUT", "DELETE", "OPTIONS"])

@@ -1,7 +1,7 @@
-"""What one running broker holds: the configured sites and providers, and a bounded memory of its sign-ins.
+"""What all sign-ins of one process share: sites, providers, the places for sign-ins in flight, the replay cache.
 
-Nothing here has to be shared with other replicas: what must hold across them is in the signed state, in the browser's
-cookie, and in the provider's one-time code.
+Nothing here is shared between replicas: the state, the browser's cookie and the provider's one-time code hold across
+them.
 """
 
 from __future__ import annotations
@@ -16,8 +16,7 @@ from broker.errors import Overloaded, ProviderTimedOut, TransactionSpent
 from broker.oidc.cached import Clock
 from broker.providers import Provider
 from broker.rejected_codes import RejectedCodes
-from broker.transaction import CLOCK_LEEWAY
-from broker.transaction_cookie import LIFETIME
+from broker.transaction import CLOCK_LEEWAY, LIFETIME
 
 DEADLINE_SECONDS = 8.0  # of /login and of /callback, however many calls to the provider they need
 MAX_IN_FLIGHT = 2000  # sign-ins being begun or completed at once, with one provider
@@ -30,15 +29,12 @@ class Broker:
 
     Args:
         sites: by id; the first is the default.
-        providers: by id.
-        secret_keys: gives the keys of the moment, newest first.
+        providers: by id; those that are enabled.
+        secret_keys: returns the current keys, newest first.
         clock: seconds since the epoch.
         max_in_flight: sign-ins being begun or completed at once, with one provider.
-        max_refused: refused sign-ins remembered; those that got tokens are remembered by age alone.
-        deadline: seconds one of them may take.
-
-    Attributes:
-        rejected_codes: counts them by browser address.
+        max_refused: refused sign-ins remembered.
+        deadline: seconds for one of them.
     """
 
     def __init__(
@@ -56,26 +52,24 @@ class Broker:
         self.providers = providers
         self.secret_keys = secret_keys
         self.clock = clock
+        self.replays = ReplayCache(max_refused)
+        self.rejected_codes = RejectedCodes(clock)
         self._max_in_flight = max_in_flight
-        self._max_refused = max_refused
         self._deadline = deadline
         self._in_flight: Counter[str] = Counter()
-        self._consumed: OrderedDict[str, float] = OrderedDict()
-        self._refused: OrderedDict[str, float] = OrderedDict()
-        self.rejected_codes = RejectedCodes(clock)
 
     @asynccontextmanager
-    async def place(
+    async def in_flight(
         self, provider_id: str, turn: AbstractAsyncContextManager[None] | None = None
     ) -> AsyncIterator[None]:
-        """Hold one of a provider's places for sign-ins in flight, for no longer than the deadline.
+        """Hold one of a provider's places for sign-ins in flight, at most until the deadline.
 
         Args:
-            provider_id: whose; a slow provider takes no places from the others.
+            provider_id: a slow provider takes no places from the others.
             turn: entered before a place is taken, and within the deadline.
 
         Raises:
-            Overloaded: all of them are taken.
+            Overloaded: all places are taken.
             ProviderTimedOut: the deadline passed.
         """
         try:
@@ -94,34 +88,43 @@ class Broker:
         except TimeoutError:
             raise ProviderTimedOut(expected=f"all answers within {self._deadline:g} s", got="not all") from None
 
-    def consume(self, transaction_id: str, now: float) -> None:
-        """Mark a sign-in as over, whatever comes of it, for as long as its state is believed.
 
-        This replica remembers it here; across replicas, the provider's one-time code and the deleted cookie do.
+class ReplayCache:
+    """The sign-ins that are over: each state is consumed once, for as long as it is valid.
+
+    Args:
+        max_refused: refused sign-ins remembered. Those that got tokens are forgotten by age only.
+    """
+
+    def __init__(self, max_refused: int = MAX_REFUSED) -> None:
+        self._max_refused = max_refused
+        self._consumed: OrderedDict[str, float] = OrderedDict()
+        self._refused: OrderedDict[str, float] = OrderedDict()
+
+    def consume(self, transaction_id: str, now: float) -> None:
+        """Mark a sign-in as over, however it ends.
 
         Args:
-            transaction_id: of the sign-in.
             now: seconds since the epoch.
 
         Raises:
             TransactionSpent: it was over already.
         """
         if transaction_id in self._consumed or transaction_id in self._refused:
-            raise TransactionSpent(expected="a sign-in under way", got="one that is over")
+            raise TransactionSpent(expected="a sign-in under way", got="a sign-in that is over")
         for remembered in (self._consumed, self._refused):
             while remembered and next(iter(remembered.values())) < now - LIFETIME - CLOCK_LEEWAY:
                 remembered.popitem(last=False)
         self._consumed[transaction_id] = now
 
-    def remember_as_refused(self, transaction_id: str) -> None:
-        """Remember a sign-in without tokens apart: strangers can cause many, so of too many the oldest is forgotten.
+    def mark_refused(self, transaction_id: str) -> None:
+        """Move a consumed sign-in without tokens to the refused ones, of which the oldest is forgotten.
 
-        Args:
-            transaction_id: of the sign-in, spent before.
+        Strangers can cause many refused sign-ins. They must not push out the ones that got tokens.
         """
-        spent_at = self._consumed.pop(transaction_id, None)
-        if spent_at is None:
-            return  # its time ran out while it was under way: a clock was set forward
-        self._refused[transaction_id] = spent_at
+        consumed_at = self._consumed.pop(transaction_id, None)
+        if consumed_at is None:
+            return  # forgotten while it was under way: a clock was set forward
+        self._refused[transaction_id] = consumed_at
         if len(self._refused) > self._max_refused:
             self._refused.popitem(last=False)

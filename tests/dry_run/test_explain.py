@@ -16,7 +16,7 @@ import yaml
 from broker.errors import IdTokenIssuer, ProviderUnreachable, TenantNotAllowed
 from broker.settings import load_settings
 from broker.wiring import wire_provider
-from tests.explain.asking import ADA, HOSTED, VERIFIED, Claims, explained, run, write_settings
+from tests.dry_run.asking import ADA, HOSTED, VERIFIED, Claims, explained, run, write_settings
 from tests.fakes.clock import Clock
 from tests.fakes.presets import OTHER, TENANT
 from tests.fakes.processes import without_broker_settings
@@ -209,7 +209,7 @@ def test_the_text_is_plain_and_aligned(tmp_path: Path) -> None:
         "  email  ada@acme.example",
         "  name   [31mAda",
         "",
-        "Note: A sign-in also asks userinfo, where the provider has it; there is none in",
+        "Note: A sign-in also requests userinfo, if the provider has it; there is none in",
         "these claims.",
     ]
 

@@ -9,9 +9,8 @@ from contextlib import AsyncExitStack
 import pytest
 
 from broker.errors import Overloaded, ProviderTimedOut, TransactionSpent
-from broker.replica import Broker
-from broker.transaction import CLOCK_LEEWAY
-from broker.transaction_cookie import LIFETIME
+from broker.in_flight import Broker
+from broker.transaction import CLOCK_LEEWAY, LIFETIME
 from tests.fakes.clock import START, Clock
 
 MAX_IN_FLIGHT = 3
@@ -34,12 +33,12 @@ def broker(*, deadline: float = LONG) -> Broker:
 
 async def take_all(places: AsyncExitStack, of: Broker, provider: str) -> None:
     for _ in range(MAX_IN_FLIGHT):
-        await places.enter_async_context(of.place(provider))
+        await places.enter_async_context(of.in_flight(provider))
 
 
 async def assert_full(of: Broker, provider: str) -> None:
     with pytest.raises(Overloaded) as refusal:
-        async with of.place(provider):
+        async with of.in_flight(provider):
             pytest.fail("there was a place")
     assert refusal.value.expected == f"at most {MAX_IN_FLIGHT} sign-ins in flight with this provider"
     assert refusal.value.retry_after == 5
@@ -63,25 +62,25 @@ async def test_one_providers_sign_ins_take_no_place_from_another() -> None:
 
 
 async def leave_well(replica: Broker) -> None:
-    async with replica.place("okta"):
+    async with replica.in_flight("okta"):
         pass
 
 
 async def leave_with_an_error(replica: Broker) -> None:
     with pytest.raises(ZeroDivisionError):
-        async with replica.place("okta"):
+        async with replica.in_flight("okta"):
             raise ZeroDivisionError
 
 
 async def leave_too_late(replica: Broker) -> None:
     with pytest.raises(ProviderTimedOut):
-        async with replica.place("okta"):
+        async with replica.in_flight("okta"):
             await asyncio.sleep(LONG)
 
 
 async def give_up(replica: Broker) -> None:
     async def hold() -> None:
-        async with replica.place("okta"):
+        async with replica.in_flight("okta"):
             await asyncio.sleep(LONG)
 
     person = asyncio.create_task(hold())
@@ -117,7 +116,7 @@ async def many_short_waits() -> None:
 async def test_a_sign_in_beyond_its_deadline_is_broken_off_with_the_reason() -> None:
     """Many short waits count as one long one: the deadline is for all calls together."""
     with pytest.raises(ProviderTimedOut) as refusal:
-        async with broker(deadline=DEADLINE).place("okta"):
+        async with broker(deadline=DEADLINE).in_flight("okta"):
             await many_short_waits()
     assert (refusal.value.expected, refusal.value.got) == ("all answers within 0.05 s", "not all")
 
@@ -125,47 +124,47 @@ async def test_a_sign_in_beyond_its_deadline_is_broken_off_with_the_reason() -> 
 @pytest.mark.requirement("S-03")
 async def test_a_sign_in_is_over_once() -> None:
     replica = broker()
-    replica.consume("one", START)
-    replica.consume("another", START)
+    replica.replays.consume("one", START)
+    replica.replays.consume("another", START)
     for _ in range(2):
         with pytest.raises(TransactionSpent):
-            replica.consume("one", START + LIFETIME)
+            replica.replays.consume("one", START + LIFETIME)
 
 
 @pytest.mark.requirement("S-03")
 async def test_a_sign_in_that_is_over_is_remembered_for_as_long_as_its_state_is_believed_and_then_forgotten() -> None:
     replica = broker()
     for one in ("completed", "refused"):
-        replica.consume(one, START)
-    replica.remember_as_refused("refused")
+        replica.replays.consume(one, START)
+    replica.replays.mark_refused("refused")
     end = START + LIFETIME + CLOCK_LEEWAY
-    replica.consume("another", end)
+    replica.replays.consume("another", end)
     for one in ("completed", "refused"):
         with pytest.raises(TransactionSpent):
-            replica.consume(one, end)
-    replica.consume("one more", end + 1)
+            replica.replays.consume(one, end)
+    replica.replays.consume("one more", end + 1)
     for one in ("completed", "refused"):
-        replica.consume(one, end + 1)
+        replica.replays.consume(one, end + 1)
 
 
 @pytest.mark.requirement("S-03", "S-57")
 async def test_refused_sign_ins_push_out_the_oldest_refused_ones_and_never_a_completed_one() -> None:
     replica = broker()
-    replica.consume("completed", START)
+    replica.replays.consume("completed", START)
     first, *others = (f"refused {number}" for number in range(MAX_REFUSED + 1))
     for one in (first, *others):
-        replica.consume(one, START)
-        replica.remember_as_refused(one)
+        replica.replays.consume(one, START)
+        replica.replays.mark_refused(one)
     for one in ("completed", *others):
         with pytest.raises(TransactionSpent):
-            replica.consume(one, START)
-    replica.consume(first, START)
+            replica.replays.consume(one, START)
+    replica.replays.consume(first, START)
 
 
 async def test_a_sign_in_whose_time_runs_out_while_it_is_under_way_is_refused_without_a_defect() -> None:
     """The clock was set forward meanwhile."""
     replica = broker()
-    replica.consume("one", START)
-    replica.consume("another", START + 2 * LIFETIME)
-    replica.remember_as_refused("one")
-    replica.consume("one", START + 2 * LIFETIME)
+    replica.replays.consume("one", START)
+    replica.replays.consume("another", START + 2 * LIFETIME)
+    replica.replays.mark_refused("one")
+    replica.replays.consume("one", START + 2 * LIFETIME)

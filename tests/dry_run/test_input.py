@@ -9,8 +9,8 @@ from pathlib import Path
 import jwt
 import pytest
 
-from broker.explain import INPUT_LIMIT
-from tests.explain.asking import ADA, HOSTED, VERIFIED, Claims, run, write_settings
+from broker.dry_run import INPUT_LIMIT
+from tests.dry_run.asking import ADA, HOSTED, VERIFIED, Claims, run, write_settings
 
 
 def token_of(claims: Claims) -> str:

@@ -8,8 +8,8 @@ from typing import Any
 
 import yaml
 
+from broker.registration import ProviderSetup, SiteSetup, setup_of_provider, setup_of_site
 from broker.settings import load_settings
-from broker.setup import ProviderSetup, SiteSetup, setup_of_provider, setup_of_site
 from broker.wiring import sites_of, wire_provider, wire_site
 from tests.fakes.clock import START
 

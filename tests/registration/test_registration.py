@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from broker.setup import ProviderSetup
-from tests.setup.scene import CLIENT_SECRET, ENDPOINT, SHARED_SECRET, TENANT, settings, setups
+from broker.registration import ProviderSetup
+from tests.registration.scene import CLIENT_SECRET, ENDPOINT, SHARED_SECRET, TENANT, settings, setups
 
 ROOT = Path(__file__).parents[2]
 URL = "https://sso.acme.example"

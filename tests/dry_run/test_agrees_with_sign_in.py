@@ -15,7 +15,7 @@ import yaml
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from broker.explain import Explanation, UnverifiedClaims, explain, read_claims, to_json, to_text
+from broker.dry_run import Explanation, GivenClaims, explain, read_claims, to_json, to_text
 from broker.settings import Settings, load_settings
 from broker.wiring import wire_provider, wire_site
 from tests.fakes.clock import START, Clock
@@ -205,7 +205,7 @@ def test_whatever_the_claims_are_the_answer_fits_a_terminal(
     configured: Mapping[str, Settings], preset: str, id_token: Claims, userinfo: Claims | None
 ) -> None:
     provider, site = wire_provider(configured[preset], "idp"), wire_site(configured[preset], "main")
-    explanation = explain(provider, site, UnverifiedClaims(id_token, userinfo, from_token=False), now=START)
+    explanation = explain(provider, site, GivenClaims(id_token, userinfo, from_token=False), now=START)
     text = to_text(explanation)
     assert all(len(line) <= 80 and line.isprintable() for line in text.split("\n"))
     document = json.loads(to_json(explanation))

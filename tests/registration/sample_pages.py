@@ -16,7 +16,7 @@ from broker.web.setup_pages import SetupLinks, SetupPages
 from tests.fakes.admin import run_dry_run
 from tests.fakes.clock import START, Clock
 from tests.fakes.world import World, section_for
-from tests.setup.scene import PROVIDERS, settings, setups
+from tests.registration.scene import PROVIDERS, settings, setups
 
 TOKEN = "eyJleHAiOjE4MDAwMDM2MDB9.aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
 URL = "https://sso.acme.example"
@@ -27,6 +27,7 @@ LINKS = SetupLinks(
     test={id_: f"{URL}/setup/test/{id_}?link={TOKEN}" for id_ in PROVIDERS},
 )
 PAGES = SetupPages()
+ADA = {"email": "ada@acme.example", "email_from": "email (ID token)", "name": "Ada", "name_from": "name"}
 
 
 def overview(
@@ -77,7 +78,8 @@ def dry_run(refusal: BrokerError | None = None, claims: dict[str, object] | None
         refusal=refusal,
         documents=(("ID token", claims or {"sub": "00u1", "exp": 1_800_003_600, "email": "ada@acme.example"}),),
         considered=(ClaimTrace("email (ID token)", "taken: email_verified is true"),),
-        identity=None if refusal else Identity("ada@acme.example", "email (ID token)", "Ada", "name", "00u1", "iss"),
+        identity=None if refusal else Identity(**ADA, subject="00u1", issuer="iss"),
+        shown={} if refusal else ADA,
         previews=() if refusal else (Preview("main", {"aud": "Comm100", "email": "ada@acme.example"}),),
         trace_id="7f3a9c21d4e5f6a7",
     )

@@ -1,0 +1,114 @@
+"""Responses: pages, redirects, and the one place where an error becomes a page.
+
+A page shows the same code and trace id as the log. No response reflects anything from a request.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, Response
+from starlette.types import Scope
+
+from broker.errors import (
+    AccessDenied,
+    BrokerError,
+    CookieMissing,
+    NotAdmitted,
+    TransactionExpired,
+    TransactionSpent,
+)
+from broker.signin import AuthorizationRedirect
+from broker.transaction import surplus
+from broker.web.context import RequestContext, Restart, WebContext
+from broker.web.cookies import delete_cookie, read_cookies, set_cookie
+from broker.web.pages import Pages
+
+RETRY_AFTER = 10  # seconds, if the provider named none
+RESTART_DELAY = 1  # seconds to see why the page changes
+RESTART_DELAY_PAGE_LOST = 10  # seconds to read that the wanted page is lost, too
+
+# A sign-in that came back too late, twice or without its cookie can simply be started again.
+_RESTARTABLE = (TransactionExpired, TransactionSpent, CookieMissing)
+# The provider would let the same account in again at once, so the link asks for another account.
+_WRONG_ACCOUNT = (NotAdmitted, AccessDenied)
+
+
+def show_page(pages: Pages, page: str, status: int = 200) -> Response:
+    """Return a page, with its language and what decided the language (RFC 9110, sections 8.5 and 12.5.5)."""
+    return HTMLResponse(page, status, {"Content-Language": pages.language, "Vary": "Accept-Language"})
+
+
+def see_other(location: str) -> Response:
+    """Return a 303, so that a browser never sends a body on; `location` goes out byte for byte."""
+    return Response(status_code=303, headers={"Location": location})
+
+
+def redirect_to_provider(web: WebContext, request: Request, redirect: AuthorizationRedirect) -> Response:
+    """Send the browser to the provider with the cookie of this sign-in; the oldest sign-ins under way make room."""
+    response = see_other(redirect.location)
+    cookie = redirect.cookie
+    response.headers.append("Set-Cookie", set_cookie(cookie, https=web.https, max_age=cookie.lifetime))
+    under_way = read_cookies(request.headers.raw, https=web.https)
+    return drop_cookies(web, response, (old.name for old in surplus(list(under_way.values()), cookie)))
+
+
+def drop_cookies(web: WebContext, response: Response, names: Iterable[str]) -> Response:
+    """Delete cookies from the browser; returns the response."""
+    for name in names:
+        response.headers.append("Set-Cookie", delete_cookie(name, https=web.https))
+    return response
+
+
+def show_problem(
+    web: WebContext, scope: Scope, error: BrokerError, context: RequestContext, *, status: int | None = None
+) -> Response:
+    """Return the page for an error.
+
+    Args:
+        web: the parts of the public site.
+        scope: of the request.
+        error: what went wrong.
+        context: what was known of the request then.
+        status: replaces the error's own status; None keeps it.
+    """
+    pages, restart = web.pages_for(scope), context.restart
+    start_again = _start_again(web, restart)
+    restarts = restart is not None and restart.automatic and isinstance(error, _RESTARTABLE)
+    page_lost = restart is not None and restart.page_lost
+    page = pages.problem(
+        error,
+        trace_id=context.trace_id,
+        start_again=start_again,
+        use_another_account=_use_another_account(web, restart) if isinstance(error, _WRONG_ACCOUNT) else None,
+        refreshes=restarts,
+        page_lost=page_lost,
+    )
+    response = show_page(pages, page, status or error.status)
+    if restarts:
+        response.headers["Refresh"] = f"{RESTART_DELAY_PAGE_LOST if page_lost else RESTART_DELAY};url={start_again}"
+    if error.status == 405:
+        response.headers["Allow"] = "GET"
+    if error.retry_after is not None:
+        response.headers["Retry-After"] = str(error.retry_after)
+    elif error.status == 503:
+        response.headers["Retry-After"] = str(RETRY_AFTER)
+    return drop_cookies(web, response, context.used_cookies)
+
+
+def _start_again(web: WebContext, restart: Restart | None) -> str | None:
+    if restart is None:
+        return None
+    if restart.address is not None:
+        return restart.address
+    if not restart.site:
+        return web.login_url()
+    restarted = "1" if restart.automatic else None
+    return web.login_url(restart.site, idp=restart.provider, redirect_url=restart.redirect_url, restarted=restarted)
+
+
+def _use_another_account(web: WebContext, restart: Restart | None) -> str | None:
+    if restart is None or not restart.site:
+        return None
+    return web.login_url(restart.site, idp=restart.provider, redirect_url=restart.redirect_url, another_account="1")
