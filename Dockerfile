@@ -1,5 +1,5 @@
-# What is in the image, how it is built, pinned and run: docs/image.md.
-# Both bases may be others, by name or by digest (name:tag@sha256:...); docs/image.md says how to pin them. The two have to be of one Debian release and have one minor version of Python.
+# What is in the image, how it is built, pinned and run: docs/admin/image.md.
+# Both bases may be others, by name or by digest (name:tag@sha256:...); docs/admin/image.md says how to pin them. The two have to be of one Debian release and have one minor version of Python.
 ARG BUILD_BASE=docker.io/library/python:3.13-slim-trixie
 ARG BASE=gcr.io/distroless/python3-debian13:nonroot
 

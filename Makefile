@@ -10,7 +10,7 @@ PROXIES := tests/proxies
 ARGS ?=
 SECONDS ?= 20
 
-.PHONY: demo test test-chart test-image test-proxies chart-table fuzz lint format texts lock clean prepare
+.PHONY: demo test test-chart test-image test-proxies chart-table tables fuzz lint format texts lock clean prepare
 .DEFAULT_GOAL := demo
 
 # In the foreground of a terminal the demo gets a process group of its own, so that Ctrl-C ends the demo and does not break off make.
@@ -43,6 +43,10 @@ test-image: .venv/.test
 test-proxies: .venv/.test
 	@$(PROXIES)/prepare.sh
 	@$(BIN)/python -m pytest $(PROXIES) -rP --show-capture=stdout $(ARGS)
+
+# Writes what is said first about each misconfiguration to build/misconfigurations.md.
+tables: .venv/.test
+	@$(BIN)/python -m tests.misconfigurations.table
 
 # SECONDS for each parser; a crash leaves its input in tests/fuzz/corpus, where `make test` finds it from then on.
 fuzz: .venv/.fuzz
@@ -78,7 +82,7 @@ lock: .venv/.test
 	    (cd $$folder && PATH="$(CURDIR)/$(BIN):$$PATH" npm update --package-lock-only --loglevel=error) || exit 1; done
 
 clean:
-	@rm -rf .venv .venv-chart .coverage .coverage.* .hypothesis .image .import_linter_cache .mypy_cache .pytest_cache .ruff_cache dist \
+	@rm -rf .venv .venv-chart .coverage .coverage.* .hypothesis .image .import_linter_cache .mypy_cache .pytest_cache .ruff_cache build dist \
 	    $(REAL)/node_modules $(CHART)/node_modules
 
 # ---------------------------------------------------------------------------------------------------------- setting up

@@ -1,4 +1,4 @@
-"""`python -m broker`: the same as the command `broker`."""
+"""Runs the command `broker` as `python -m broker`."""
 
 from broker.cli import main
 

@@ -15,11 +15,12 @@ from urllib.parse import urlsplit
 
 from starlette.types import ASGIApp
 
-from broker import checks, telemetry
+from broker import checks
 from broker.comm100 import Site
 from broker.errors import BrokerError, InternalError, ProviderUnreachable
 from broker.identity import Policy
 from broker.in_flight import Broker
+from broker.log import EventLog, SignInEvent, log_start, warn_of_expiry
 from broker.metrics import Metrics
 from broker.oidc.client import ClientFactory, HttpClient, NetworkPolicy, ProviderClient, open_client
 from broker.oidc.client_assertion import build_client_assertion
@@ -72,6 +73,24 @@ class Service:
     stopping: Stopping
 
 
+@dataclass(frozen=True, slots=True)
+class Outcomes:
+    """Records each outcome in the log and in the metrics."""
+
+    log: EventLog
+    metrics: Metrics
+
+    def record(self, event: SignInEvent) -> None:
+        """Record how a sign-in, or a refused request, ended."""
+        self.metrics.count_sign_in(event)
+        self.log.write_sign_in(event)
+
+    def record_dry_run(self, event: SignInEvent) -> None:
+        """Record how a test sign-in ended; it counts as no sign-in."""
+        self.metrics.count_dry_run(event)
+        self.log.write_dry_run(event)
+
+
 @asynccontextmanager
 async def create_app(
     settings: Settings, *, http: ClientFactory = open_client, clock: Clock = time.time, sleep: Sleep = asyncio.sleep
@@ -88,12 +107,8 @@ async def create_app(
     async with AsyncExitStack() as stack:
         networks = {network_policy_of(settings, provider) for provider in settings.identity_providers.values()}
         clients = {network: await stack.enter_async_context(http(network)) for network in networks}
-        signals = telemetry.Telemetry(
-            log_email=settings.log_email,
-            secret_keys=settings.secret_keys.reveal,
-            insecure_options=insecure_options(settings),
-        )
-        metrics = Metrics(signals.registry)
+        metrics = Metrics(insecure_options(settings))
+        outcomes = Outcomes(EventLog(log_email=settings.log_email, secret_keys=settings.secret_keys.reveal), metrics)
         senders = {
             id_: metrics.timed(id_, _sender(settings, provider, clients))
             for id_, provider in settings.identity_providers.items()
@@ -108,7 +123,7 @@ async def create_app(
             secret_keys=settings.secret_keys.reveal,
             clock=clock,
         )
-        _announce(settings, broker, signals, metrics)
+        _announce(settings, broker, metrics)
         pages = _pages(settings)
         checks = Cooldown(
             lambda: run_checks(settings, offline=False, begin=lambda _subject, _check: None, http=http, clock=clock)
@@ -117,14 +132,14 @@ async def create_app(
         web = WebContext(
             broker=broker,
             pages=pages,
-            record=signals.record,
-            record_dry_run=signals.record_dry_run,
+            record=outcomes.record,
+            record_dry_run=outcomes.record_dry_run,
             setup=_setup(settings, broker, everyone, checks),
             public_url=settings.public_url,
             client_addresses=ClientAddresses(settings.trusted_proxies),
         )
         stopping = Stopping()
-        operations = operations_site(providers, metrics=signals.metrics, stopping=stopping)
+        operations = operations_site(providers, metrics=metrics.export, stopping=stopping)
         await stack.enter_async_context(_warmth(providers.values()))
         yield Service(
             public=public_site(web),
@@ -133,18 +148,22 @@ async def create_app(
         )
 
 
-def _announce(settings: Settings, broker: Broker, signals: telemetry.Telemetry, metrics: Metrics) -> None:
+def _announce(settings: Settings, broker: Broker, metrics: Metrics) -> None:
     """Log what this service is, and export its metrics before the first sign-in."""
     offered = list(broker.providers)
-    signals.log_start({"public_url": settings.public_url, "sites": list(settings.sites), "identity_providers": offered})
+    log_start(
+        {"public_url": settings.public_url, "sites": list(settings.sites), "identity_providers": offered},
+        insecure_options(settings),
+    )
     if not (settings.trusted_proxies or settings.on_loopback):
         _log.warning("no proxy is trusted", extra={"facts": {"remedy": NO_PROXY_TRUSTED}})
     for identifier, provider in settings.identity_providers.items():
         if provider.client_secret_expires is not None:
-            signals.announce_expiry(identifier, provider.client_secret_expires, now=broker.clock())
+            metrics.set_secret_expiry(identifier, provider.client_secret_expires)
+            warn_of_expiry(identifier, provider.client_secret_expires, now=broker.clock())
     for site in broker.sites.values():
         for identifier in site.provider_ids:
-            signals.expect(site.id, identifier)
+            metrics.expect_sign_ins(site.id, identifier)
     for identifier, wired in broker.providers.items():
         metrics.watch_provider(identifier, wired.discovery)
     for setting, is_rejected in secret_files(settings).items():

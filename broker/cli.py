@@ -1,4 +1,4 @@
-"""The commands; thin: each calls the one function that does the work."""
+"""The commands: each reads its options and calls the function that does the work."""
 
 from __future__ import annotations
 
@@ -52,7 +52,8 @@ def init(  # noqa: PLR0913, PLR0917 - one argument for each option
     issuer: Annotated[str | None, typer.Option(help="The provider's issuer (okta, oidc).")] = None,
     tenant: Annotated[str | None, typer.Option(help="The tenant's id, or one of its domains (entra).")] = None,
     id_: Annotated[
-        str | None, typer.Option("--id", help="The provider's id, part of the redirect URI. Default: its kind.")
+        str | None,
+        typer.Option("--id", help="The provider's id, part of the redirect URI. Default: the provider's kind."),
     ] = None,
     client_id: Annotated[str | None, typer.Option(help="The client ID the provider gave.")] = None,
     client_secret_file: Annotated[
@@ -121,7 +122,7 @@ def check(
     offline: Annotated[bool, typer.Option("--offline", help="Only what needs no network.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")] = False,
 ) -> None:
-    """Examine the settings, each identity provider and each site, and say what to correct."""
+    """Check the settings, each identity provider and each site, and say what to correct."""
     from broker import checks
     from broker.errors import SettingsError
     from broker.settings import load_settings
@@ -137,11 +138,11 @@ def check(
 @app.command()
 def serve(config: ConfigOption = None) -> None:
     """Run the service."""
-    signal.signal(signal.SIGTERM, _stop)  # until the service takes signals itself: loading it takes a while
-    from broker import server, telemetry
+    signal.signal(signal.SIGTERM, _stop)  # until the service handles signals itself: loading takes a while
+    from broker import log, server
 
     settings = _settings(config)
-    telemetry.log_to(sys.stdout, keeps_addresses=settings.log_email == "plain")
+    log.log_to(sys.stdout, keeps_addresses=settings.log_email == "plain")
     try:
         server.serve(settings)
     except OSError as error:
@@ -220,7 +221,7 @@ def demo(
 
 
 def _examine(settings: Settings, *, offline: bool, as_json: bool = False) -> bool:
-    """Let the doctor examine everything, print what it finds, and return whether no check failed."""
+    """Run all checks, print the findings, and return whether none failed."""
     import asyncio
 
     from rich.console import Console
@@ -238,13 +239,13 @@ def _examine(settings: Settings, *, offline: bool, as_json: bool = False) -> boo
 
 
 def _examine_written(config: Path, *, offline: bool) -> bool:
-    """Do likewise with settings just written: whatever comes of it, they are there."""
+    """Run all checks with the settings just written; a failure leaves the files in place."""
     from broker.errors import SettingsError
     from broker.settings import describe, load_settings
 
     try:
         return _examine(load_settings(config, os.environ), offline=offline)
-    except SettingsError as error:  # of the environment: the file itself was read before
+    except SettingsError as error:  # in the environment: the file was checked before
         typer.echo(describe(error), err=True, nl=False)
     except KeyboardInterrupt:
         typer.echo("\nThe check was stopped.", err=True)
@@ -256,7 +257,7 @@ def _stop(_number: int, _frame: FrameType | None) -> NoReturn:
 
 
 def _echo(text: str) -> None:
-    """Print; what this terminal's encoding lacks, a name in another script say, as its code."""
+    """Print a text, with escapes for characters that the terminal's encoding lacks."""
     encoding = sys.stdout.encoding or "utf-8"
     typer.echo(text.encode(encoding, "backslashreplace").decode(encoding))
 
@@ -267,7 +268,7 @@ def main() -> None:
 
 
 def _settings(config: Path | None) -> Settings:
-    """Load the settings, or print every mistake and end."""
+    """Load the settings, or print all mistakes and exit."""
     from broker.errors import SettingsError
     from broker.settings import describe, load_settings
 
@@ -279,7 +280,7 @@ def _settings(config: Path | None) -> Settings:
 
 
 def _settings_file(config: Path | None) -> Path | None:
-    """Return the file asked for, else the environment's, else ./broker.yaml if there is one."""
+    """Return the file of `--config`, else of $BROKER_CONFIG, else ./broker.yaml if it exists."""
     if config is not None:
         return config
     if named := os.environ.get("BROKER_CONFIG"):

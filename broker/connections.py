@@ -1,4 +1,4 @@
-"""Decides which connection is closed when there are too many, or when unfinished messages hold too much memory.
+"""Chooses the connection to close when there are too many, or when unfinished messages hold too much memory.
 
 The oldest connection that waits for its client is closed first, then the connection that is idle for longest. A
 connection stays open while its request is being answered. A new connection is spared for a moment while others are
@@ -16,20 +16,20 @@ from functools import cache
 from typing import NamedTuple, Protocol
 
 MAX_CONNECTIONS = 8_192  # of one port; an idle one takes about 5 KB
-MAX_OPEN_FILES = 65_536  # asked of the system, where it gives less without being asked
+MAX_OPEN_FILES = 65_536  # requested from a system that allows it and grants fewer by default
 MAX_HELD_BYTES = 32 * 1024 * 1024  # of all unfinished requests together
-GRACE_SECONDS = 0.2  # for a request to follow its connection: the way there and back
+GRACE_SECONDS = 0.2  # between a connection and its request: one round trip
 
 
 class Connection(Protocol):
     """A connection that can be closed at once."""
 
     def drop(self) -> None:
-        """Close it, and forget what is not sent or read yet."""
+        """Close the connection, and discard what is not sent or read yet."""
 
 
 class _Unfinished(NamedTuple):
-    """A request that has not arrived in full: the bytes it holds, and the time since which the broker waits for it."""
+    """A request that has not arrived in full: the bytes it holds, and the time at which the wait began."""
 
     held: int
     since: float
@@ -40,7 +40,7 @@ class Connections:
 
     Args:
         max_held: bytes that all unfinished requests may hold together.
-        clock: seconds.
+        clock: seconds, monotonic.
     """
 
     def __init__(self, *, max_held: int = MAX_HELD_BYTES, clock: Callable[[], float] = time.monotonic) -> None:
@@ -51,7 +51,7 @@ class Connections:
         self._idle: OrderedDict[Connection, None] = OrderedDict()  # longest idle first
 
     def wait(self, connection: Connection, held: int = 0) -> None:
-        """Note that a connection waits for the rest of a request, or for its first one; its place stays the same.
+        """Register that a connection waits for a request or for the rest of one; its place in the order stays.
 
         Args:
             connection: not being answered.
@@ -65,22 +65,18 @@ class Connections:
             self._drop_unfinished()
 
     def idle(self, connection: Connection) -> None:
-        """Note that a connection is kept alive without a request."""
+        """Register that a connection is kept alive without a request."""
         self.forget(connection)
         self._idle[connection] = None
 
     def forget(self, connection: Connection) -> None:
-        """Note that a connection is being answered, or gone."""
+        """Register that a connection is being answered, or closed."""
         unfinished = self._unfinished.pop(connection, None)
         self._held -= unfinished.held if unfinished else 0
         self._idle.pop(connection, None)
 
     def make_room(self, newcomer: Connection) -> bool:
-        """Drop the least useful connection; return False if only the newcomer can be dropped.
-
-        Args:
-            newcomer: waits for its first request.
-        """
+        """Close the least useful connection; return False if only the newcomer could be closed."""
         oldest = next(iter(self._unfinished), newcomer)
         if oldest is not newcomer and (not self._idle or self._waits_too_long(oldest)):
             self._drop_unfinished()
@@ -102,7 +98,7 @@ class Connections:
 
 @cache
 def max_connections() -> int:
-    """Half of what the system lets us open, at most: the rest is for providers, the other port, and files."""
+    """Return at most half of the open files allowed: providers, the other port and files need the rest."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = MAX_OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, MAX_OPEN_FILES)
     if soft != resource.RLIM_INFINITY and soft < wanted:

@@ -264,7 +264,7 @@ class RequestTooLarge(
     code="request_too_large",
     status=431,
     user_message="Your browser sent more than this page accepts.",
-    remedy="The address, the headers or the body exceed the bounds named in docs/operations.md.",
+    remedy="The address, the headers or the body exceed the bounds named in docs/admin/operations.md.",
     advice=Advice(
         title="Your browser sent too much",
         now="Clear the cookies of this site in your browser, then start the sign-in again.",

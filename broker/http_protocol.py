@@ -1,8 +1,8 @@
-"""HTTP/1.1 on the broker's sockets, stricter and with more bounds than uvicorn, httptools and asyncio have.
+"""Speaks HTTP/1.1 on the broker's sockets, more strictly and with more bounds than uvicorn, httptools and asyncio.
 
 Every private part of these libraries that the broker overrides is in this file. `pyproject.toml` caps their minor
 versions, and `tests/test_library_internals.py` fails when a part changes:
-docs/decisions/0016-private-parts-of-the-http-server.md.
+docs/development/decisions/0016-private-parts-of-the-http-server.md.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ from uvicorn.server import ServerState
 from broker.connections import Connections, max_connections
 from broker.web.middleware import build_security_headers
 
-MAX_HEAD_BYTES = 32 * 1024  # of request line and headers; what `web` refuses with a page is smaller
+MAX_HEAD_BYTES = 32 * 1024  # of request line and headers; `web` has a smaller bound and refuses with a page
 MAX_HEADER_LINES = 128  # trailers included; each takes more memory than its bytes
-LINE_BYTES = 200  # of memory that a header line takes beside its text
-MAX_BODY_BYTES = 1024  # kept of a body: enough to say that there is one
+LINE_BYTES = 200  # of memory for each header line, besides its text
+MAX_BODY_BYTES = 1024  # kept of a body: enough to tell that there is a body
 HEAD_SECONDS = 10.0  # for a request to arrive in full, and for a client to take its answer
-LINGER_SECONDS = 2.0  # for reading on after the last answer, so that a reset does not destroy the answer
+LINGER_SECONDS = 2.0  # of reading after the last answer, so that a reset does not destroy the answer
 LINGER_BYTES = 16 * 1024 * 1024  # read and dropped in that time
-MAX_PIPELINED = 4  # requests waiting on one connection behind the one being answered; browsers and proxies send none
-PIPELINED_BYTES = 4 * 1024  # of memory that such a request takes
-TLS_BUFFER_BYTES = 16 * 1024  # of each connection to a provider; of asyncio's own size, 1,000 took 350 MB
+MAX_PIPELINED = 4  # requests that wait on one connection during an answer; browsers and proxies send none
+PIPELINED_BYTES = 4 * 1024  # of memory for each pipelined request
+TLS_BUFFER_BYTES = 16 * 1024  # of each connection to a provider; with asyncio's size, 1,000 took 350 MB
 
 # RFC 9112, section 3.2, and RFC 3986, section 3.2.2. It may be empty: a URI without an authority has no host.
 _HOST = re.compile(rb"(?:\[[\w.~!$&'()*+,;=:%-]+\]|[\w.~!$&'()*+,;=%-]*)(?::[0-9]*)?")
@@ -47,12 +47,7 @@ _REFUSALS = {status: _refusal(status) for status in (400, 414, 431)}
 
 
 class _Line:
-    """The connection as uvicorn sees it: `close` ends it in the way the protocol has in mind.
-
-    Args:
-        transport: asyncio's.
-        protocol: of this connection.
-    """
+    """The transport as uvicorn sees it: `close` calls the protocol's `hang_up`."""
 
     def __init__(self, transport: Transport, protocol: BoundedProtocol) -> None:
         self._transport = transport
@@ -69,10 +64,10 @@ class _Line:
 
 
 class BoundedProtocol(HttpToolsProtocol):
-    """uvicorn's protocol, strict about where a message ends, with bounds on what a client can make us hold.
+    """uvicorn's protocol, strict about the end of a message, with bounds on the memory that a client can take.
 
-    After its last message a connection is deaf: no further bytes are read as a request. A message is the last one if it
-    says `Connection: close`, if it is answered before its end is read, or if its end is in doubt.
+    After its last message a connection is deaf: no further bytes are read as a request. A message is the last if it
+    has `Connection: close`, if it is answered before its end is read, or if its end is in doubt.
     """
 
     seconds = HEAD_SECONDS
@@ -81,8 +76,8 @@ class BoundedProtocol(HttpToolsProtocol):
     _is_deaf = False
     _is_between = True  # of two messages, or before the first
     _in_head = True
-    _keeps_alive = True  # the message under way, if it is read to its end in time
-    _arrived = 0  # bytes of the unfinished message, without its body; at the most
+    _keeps_alive = True  # after the current message, if it is read to its end in time
+    _arrived = 0  # bytes of the unfinished message, without its body; an upper bound
     _head_bytes = 0  # of all messages not answered yet
     _lines = 0  # of all messages not answered yet
     _dropped = 0  # bytes after the last message
@@ -94,10 +89,10 @@ class BoundedProtocol(HttpToolsProtocol):
     # ---------------------------------------------------------------------------------------------------- connections
 
     def connection_made(self, transport: Transport) -> None:  # type: ignore[override]
-        """Start the clock of the first request; where there are too many connections, another one makes room."""
+        """Start the timer of the first request; close another connection if there are too many."""
         super().connection_made(cast("Transport", _Line(transport, self)))
         self._socket = transport
-        transport.set_write_buffer_limits(high=0)  # we are told at once of an answer that the client does not take
+        transport.set_write_buffer_limits(high=0)  # uvicorn pauses as soon as the client does not take an answer
         self._others = _CONNECTIONS.setdefault(self.server_state, Connections())
         self._others.wait(self)
         if len(self.connections) > max_connections() and not self._others.make_room(self):
@@ -106,24 +101,24 @@ class BoundedProtocol(HttpToolsProtocol):
         self._start_timer()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Stop the clocks."""
+        """Stop the timers."""
         self.is_hung_up = self._is_deaf = True
         self._others.forget(self)
         self._stop_timer()
         self._stop_write_timer()
         self._unset_keepalive_if_required()
-        if self._answering is not None:  # uvicorn tells the last request alone
+        if self._answering is not None:  # uvicorn tells only the last request
             self._answering.disconnected = True
             self._answering.message_event.set()
         super().connection_lost(exc)
 
     def drop(self) -> None:
-        """Close at once: another connection needs the room, or the client takes too long."""
+        """Close at once: another connection needs the place, or the client takes too long."""
         self.is_hung_up = self._is_deaf = True
         self._socket.abort()
 
     def hang_up(self) -> None:
-        """Send what is written, and close; where the client may be sending still, read on for a moment.
+        """Send what is written, and close; read on for a moment if the client may still be sending.
 
         Closing with unread bytes resets the connection, and a reset can destroy the answer before it is read
         (RFC 9112, section 9.6).
@@ -140,24 +135,24 @@ class BoundedProtocol(HttpToolsProtocol):
             return
         with suppress(OSError):  # the client has gone
             self._socket.write_eof()
-        self.parser = None  # type: ignore[assignment] # it holds as much as one read brought
+        self.parser = None  # type: ignore[assignment] # frees the bytes of the last read
         self.flow.resume_reading()
         self._others.wait(self, self._socket.get_write_buffer_size())
         self._timer = self.loop.call_later(self.linger_seconds, self._socket.abort)
 
     def shutdown(self) -> None:
-        """Keep the connection no longer than for its answer."""
+        """Close the connection after its current answer."""
         self._keeps_alive = False
         super().shutdown()
 
     def pause_writing(self) -> None:
-        """Start the clock of an answer that the client does not take."""
+        """Start the timer of an answer that the client does not take."""
         super().pause_writing()
         self._write_timer = self.loop.call_later(self.seconds, self.drop)
         self._note()
 
     def resume_writing(self) -> None:
-        """Stop that clock."""
+        """Stop the timer of an answer that the client does not take."""
         self._stop_write_timer()
         super().resume_writing()
         self._note()
@@ -191,7 +186,7 @@ class BoundedProtocol(HttpToolsProtocol):
             self._socket.abort()
 
     def _note(self) -> None:
-        """Tell who waits for whom: we for the client, which holds memory meanwhile, or the client for us."""
+        """Register the connection as waiting for its client, idle, or being answered."""
         if self.is_hung_up:
             return
         if self.flow.write_paused:
@@ -204,7 +199,7 @@ class BoundedProtocol(HttpToolsProtocol):
             self._others.forget(self)
 
     def _awaits_client(self) -> bool:
-        """Tell whether nothing is to be answered before the client sends more."""
+        """Tell whether the broker has nothing to answer until the client sends more."""
         if self._is_between or self._is_deaf or self.pipeline:
             return False
         if self._answering is None or self._answering.response_complete:
@@ -212,7 +207,7 @@ class BoundedProtocol(HttpToolsProtocol):
         return not self._in_head and self._answering is self.cycle
 
     def on_message_begin(self) -> None:
-        """Start the clock and the counts of a request, wherever in the bytes that arrived it begins."""
+        """Start the timer and the counts of a request, wherever in a read the request begins."""
         if self._is_deaf:
             self._dropped += 1
             raise ValueError("a request after the last one")
@@ -229,7 +224,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._count(len(url), beyond=414)
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Count a header line; a trailer is none of the request's headers (RFC 9110, section 6.5.1)."""
+        """Count a header line; a trailer is not a header of the request (RFC 9110, section 6.5.1)."""
         self._lines += 1
         self._check(self._lines <= MAX_HEADER_LINES)
         self._count(len(name) + len(value) + 4, beyond=431)
@@ -237,12 +232,12 @@ class BoundedProtocol(HttpToolsProtocol):
             super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
-        """Judge the head, and let the application answer; the clock runs on until the message is read to its end."""
+        """Check the head, and let the application answer; the timer runs until the message is read to its end."""
         self._check(self.parser.get_http_version() in ("1.0", "1.1") and b"#" not in self.url and self._has_host())
-        self._check(len(self.pipeline) < MAX_PIPELINED)  # uvicorn's queue has no bound, and reads on after each answer
+        self._check(len(self.pipeline) < MAX_PIPELINED)  # uvicorn's queue has no bound
         super().on_headers_complete()
         self._in_head = False
-        # What is answered before its end was read is the connection's last (RFC 9112, section 9.3).
+        # A message that is answered before its end is read is the connection's last (RFC 9112, section 9.3).
         self._keeps_alive = self._keeps_alive and self.cycle.keep_alive
         self.cycle.keep_alive = False
         if self.parser.should_upgrade():
@@ -253,12 +248,12 @@ class BoundedProtocol(HttpToolsProtocol):
             self._others.forget(self)
 
     def on_body(self, body: bytes) -> None:
-        """Keep as much of a body as says that there is one."""
+        """Keep the first bytes of a body: enough to tell that there is a body."""
         self._arrived -= len(body)
         super().on_body(body[: max(0, MAX_BODY_BYTES - len(self.cycle.body))])
 
     def on_message_complete(self) -> None:
-        """Stop the clock, and be ready for the next request if there may be one."""
+        """Stop the timer, and accept the next request if the connection stays open."""
         super().on_message_complete()
         if self._is_deaf:
             return
@@ -278,7 +273,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._note()
 
     def _has_host(self) -> bool:
-        """Tell whether there is one valid Host; HTTP/1.0 knows none (RFC 9112, section 3.2)."""
+        """Tell whether there is one valid Host; HTTP/1.0 needs none (RFC 9112, section 3.2)."""
         hosts = [value for name, value in self.headers if name == b"host"]
         if not hosts:
             return self.parser.get_http_version() == "1.0"
@@ -287,23 +282,23 @@ class BoundedProtocol(HttpToolsProtocol):
     # ------------------------------------------------------------------------------------------------------ refusing
 
     def send_400_response(self, msg: str) -> None:  # noqa: ARG002 - the parser's words are not shown
-        """Refuse what the parser cannot read."""
+        """Refuse a request that the parser cannot read."""
         self._refuse()
 
     def _refuse(self) -> None:
-        """Answer without the application, after what came before is answered; then hang up."""
+        """Answer without the application after all earlier requests are answered, then hang up."""
         if self._is_deaf:
             return
         self._is_deaf = True
         self._stop_timer()
-        if not self._in_head and not self._is_between:  # a message that the application has already
+        if not self._in_head and not self._is_between:  # the application already has this message
             if self.pipeline and self.pipeline[0][0] is self.cycle:
                 self.pipeline.popleft()
                 self.cycle = self.pipeline[0][0] if self.pipeline else cast("RequestResponseCycle", self._answering)
             elif self.cycle.response_started:
-                return  # is the last one, and hangs up
+                return  # the last answer, which hangs up
             else:
-                self.cycle.disconnected = True  # the application's answer goes nowhere
+                self.cycle.disconnected = True  # discards the application's answer
                 self.cycle.message_event.set()
                 self.cycle = None  # type: ignore[assignment]
         before: RequestResponseCycle | None = self.cycle
@@ -345,6 +340,6 @@ class BoundedProtocol(HttpToolsProtocol):
 def bound_tls_buffers() -> None:
     """Give each TLS connection of this process a read buffer of `TLS_BUFFER_BYTES` instead of asyncio's 256 KiB.
 
-    asyncio has no interface for it: docs/decisions/0015-memory-of-connections.md.
+    asyncio has no public interface for it: docs/development/decisions/0015-memory-of-connections.md.
     """
     sslproto.SSLProtocol.max_size = TLS_BUFFER_BYTES

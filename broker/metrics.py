@@ -1,13 +1,10 @@
-"""What is measured of the service between sign-ins: calls to providers, what is kept of them, secrets' files.
-
-This file owns the names of these metrics and their units. It counts no sign-in and writes no log; how an answer is
-judged, and when a document is fetched, it does not know.
-"""
+"""Counts and measures the service for Prometheus: sign-ins, calls to providers, cached documents, secret files."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from datetime import UTC, date, datetime
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from itertools import product
@@ -15,71 +12,145 @@ from typing import Any
 
 from prometheus_client import (
     CollectorRegistry,
+    Counter,
     Gauge,
     GCCollector,
     Histogram,
     PlatformCollector,
     ProcessCollector,
     disable_created_metrics,
+    generate_latest,
 )
 
+from broker.errors import (
+    CallbackIssuer,
+    CodeMissing,
+    CodeRejected,
+    ProviderError,
+    ProviderReportedFailure,
+    SettingsError,
+    TooManyRejectedCodes,
+    every_error,
+)
+from broker.log import SignInEvent, result_of
 from broker.oidc.discovery import Cached, Discovery, Send
 from broker.oidc.messages import ProviderRequest, ProviderResponse, RequestKind, is_failing
 
+# Refusals that a wrong registration causes in every sign-in. A stranger can cause them, too.
+UNPROVEN = (ProviderError, ProviderReportedFailure, CodeRejected, CodeMissing, CallbackIssuer, TooManyRejectedCodes)
+
 _CALLS: tuple[RequestKind, ...] = ("metadata", "keys", "token", "userinfo")
-_BUCKETS = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)  # seconds; after the last a call is given up
+_BUCKETS = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)  # seconds; after the last the client stops waiting
 
 
 class Metrics:
-    """The metrics of one service that are no counts of sign-ins.
+    """The metrics of one service.
 
     Args:
-        registry: of the service.
+        insecure_options: those that are on.
     """
 
-    def __init__(self, registry: CollectorRegistry) -> None:
-        disable_created_metrics()  # type: ignore[no-untyped-call] # they double the series, and no alert asks for them
-        build = Gauge("comm100_sso_build_info", "1, with the version that runs.", ["version"], registry=registry)
-        build.labels(_version()).set(1)
-        ProcessCollector(registry=registry)
-        PlatformCollector(registry=registry)
-        GCCollector(registry=registry)
+    def __init__(self, insecure_options: Sequence[str] = ()) -> None:
+        disable_created_metrics()  # type: ignore[no-untyped-call] # they double the series, and no alert uses them
+        self.registry = CollectorRegistry()
+        self._signins = self._counter(
+            "comm100_sso_signins",
+            "Sign-ins by how they ended; reason is an error code of docs/admin/errors.md, or none.",
+            ["site", "provider", "result", "reason"],
+        )
+        self._dry_runs = self._counter(
+            "comm100_sso_test_signins",
+            "Test sign-ins of the setup page by how they ended; none of them is a sign-in.",
+            ["provider", "result", "reason"],
+        )
+        self._secret_expiry = self._gauge(
+            "comm100_sso_client_secret_expires_timestamp_seconds",
+            "When a client secret expires, by client_secret_expires.",
+            ["provider"],
+        )
         self._call_seconds = Histogram(
             "comm100_sso_provider_call_seconds",
             "How long calls to a provider took; failed: no answer came, or one that says to try later.",
             ["provider", "call", "result"],
             buckets=_BUCKETS,
-            registry=registry,
+            registry=self.registry,
         )
-        self._fetched = Gauge(
+        self._fetched = self._gauge(
             "comm100_sso_provider_fetched_timestamp_seconds",
             "When the provider's metadata or keys were fetched last; 0 while there are none.",
             ["provider", "document"],
-            registry=registry,
         )
-        self._fresh_until = Gauge(
+        self._fresh_until = self._gauge(
             "comm100_sso_provider_fresh_until_timestamp_seconds",
-            "When they are to be fetched anew, 0 while there are none; old ones stay in use.",
+            "When the provider's metadata or keys will be fetched again, 0 while there are none; old ones stay in use.",
             ["provider", "document"],
-            registry=registry,
         )
-        self._rejected = Gauge(
+        self._rejected = self._gauge(
             "comm100_sso_secret_file_rejected",
             "1 while a secret's file holds what cannot be used, so that the previous secret stays in use.",
             ["setting"],
-            registry=registry,
         )
+        self._export_process(insecure_options)
 
-    def timed(self, provider: str, send: Send) -> Send:
-        """Return the same way to send, with every call measured.
+    def _export_process(self, insecure_options: Sequence[str]) -> None:
+        """Export what does not change while the service runs, and the figures of the process."""
+        build = self._gauge("comm100_sso_build_info", "1, with the version that runs.", ["version"])
+        build.labels(installed_version()).set(1)
+        options = self._gauge(
+            "comm100_sso_insecure_option_enabled", "1 for each insecure option that is on.", ["option"]
+        )
+        for option in insecure_options:
+            options.labels(option).set(1)
+        for collector in (ProcessCollector, PlatformCollector, GCCollector):
+            collector(registry=self.registry)
+
+    def _counter(self, name: str, description: str, labels: Sequence[str]) -> Counter:
+        return Counter(name, description, labels, registry=self.registry)
+
+    def _gauge(self, name: str, description: str, labels: Sequence[str]) -> Gauge:
+        return Gauge(name, description, labels, registry=self.registry)
+
+    def export(self) -> bytes:
+        """Return all metrics in Prometheus' text format."""
+        return generate_latest(self.registry)
+
+    # -------------------------------------------------------------------------------------------------------- sign-ins
+
+    def count_sign_in(self, event: SignInEvent) -> None:
+        """Count how a sign-in, or a refused request, ended."""
+        self._signins.labels(event.site, event.provider, *result_of(event.error, success="signed_in")).inc()
+
+    def count_dry_run(self, event: SignInEvent) -> None:
+        """Count how a test sign-in ended."""
+        self._dry_runs.labels(event.provider, *result_of(event.error, success="admitted")).inc()
+
+    def expect_sign_ins(self, site: str, provider: str) -> None:
+        """Export at 0 the results that alerts watch: successes, and failures that are not the person's doing.
+
+        Prometheus sees an increase only from a series' second value on: otherwise the first failure would be lost.
 
         Args:
-            provider: id of the identity provider.
-            send: its client.
+            site: its id.
+            provider: the id of a provider that the site offers.
+        """
+        self._signins.labels(site, provider, *result_of(None, success="signed_in"))
+        for error in every_error():
+            # SettingsError ends a start, not a sign-in.
+            if (error.status >= 500 or issubclass(error, UNPROVEN)) and error is not SettingsError:
+                self._signins.labels(site, provider, *result_of(error(), success="signed_in"))
+
+    # ------------------------------------------------------------------------------------------- providers and secrets
+
+    def timed(self, provider: str, send: Send) -> Send:
+        """Return a `send` that measures each call.
+
+        Args:
+            provider: its id.
+            send: the provider's client.
         """
         seconds = self._call_seconds
         for call, result in product(_CALLS, ("answered", "failed")):
-            seconds.labels(provider, call, result)  # at 0 from the start: an increase from nothing is not seen
+            seconds.labels(provider, call, result)  # at 0 from the start, for the reason above
 
         async def send_timed(request: ProviderRequest) -> ProviderResponse:
             began, result = time.perf_counter(), "failed"
@@ -93,30 +164,30 @@ class Metrics:
         return send_timed
 
     def watch_provider(self, provider: str, discovery: Discovery) -> None:
-        """Export what is kept of a provider, as it is whenever metrics are read.
-
-        Args:
-            provider: id of the identity provider.
-            discovery: its metadata and keys.
-        """
+        """Export the age of a provider's metadata and keys, read at each scrape."""
         documents: dict[str, Cached[Any]] = {"metadata": discovery.metadata, "keys": discovery.keys}
         for name, document in documents.items():
             self._fetched.labels(provider, name).set_function(partial(getattr, document, "fetched"))
             self._fresh_until.labels(provider, name).set_function(partial(getattr, document, "fresh_until"))
 
     def watch_secret(self, setting: str, is_rejected: Callable[[], bool]) -> None:
-        """Export whether a secret's file is rejected, as it is whenever metrics are read.
+        """Export whether a secret's file is rejected, read at each scrape.
 
         Args:
             setting: the secret's path in the settings.
-            is_rejected: looks at the file.
+            is_rejected: reads the file.
         """
         self._rejected.labels(setting).set_function(lambda: float(is_rejected()))
 
+    def set_secret_expiry(self, provider: str, expires: date) -> None:
+        """Export the day on which a client secret expires."""
+        moment = datetime(expires.year, expires.month, expires.day, tzinfo=UTC)
+        self._secret_expiry.labels(provider).set(moment.timestamp())
 
-def _version() -> str:
-    """Return the version installed; a checkout that is run as it is has none."""
+
+def installed_version(distribution: str = "comm100-sso-broker") -> str:
+    """Return the version of the installed package, or "unknown" in a checkout that is not installed."""
     try:
-        return version("comm100-sso-broker")
+        return version(distribution)
     except PackageNotFoundError:
         return "unknown"

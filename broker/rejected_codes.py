@@ -1,7 +1,7 @@
 """Bounds the rejected codes that one address may send to a provider's token endpoint; accepted codes never count.
 
 A stranger can send invented codes. Each one costs a token request with our credential, and providers limit those
-requests for a whole organisation. Why the limits are these: docs/decisions/0017-rejected-codes.md.
+requests for a whole organisation. Why the limits are these: docs/development/decisions/0017-rejected-codes.md.
 """
 
 from __future__ import annotations

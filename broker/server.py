@@ -1,6 +1,6 @@
-"""Runs the two ports in one process, and stops without cutting off a sign-in.
+"""Runs the public and the operations port in one process, and stops after the requests in flight are answered.
 
-This file owns sockets, signals and what uvicorn must not do: print queries, name itself or believe proxies.
+uvicorn is set up to log no query, to send no Server header and to trust no proxy.
 """
 
 from __future__ import annotations
@@ -20,18 +20,15 @@ from broker.connections import max_connections
 from broker.http_protocol import BoundedProtocol, bound_tls_buffers
 from broker.settings import Listen, Settings
 
-IDLE_SECONDS = 75  # a connection is kept without a request; longer than common proxies keep theirs
-STOP_SECONDS = 20  # for requests in flight to finish; longer than a sign-in's deadline
-BACKLOG = 2048  # connections waiting to be taken
+IDLE_SECONDS = 75  # for a connection without a request; longer than the idle time of common proxies
+STOP_SECONDS = 20  # for requests in flight; longer than the deadline of a sign-in
+BACKLOG = 2048  # connections that wait to be accepted
 
 _log = logging.getLogger("broker")
 
 
 def serve(settings: Settings) -> None:
     """Run the service until SIGTERM or SIGINT, and return after the requests in flight are answered.
-
-    Args:
-        settings: checked.
 
     Raises:
         OSError: a port cannot be bound.
@@ -42,7 +39,7 @@ def serve(settings: Settings) -> None:
 
 async def _serve(settings: Settings) -> None:
     asked_to_stop = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):  # first of all: a stop while we start is a clean stop, too
+    for number in (signal.SIGTERM, signal.SIGINT):  # first: a stop during the start is a clean stop, too
         asyncio.get_running_loop().add_signal_handler(number, asked_to_stop.set)
     public_socket, operations_socket = _bind(settings.listen), _bind(settings.operations_listen)
     async with create_app(settings) as service:
@@ -54,7 +51,7 @@ async def _serve(settings: Settings) -> None:
         )
         aside = asyncio.create_task(operations.serve(sockets=[operations_socket]))
         await public.serve(sockets=[public_socket])
-        # Last: health can be asked, and says that we are stopping, until the last sign-in is answered.
+        # Last: until the last sign-in is answered, health checks are answered and say that the service stops.
         operations.should_exit = True
         await aside
         stopping.cancel()
@@ -62,10 +59,10 @@ async def _serve(settings: Settings) -> None:
 
 
 class _Server(uvicorn.Server):
-    """uvicorn's server without its signal handlers: it would raise the signal again after a clean stop."""
+    """uvicorn's server without its signal handlers, which would raise the signal again after a clean stop."""
 
     def capture_signals(self) -> Any:
-        """Leave signals alone; they are handled for both ports at once."""
+        """Install no handlers: `_serve` handles signals for both ports."""
         return nullcontext()
 
 
@@ -82,7 +79,7 @@ def _server(application: ASGIApp) -> _Server:
             proxy_headers=False,
             timeout_keep_alive=IDLE_SECONDS,
             timeout_graceful_shutdown=STOP_SECONDS,
-            # asyncio takes so many at a time before it tells us of the first: of a burst, what there is room for.
+            # asyncio accepts this many connections before it reports the first: no more of a burst than there is room.
             backlog=min(BACKLOG, max_connections() // 8),
         )
     )
@@ -96,7 +93,7 @@ async def _stop_when(asked_to_stop: asyncio.Event, service: Service, public: uvi
 
 def _bind(listen: Listen) -> socket.socket:
     family = socket.AF_INET6 if ":" in listen.host else socket.AF_INET
-    # TCP by name, or asyncio does not switch Nagle's algorithm off: then a page waits 40 ms for the reader's ACK.
+    # With an explicit TCP, asyncio switches Nagle's algorithm off. Otherwise a page waits 40 ms for an ACK.
     listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:

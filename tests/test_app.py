@@ -25,8 +25,8 @@ from starlette.types import ASGIApp, Message
 
 from broker.app import Service, create_app
 from broker.errors import InternalError
+from broker.log import JsonLines
 from broker.settings import load_settings
-from broker.telemetry import JsonLines
 from tests.fakes.clock import Clock
 from tests.fakes.ports import free_port
 from tests.fakes.processes import provider_site, served

@@ -1,20 +1,20 @@
-"""What Prometheus is told between sign-ins: calls to providers, what is kept of them, secrets' files, the start."""
+"""What Prometheus is told: sign-ins, calls to providers, the age of their documents, secrets' files, the start."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from importlib.metadata import PackageNotFoundError
+from dataclasses import replace
+from datetime import UTC, date, datetime
 
 import pytest
-from prometheus_client import CollectorRegistry
 from prometheus_client.parser import text_string_to_metric_families
 
 from broker.app import Service
-from broker.errors import BrokerError, ProviderUnreachable, SettingsError, every_error
-from broker.metrics import Metrics
+from broker.errors import BrokerError, CookieMissing, ProviderTimedOut, ProviderUnreachable, SettingsError, every_error
+from broker.log import SignInEvent
+from broker.metrics import UNPROVEN, Metrics, installed_version
 from broker.oidc.messages import ProviderRequest, ProviderResponse
-from broker.telemetry import UNPROVEN, Telemetry
 from tests.fakes.clock import START, Clock
 from tests.fakes.world import SECRET_KEY, World, metrics
 
@@ -64,14 +64,14 @@ async def test_a_call_that_brought_nothing_to_judge_counts_as_failed(status: int
             raise ProviderUnreachable
         return ProviderResponse(status, "application/json", b"{}")
 
-    registry = CollectorRegistry()
-    timed = Metrics(registry).timed("idp", send)
+    metrics = Metrics()
+    timed = metrics.timed("idp", send)
     try:
         await timed(TOKEN_REQUEST)
     except ProviderUnreachable:
         assert status is None
     counted = {
-        one: registry.get_sample_value(
+        one: metrics.registry.get_sample_value(
             "comm100_sso_provider_call_seconds_count", {"provider": "idp", "call": "token", "result": one}
         )
         for one in ("answered", "failed")
@@ -111,11 +111,9 @@ async def test_a_secret_in_a_file_is_watched_and_one_given_as_text_is_not(world:
 
 
 def test_a_failure_is_exported_before_it_happens_and_a_persons_refusal_is_not() -> None:
-    telemetry = Telemetry(log_email="hashed", secret_keys=lambda: [SECRET_KEY], insecure_options=())
-    telemetry.expect("main", "idp")
-    families = text_string_to_metric_families(telemetry.metrics().decode())
-    samples = [one for family in families for one in family.samples if one.name == "comm100_sso_signins_total"]
-    reasons = {one.labels["reason"]: one.value for one in samples}
+    metrics = Metrics()
+    metrics.expect_sign_ins("main", "idp")
+    reasons = {reason: value for (_, _, _, reason), value in counted(metrics, "comm100_sso_signins_total").items()}
     failures: list[type[BrokerError]] = [
         one
         for one in every_error()
@@ -125,13 +123,73 @@ def test_a_failure_is_exported_before_it_happens_and_a_persons_refusal_is_not() 
     assert "access_denied" not in reasons
 
 
-def test_a_checkout_that_is_not_installed_runs_too(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_checkout_that_is_not_installed_has_an_unknown_version() -> None:
     """`python -m broker serve` needs no package's version."""
+    assert installed_version("a distribution that nobody installed") == "unknown"
+    assert Metrics().registry.get_sample_value("comm100_sso_build_info", {"version": installed_version()}) == 1
 
-    def none_installed(name: str) -> str:
-        raise PackageNotFoundError(name)
 
-    monkeypatch.setattr("broker.metrics.version", none_installed)
-    registry = CollectorRegistry()
-    Metrics(registry)
-    assert registry.get_sample_value("comm100_sso_build_info", {"version": "unknown"}) == 1
+SIGNED_IN = SignInEvent("0123456789abcdef", "192.0.2.7", "main", "idp", None, None, 0.1234)
+REFUSED = replace(SIGNED_IN, error=CookieMissing())
+FAILED = replace(SIGNED_IN, site="", error=ProviderTimedOut())
+LABELS = ("site", "provider", "result", "reason", "option")
+
+
+def counted(metrics: Metrics, name: str) -> dict[tuple[str, ...], float]:
+    """Return a metric's values by its labels, in the order above."""
+    return {
+        tuple(sample.labels[label] for label in LABELS if label in sample.labels): sample.value
+        for family in text_string_to_metric_families(metrics.export().decode())
+        for sample in family.samples
+        if sample.name == name
+    }
+
+
+def test_outcomes_add_up() -> None:
+    one, other = Metrics(), Metrics()
+    for event in (SIGNED_IN, SIGNED_IN, REFUSED, FAILED):
+        one.count_sign_in(event)
+    assert counted(one, "comm100_sso_signins_total") == {
+        ("main", "idp", "signed_in", "none"): 2,
+        ("main", "idp", "refused", "cookie_missing"): 1,
+        ("", "idp", "failed", "provider_timed_out"): 1,
+    }
+    assert counted(other, "comm100_sso_signins_total") == {}, "two services in one process count for themselves"
+
+
+# A settings error ends the service before there is a counter.
+@pytest.mark.parametrize("error", [one for one in every_error() if one is not SettingsError], ids=lambda one: one.code)
+def test_every_refusal_is_counted_under_its_code(error: type[BrokerError]) -> None:
+    metrics = Metrics()
+    metrics.count_sign_in(replace(SIGNED_IN, error=error()))
+    result = "failed" if error.status >= 500 else "refused"
+    assert counted(metrics, "comm100_sso_signins_total") == {("main", "idp", result, error.code): 1}
+
+
+@pytest.mark.parametrize(
+    ("event", "labels"),
+    [
+        pytest.param(SIGNED_IN, ("idp", "admitted", "none"), id="admitted"),
+        pytest.param(REFUSED, ("idp", "refused", "cookie_missing"), id="refused"),
+        pytest.param(FAILED, ("idp", "failed", "provider_timed_out"), id="failed"),
+    ],
+)
+def test_a_test_sign_in_counts_as_no_sign_in(event: SignInEvent, labels: tuple[str, ...]) -> None:
+    metrics = Metrics()
+    metrics.count_dry_run(event)
+    assert counted(metrics, "comm100_sso_test_signins_total") == {labels: 1}
+    assert counted(metrics, "comm100_sso_signins_total") == {}
+
+
+@pytest.mark.requirement("S-58")
+def test_every_insecure_option_is_exported() -> None:
+    options = ("log_email_plain", "trust_unverified_email:identity_providers.okta")
+    assert counted(Metrics(options), "comm100_sso_insecure_option_enabled") == {(one,): 1 for one in options}
+    assert counted(Metrics(), "comm100_sso_insecure_option_enabled") == {}
+
+
+def test_the_day_a_client_secret_expires_is_exported() -> None:
+    metrics = Metrics()
+    metrics.set_secret_expiry("idp", date(2027, 1, 15))
+    midnight = datetime(2027, 1, 15, tzinfo=UTC).timestamp()
+    assert counted(metrics, "comm100_sso_client_secret_expires_timestamp_seconds") == {("idp",): midnight}

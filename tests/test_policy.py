@@ -36,7 +36,7 @@ def test_an_address_of_the_providers_domains_enters(email: str) -> None:
     ],
 )
 def test_an_address_of_another_domain_is_refused(email: str) -> None:
-    """S-20: subdomains are not implied."""
+    """Subdomains are not implied."""
     with pytest.raises(EmailDomainNotAllowed) as refusal:
         admit(person(email), Policy(DOMAINS), groups=None)
     assert refusal.value.expected == sorted(DOMAINS)

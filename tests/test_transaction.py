@@ -6,6 +6,7 @@ import base64
 import hashlib
 import json
 import re
+import tracemalloc
 import zlib
 from collections.abc import Callable
 from dataclasses import replace
@@ -209,6 +210,19 @@ def test_another_redirect_url_in_the_cookie_is_refused(part: str) -> None:
     with pytest.raises(CookieMissing):
         come_back(signed, changed)
     assert opened_state(signed).redirect_url(changed) is None
+
+
+@pytest.mark.requirement("S-35")
+@pytest.mark.vulnerability("CVE-2024-24814")
+def test_a_compressed_address_in_the_cookie_is_unpacked_within_bounds() -> None:
+    signed = begun(LONG)
+    value = f"{signed.cookie.value.rpartition('.')[0]}.{packed(b'a' * 4_000_000)}"
+    tracemalloc.start()
+    with pytest.raises(CookieMissing):
+        come_back(signed, value)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 1_000_000
 
 
 @pytest.mark.requirement("S-35")

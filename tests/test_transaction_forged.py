@@ -73,6 +73,8 @@ def test_the_last_character_can_be_spelt_otherwise() -> None:
         pytest.param("", id="nothing"),
         pytest.param(".", id="a dot"),
         pytest.param("a.b.c", id="three parts"),
+        pytest.param("null", id="null, CVE-2025-14546"),
+        pytest.param("eyJpIjoieCJ9.AAAA", id="a payload of anybody's making, CVE-2025-14546"),
         pytest.param("x" * 100_000, id="100,000 characters"),
         pytest.param(HEAD, id="no signature"),
         pytest.param(f"{HEAD}.", id="an empty signature"),

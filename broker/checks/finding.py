@@ -196,7 +196,7 @@ class CheckRun:
 
 def finding(subject: str, check: str, verdict: Verdict, *, guide: str = "") -> Finding:
     """Return a verdict as a finding, with the section that explains it: the provider's guide has some of them."""
-    document = guide if guide and check in GUIDED else "docs/check.md"
+    document = guide if guide and check in GUIDED else "docs/admin/check.md"
     doc = f"{document}#{check}"
     return Finding(subject, check, verdict.status, verdict.message, verdict.remedy, doc, verdict.optional)
 

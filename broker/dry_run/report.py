@@ -111,7 +111,7 @@ def to_json(explanation: Explanation) -> str:
         "got": printable(refusal.got) if refusal else None,
         "person": refusal.user_message if refusal else None,
         "remedy": refusal.remedy if refusal else None,
-        "doc": f"docs/errors.md#{refusal.code}" if refusal else None,
+        "doc": f"docs/admin/errors.md#{refusal.code}" if refusal else None,
         "notes": explanation.notes,
     }
     return json.dumps(document, indent=2)
@@ -136,7 +136,7 @@ def _lines(explanation: Explanation) -> Iterator[str]:
             ("got", printable(refusal.got)),
             ("remedy", refusal.remedy),
         ]
-        facts += [("person sees", refusal.user_message), ("more", f"docs/errors.md#{refusal.code}")]
+        facts += [("person sees", refusal.user_message), ("more", f"docs/admin/errors.md#{refusal.code}")]
     yield from _table(facts)
     yield from _headed("Claims looked at", [(one.claim, printable(one.verdict)) for one in explanation.considered])
     if explanation.claims is not None:

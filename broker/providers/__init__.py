@@ -1,6 +1,6 @@
 """The kinds of identity providers: one file and one class per vendor, listed in `KINDS`.
 
-To add a kind: one file, one line in `KINDS`, a guide in `docs/guides/`, and a recorded discovery document in
+To add a kind: one file, one line in `KINDS`, a guide in `docs/admin/guides/`, and a recorded discovery document in
 `tests/data/`.
 """
 

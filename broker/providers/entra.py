@@ -114,7 +114,7 @@ class Entra(ProviderKind):
     name = "entra"
     title = "Microsoft Entra ID"
     aliases = ("microsoft", "azure")
-    guide = "docs/guides/entra.md"
+    guide = "docs/admin/guides/entra.md"
     registration_note = (
         "Create it under App registrations > New registration, with a redirect URI of the platform Web. Restrict who "
         "may sign in: Enterprise applications > the application > Properties > Assignment required."

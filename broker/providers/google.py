@@ -65,7 +65,7 @@ class Google(ProviderKind):
 
     name = "google"
     title = "Google Workspace"
-    guide = "docs/guides/google.md"
+    guide = "docs/admin/guides/google.md"
     registration_note = (
         "Create it in the Google Cloud console: Google Auth Platform > Clients > Create client > Web application, with "
         "the audience Internal, so that only your organisation's people can sign in. Google has no command for this, "

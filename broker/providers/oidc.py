@@ -59,7 +59,7 @@ class Oidc(ProviderKind):
     name = "oidc"
     title = "another OpenID Connect provider, such as Keycloak or Auth0"
     aliases = ("other", "keycloak", "auth0")
-    guide = "docs/guides/other.md"
+    guide = "docs/admin/guides/other.md"
     registration_note = (
         "Register a confidential web client with the authorization code flow. The provider must send email_verified: "
         "true; in Keycloak that is Users > the person > Email verified."

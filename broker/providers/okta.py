@@ -71,7 +71,7 @@ class Okta(ProviderKind):
 
     name = "okta"
     title = "Okta"
-    guide = "docs/guides/okta.md"
+    guide = "docs/admin/guides/okta.md"
     registration_note = (
         "Create it under Applications > Create App Integration > OIDC - OpenID Connect > Web Application. Afterwards "
         "assign the people or a group under Assignments: Okta refuses everybody else."

@@ -98,7 +98,7 @@ def _sentence(kind: str, context: dict[str, Any]) -> str:
 def _unknown_key(location: Location) -> tuple[str, str]:
     if near := _nearest_key(location):
         return f"is no setting here; did you mean {near}?", _line(_section(location)[0], near)
-    return "is no setting here", "remove it, or see docs/settings.md"
+    return "is no setting here", "remove it, or see docs/admin/settings.md"
 
 
 def _nearest_key(location: Location) -> str:

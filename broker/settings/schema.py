@@ -19,7 +19,7 @@ from broker.settings.values import IDENTIFIER
 _DIALECT = "https://json-schema.org/draft/2020-12/schema"
 _TITLE = "Settings of the Comm100 SSO broker"
 _METHOD = "client_authentication"
-_ABOUT = "Every key of the settings file; docs/settings.md explains them."
+_ABOUT = "Every key of the settings file; docs/admin/settings.md explains them."
 
 
 def settings_schema() -> dict[str, Any]:

@@ -17,8 +17,8 @@ from broker.comm100 import Site
 from broker.errors import BrokerError
 from broker.identity import Identity
 from broker.in_flight import Broker
+from broker.log import SignInEvent
 from broker.providers import Provider
-from broker.sign_in_event import SignInEvent
 from broker.web.client_address import ClientAddresses
 from broker.web.pages import Pages, choose_language
 from broker.web.request import LastLoginRequest

@@ -167,7 +167,7 @@ def _describe(seen: LastLoginRequest, now: float) -> dict[str, str]:
         "Parameters in redirect_url": ", ".join(map(printable, seen.redirect_url_parameters)) or "none",
         "Outcome": "accepted" if seen.code == "none" else f"refused: {seen.code}",
     }
-    return came if seen.code == "none" else {**came, "To do": _REMEDIES.get(seen.code, "See docs/errors.md.")}
+    return came if seen.code == "none" else {**came, "To do": _REMEDIES.get(seen.code, "See docs/admin/errors.md.")}
 
 
 def _heading(findings: Sequence[Finding]) -> str:

@@ -13,7 +13,7 @@ all of them at once. No message repeats a value.
 {{- end -}}
 {{- if $found -}}
 {{- $count := printf "%d %s" (len $found) (ternary "mistake" "mistakes" (eq (len $found) 1)) -}}
-{{- $help := "helm/README.md explains every value, docs/settings.md every key of config." -}}
+{{- $help := "helm/README.md explains every value, docs/admin/settings.md every key of config." -}}
 {{- fail (printf "\n\nThese values cannot be installed: %s.\n\n%s\n\n%s\n" $count (join "\n" $found) $help) -}}
 {{- end -}}
 {{- end -}}

@@ -11,7 +11,7 @@ from pathlib import Path
 from tests.browser.chromium import Screen, Seen, opened_page, running_chromium
 from tests.registration import sample_pages
 
-IMAGES = Path(__file__).parents[2] / "docs" / "images"
+IMAGES = Path(__file__).parents[2] / "docs" / "admin" / "images"
 WINDOW = Screen("picture", 800, 1100, "light")  # the rest of a page is left out: a picture stays below 150 KB
 
 

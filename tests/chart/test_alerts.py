@@ -79,8 +79,8 @@ def test_each_alert_says_how_grave_it_is_and_leads_to_what_to_do(alert: str) -> 
     rule = ALERTS[alert]
     assert rule["labels"]["severity"] in ("critical", "warning", "info")
     assert set(rule["annotations"]) == {"summary", "description", "runbook_url"}
-    assert rule["annotations"]["runbook_url"] == f"docs/operations.md#{alert.lower()}"
-    text = (ROOT / "docs/operations.md").read_text(encoding="utf-8")
+    assert rule["annotations"]["runbook_url"] == f"docs/admin/operations.md#{alert.lower()}"
+    text = (ROOT / "docs/admin/operations.md").read_text(encoding="utf-8")
     section = re.search(rf"^### {alert}\n\n(.*?)(?=^#)", text, flags=re.MULTILINE | re.DOTALL)
     assert section
     assert len(section[1].split()) > 20
@@ -193,7 +193,7 @@ def test_the_chart_narrows_the_rules_to_its_namespace(helm_3: Helm3) -> None:
         assert selectors
         assert all(one.startswith('namespace="identity"') for one in selectors)
     assert {rule["annotations"]["runbook_url"].partition("#")[0] for rule in rules if "alert" in rule} == {
-        "https://git.acme.example/broker/docs/operations.md"
+        "https://git.acme.example/broker/docs/admin/operations.md"
     }
 
 

@@ -46,7 +46,7 @@ FORM = {
                     "status": {"enum": ["ok", "warning", "failed", "unknown"]},
                     "message": {"type": "string", "minLength": 1},
                     "remedy": {"type": "string"},
-                    "doc": {"type": "string", "pattern": r"^docs/(check|guides/[a-z]+)\.md#[a-z_]+$"},
+                    "doc": {"type": "string", "pattern": r"^docs/admin/(check|guides/[a-z]+)\.md#[a-z_]+$"},
                 },
             },
         },
@@ -162,7 +162,7 @@ async def test_a_secret_is_not_shown_in_the_spelling_it_was_sent_in_either(tmp_p
 
 
 def finding(subject: str, check: str, status: Any, remedy: str = "") -> Finding:
-    return Finding(subject, check, status, f"{check} is {status}.", remedy, f"docs/check.md#{check}")
+    return Finding(subject, check, status, f"{check} is {status}.", remedy, f"docs/admin/check.md#{check}")
 
 
 REPORT = [
@@ -180,7 +180,7 @@ def test_the_text_is_plain_where_there_is_no_terminal() -> None:
         "  failed  tls",
         "          tls is failed.",
         "          To do: Correct it.",
-        "          See docs/check.md#tls",
+        "          See docs/admin/check.md#tls",
         "  ok      dns",
         "          dns is ok.",
         "",
@@ -214,7 +214,7 @@ def test_progress_is_shown_on_a_terminal_alone(terminal: bool) -> None:
 
 
 def test_every_check_has_its_section_and_every_section_its_check() -> None:
-    text = (ROOT / "docs" / "check.md").read_text(encoding="utf-8")
+    text = (ROOT / "docs" / "admin" / "check.md").read_text(encoding="utf-8")
     sections = [line.removeprefix("### ") for line in text.splitlines() if line.startswith("### ")]
     assert sorted(sections) == sorted(CHECKS)
 

@@ -99,7 +99,7 @@ def test_a_person_refused_is_shown_with_code_reason_and_remedy(
     assert (status, said["admitted"], said["reason"]) == (1, False, reason)
     assert [said[name] for name in ("email", "email_from", "name", "name_from", "claims")] == [None] * 5
     assert looked_at in [(one["claim"], one["verdict"]) for one in said["considered"]]
-    assert said["doc"] == f"docs/errors.md#{reason}"
+    assert said["doc"] == f"docs/admin/errors.md#{reason}"
     text = run(tmp_path, "--idp", "idp", "--claims", "-", stdin=json.dumps(claims)).stdout
     assert text.startswith(f"Not admitted: {reason}\n")
     spaceless = "".join(text.split())

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from broker.telemetry import JsonLines
+from broker.log import JsonLines
 
 
 @pytest.fixture

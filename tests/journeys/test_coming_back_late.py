@@ -7,9 +7,10 @@ import time
 from collections.abc import Callable
 from urllib.parse import parse_qs, urlsplit
 
+import httpx
 import pytest
 
-from broker.errors import CookieMissing, StateInvalid, TransactionError, TransactionExpired
+from broker.errors import CodeRejected, CookieMissing, StateInvalid, TransactionError, TransactionExpired
 from tests.fakes.clock import Clock
 from tests.fakes.world import BROKER, PAGE, Browser, World, assert_refused, refresh, start_again
 
@@ -48,7 +49,6 @@ lost = pytest.mark.parametrize(
 async def test_a_lost_sign_in_starts_again_by_itself(
     world: World, clock: Clock, lose: Loss, error: type[TransactionError], page: str | None
 ) -> None:
-    """S-04."""
     parameters = {} if page is None else {"redirect_url": page}
     async with world.broker() as service:
         browser = world.browser(service)
@@ -115,8 +115,8 @@ async def test_a_sign_in_finishes_within_ten_minutes(world: World, clock: Clock,
 
 
 @pytest.mark.requirement("S-02")
+@pytest.mark.vulnerability("CVE-2025-68158", "CVE-2026-41425")
 async def test_another_browser_cannot_finish_a_sign_in(world: World) -> None:
-    """S-02."""
     async with world.broker() as service:
         victim, attacker = world.browser(service), world.browser(service)
         callback = await attacker.to_callback(redirect_url=PAGE)
@@ -126,8 +126,8 @@ async def test_another_browser_cannot_finish_a_sign_in(world: World) -> None:
 
 
 @pytest.mark.requirement("S-02")
+@pytest.mark.vulnerability("CVE-2025-68481")
 async def test_another_browser_with_a_sign_in_of_its_own_cannot_finish_it_either(world: World) -> None:
-    """S-02."""
     async with world.broker() as service:
         victim, attacker = world.browser(service), world.browser(service)
         own = await victim.to_callback(redirect_url=PAGE)
@@ -135,6 +135,28 @@ async def test_another_browser_with_a_sign_in_of_its_own_cannot_finish_it_either
         page = await victim.follow(await victim.open(own))
     assert str(page.url) == PAGE
     assert world.provider.count("/token") == 1
+
+
+@pytest.mark.requirement("S-02")
+@pytest.mark.vulnerability("CVE-2022-39222")
+async def test_a_victim_who_follows_the_attackers_link_leaves_the_code_unused(world: World) -> None:
+    async with world.broker() as service:
+        attacker, victim = world.browser(service), world.browser(service)
+        redirect = await attacker.open(f"{BROKER}/login")
+        back = await victim.open(redirect.headers["location"])
+        assert_refused(await victim.open(back.headers["location"]), CookieMissing)
+    assert [grant.used for grant in world.provider.grants.values()] == [False]
+
+
+@pytest.mark.vulnerability("CVE-2022-39222")
+async def test_a_stolen_code_cannot_be_redeemed_in_the_thiefs_own_sign_in(world: World) -> None:
+    """Only the cookie of the browser that began yields the verifier of its code."""
+    async with world.broker() as service:
+        thief, victim = world.browser(service), world.browser(service)
+        thiefs = httpx.URL(await thief.to_callback())
+        stolen = httpx.URL(await victim.to_callback()).params["code"]
+        assert_refused(await thief.open(str(thiefs.copy_set_param("code", stolen))), CodeRejected)
+    assert not world.received
 
 
 async def test_a_long_redirect_url_survives_a_late_return_while_the_cookie_is_there(world: World, clock: Clock) -> None:
@@ -182,9 +204,9 @@ async def test_a_browser_that_keeps_cookies_no_longer_than_told_still_finds_the_
     assert dict(received.parameters).get("redirect_url") == (page if kept else None)
 
 
-@pytest.mark.requirement("S-54")
+@pytest.mark.requirement("S-54", "S-04")
 async def test_the_restart_address_is_percent_encoded_throughout(world: World, clock: Clock) -> None:
-    """S-04, S-54: a page with every sign that means something in HTML, in a header or in a query."""
+    """A page with every sign that means something in HTML, in a header or in a query."""
     page = f"{PAGE}&a='{{b}}&amp;;,url=//evil.example%0d%0aSet-Cookie:x=1#f?=+"
     async with world.broker() as service:
         browser = world.browser(service)
@@ -200,10 +222,12 @@ async def test_the_restart_address_is_percent_encoded_throughout(world: World, c
     assert page not in answer.text
 
 
-async def test_a_state_nobody_sealed_leads_back_to_the_start_without_doing_so_itself(world: World) -> None:
+@pytest.mark.vulnerability("CVE-2025-14546")
+async def test_a_state_nobody_signed_leads_back_to_the_start_without_doing_so_itself(world: World) -> None:
     async with world.broker() as service:
         browser = world.browser(service)
         answer = await browser.open(f"{BROKER}/callback/idp", state="made-up", code="made-up")
     assert_refused(answer, StateInvalid)
     assert refresh(answer) is None
     assert start_again(answer) == f"{BROKER}/login"
+    assert world.provider.count("/token") == 0

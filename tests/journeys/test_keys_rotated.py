@@ -11,7 +11,7 @@ import pytest
 
 from broker.errors import IdTokenKeyUnknown, StateInvalid
 from tests.fakes.clock import Clock
-from tests.fakes.lies import AlterAnswer, Lies, says, status
+from tests.fakes.lies import AlterAnswer, Lies, says, status, with_
 from tests.fakes.provider import new_key
 from tests.fakes.world import PAGE, SECRET_KEY, World, assert_refused
 
@@ -24,7 +24,6 @@ def drop_connection(_: httpx.Response) -> httpx.Response:
 
 @pytest.mark.requirement("S-43")
 async def test_a_provider_that_rotates_between_two_sign_ins_costs_neither(world: World) -> None:
-    """S-43."""
     async with world.broker() as service:
         browser = world.browser(service)
         assert str((await browser.sign_in(redirect_url=PAGE)).url) == PAGE
@@ -91,7 +90,6 @@ async def test_a_key_document_three_seconds_late_costs_three_seconds(world: Worl
 
 @pytest.mark.requirement("S-43")
 async def test_unknown_keys_are_asked_for_less_and_less_often(world: World, clock: Clock) -> None:
-    """S-43."""
     async with world.broker() as service:
         browser = world.browser(service)
         await browser.sign_in()
@@ -105,6 +103,20 @@ async def test_unknown_keys_are_asked_for_less_and_less_often(world: World, cloc
 
 
 @pytest.mark.requirement("S-43")
+@pytest.mark.vulnerability("CVE-2026-48524")
+async def test_unknown_keys_while_the_key_set_fails_leave_the_known_keys_alone(world: World) -> None:
+    async with world.broker() as service:
+        assert (await world.browser(service).sign_in()).status_code == 200
+        world.provider.requests.clear()
+        for number in range(5):
+            world.provider.lies = Lies(header=with_(kid=f"unknown-{number}"), answers={"/keys": status(500)})
+            assert_refused(await world.browser(service).sign_in(), IdTokenKeyUnknown)
+        world.provider.lies = Lies(answers={"/keys": status(500)})
+        assert (await world.browser(service).sign_in()).status_code == 200
+    assert world.provider.count("/keys") == 2  # at once and a second later
+
+
+@pytest.mark.requirement("S-43")
 @pytest.mark.parametrize(
     "outage",
     [
@@ -115,7 +127,6 @@ async def test_unknown_keys_are_asked_for_less_and_less_often(world: World, cloc
     ],
 )
 async def test_good_keys_outlive_an_outage_of_the_key_set(world: World, clock: Clock, outage: AlterAnswer) -> None:
-    """S-43."""
     async with world.broker() as service:
         browser = world.browser(service)
         await browser.sign_in()
@@ -140,7 +151,6 @@ async def test_good_keys_outlive_an_outage_of_the_key_set(world: World, clock: C
 async def test_a_secret_key_rotated_in_mid_sign_in_costs_nothing(
     world: World, keys_before: list[str], keys_after: list[str]
 ) -> None:
-    """S-51."""
     async with (
         world.broker(secret_keys=keys_before) as before,
         world.broker(secret_keys=keys_after) as after,
@@ -182,7 +192,6 @@ async def test_a_client_secret_changed_in_its_file_is_used_without_restart(world
 async def test_two_replicas_whose_clocks_differ_by_half_a_minute_share_a_sign_in(
     world: World, clock: Clock, seconds: float
 ) -> None:
-    """S-51."""
     async with world.broker() as here, world.broker(clock=Clock(clock.now + seconds)) as there:
         browser = world.browser(here)
         callback = await browser.to_callback(redirect_url=PAGE)

@@ -97,7 +97,6 @@ async def test_a_provider_may_say_nothing(world: World) -> None:
 async def test_a_provider_down_at_the_start_stops_nothing_and_recovers(
     world: World, clock: Clock, outage: Outage, error: type[BrokerError], retry_after: str
 ) -> None:
-    """S-44."""
     world.provider.is_down = outage
     async with world.broker() as service:
         browser = world.browser(service)
@@ -113,7 +112,6 @@ async def test_a_provider_down_at_the_start_stops_nothing_and_recovers(
 
 @pytest.mark.requirement("S-44")
 async def test_while_a_provider_is_down_it_is_asked_at_most_once_a_second(world: World, clock: Clock) -> None:
-    """S-44."""
     world.provider.is_down = failing
     async with world.broker() as service:
         browser = world.browser(service)
@@ -137,7 +135,6 @@ async def test_one_provider_down_leaves_the_others_working(world: World) -> None
 
 @pytest.mark.requirement("S-40")
 async def test_a_provider_with_anothers_issuer_is_out_of_service_alone(world: World) -> None:
-    """S-40."""
     world.add_provider("eu").lies = Lies(discovery=with_(issuer="https://idp.example"))
     async with world.broker() as service:
         browser = world.browser(service)
@@ -190,7 +187,6 @@ async def test_an_outage_in_the_middle_leaves_a_page_and_starting_again_works(
 
 @pytest.mark.requirement("S-45")
 async def test_a_code_is_redeemed_once_even_if_the_answer_is_lost(world: World) -> None:
-    """S-45."""
     world.provider.lies = Lies(answers={"/token": status(502)})
     async with world.broker() as service:
         assert_refused(await world.browser(service).sign_in(), ProviderFailing)

@@ -120,7 +120,7 @@ async def test_with_every_provider_disabled_login_says_that_it_is_not_switched_o
 
 @pytest.mark.requirement("S-06")
 async def test_one_providers_state_at_anothers_callback_reaches_neither(world: World) -> None:
-    """S-06: the mix-up attack."""
+    """The mix-up attack."""
     eu = world.add_provider("eu")
     async with world.broker() as service:
         browser = world.browser(service)
@@ -144,6 +144,7 @@ async def test_each_provider_is_told_a_redirect_uri_of_its_own(world: World) -> 
 
 
 @pytest.mark.requirement("S-20")
+@pytest.mark.vulnerability("CVE-2023-3128")
 async def test_a_provider_cannot_vouch_for_anothers_people(world: World) -> None:
     eu = world.add_provider("eu")
     eu.person = Person("sub-eu", {"email": "ada@acme.example", "email_verified": True, "name": "Ada Lovelace"})
@@ -194,7 +195,6 @@ async def test_one_sites_page_is_refused_at_another(world: World, site: str, pag
     ],
 )
 async def test_nothing_at_the_callback_changes_the_site(world: World, addition: str) -> None:
-    """S-35."""
     async with world.broker(sites=two_sites()) as service:
         browser = world.browser(service)
         location = (await browser.open(await browser.to_callback(redirect_url=PAGE) + addition)).headers["location"]

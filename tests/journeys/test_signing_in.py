@@ -160,6 +160,35 @@ async def test_every_redirect_is_a_303_without_a_body(world: World) -> None:
     assert [step.headers["referrer-policy"] for step in ours] == ["no-referrer", "no-referrer"]
 
 
+@pytest.mark.requirement("S-52")
+@pytest.mark.parametrize(
+    "headers",
+    [
+        pytest.param({"X_Forwarded_User": "grace@acme.example"}, id="CVE-2025-64484 a person"),
+        pytest.param({"X_Forwarded_Host": "evil.example", "X_Forwarded_Proto": "http"}, id="CVE-2025-64484 a host"),
+        pytest.param({"X-Forwarded-Uri": "/", "X-Forwarded-Prefix": "/evil"}, id="CVE-2026-40575"),
+        *(
+            pytest.param({"Host": host}, id=f"CVE-2026-48710 {host!r}")
+            for host in ("evil.example", "evil.example/login?", "sso.acme.example@evil.example", "[::1", "")
+        ),
+    ],
+)
+async def test_no_forged_header_has_a_say_in_who_signs_in_or_where_the_browser_goes(
+    world: World, headers: dict[str, str]
+) -> None:
+    async with world.broker() as service:
+        browser = world.browser(service)
+        redirect = await browser.client.get(f"{BROKER}/login", headers=headers)
+        asked = httpx.URL(redirect.headers["location"])
+        back = await browser.open(str(asked))
+        signed_in = await browser.client.get(back.headers["location"], headers=headers)
+    assert (asked.host, asked.params["redirect_uri"]) == ("idp.example", f"{BROKER}/callback/idp")
+    location = signed_in.headers["location"]
+    assert location.startswith(f"{ENDPOINT}?jwt=")
+    claims = jwt.decode(location.partition("jwt=")[2], options={"verify_signature": False})
+    assert claims["email"] == "ada@acme.example"
+
+
 async def test_once_warm_a_sign_in_costs_the_provider_two_requests(world: World) -> None:
     async with world.broker() as service:
         browser = world.browser(service)

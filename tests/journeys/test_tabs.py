@@ -163,7 +163,7 @@ async def test_a_tab_whose_page_is_not_lost_says_nothing_of_it(world: World) -> 
 
 @pytest.mark.requirement("S-03")
 async def test_the_same_callback_twice_asks_the_provider_once(world: World) -> None:
-    """S-03, in a browser that lets go of the cookie."""
+    """In a browser that lets go of the cookie."""
     async with world.broker() as service:
         browser = world.browser(service)
         callback = await browser.to_callback(redirect_url=PAGE)
@@ -175,7 +175,7 @@ async def test_the_same_callback_twice_asks_the_provider_once(world: World) -> N
 
 @pytest.mark.requirement("S-03")
 async def test_the_same_callback_twice_with_its_cookie_asks_the_provider_once(world: World) -> None:
-    """S-03, in a browser that has kept the cookie: two requests on their way at the same time."""
+    """In a browser that has kept the cookie: two requests on their way at the same time."""
     async with world.broker() as service:
         browser, twin = world.browser(service), world.browser(service)
         callback = await browser.to_callback(redirect_url=PAGE)
@@ -189,7 +189,7 @@ async def test_the_same_callback_twice_with_its_cookie_asks_the_provider_once(wo
 
 @pytest.mark.requirement("S-03")
 async def test_of_several_simultaneous_callbacks_one_goes_through(world: World) -> None:
-    """S-03: a double click, or a browser that sends a request again."""
+    """A double click, or a browser that sends a request again."""
     async with world.broker() as service:
         browser = world.browser(service)
         callback = await browser.to_callback(redirect_url=PAGE)

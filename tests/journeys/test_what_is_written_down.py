@@ -30,8 +30,8 @@ from broker.errors import (
     TransactionExpired,
     UserinfoSubject,
 )
+from broker.log import JsonLines
 from broker.signin import FORGEABLE
-from broker.telemetry import JsonLines
 from tests.fakes.lies import Lies, status, with_
 from tests.fakes.log_record import LogRecord
 from tests.fakes.world import BROKER, PAGE, Browser, World, assert_refused, metrics, trace_id
@@ -195,7 +195,7 @@ def echo(world: World) -> Callable[[httpx.Response], httpx.Response]:
 
 @pytest.mark.requirement("S-55")
 async def test_nothing_secret_is_written_whatever_happens(world: World, tmp_path: Path) -> None:
-    """S-55: at the lowest level, with a provider that repeats everything it was told."""
+    """At the lowest level, with a provider that repeats everything it was told."""
     record = LogRecord(tmp_path / "all.log")
     world.provider.client_secret = "f00dcafe-client-secret-0123456789"
     world.settings["identity_providers"]["idp"]["client_secret"] = world.provider.client_secret
@@ -224,7 +224,6 @@ async def test_nothing_secret_is_written_whatever_happens(world: World, tmp_path
 
 @pytest.mark.requirement("S-55")
 async def test_no_query_and_no_location_is_written(world: World, log: Log) -> None:
-    """S-55."""
     async with world.broker() as service:
         browser = world.browser(service)
         await browser.sign_in(redirect_url=f"{PAGE}&customer=hyacinth")

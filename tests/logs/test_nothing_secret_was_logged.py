@@ -13,7 +13,7 @@ from urllib.parse import quote
 import httpx
 import pytest
 
-from broker.telemetry import log_to
+from broker.log import log_to
 from tests.fakes.log_record import LogRecord, secrets_in
 from tests.fakes.world import PAGE, SECRET_KEY, World
 

@@ -1,7 +1,6 @@
-"""Makes docs/misconfigurations.md: what was injected, what was said first, and whether that names the cause.
+"""Write a table of every misconfiguration: the mistake, what is said first, and whether that names the cause.
 
-Every row is injected and asked, here as in the tests: `python -m tests.misconfigurations.table` writes the document
-anew. The tests fail if it is not what they hear.
+`make tables` injects every row, as the tests do, and writes `build/misconfigurations.md`.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ from tests.misconfigurations.bench import Bench, Said, SignIn, bench, sign_in, w
 from tests.misconfigurations.record import NOTHING_SAID, Row
 
 ROWS = [*check_rows.ROWS, *sign_in_rows.ROWS]
-DOCUMENT = Path(__file__).parents[2] / "docs" / "misconfigurations.md"
+DOCUMENT = Path(__file__).parents[2] / "build" / "misconfigurations.md"
 
 _OPENING = """\
 # What is said first
@@ -24,7 +23,7 @@ _OPENING = """\
 One mistake at a time, made in a set-up that works: what an admin is told first, by the settings, by `broker check`
 or by a test sign-in on the setup page, and whether that names the cause. Every row is a test, which also does what the
 remedy says and checks that nothing is left to say. Right is what names this very mistake, in what is said or in what is
-to do; nothing can name what only Comm100 knows. Made by `python -m tests.misconfigurations.table`: do not edit.
+to do; nothing can name what only Comm100 knows.
 """
 _BOTH = """\
 
@@ -88,4 +87,5 @@ async def _every_pair() -> list[str]:
 
 
 if __name__ == "__main__":
+    DOCUMENT.parent.mkdir(exist_ok=True)
     DOCUMENT.write_text(render(asyncio.run(_every_line()), asyncio.run(_every_pair())), encoding="utf-8")

@@ -36,7 +36,6 @@ def build(**changes: object) -> str:
 
 @pytest.mark.requirement("S-01")
 def test_each_parameter_is_sent_once() -> None:
-    """S-01."""
     url = urlsplit(build())
     assert f"{url.scheme}://{url.netloc}{url.path}" == METADATA.authorization_endpoint
     digest = hashlib.sha256(b"v" * 43).digest()
@@ -73,7 +72,6 @@ def test_the_challenge_is_that_of_rfc_7636() -> None:
 
 @pytest.mark.requirement("S-01")
 def test_the_admins_parameters_are_added_and_replace_none_of_ours() -> None:
-    """S-01."""
     ours = parse_qs(urlsplit(build()).query)
     theirs = dict.fromkeys(ours, "theirs")
     asked = parse_qs(urlsplit(build(authorization_parameters={**theirs, "prompt": "login"})).query)
@@ -133,7 +131,7 @@ def test_a_code_of_the_provider_expected_is_taken(parameters: dict[str, str], an
     ],
 )
 def test_an_answer_of_another_issuer_is_refused(parameters: dict[str, str], announced: bool) -> None:
-    """S-07; RFC 9207, section 2.4."""
+    """RFC 9207, section 2.4."""
     with pytest.raises(CallbackIssuer):
         check_callback(parameters, ANNOUNCING if announced else METADATA)
 
@@ -152,7 +150,7 @@ def test_an_answer_of_another_issuer_is_refused(parameters: dict[str, str], anno
 def test_a_code_and_an_error_at_once_are_refused_and_empty_ones_are_absent(
     parameters: dict[str, str], error: type[BrokerError] | None
 ) -> None:
-    """S-05; RFC 6749, section 3.1."""
+    """RFC 6749, section 3.1."""
     with pytest.raises(error) if error else nullcontext():
         assert check_callback(parameters, METADATA) == "c1"
 

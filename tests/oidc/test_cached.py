@@ -146,12 +146,11 @@ async def test_while_there_is_none_it_is_tried_once_a_second(cached: Cached[str]
     assert cached.failure is None
 
 
-@pytest.mark.requirement("S-44")
+@pytest.mark.requirement("S-44", "S-43")
 @pytest.mark.parametrize("failure", [ProviderFailing(got=503), KeysInvalid(got="none usable")], ids=lambda e: e.code)
 async def test_a_failed_renewal_keeps_the_last_good_document(
     cached: Cached[str], source: Source, clock: Clock, failure: BrokerError
 ) -> None:
-    """S-43."""
     await cached.get()
     clock.advance(LIFETIME)
     source.failure = failure
@@ -185,7 +184,7 @@ async def refetches_at(cached: Cached[str], clock: Clock, seconds: float) -> lis
 async def test_refetches_that_do_not_help_come_less_and_less_often(
     cached: Cached[str], source: Source, clock: Clock
 ) -> None:
-    """S-43: the first fetch is not a refetch; who comes a second before the next one waits for it."""
+    """The first fetch is not a refetch; who comes a second before the next one waits for it."""
     asked = await refetches_at(cached, clock, 250)
     assert [round(moment) for moment in asked] == [0, 1, 3, 7, 15, 31, 63, 123, 183, 243]
     assert source.fetches == 1 + len(asked)

@@ -98,7 +98,6 @@ async def test_the_media_type_is_without_parameters(header: str, media_type: str
 @pytest.mark.requirement("S-41")
 @pytest.mark.parametrize("status", [201, 301, 302, 307, 308, 400, 401, 404, 429, 500, 503])
 async def test_any_status_comes_back_and_no_redirect_is_followed(status: int) -> None:
-    """S-41."""
     async with serving(says(ok())) as target, loopback_client() as client:
         elsewhere = f"Location: http://127.0.0.1:{target.port}/stolen"
         async with serving(says(ok(b"{}", elsewhere, status=f"{status} Odd"))) as server:
@@ -111,7 +110,7 @@ async def test_any_status_comes_back_and_no_redirect_is_followed(status: int) ->
 @pytest.mark.requirement("S-41")
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
 async def test_no_cookie_is_kept(host: str) -> None:
-    """S-41: two people share this client. A jar may treat an address and a name differently."""
+    """Two people share this client. A jar may treat an address and a name differently."""
     cookies = ["Set-Cookie: session=ada; Path=/", f"Set-Cookie: second=2; Domain={host}", "Set-Cookie: third=3"]
     async with serving(says(ok(b"{}", *cookies))) as server, loopback_client() as client:
         for _ in range(3):
@@ -154,7 +153,7 @@ async def test_the_limit_is_exact(chunked: bool) -> None:
     ],
 )
 async def test_a_compressed_answer_is_refused_unread(encoding: str, body: bytes) -> None:
-    """S-42: it was declined."""
+    """It was declined."""
     with pytest.raises(AnswerTooLarge) as refusal:
         await ask(says(ok(body, f"Content-Encoding: {encoding}")), limit=RESPONSE_LIMIT)
     assert refusal.value.got == f"Content-Encoding: {encoding}"
@@ -220,7 +219,7 @@ async def test_an_answer_that_comes_before_the_request_is_not_taken_for_the_next
 @pytest.mark.requirement("S-45")
 @pytest.mark.parametrize("reads", [True, False], ids=["after the request", "before the request"])
 async def test_a_dropped_connection_is_not_tried_again(reads: bool) -> None:
-    """S-45: the provider may have seen the code."""
+    """The provider may have seen the code."""
     async with serving(hangs_up, reads=reads) as server, loopback_client() as client:
         with pytest.raises(ProviderUnreachable):
             await client.send(post(server))
@@ -229,7 +228,6 @@ async def test_a_dropped_connection_is_not_tried_again(reads: bool) -> None:
 
 @pytest.mark.requirement("S-45")
 async def test_a_kept_connection_that_drops_the_next_post_is_not_tried_again() -> None:
-    """S-45."""
 
     async def answers_once(_: bytes, writer: asyncio.StreamWriter) -> None:
         if len(server.requests) == 1:

@@ -193,7 +193,6 @@ async def test_idtoken_sig_with_another_algorithm_the_admin_chose(world: World, 
     ],
 )
 async def test_bad_userinfo_ends_the_sign_in(world: World, lies: Lies, error: type[BrokerError]) -> None:
-    """S-19."""
     world.provider.lies = lies
     async with world.broker() as service:
         assert_refused(await world.browser(service).sign_in(redirect_url=PAGE), error)
@@ -210,7 +209,6 @@ async def test_bad_userinfo_ends_the_sign_in(world: World, lies: Lies, error: ty
     ],
 )
 async def test_max_age_demands_a_fresh_auth_time(world: World, max_age_claims: Lies, error: type[BrokerError]) -> None:
-    """S-18."""
     world.settings = settings_for(world.provider, max_age=300)
     world.provider.lies = max_age_claims
     async with world.broker() as service:
@@ -228,7 +226,6 @@ async def test_max_age_demands_a_fresh_auth_time(world: World, max_age_claims: L
     ],
 )
 async def test_a_provider_that_names_another_issuer_is_out_of_service_and_others_work(world: World, lies: Lies) -> None:
-    """S-40."""
     world.provider.lies = lies
     world.add_provider("eu")
     async with world.broker() as service:
@@ -261,7 +258,7 @@ async def test_rotation_costs_no_sign_in(world: World, just_before: bool) -> Non
 
 @pytest.mark.requirement("S-43")
 async def test_a_new_key_under_the_old_kid_costs_no_sign_in(world: World) -> None:
-    """S-43: also after a bad signature under a known kid."""
+    """Also after a bad signature under a known kid."""
     async with world.broker() as service:
         browser = world.browser(service)
         await browser.sign_in(redirect_url=PAGE)
@@ -283,7 +280,7 @@ async def test_rp_key_rotation_op_sign_key(world: World) -> None:
 
 @pytest.mark.requirement("S-43")
 async def test_two_hundred_unknown_kids_cost_two_fetches_more(world: World) -> None:
-    """S-43: the first fetch, a refetch at once and one a second later; nothing in the two seconds after it."""
+    """The first fetch, a refetch at once and one a second later; nothing in the two seconds after it."""
     world.provider.lies = Lies(header=lambda header: {**header, "kid": secrets.token_hex(8)})
     async with world.broker() as service:
         for _ in range(200):
@@ -296,7 +293,7 @@ async def test_two_hundred_unknown_kids_cost_two_fetches_more(world: World) -> N
 
 @pytest.mark.requirement("S-43")
 async def test_fifty_cold_callbacks_at_once_cost_one_fetch(world: World, clock: Clock) -> None:
-    """S-43: single flight."""
+    """Single flight."""
     world.provider.lies = Lies(answers={"/keys": status(503)})
     async with world.broker() as service:
         browsers = [world.browser(service) for _ in range(50)]
@@ -314,7 +311,7 @@ async def test_fifty_cold_callbacks_at_once_cost_one_fetch(world: World, clock: 
 
 @pytest.mark.requirement("S-13")
 async def test_keys_of_another_use_never_verify(world: World) -> None:
-    """S-13: the very key that signs, published for encryption, beside one that signs nothing."""
+    """The very key that signs, published for encryption, beside one that signs nothing."""
     other = published(signing_key("RS256", "other"))
     world.provider.lies = Lies(jwks=lambda jwks: {"keys": [{**jwks["keys"][0], "use": "enc"}, other]})
     async with world.broker() as service:

@@ -144,7 +144,6 @@ async def test_a_broken_key_set_takes_no_good_keys_away(
 
 @pytest.mark.requirement("S-44")
 async def test_a_provider_that_was_down_recovers(discovery: Discovery, wire: Wire, clock: Clock) -> None:
-    """S-44."""
     honest = wire.answers[METADATA_URL]
     wire.answers[METADATA_URL] = ProviderUnreachable()
     with pytest.raises(ProviderUnreachable):
@@ -186,7 +185,7 @@ async def test_what_is_old_and_cannot_be_had_is_asked_for_once_a_minute_and_no_m
 
 @pytest.mark.requirement("S-40")
 async def test_metadata_of_another_issuer_is_no_metadata(discovery: Discovery, wire: Wire) -> None:
-    """S-40: nor are its keys fetched."""
+    """Nor are its keys fetched."""
     wire.answers[METADATA_URL] = answer({**DOCUMENT, "issuer": "https://evil.example"})
     with pytest.raises(MetadataIssuer):
         await discovery.keep_warm()

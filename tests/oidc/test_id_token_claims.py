@@ -35,17 +35,18 @@ def test_honest_claims_are_believed() -> None:
     [
         pytest.param(..., id="missing"),
         pytest.param(None, id="null"),
-        pytest.param("", id="empty"),
+        pytest.param("", id="empty, CVE-2024-53861"),
         pytest.param([ISSUER], id="a list"),
         pytest.param("https://other.example", id="another"),
         pytest.param(f"{ISSUER}/", id="a slash more"),
         pytest.param("https://IDP.example", id="another case"),
-        pytest.param("idp.example", id="no scheme"),
+        pytest.param("idp.example", id="no scheme, CVE-2024-53861"),
+        pytest.param("h", id="a letter of it, CVE-2024-53861"),
+        pytest.param(ISSUER[:-1], id="a letter less, CVE-2024-53861"),
         pytest.param(f"{ISSUER}\x00", id="a NUL more"),
     ],
 )
 def test_another_issuer_is_refused(issuer: object) -> None:
-    """S-14."""
     with pytest.raises(IdTokenIssuer):
         check(iss=issuer)
 
@@ -89,7 +90,7 @@ def test_a_token_for_us_alone_is_taken(audience: object, party: object) -> None:
     ],
 )
 def test_a_token_for_others_is_refused(audience: object, party: object) -> None:
-    """S-15; azp never replaces aud."""
+    """An azp never replaces aud."""
     with pytest.raises(IdTokenAudience):
         check(aud=audience, azp=party)
 
@@ -163,7 +164,7 @@ def test_an_optional_claim_that_is_null_is_absent(claim: str) -> None:
     assert check(**null).subject == "00u-ada"
 
 
-@pytest.mark.requirement("S-17")
+@pytest.mark.requirement("S-17", "S-16")
 @pytest.mark.parametrize(
     "nonce",
     [
@@ -180,7 +181,6 @@ def test_an_optional_claim_that_is_null_is_absent(claim: str) -> None:
     ],
 )
 def test_a_token_of_another_sign_in_is_refused(nonce: object) -> None:
-    """S-16."""
     with pytest.raises(IdTokenNonce) as refusal:
         check(nonce=nonce)
     assert NONCE not in f"{refusal.value.expected} {refusal.value.got}"
@@ -201,7 +201,7 @@ def test_a_token_of_another_sign_in_is_refused(nonce: object) -> None:
     ],
 )
 def test_a_token_about_nobody_is_refused(subject: object) -> None:
-    """S-18; OpenID Connect Core, section 2."""
+    """OpenID Connect Core, section 2."""
     with pytest.raises(IdTokenSubject):
         check(sub=subject)
 
@@ -214,11 +214,13 @@ def left_half(digest: bytes) -> str:
     return base64.urlsafe_b64encode(digest[: len(digest) // 2]).rstrip(b"=").decode()
 
 
+@pytest.mark.vulnerability("CVE-2026-28498")
 @pytest.mark.parametrize(
     ("algorithm", "hashed"),
     [
         pytest.param("RS256", hashlib.sha256, id="RS256"),
         pytest.param("PS384", hashlib.sha384, id="PS384"),
+        pytest.param("ES384", hashlib.sha384, id="ES384"),
         pytest.param("ES512", hashlib.sha512, id="ES512"),
         pytest.param("EdDSA", hashlib.sha512, id="EdDSA with Ed25519"),
     ],
@@ -245,7 +247,6 @@ def test_the_hash_of_the_access_token_fits(algorithm: str, hashed: type) -> None
     ],
 )
 def test_a_wrong_hash_of_the_access_token_is_refused(value: object) -> None:
-    """S-18."""
     with pytest.raises(IdTokenAccessTokenHash):
         check(at_hash=value)
 

@@ -67,7 +67,7 @@ def test_the_usual_types_are_taken(kind: object) -> None:
     [
         pytest.param({"jku": "https://evil.example/keys"}, id="jku"),
         pytest.param({"x5u": "https://evil.example/cert", "x5c": ["MIIB"], "x5t": "AA"}, id="x5u, x5c, x5t"),
-        pytest.param({"jwk": published(signing_key("RS256", "evil"))}, id="jwk"),
+        pytest.param({"jwk": published(signing_key("RS256", "evil"))}, id="jwk, CVE-2018-0114, CVE-2026-27962"),
         pytest.param({"nonce": "of Microsoft", "cty": "JWT", "zip": "DEF"}, id="unknown members"),
         pytest.param({"x5t": 5, "x5c": "MIIB", "jku": 5, "x5u": [], "jwk": 7, "cty": 5}, id="of odd types"),
         pytest.param({"x5t": None, "x5c": None, "jku": None, "jwk": None, "cty": None}, id="null"),
@@ -75,7 +75,7 @@ def test_the_usual_types_are_taken(kind: object) -> None:
     ],
 )
 def test_what_the_header_says_of_keys_is_not_heard(header: dict[str, object]) -> None:
-    """S-13: a good token stays good, and a key brought along makes no bad one good."""
+    """A good token stays good, and a key brought along makes no bad one good."""
     assert verify(token(**header)).claims == claims()
     with pytest.raises(IdTokenSignature):
         verify(sign({**HEADER, **header}, claims(), signing_key("RS256", "evil")))
@@ -92,7 +92,7 @@ def test_what_the_header_says_of_keys_is_not_heard(header: dict[str, object]) ->
         pytest.param({"typ": "JOSE"}, id="another type"),
         pytest.param({"typ": ""}, id="an empty type"),
         pytest.param({"typ": ["JWT"]}, id="a list of types"),
-        pytest.param({"crit": ["exp"], "exp": 1}, id="an unknown critical member"),
+        pytest.param({"crit": ["exp"], "exp": 1}, id="an unknown critical member, CVE-2025-59420, CVE-2026-32597"),
         pytest.param({"crit": []}, id="an empty crit"),
         pytest.param({"crit": ["b64"], "b64": False}, id="an unencoded payload"),
         pytest.param({"b64": False}, id="an unencoded payload, not critical"),
@@ -104,7 +104,7 @@ def test_what_the_header_says_of_keys_is_not_heard(header: dict[str, object]) ->
     ],
 )
 def test_a_header_that_asks_for_something_special_is_refused(header: dict[str, object]) -> None:
-    """S-13; RFC 8725, sections 3.10 and 3.11; RFC 7515, section 4.1.11."""
+    """RFC 8725, sections 3.10 and 3.11; RFC 7515, section 4.1.11."""
     with pytest.raises(IdTokenMalformed):
         verify(token(**header))
 
@@ -145,7 +145,7 @@ BEYOND_NUMBERS = b64(b'{"alg":"RS256","kid":"key-1","x":1e400}')
         pytest.param(HEAD, id="one part"),
         pytest.param(f"{HEAD}.{BODY}", id="two parts"),
         pytest.param(f"{GOOD}.", id="four parts"),
-        pytest.param(f"{HEAD}.a.{BODY}.{SIGNATURE}.b", id="five parts, as an encrypted token has"),
+        pytest.param(f"{HEAD}.a.{BODY}.{SIGNATURE}.b", id="five parts, as an encrypted token has, CVE-2024-33664"),
         pytest.param(f" {GOOD}", id="white space before"),
         pytest.param(f"{HEAD}*.{BODY}.{SIGNATURE}", id="no base64url in the header"),
         pytest.param(f"{HEAD}\u200b.{BODY}.{SIGNATURE}", id="no ASCII in the header"),
@@ -160,7 +160,6 @@ BEYOND_NUMBERS = b64(b'{"alg":"RS256","kid":"key-1","x":1e400}')
     ],
 )
 def test_what_is_no_compact_signed_token_is_refused(text: str) -> None:
-    """S-13."""
     with pytest.raises(IdTokenMalformed):
         verify(text)
 
@@ -187,7 +186,7 @@ def test_signed_claims_that_are_no_plain_json_object_are_refused(payload: bytes)
 @pytest.mark.parametrize("name", ["none", "None", "NONE", "nOnE", "NoNe", "none ", ""])
 @pytest.mark.parametrize("signature", ["", SIGNATURE], ids=["unsigned", "signed"])
 def test_none_in_any_spelling_is_refused(name: str, signature: str) -> None:
-    """S-12; RFC 8725, section 3.2."""
+    """RFC 8725, section 3.2."""
     with pytest.raises(IdTokenAlgorithm):
         verify(f"{b64(json.dumps({**HEADER, 'alg': name}).encode())}.{BODY}.{signature}")
 
@@ -206,6 +205,7 @@ def test_none_in_any_spelling_is_refused(name: str, signature: str) -> None:
         pytest.param("ES256", id="another type's"),
         pytest.param("RSA1_5", id="one for encryption"),
         pytest.param("dir", id="direct encryption"),
+        pytest.param("XX256", id="unknown to everyone, CVE-2026-28498"),
     ],
 )
 def test_an_algorithm_that_was_not_configured_is_refused(alg: object) -> None:
@@ -245,19 +245,23 @@ PEM = KEY.public_key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInf
 @pytest.mark.parametrize(
     "material",
     [
-        pytest.param(PEM, id="the public key as PEM"),
+        pytest.param(PEM, id="the public key as PEM, CVE-2016-10555"),
         pytest.param(PEM.strip(), id="the public key as PEM, without line break"),
         pytest.param(
             KEY.public_key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo), id="the public key as DER"
         ),
-        pytest.param(json.dumps(published(KEY)).encode(), id="the JWK"),
+        pytest.param(
+            KEY.public_key.public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH),
+            id="the public key in OpenSSH's form, CVE-2022-29217",
+        ),
+        pytest.param(json.dumps(published(KEY)).encode(), id="the JWK, CVE-2026-48526"),
         pytest.param(str(published(KEY)["n"]).encode(), id="the modulus"),
         pytest.param(SECRET.encode(), id="the client secret"),
         pytest.param(b"", id="nothing"),
     ],
 )
 def test_a_symmetric_signature_with_anything_known_is_refused(material: bytes) -> None:
-    """S-12; RFC 8725, section 2.1."""
+    """RFC 8725, section 2.1."""
     signed = f"{b64(json.dumps({**HEADER, 'alg': 'HS256'}).encode())}.{BODY}"
     forged = f"{signed}.{b64(hmac.digest(material, signed.encode(), hashlib.sha256))}"
     with pytest.raises(IdTokenAlgorithm):
@@ -273,7 +277,7 @@ def test_a_symmetric_signature_with_anything_known_is_refused(material: bytes) -
 @pytest.mark.parametrize(
     "make",
     [
-        pytest.param(bytes, id="all zero"),
+        pytest.param(bytes, id="all zero, CVE-2022-21449"),
         pytest.param(lambda size: b"\xff" * size, id="all ones"),
         pytest.param(lambda size: b"\x00" * (size - 1) + b"\x01", id="one"),
         pytest.param(lambda _: b"", id="empty"),
@@ -283,7 +287,6 @@ def test_a_symmetric_signature_with_anything_known_is_refused(material: bytes) -
     ],
 )
 def test_a_made_up_signature_is_refused(algorithm: str, size: int, make: Callable[[int], bytes]) -> None:
-    """S-12: all-zero ES256 is CVE-2022-21449."""
     key = signing_key(algorithm, "k")
     head, body, _ = sign({"alg": algorithm, "kid": "k"}, claims(), key).split(".")
     with pytest.raises(IdTokenSignature):
@@ -298,13 +301,15 @@ def test_a_signature_of_another_algorithm_of_the_same_key_is_refused() -> None:
 
 
 @pytest.mark.requirement("S-13")
-@pytest.mark.parametrize("published_as", ["use", "key_ops", "alg"])
-def test_a_key_published_for_encryption_does_not_verify(published_as: str) -> None:
-    """S-13."""
+@pytest.mark.parametrize(
+    "published_as", ["use", "key_ops", "alg", pytest.param("another alg", id="another alg, CVE-2026-48523")]
+)
+def test_a_key_published_for_another_purpose_does_not_verify(published_as: str) -> None:
     purpose: dict[str, dict[str, object]] = {
         "use": {"use": "enc"},
         "key_ops": {"key_ops": ["encrypt"]},
         "alg": {"alg": "RSA-OAEP", "use": None},
+        "another alg": {"alg": "RS512"},
     }
     keys = key_set(published(KEY, **purpose[published_as]), published(signing_key("RS256", "other")))
     with pytest.raises(IdTokenKeyUnknown):
@@ -354,18 +359,6 @@ def test_a_token_as_large_as_an_answer_may_be_is_verified() -> None:
     """Entra lists up to 200 groups; a custom claim can be larger."""
     payload = {**claims(), "groups": ["g" * 36] * 4000}
     assert verify(token(payload=payload)).claims == payload
-
-
-@settings(deadline=None, max_examples=200)
-@given(st.integers(0, len(GOOD) - 1), st.sampled_from("AZaz09-_.=+/*ä"))
-def test_no_other_character_anywhere_makes_other_claims(position: int, character: str) -> None:
-    """The last character of a part may differ in bits that are not used; the claims stay what was signed."""
-    forged = GOOD[:position] + character + GOOD[position + 1 :]
-    try:
-        signed = verify(forged)
-    except InvalidProviderResponse:
-        return
-    assert signed.claims == claims()
 
 
 @settings(deadline=None, max_examples=200)

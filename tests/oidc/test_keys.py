@@ -99,7 +99,7 @@ def test_an_unusable_key_is_passed_over_and_the_good_one_stays(jwk: object) -> N
 @pytest.mark.requirement("S-12")
 @pytest.mark.parametrize("bits", [1024, 2040])
 def test_rsa_under_2048_bits_does_not_verify(bits: int) -> None:
-    """S-12; RFC 7518, section 3.3."""
+    """RFC 7518, section 3.3."""
     with pytest.raises(KeysInvalid):
         key_set(rsa_jwk(bits))
 

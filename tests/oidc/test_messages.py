@@ -59,7 +59,6 @@ from broker.text import type_name
     ],
 )
 def test_what_is_no_plain_json_object_is_refused(body: bytes) -> None:
-    """S-42."""
     with pytest.raises(AnswerUnreadable):
         read_json_object(body)
 

@@ -150,7 +150,6 @@ _WRONG_TYPES = [
 @pytest.mark.parametrize("member", ["id_token", "access_token", "token_type"])
 @pytest.mark.parametrize("value", _WRONG_TYPES)
 def test_an_answer_without_a_member_we_need_is_refused(member: str, value: object) -> None:
-    """S-11."""
     document = {name: one for name, one in {**TOKENS, member: value}.items() if one is not ...}
     with pytest.raises(TokenResponseInvalid) as refusal:
         check_token_response(answer(document))

@@ -42,13 +42,3 @@ def test_what_was_set_is_read_back_among_any_strangers(
     header = "; ".join(data.draw(st.permutations(kept + strangers)))
     read = read_cookies([(b"host", b"x"), (b"cookie", header.encode())], https=https)
     assert {name: cookie.value for name, cookie in read.items()} == cookies
-
-
-@pytest.mark.requirement("S-50")
-@settings(max_examples=100, deadline=None)
-@given(value=VALUES, other=st.text(max_size=8), spaces=st.sampled_from([b"", b" "]), https=st.booleans())
-def test_a_name_that_comes_twice_is_nobodys(value: str, other: str, spaces: bytes, https: bool) -> None:
-    name = b"__Host-signin_AAAAAAAAAA" if https else b"signin_AAAAAAAAAA"
-    first, second = name + b"=" + value.encode(), spaces + name + b"=" + other.encode()
-    for headers in ([first, second], [second, first], [first + b";" + second], [second + b";" + first]):
-        assert not judge(headers, https=https)

@@ -29,6 +29,7 @@ NAMES = st.text(st.one_of(st.characters(), st.sampled_from("\u202e\u2066\u200d\u
 @given(email=st.lists(PIECES | st.text(max_size=2), max_size=7).map("".join))
 @example(email="ada@acme.example\n")
 @example(email="ada@acme.example\x00")
+@example(email="\u212aate@acme.example")
 def test_an_address_taken_is_a_plain_mailbox_in_lower_case(email: str) -> None:
     judge_email(email)
 
@@ -51,15 +52,6 @@ def test_one_odd_character_in_an_address_is_never_repaired(email: str, place: in
 @given(email=st.from_regex(r"[A-Za-z0-9_.'+-]{1,70}@([A-Za-z0-9-]{1,65}\.){0,3}[A-Za-z0-9-]{1,65}", fullmatch=True))
 def test_an_address_that_looks_right_is_taken_or_refused_by_the_book(email: str) -> None:
     judge_email(email)
-
-
-@settings(max_examples=100, deadline=None)
-@given(
-    local=st.from_regex(r"[A-Za-z0-9+_'-]{1,20}(\.[A-Za-z0-9]{1,10}){0,2}", fullmatch=True),
-    domain=st.from_regex(r"[a-zA-Z0-9]{1,10}(-[a-z0-9]{1,5})?(\.[a-z]{2,8}){1,3}", fullmatch=True),
-)
-def test_a_common_address_is_taken(local: str, domain: str) -> None:
-    assert judge_email(f"{local}@{domain}") == f"{local}@{domain}".lower()
 
 
 @pytest.mark.requirement("S-21", "S-26")

@@ -18,9 +18,9 @@ from broker.checks.finding import as_json, failed, finding, sentence
 from broker.checks.report import print_report
 from broker.dry_run import Explanation, Step, to_json, to_text
 from broker.errors import BrokerError, EmailDomainNotAllowed
+from broker.log import LOGGER, EventLog, JsonLines, SignInEvent
+from broker.metrics import Metrics
 from broker.providers import ClaimTrace
-from broker.sign_in_event import SignInEvent
-from broker.telemetry import LOGGER, JsonLines, Telemetry
 from broker.text import is_invisible, printable, redact
 from broker.web.pages import Pages
 from broker.web.request import describe_login_request
@@ -45,10 +45,6 @@ def event(said: str, secret: str) -> SignInEvent:
     return SignInEvent("0123456789abcdef", "192.0.2.7", "main", "idp", error, None, 0.1)
 
 
-def telemetry() -> Telemetry:
-    return Telemetry(log_email="hashed", secret_keys=lambda: ["k" * 32], insecure_options=())
-
-
 def log_line(said: str, secret: str) -> str:
     """Return the values of the line in the log: they must be fit for a viewer that undoes the escapes of JSON."""
     stream = io.StringIO()
@@ -56,7 +52,7 @@ def log_line(said: str, secret: str) -> str:
     handler.setFormatter(JsonLines())
     LOGGER.addHandler(handler)
     try:
-        telemetry().record(event(said, secret))
+        EventLog(log_email="hashed", secret_keys=lambda: ["k" * 32]).write_sign_in(event(said, secret))
     finally:
         LOGGER.removeHandler(handler)
     (line,) = stream.getvalue().splitlines()
@@ -65,9 +61,9 @@ def log_line(said: str, secret: str) -> str:
 
 
 def metrics(said: str, secret: str) -> str:
-    counts = telemetry()
-    counts.record(event(said, secret))
-    return counts.metrics().decode()
+    counts = Metrics()
+    counts.count_sign_in(event(said, secret))
+    return counts.export().decode()
 
 
 def error_page(said: str, secret: str) -> str:

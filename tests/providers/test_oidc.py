@@ -88,8 +88,8 @@ def test_a_verified_address_is_taken_from_the_document_that_vouches(
         pytest.param("", id="empty"),
     ],
 )
+@pytest.mark.vulnerability("CVE-2023-3128")
 def test_only_true_verifies(said: object) -> None:
-    """S-23."""
     claims = {"email": ADA, "email_verified": said}
     with pytest.raises(EmailUnverified):
         decide(claims)
@@ -164,7 +164,7 @@ def test_what_was_said_is_named_with_a_remedy(claims: Claims, got: str) -> None:
     assert "userinfo: when_needed" in refusal.value.remedy
 
 
-@pytest.mark.requirement("S-23")
+@pytest.mark.requirement("S-23", "S-21", "S-22")
 @pytest.mark.parametrize("rules", [STRICT, TRUSTING], ids=["strict", "trusting"])
 @pytest.mark.parametrize(
     ("id_token", "userinfo", "error"),
@@ -194,7 +194,7 @@ def test_what_was_said_is_named_with_a_remedy(claims: Claims, got: str) -> None:
 def test_there_is_no_address_to_believe_in(
     id_token: Claims, userinfo: Claims | None, error: type[BrokerError], rules: ClaimRules
 ) -> None:
-    """S-21, S-22; nor does trust in unverified addresses make one."""
+    """Nor does trust in unverified addresses make one."""
     with pytest.raises(error):
         decide(id_token, userinfo, rules)
 
@@ -285,7 +285,6 @@ def test_where_another_claim_is_chosen_the_standard_one_is_no_substitute() -> No
     ],
 )
 def test_the_name_falls_back_to_the_address(claims: Claims, name: str, source: str) -> None:
-    """S-26."""
     for documents in ((verified(**claims), None), (verified(), claims)):
         identity = decide(*documents)
         assert (identity.name, identity.name_from) == (name, source)
@@ -302,8 +301,9 @@ def test_another_claim_can_be_the_name() -> None:
     assert decide(verified(name="Eve"), None, rules).name == "ada"
 
 
+@pytest.mark.requirement("S-26")
 def test_a_name_is_never_the_address() -> None:
-    """S-26: never an identity."""
+    """Never an identity."""
     identity = decide(verified(name=EVE))
     assert (identity.email, identity.name) == (ADA, EVE)
 

@@ -102,8 +102,9 @@ def test_comm100s_shared_secret_is_changed_in_the_middle_of_a_sign_in(scene: Sce
     assert signed_in(scene, browser, NEW_SHARED_SECRET)
 
 
+@pytest.mark.requirement("S-51")
 def test_a_key_is_put_before_the_old_one_in_the_middle_of_a_sign_in(scene: Scene, browser: httpx.Client) -> None:
-    """S-51, and the sign-out of who signed in before."""
+    """The sign-out of who signed in before."""
     callback = under_way(scene, browser)
     change(scene, "secret-keys", f"{NEW_KEY}\n{SECRET_KEY}")
     assert claims_for_comm100(browser.get(callback), scene)

@@ -61,7 +61,7 @@ def single() -> dict[str, Any]:
 
 def finding(subject: str, check: str, status: Any, message: str = "Found.", remedy: str = "") -> Finding:
     """Return one finding of the doctor."""
-    return Finding(subject, check, status, message, remedy, f"docs/check.md#{check}")
+    return Finding(subject, check, status, message, remedy, f"docs/admin/check.md#{check}")
 
 
 def dry_run(refusal: BrokerError | None = None, claims: dict[str, object] | None = None) -> DryRun:

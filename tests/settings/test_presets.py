@@ -15,7 +15,7 @@ from tests.settings.pem import certificate_of, pem_of, platform_token, rsa_key
 
 TENANT = "7a0c1b2d-3e4f-4a5b-8c6d-7e8f9a0b1c2d"
 OTHER = "0b9a8f7e-6d5c-4b4a-9f3e-2d1c0b9a8f7e"
-DOCUMENT = (Path(__file__).parents[2] / "docs" / "settings.md").read_text(encoding="utf-8")
+DOCUMENT = (Path(__file__).parents[2] / "docs" / "admin" / "settings.md").read_text(encoding="utf-8")
 COMMON = {"client_id": "abc", "client_secret_file": "client-secret", "email_domains": ["acme.example"]}
 EXAMPLES = [
     "Okta", "Okta", "Entra ID, one tenant", "Entra ID, several tenants", "Entra ID with a certificate",

@@ -14,7 +14,7 @@ from tests.settings.admin import RIGHT, Admin
 from tests.settings.pem import certificate_of, pem_of, platform_token, rsa_key
 from tests.settings.test_presets import TENANT, WHOLE
 
-DOCUMENT = (Path(__file__).parents[2] / "docs" / "settings.md").read_text(encoding="utf-8")
+DOCUMENT = (Path(__file__).parents[2] / "docs" / "admin" / "settings.md").read_text(encoding="utf-8")
 
 
 def _findings(tree: Any) -> list[str]:

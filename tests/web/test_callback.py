@@ -34,7 +34,7 @@ def assert_no_hit(world: World, browser: Browser) -> None:
     assert browser.broker_cookies() == []
 
 
-@pytest.mark.requirement("S-05")
+@pytest.mark.requirement("S-05", "S-07")
 @pytest.mark.parametrize(
     ("addition", "error"),
     [
@@ -53,7 +53,6 @@ def assert_no_hit(world: World, browser: Browser) -> None:
 async def test_a_genuine_callback_with_an_addition_reaches_nobody(
     world: World, addition: str, error: type[BrokerError]
 ) -> None:
-    """S-05, S-07."""
     async with world.broker() as service:
         browser = world.browser(service)
         assert_refused(await browser.open(await browser.to_callback(redirect_url=PAGE) + addition), error)
@@ -86,7 +85,6 @@ async def test_what_providers_add_is_tolerated(world: World, addition: str) -> N
 async def test_an_announced_issuer_must_come_and_be_right(
     world: World, iss: dict[str, str], error: type[BrokerError] | None
 ) -> None:
-    """S-07."""
     world.provider.lies = Lies(discovery=ANNOUNCED.discovery, callback=with_(**iss))
     async with world.broker() as service:
         browser = world.browser(service)
@@ -160,7 +158,7 @@ async def test_states_of_two_sign_ins_end_both(world: World) -> None:
 async def test_without_a_state_of_ours_nothing_else_is_looked_at(
     world: World, query: str, error: type[BrokerError]
 ) -> None:
-    """S-05: the state is judged before the error is read."""
+    """The state is judged before the error is read."""
     async with world.broker() as service:
         browser = world.browser(service)
         assert_refused(await browser.open(f"{CALLBACK}{query}"), error)
@@ -223,7 +221,7 @@ async def test_a_callback_without_a_code_reaches_nobody(world: World, code: str 
 async def test_only_a_navigation_consumes_a_sign_in(
     world: World, method: str, headers: Mapping[str, str] | list[tuple[str, str]], error: type[BrokerError]
 ) -> None:
-    """S-09: what is no navigation reaches nobody, and the person can still finish."""
+    """What is no navigation reaches nobody, and the person can still finish."""
     async with world.broker() as service:
         browser = world.browser(service)
         callback = await browser.to_callback(redirect_url=PAGE)
@@ -235,7 +233,7 @@ async def test_only_a_navigation_consumes_a_sign_in(
 
 @pytest.mark.requirement("S-09")
 async def test_head_consumes_nothing(world: World) -> None:
-    """S-09: the answer has no body to read a code from."""
+    """The answer has no body to read a code from."""
     async with world.broker() as service:
         browser = world.browser(service)
         callback = await browser.to_callback(redirect_url=PAGE)
@@ -249,7 +247,6 @@ async def test_head_consumes_nothing(world: World) -> None:
 
 @pytest.mark.requirement("S-32")
 async def test_the_last_answer_keeps_the_token_out_of_caches_referrers_and_bodies(world: World) -> None:
-    """S-32."""
     async with world.broker() as service:
         browser = world.browser(service)
         answer = await browser.open(await browser.to_callback(redirect_url=PAGE))
@@ -263,7 +260,6 @@ async def test_the_last_answer_keeps_the_token_out_of_caches_referrers_and_bodie
 
 @pytest.mark.requirement("S-16")
 async def test_an_id_token_of_an_earlier_sign_in_is_refused(world: World) -> None:
-    """S-16."""
     async with world.broker() as service:
         browser = world.browser(service)
         await browser.sign_in()

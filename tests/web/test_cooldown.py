@@ -10,7 +10,7 @@ from broker.checks import Finding
 from broker.errors import ProviderTimedOut
 from broker.web.cooldown import Cooldown
 
-FINDINGS = (Finding("settings", "settings", "ok", "All is well.", "", "docs/check.md#settings"),)
+FINDINGS = (Finding("settings", "settings", "ok", "All is well.", "", "docs/admin/check.md#settings"),)
 
 
 class Doctor:

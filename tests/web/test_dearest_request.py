@@ -12,7 +12,7 @@ import httpx
 import pytest
 from starlette.types import ASGIApp, Message
 
-from broker.telemetry import JsonLines
+from broker.log import JsonLines
 from tests.fakes.world import BROKER, ENDPOINT, World
 
 Headers = list[tuple[bytes, bytes]]

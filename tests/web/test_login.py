@@ -67,7 +67,7 @@ async def redirect(browser: Browser, query: str = "") -> dict[str, list[str]]:
     ],
 )
 async def test_the_authorization_request_is_ours_alone(world: World, query: str) -> None:
-    """S-01, and unknown parameters are tolerated."""
+    """Unknown parameters are tolerated."""
     async with world.broker() as service:
         asked = await redirect(world.browser(service), query)
     assert all(len(values) == 1 for values in asked.values())
@@ -141,7 +141,6 @@ async def test_the_state_shows_neither_nonce_nor_verifier_nor_cookie(world: Worl
     ],
 )
 async def test_a_redirect_url_that_is_not_comm100s_is_refused_at_once(world: World, bad: str) -> None:
-    """S-33."""
     async with world.broker() as service:
         browser = world.browser(service)
         answer = await browser.open(f"{BROKER}/login", redirect_url=bad)
@@ -165,7 +164,6 @@ async def test_a_redirect_url_that_is_not_comm100s_is_refused_at_once(world: Wor
     ],
 )
 async def test_in_append_delivery_only_the_endpoint_itself_will_do(world: World, bad: str) -> None:
-    """S-34."""
     world.settings["sites"]["main"]["delivery"] = "append"
     async with world.broker() as service:
         assert_refused(await world.browser(service).open(f"{BROKER}/login", redirect_url=bad), RedirectUrlRefused)
@@ -208,7 +206,6 @@ NO_NAVIGATION = [
 async def test_only_a_navigation_starts_a_sign_in(
     world: World, method: str, headers: Headers, error: type[BrokerError]
 ) -> None:
-    """S-09."""
     async with world.broker() as service:
         browser = world.browser(service)
         answer = await browser.client.request(method, f"{BROKER}/login", headers=headers)
@@ -219,7 +216,7 @@ async def test_only_a_navigation_starts_a_sign_in(
 
 @pytest.mark.requirement("S-09")
 async def test_head_starts_nothing(world: World) -> None:
-    """S-09: link checkers and mail scanners ask so; the answer has no body to read a code from."""
+    """Link checkers and mail scanners ask so; the answer has no body to read a code from."""
     async with world.broker() as service:
         browser = world.browser(service)
         answer = await browser.client.head(f"{BROKER}/login")

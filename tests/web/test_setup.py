@@ -15,7 +15,7 @@ import pytest
 
 from broker.app import Service
 from broker.errors import BrokerError, MethodNotAllowed, NoSuchPage, NotANavigation, RequestTooLarge, SetupLinkRefused
-from broker.telemetry import JsonLines
+from broker.log import JsonLines
 from tests.fakes.admin import link_for, text_of
 from tests.fakes.lies import Lies, status
 from tests.fakes.world import BROKER, COMM100, PAGE, SHARED_SECRET, World, assert_refused, metrics, start_again

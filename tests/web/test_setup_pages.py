@@ -195,7 +195,7 @@ def test_findings_come_by_subject_what_failed_first() -> None:
     assert page.inside["h1"] == ["Something has to be corrected"]
     assert page.inside["h2"] == ["okta", "main", "settings"]
     assert "1 failed, 1 warning, 2 unknown, 1 ok." in page.text
-    assert "failed issuer Another slash. To do: Correct the issuer. More: docs/check.md#issuer" in page.text
+    assert "failed issuer Another slash. To do: Correct the issuer. More: docs/admin/check.md#issuer" in page.text
     assert "unknown metadata, client authentication Not tried: issuer failed." in page.text
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 import pytest
 
-from broker.telemetry import JsonLines
+from broker.log import JsonLines
 from broker.text import MAX_CHARACTERS
 from tests.fakes.clock import Clock
 from tests.fakes.world import BROKER, PAGE, World

@@ -1,4 +1,4 @@
-"""What an admin can see from outside: one JSON object a line, and counters; nothing that must stay secret."""
+"""The log: one JSON object a line, how a sign-in ended, and nothing that must stay secret."""
 
 from __future__ import annotations
 
@@ -14,13 +14,18 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from prometheus_client.parser import text_string_to_metric_families
 
-from broker.errors import BrokerError, CookieMissing, ProviderTimedOut, SettingsError, every_error
+from broker.errors import CookieMissing, ProviderTimedOut
 from broker.identity import Identity
-from broker.oidc.registration import EXPIRY_WARNING_DAYS
-from broker.sign_in_event import SignInEvent
-from broker.telemetry import JsonLines, LogEmail, Telemetry
+from broker.log import (
+    EXPIRY_WARNING_DAYS,
+    EventLog,
+    JsonLines,
+    LogEmail,
+    SignInEvent,
+    log_start,
+    warn_of_expiry,
+)
 from broker.text import MAX_CHARACTERS
 from tests.fakes.clock import START
 from tests.fakes.world import World
@@ -61,23 +66,8 @@ def log() -> Iterator[Written]:
     logger.setLevel(level)
 
 
-def signals(
-    log_email: LogEmail = "hashed", *, key: str = "k" * 32, insecure_options: tuple[str, ...] = ()
-) -> Telemetry:
-    return Telemetry(log_email=log_email, secret_keys=lambda: [key, "older" * 8], insecure_options=insecure_options)
-
-
-LABELS = ("site", "provider", "result", "reason", "option")
-
-
-def counted(of: Telemetry, name: str) -> dict[tuple[str, ...], float]:
-    """Return a metric's values by its labels, in the order above."""
-    return {
-        tuple(sample.labels[label] for label in LABELS if label in sample.labels): sample.value
-        for family in text_string_to_metric_families(of.metrics().decode())
-        for sample in family.samples
-        if sample.name == name
-    }
+def event_log(log_email: LogEmail = "hashed", *, key: str = "k" * 32) -> EventLog:
+    return EventLog(log_email=log_email, secret_keys=lambda: [key, "older" * 8])
 
 
 def line_of(**facts: object) -> dict[str, Any]:
@@ -171,12 +161,12 @@ def test_an_exception_leaves_its_type_and_place_but_not_its_words(log: Written) 
         logging.getLogger("broker").exception("defect")
     (line,) = log.lines
     assert line["exception"] == "ValueError"
-    assert "test_telemetry.py:" in line["raised_at"]
+    assert "test_log.py:" in line["raised_at"]
     assert "4/0AbCd" not in json.dumps(line)
 
 
 def test_a_line_says_when_how_grave_and_what(log: Written) -> None:
-    signals().record(SIGNED_IN)
+    event_log().write_sign_in(SIGNED_IN)
     (line,) = log.lines
     assert line.pop("time").endswith("+00:00")
     assert len(line.pop("email_hash")) == 16
@@ -207,31 +197,17 @@ def test_a_line_says_when_how_grave_and_what(log: Written) -> None:
 def test_whose_fault_it_is_decides_how_grave_a_line_is(
     outcome: SignInEvent, level: str, result: str, log: Written
 ) -> None:
-    of = signals()
-    of.record(outcome)
+    event_log().write_sign_in(outcome)
     (line,) = log.lines
     assert (line["level"], line["result"]) == (level, result)
-    assert counted(of, "comm100_sso_signins_total") == {
-        (outcome.site, outcome.provider, result, outcome.error.code if outcome.error else "none"): 1
-    }
 
 
 def test_a_refusal_is_logged_with_what_an_admin_needs(log: Written) -> None:
-    signals().record(REFUSED)
+    event_log().write_sign_in(REFUSED)
     (line,) = log.lines
     assert (line["code"], line["expected"], line["got"]) == ("cookie_missing", "the cookie", "none")
     assert line["remedy"] == CookieMissing.remedy
     assert "email_domain" not in line
-
-
-# A settings error ends the service before there is a counter.
-@pytest.mark.parametrize("error", [one for one in every_error() if one is not SettingsError], ids=lambda one: one.code)
-def test_every_refusal_is_counted_under_its_code(error: type[BrokerError]) -> None:
-    of = signals()
-    of.record(replace(REFUSED, error=error()))
-    ((site, provider, result, reason),) = counted(of, "comm100_sso_signins_total")
-    assert (site, provider, reason) == ("main", "idp", error.code)
-    assert result == ("failed" if error.status >= 500 else "refused")
 
 
 @pytest.mark.requirement("S-55")
@@ -244,7 +220,7 @@ def test_every_refusal_is_counted_under_its_code(error: type[BrokerError]) -> No
     ],
 )
 def test_the_address_appears_as_the_admin_wants(log_email: LogEmail, shown: set[str], log: Written) -> None:
-    signals(log_email).record(SIGNED_IN)
+    event_log(log_email).write_sign_in(SIGNED_IN)
     (line,) = log.lines
     assert {"email", "email_hash", "email_domain"} & set(line) == shown
     text = json.dumps(line)
@@ -255,48 +231,24 @@ def test_the_address_appears_as_the_admin_wants(log_email: LogEmail, shown: set[
 
 def test_the_hash_tells_people_apart_and_needs_the_key(log: Written) -> None:
     grace = replace(ADA, email="grace@acme.example")
-    for of, person in ((signals(), ADA), (signals(), ADA), (signals(), grace), (signals(key="o" * 32), ADA)):
-        of.record(replace(SIGNED_IN, identity=person))
+    for of, person in ((event_log(), ADA), (event_log(), ADA), (event_log(), grace), (event_log(key="o" * 32), ADA)):
+        of.write_sign_in(replace(SIGNED_IN, identity=person))
     first, again, other, rekeyed = (line["email_hash"] for line in log.lines)
     assert first == again
     assert len({first, other, rekeyed}) == 3
 
 
-def test_outcomes_add_up() -> None:
-    of = signals()
-    for outcome in (SIGNED_IN, SIGNED_IN, REFUSED, FAILED):
-        of.record(outcome)
-    assert counted(of, "comm100_sso_signins_total") == {
-        ("main", "idp", "signed_in", "none"): 2,
-        ("main", "idp", "refused", "cookie_missing"): 1,
-        ("", "idp", "failed", "provider_timed_out"): 1,
-    }
-
-
-def test_two_services_in_one_process_count_for_themselves() -> None:
-    one, other = signals(), signals()
-    one.record(SIGNED_IN)
-    assert counted(other, "comm100_sso_signins_total") == {}
-
-
 @pytest.mark.requirement("S-58")
-def test_every_weakening_is_logged_at_each_start_and_exported(log: Written) -> None:
-    of = signals(insecure_options=("log_email_plain", "trust_unverified_email:identity_providers.okta"))
+def test_every_insecure_option_is_logged_at_each_start(log: Written) -> None:
+    options = ["log_email_plain", "trust_unverified_email:identity_providers.okta"]
     for _ in range(2):
-        of.log_start({"public_url": "https://sso.acme.example", "sites": ["main"]})
-    warned = [line["option"] for line in log.lines if line["level"] == "warning"]
-    assert warned == 2 * ["log_email_plain", "trust_unverified_email:identity_providers.okta"]
-    assert counted(of, "comm100_sso_insecure_option_enabled") == {
-        ("log_email_plain",): 1,
-        ("trust_unverified_email:identity_providers.okta",): 1,
-    }
+        log_start({"public_url": "https://sso.acme.example", "sites": ["main"]}, options)
+    assert [line["option"] for line in log.lines if line["level"] == "warning"] == 2 * options
 
 
-def test_without_a_weakening_nothing_is_warned_of(log: Written) -> None:
-    of = signals()
-    of.log_start({"public_url": "https://sso.acme.example"})
+def test_without_an_insecure_option_nothing_is_warned_of(log: Written) -> None:
+    log_start({"public_url": "https://sso.acme.example"}, ())
     assert [line["level"] for line in log.lines] == ["info"]
-    assert counted(of, "comm100_sso_insecure_option_enabled") == {}
 
 
 @pytest.mark.parametrize(
@@ -308,19 +260,17 @@ def test_without_a_weakening_nothing_is_warned_of(log: Written) -> None:
         pytest.param(EXPIRY_WARNING_DAYS + 1, False, id="not soon"),
     ],
 )
-def test_a_client_secret_about_to_expire_is_warned_of_and_exported(days_left: int, warned: bool, log: Written) -> None:
-    of = signals()
+def test_a_client_secret_about_to_expire_is_warned_of(days_left: int, warned: bool, log: Written) -> None:
     today = datetime(2027, 1, 15, tzinfo=UTC)
     expires = today + timedelta(days=days_left)
-    of.announce_expiry("idp", expires.date(), now=today.timestamp())
+    warn_of_expiry("idp", expires.date(), now=today.timestamp())
     expected = [(expires.date().isoformat(), days_left)] if warned else []
     assert [(line["expires"], line["days_left"]) for line in log.lines] == expected
-    assert counted(of, "comm100_sso_client_secret_expires_timestamp_seconds") == {("idp",): expires.timestamp()}
 
 
 @pytest.mark.requirement("S-58")
 @pytest.mark.anyio
-async def test_a_service_with_ugly_options_says_so_in_log_and_metrics(world: World, log: Written) -> None:
+async def test_a_service_with_insecure_options_says_so_in_the_log(world: World, log: Written) -> None:
     world.settings["log_email"] = "plain"
     world.settings["identity_providers"]["idp"] |= {"trust_unverified_email": True, "allow_private_network": True}
     async with world.broker() as service:
@@ -344,16 +294,8 @@ async def test_a_service_with_ugly_options_says_so_in_log_and_metrics(world: Wor
         pytest.param(FAILED, "failed", "provider_timed_out", id="failed"),
     ],
 )
-def test_a_test_sign_in_has_its_own_line_and_counter(
-    log: Written, outcome: SignInEvent, result: str, reason: str
-) -> None:
-    telemetry = Telemetry(
-        log_email="hashed", secret_keys=lambda: ["a key of 32 bytes or more, kept"], insecure_options=[]
-    )
-    telemetry.record_dry_run(outcome)
+def test_a_test_sign_in_has_its_own_line(log: Written, outcome: SignInEvent, result: str, reason: str) -> None:
+    event_log().write_dry_run(outcome)
     (line,) = log.lines
     assert (line["event"], line["result"], line["code"]) == ("test sign-in", result, reason)
     assert "ada@acme.example" not in json.dumps(line)
-    counted = telemetry.metrics().decode()
-    assert f'comm100_sso_test_signins_total{{provider="idp",reason="{reason}",result="{result}"}} 1.0' in counted
-    assert "comm100_sso_signins_total{" not in counted

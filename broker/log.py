@@ -1,0 +1,232 @@
+"""Writes the log: one JSON object a line, and the line of each sign-in.
+
+Facts are named one by one, never copied from requests or answers: no code, state, nonce, verifier, token, cookie,
+secret, query string or Location is ever written.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from typing import Any, Literal, TextIO
+
+from broker.errors import BrokerError
+from broker.identity import Identity
+from broker.text import MAX_CHARACTERS, mask_emails, printable
+
+EXPIRY_WARNING_DAYS = 30  # before a client secret expires
+MAX_LIST_CHARACTERS = 1_000  # of all values of a list together
+MAX_LISTED = 20
+
+LOGGER = logging.getLogger("broker")
+
+LogEmail = Literal["hashed", "plain", "none"]
+
+
+@dataclass(frozen=True, slots=True)
+class SignInEvent:
+    """How a sign-in, or a refused request, ended.
+
+    Args:
+        trace_id: also shown on the page.
+        client: the browser's address, as far as trusted proxies tell it.
+        site: id of the Comm100 site; empty if unknown.
+        provider: id of the identity provider; empty if unknown.
+        error: None after a success.
+        identity: None unless a person was verified.
+        seconds: from the request to the answer.
+        is_signin: the request belongs to a sign-in.
+    """
+
+    trace_id: str
+    client: str
+    site: str
+    provider: str
+    error: BrokerError | None
+    identity: Identity | None
+    seconds: float
+    is_signin: bool = True
+
+    @property
+    def is_strangers_request(self) -> bool:
+        """Tell a refused request that belongs to no sign-in from a sign-in."""
+        return not self.is_signin and self.error is not None and self.error.status < 500
+
+
+def result_of(error: BrokerError | None, *, success: str) -> tuple[str, str]:
+    """Return the result and the reason that log and metrics have in common.
+
+    Args:
+        error: None after a success.
+        success: the result of a success.
+    """
+    if error is None:
+        return success, "none"
+    return "failed" if error.status >= 500 else "refused", error.code
+
+
+class EventLog:
+    """Writes the line of each sign-in and test sign-in.
+
+    Args:
+        log_email: how a person's address appears.
+        secret_keys: newest first; the newest is the key of the address's hash.
+    """
+
+    def __init__(self, *, log_email: LogEmail, secret_keys: Callable[[], Sequence[str]]) -> None:
+        self._log_email = log_email
+        self._secret_keys = secret_keys
+
+    def write_sign_in(self, event: SignInEvent) -> None:
+        """Write how a sign-in, or a refused request, ended."""
+        name, level = ("request refused", logging.INFO) if event.is_strangers_request else ("sign-in", None)
+        self._write(name, event, success="signed_in", level=level)
+
+    def write_dry_run(self, event: SignInEvent) -> None:
+        """Write how a test sign-in ended."""
+        self._write("test sign-in", event, success="admitted")
+
+    def _write(self, name: str, event: SignInEvent, *, success: str, level: int | None = None) -> None:
+        error = event.error
+        result, code = result_of(error, success=success)
+        facts: dict[str, object] = {
+            "result": result,
+            "code": code,
+            "trace_id": event.trace_id,
+            "client": event.client,
+            "site": event.site,
+            "provider": event.provider,
+            "milliseconds": round(event.seconds * 1000),
+        }
+        if event.identity is not None:
+            facts |= self._person(event.identity)
+        if error is not None:
+            facts |= {"expected": error.expected, "got": error.got, "remedy": error.remedy}
+        LOGGER.log(_level(error) if level is None else level, name, extra={"facts": facts})
+
+    def _person(self, identity: Identity) -> dict[str, object]:
+        facts: dict[str, object] = {"email_from": identity.email_from, "name_from": identity.name_from}
+        if self._log_email == "plain":
+            facts["email"] = identity.email
+        elif self._log_email == "hashed":
+            # Keyed: addresses are few enough to try all. Shortened: the hash only tells people apart.
+            key = self._secret_keys()[0].encode()
+            facts["email_hash"] = hmac.digest(key, b"log_email\0" + identity.email.encode(), hashlib.sha256).hex()[:16]
+            facts["email_domain"] = identity.email_domain
+        return facts
+
+
+def log_start(facts: Mapping[str, object], insecure_options: Sequence[str]) -> None:
+    """Write that the service starts, and warn of each insecure option by name.
+
+    Args:
+        facts: what tells one start from another: addresses, ids.
+        insecure_options: those that are on.
+    """
+    LOGGER.info("started", extra={"facts": facts})
+    for option in insecure_options:
+        LOGGER.warning("insecure option is on", extra={"facts": {"option": option}})
+
+
+def warn_of_expiry(provider: str, expires: date, *, now: float) -> None:
+    """Warn if a client secret expires within `EXPIRY_WARNING_DAYS`.
+
+    Args:
+        provider: its id.
+        expires: as the admin wrote in the settings.
+        now: seconds since the epoch.
+    """
+    moment = datetime(expires.year, expires.month, expires.day, tzinfo=UTC).timestamp()
+    days = int((moment - now) // 86400)
+    if days <= EXPIRY_WARNING_DAYS:
+        facts = {"provider": provider, "expires": expires.isoformat(), "days_left": days}
+        LOGGER.warning("client secret expires", extra={"facts": facts})
+
+
+class JsonLines(logging.Formatter):
+    """Format a record as one JSON object; escape and shorten values, and mask e-mail addresses in them.
+
+    Args:
+        keeps_addresses: do not mask addresses (`log_email: plain`).
+    """
+
+    def __init__(self, *, keeps_addresses: bool = False) -> None:
+        super().__init__()
+        self._keeps_addresses = keeps_addresses
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line of a record, with the named values of its `facts`."""
+        line: dict[str, Any] = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname.lower(),
+            "event": _fact(record.getMessage()),
+        }
+        for name, value in getattr(record, "facts", {}).items():
+            if value is not None:
+                # `email` is among the facts only with `log_email: plain`.
+                line[name] = _fact(value, masks=not (self._keeps_addresses or name == "email"))
+        if record.exc_info and record.exc_info[0] is not None:
+            # The exception's text may hold a secret; its type and place cannot.
+            line["exception"] = record.exc_info[0].__name__
+            line["raised_at"] = _raised_at(record)
+        return json.dumps(line, ensure_ascii=True)
+
+
+def log_to(stream: TextIO, level: int = logging.INFO, *, keeps_addresses: bool = False) -> None:
+    """Send the logs of the whole process to a stream, as JSON lines.
+
+    Args:
+        stream: standard output in the service.
+        level: the lowest level written.
+        keeps_addresses: do not mask e-mail addresses.
+    """
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(JsonLines(keeps_addresses=keeps_addresses))
+    logging.basicConfig(handlers=[handler], level=level, force=True)
+    # Below a warning these libraries log internals, and may quote addresses with a query.
+    for library in ("asyncio", "aiohttp", "httpx", "httpcore"):
+        logging.getLogger(library).setLevel(logging.WARNING)
+    # uvicorn logs a warning for each malformed request, which any stranger can send.
+    logging.getLogger("uvicorn").setLevel(logging.ERROR)
+
+
+def _level(error: BrokerError | None) -> int:
+    return logging.INFO if error is None else logging.ERROR if error.status >= 500 else logging.WARNING
+
+
+def _fact(value: object, *, masks: bool = False, limit: int = MAX_CHARACTERS) -> object:
+    """Return a fact as a JSON value: a number as it is, texts and lists bounded and printable."""
+    if isinstance(value, int | float):
+        # NaN and infinity are not JSON, and an integer can have thousands of digits.
+        return value if abs(value) < 2**63 else f"{type(value).__name__} beyond bounds"
+    if isinstance(value, list | tuple):
+        return _facts(value, masks=masks)
+    if not isinstance(value, str):
+        return type(value).__name__
+    text = value[: 2 * limit]  # masked before it is cut, or an address at the end would lose its @
+    return printable(mask_emails(text) if masks else text, limit)
+
+
+def _facts(values: Sequence[object], *, masks: bool) -> list[object]:
+    """Return the first values as JSON values, until all together have the length that a list may have."""
+    facts: list[object] = []
+    left = MAX_LIST_CHARACTERS
+    for value in values[:MAX_LISTED]:
+        if left <= 0:
+            break
+        flat = value if isinstance(value, str | int | float) else type(value).__name__
+        facts.append(_fact(flat, masks=masks, limit=min(left, MAX_CHARACTERS)))
+        left -= len(value) if isinstance(value, str) else 0
+    return facts
+
+
+def _raised_at(record: logging.LogRecord) -> str:
+    trace = record.exc_info[2] if record.exc_info else None
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    return f"{trace.tb_frame.f_code.co_filename}:{trace.tb_lineno}" if trace else "nowhere"
