@@ -1,4 +1,4 @@
-"""The only place that asks an identity provider anything; the doctor's bare handshakes aside, it opens every socket.
+"""The only place that asks an identity provider anything, and that opens a connection to anywhere.
 
 This file owns time, size and reach of outbound requests: no redirect is followed, no proxy or CA is taken from
 the environment, no cookie is kept, no compressed answer is read, no private address is reached unasked. It judges no
@@ -39,7 +39,7 @@ from broker.oidc.addresses import is_public_address, is_public_or_name
 from broker.oidc.failures import MAX_QUOTED, fault_of, why_failed, why_not_http
 from broker.oidc.messages import ProviderRequest, ProviderResponse
 from broker.oidc.tls import tls_context
-from broker.oidc.transport import CONNECT_SECONDS, PROGRESS, Progress, ProxiedTransport, os_error, tracing
+from broker.oidc.transport import CONNECT_SECONDS, PROGRESS, Connector, Progress, ProxiedTransport, os_error, tracing
 
 CALL_SECONDS = 5.0  # one call in all: connecting, waiting, reading
 ACQUIRE_SECONDS = 5.0  # waiting for a free connection
@@ -86,7 +86,7 @@ async def open_client(network: NetworkPolicy) -> AsyncIterator[httpx.AsyncClient
     context = tls_context(network.trusted_ca_file)
     guard = None if network.private_networks or network.outbound_proxy else _public_socket
     # No limit here: each provider has its own, and must not wait for the connections of another.
-    connector = aiohttp.TCPConnector(ssl=context, limit=0, keepalive_timeout=KEEP_ALIVE_SECONDS, socket_factory=guard)
+    connector = Connector(ssl=context, limit=0, keepalive_timeout=KEEP_ALIVE_SECONDS, socket_factory=guard)
     session = aiohttp.ClientSession(
         connector=connector,
         cookie_jar=aiohttp.DummyCookieJar(),
@@ -170,7 +170,9 @@ class ProviderClient:
                     return await self._send_once(request, progress)
         except TimeoutError:
             raise ProviderTimedOut(
-                expected=f"an answer of {_place(request)}", got=progress.late(self._call_seconds)
+                expected=f"an answer of {_place(request)}",
+                got=progress.late(self._call_seconds),
+                phase=progress.phase,
             ) from None
         except _NeverSent as never:
             raise never.failure from never.__cause__
@@ -215,25 +217,33 @@ def _translated(error: Exception, request: ProviderRequest, progress: Progress) 
         case aiohttp.InvalidURL() | aiohttp.NonHttpUrlClientError():
             return ProviderUnreachable(expected="an address that can be asked", got=place)
         case aiohttp.ClientConnectorError():
-            return _unconnected(cause, place)
+            return _unconnected(cause, place, progress)
         case aiohttp.ServerTimeoutError():
-            return ProviderTimedOut(expected=f"an answer of {place}", got=progress.late(CONNECT_SECONDS))
+            late = progress.late(CONNECT_SECONDS)
+            return ProviderTimedOut(expected=f"an answer of {place}", got=late, phase=progress.phase)
         case aiohttp.ClientResponseError():
             return AnswerUnexpected(expected=f"an HTTP answer of {place}", got=why_not_http(cause.message))
         case _ if isinstance(error, httpx.TransportError):
-            return ProviderUnreachable(expected=f"an answer of {place}", got=progress.broken(cause))
+            broken = progress.broken(cause)
+            return ProviderUnreachable(expected=f"an answer of {place}", got=broken, phase=progress.phase)
     return AnswerUnexpected(expected="an address that can be asked", got=place)
 
 
-def _unconnected(cause: aiohttp.ClientConnectorError, place: str) -> Exception:
+def _unconnected(cause: aiohttp.ClientConnectorError, place: str, progress: Progress) -> Exception:
     host, reason = cause.host, os_error(cause)
     if isinstance(reason, _AddressRefused):
-        return ProviderAddressRefused(expected="a public address", got=f"{reason.address}: {place}")
+        return ProviderAddressRefused(
+            expected="a public address", got=f"{reason.address}: {place}", phase=progress.phase
+        )
     if isinstance(reason, ssl.SSLCertVerificationError):
-        distrust = ProviderCertificate(expected=f"a trusted certificate at {place}", got=why_failed(reason, host))
-        distrust.remedy = fault_of(reason).remedy
+        distrust = ProviderCertificate(
+            expected=f"a trusted certificate at {place}", got=why_failed(reason, host), phase=progress.phase
+        )
+        fault = fault_of(reason)
+        distrust.remedy, distrust.setting = fault.remedy, fault.setting
         return _NeverSent(distrust)
-    return _NeverSent(ProviderUnreachable(expected=f"a connection to {place}", got=why_failed(reason, host)))
+    words = why_failed(reason, host)
+    return _NeverSent(ProviderUnreachable(expected=f"a connection to {place}", got=words, phase=progress.phase))
 
 
 async def _read(response: httpx.Response, limit: int, progress: Progress) -> ProviderResponse:
@@ -258,6 +268,7 @@ async def _read(response: httpx.Response, limit: int, progress: Progress) -> Pro
         date=_moment(response.headers.get("date", ""), age=response.headers.get("age", "")),
         location=response.headers.get("location"),
         www_authenticate=response.headers.get("www-authenticate"),
+        peer=progress.peer,
     )
 
 

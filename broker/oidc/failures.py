@@ -1,6 +1,6 @@
 """Says why no answer came: names, connections, handshakes, certificates, answers that are not HTTP.
 
-The sign-in and the doctor share these words. Of an answer only the first bytes are quoted, and only if it is not HTTP.
+Sign-ins and checks share these words. Of an answer only the first bytes are quoted, and only if it is not HTTP.
 """
 
 from __future__ import annotations
@@ -30,10 +30,12 @@ class CertificateFault:
     Args:
         cause: in a word or two.
         remedy: for the admin.
+        setting: whose absence may be the cause; empty if there is none.
     """
 
     cause: str
     remedy: str
+    setting: str = ""
 
 
 _EXPIRED = CertificateFault(
@@ -41,8 +43,8 @@ _EXPIRED = CertificateFault(
     f"{_CLOCK} If the clock is right, ask the provider to renew the certificate or its authority. {_FIREWALL}",
 )
 _NOT_YET_VALID = CertificateFault("not yet valid", f"{_CLOCK} If it is right, ask the provider to correct theirs.")
-_SELF_SIGNED = CertificateFault("self-signed", _AUTHORITY)
-_UNKNOWN_AUTHORITY = CertificateFault("unknown authority", _AUTHORITY)
+_SELF_SIGNED = CertificateFault("self-signed", _AUTHORITY, "trusted_ca_file")
+_UNKNOWN_AUTHORITY = CertificateFault("unknown authority", _AUTHORITY, "trusted_ca_file")
 _WRONG_HOST = CertificateFault(
     "wrong host",
     "Compare the host's spelling. If it is right, the server shows the certificate of another host: have it corrected "
@@ -52,11 +54,13 @@ _TOO_WEAK = CertificateFault(
     "too weak",
     "OpenSSL does not accept this certificate: have it issued again with a longer key and SHA-256. If your own "
     "authority or a firewall that opens TLS connections issued it, renew that authority and update trusted_ca_file.",
+    "trusted_ca_file",
 )
 _INVALID_AUTHORITY = CertificateFault(
     "invalid authority",
     "An intermediate certificate may not sign others: have it issued again with CA:TRUE and keyCertSign. If it is your "
     f"own, put the new one into trusted_ca_file. {_FIREWALL}",
+    "trusted_ca_file",
 )
 _REFUSED = CertificateFault("refused", f"Have the certificate corrected at the provider. {_FIREWALL}")
 
