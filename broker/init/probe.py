@@ -1,34 +1,27 @@
 """What the provider itself says, while its answers are being asked for.
 
-It owns how a discovery document is turned into an objection and a better answer. The document is judged by the doctor,
-so that it passes here exactly if it passes at a sign-in.
+It owns how a discovery document is turned into an objection and a better answer. The checks judge the document, so
+that it passes here exactly if it passes at a sign-in.
 """
 
 from __future__ import annotations
 
 import asyncio
-import re
 import time
-from collections.abc import Awaitable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any, TypeVar, cast
+from typing import Any, cast
 
 from broker.app import reach_provider
-from broker.checks import ProviderTarget
-from broker.checks.documents import announced_methods, check_issuer, check_metadata, fetch, judge_discovery
-from broker.checks.finding import CHECK_SECONDS, CheckFailed, unknown
-from broker.checks.registration import check_client_authentication
+from broker.checks import check_client_authentication, check_documents
 from broker.errors import BrokerError
 from broker.init.answers import Answers, draft_settings, find_mistake
 from broker.init.validation import Judged, LookupFailed, Problem
 from broker.oidc.cached import Clock
 from broker.oidc.client import ClientFactory, open_client
 from broker.oidc.messages import ProviderResponse, read_json_object
-from broker.oidc.metadata import ProviderMetadata, build_discovery_request
-from broker.providers import Provider
 from broker.settings.tenant import issuer_by_domain, tenant_named_in
 
-T = TypeVar("T")
 _ALGORITHMS = ("RS256", "PS256", "ES256", "EdDSA")  # the first the provider has is taken
 _METHODS = ("client_secret_basic", "client_secret_post")
 _UNTRIED = "Whether the provider accepts both cannot be told now: a test sign-in will."
@@ -74,29 +67,27 @@ class NetworkProbe:
         return asyncio.run(self._at_credentials(answers))
 
     async def _at_provider(self, answers: Answers) -> Judged:
-        async with reach_provider(draft_settings(answers), answers.id, http=self.http) as target:
-            try:
-                answer = await _in_time(_discovery(target))
-            except CheckFailed as trouble:
-                said = f"{trouble.verdict.message} {trouble.verdict.remedy}"
-                return Judged(answers, Problem("doubtful", said, lacks=_setting_named_in(trouble.verdict.remedy)))
-            try:
-                _judge(target.provider, answer)
-            except CheckFailed as trouble:
-                problem = f"{trouble.verdict.message} {trouble.verdict.remedy}"
-                return Judged(answers, Problem("wrong", problem, _named_issuer(answers, answer)))
-        fitted = _fitting(answers, read_json_object(answer.body))
+        async with reach_provider(draft_settings(answers), answers.id, http=self.http) as provider:
+            documents = await check_documents(provider)
+        if documents.failure is not None and documents.metadata is None:
+            failure, answer = documents.failure, documents.answer
+            said = f"{failure.message} {failure.remedy}"
+            if answer is None:
+                return Judged(answers, Problem("doubtful", said, lacks=failure.setting))
+            return Judged(answers, Problem("wrong", said, _named_issuer(answers, answer)))
+        fitted = _fitting(answers, documents.document or {})
         extra = "".join(f" It wants {key}: {_shown(value)}, which is set." for key, value in fitted.items())
-        said = f"The provider answers, and calls itself {target.provider.registration.metadata_issuer}.{extra}"
+        said = f"The provider answers, and calls itself {provider.registration.metadata_issuer}.{extra}"
         return Judged(replace(answers, fitted=fitted), said=said)
 
     async def _up_tenant(self, domain: str) -> str:
         asked = Answers(preset="oidc", id="entra", issuer=issuer_by_domain(domain))
-        async with reach_provider(draft_settings(asked), "entra", http=self.http) as target:
-            try:
-                answer = await _in_time(_discovery(target))
-            except CheckFailed as trouble:
-                raise LookupFailed(f"The tenant of {domain} cannot be looked up: {trouble.verdict.message}") from None
+        async with reach_provider(draft_settings(asked), "entra", http=self.http) as provider:
+            documents = await check_documents(provider)
+        answer = documents.answer
+        if answer is None:
+            why = f": {documents.failure.message}" if documents.failure else "."
+            raise LookupFailed(f"The tenant of {domain} cannot be looked up{why}")
         tenant = tenant_named_in(str(_member(answer, "issuer"))) if answer.status == 200 else None
         if answer.status == 400:  # AADSTS90002
             raise LookupFailed(f"Microsoft knows no tenant with the domain {domain}.")
@@ -105,45 +96,17 @@ class NetworkProbe:
         return tenant
 
     async def _at_credentials(self, answers: Answers) -> Judged:
-        async with reach_provider(draft_settings(answers), answers.id, http=self.http, clock=self.clock) as target:
-            provider, network = target.provider, target.network
-            try:
-                answer = await _in_time(_discovery(target))
-                metadata = _judge(provider, answer)
-                announced = announced_methods(read_json_object(answer.body))
-                _, verdict = await _in_time(check_client_authentication(provider, network, metadata, announced))
-            except CheckFailed:
+        async with reach_provider(draft_settings(answers), answers.id, http=self.http, clock=self.clock) as provider:
+            documents = await check_documents(provider)
+            if documents.metadata is None:
                 return Judged(answers, said=_UNTRIED)
-        if verdict.status == "failed":
-            return Judged(answers, Problem("wrong", f"{verdict.message} {verdict.remedy}"))
-        return Judged(answers, said=verdict.message if verdict.status == "ok" else f"{verdict.message} {_UNTRIED}")
-
-
-def _setting_named_in(remedy: str) -> str:
-    """Return the setting that opens the way to a provider, if that is what the doctor advises."""
-    found = re.search(r"\b(trusted_ca_file|allow_private_network)\b", remedy)
-    return found[1] if found else ""
-
-
-def _discovery(target: ProviderTarget) -> Awaitable[ProviderResponse]:
-    request = build_discovery_request(target.provider.registration.issuer)
-    return fetch(target.provider, target.network, request)
-
-
-def _judge(provider: Provider, answer: ProviderResponse) -> ProviderMetadata:
-    """Return what a discovery document says, if it is one, of the right issuer, and has what a sign-in needs."""
-    judge_discovery(provider, answer)
-    check_issuer(provider, answer)
-    metadata, _ = check_metadata(provider, answer)
-    return metadata
-
-
-async def _in_time(asked: Awaitable[T]) -> T:
-    try:
-        async with asyncio.timeout(CHECK_SECONDS):
-            return await asked
-    except TimeoutError:
-        raise CheckFailed(unknown(f"No answer within {CHECK_SECONDS:.0f} seconds.")) from None
+            try:
+                found = await check_client_authentication(provider, documents.metadata, documents.announced)
+            except BrokerError:
+                return Judged(answers, said=_UNTRIED)
+        if found.status == "failed":
+            return Judged(answers, Problem("wrong", f"{found.message} {found.remedy}"))
+        return Judged(answers, said=found.message if found.status == "ok" else f"{found.message} {_UNTRIED}")
 
 
 def _named_issuer(answers: Answers, answer: ProviderResponse) -> str:

@@ -242,8 +242,10 @@ def _unconnected(cause: aiohttp.ClientConnectorError, place: str, progress: Prog
         fault = fault_of(reason)
         distrust.remedy, distrust.setting = fault.remedy, fault.setting
         return _NeverSent(distrust)
+    # Requests that wait for the look-up of another request do not note the phase.
+    phase = "resolving" if isinstance(cause, aiohttp.ClientConnectorDNSError) else progress.phase
     words = why_failed(reason, host)
-    return _NeverSent(ProviderUnreachable(expected=f"a connection to {place}", got=words, phase=progress.phase))
+    return _NeverSent(ProviderUnreachable(expected=f"a connection to {place}", got=words, phase=phase))
 
 
 async def _read(response: httpx.Response, limit: int, progress: Progress) -> ProviderResponse:
