@@ -47,6 +47,11 @@ class Documents:
         return next((one for one in self.findings if one.status == "failed"), None)
 
 
+def topic_of(provider: Provider, check: str) -> Topic:
+    """Return the topic for a check of a provider."""
+    return Topic(provider.id, check, provider.preset.guide)
+
+
 async def check_documents(provider: Provider, *, proxied: bool = False) -> Documents:
     """Fetch the discovery document; return it with the findings dns, tls, discovery, issuer and metadata.
 
@@ -57,7 +62,7 @@ async def check_documents(provider: Provider, *, proxied: bool = False) -> Docum
     answer, findings = await reach(provider.send, request, provider.id, proxied=proxied)
     if isinstance(answer, BrokerError):
         if failed_step(answer) == "answer":
-            findings.append(no_answer(_topic(provider, "discovery"), request.url, answer))
+            findings.append(no_answer(topic_of(provider, "discovery"), request.url, answer))
         return Documents(None, None, None, tuple(findings))
     document, discovery = check_discovery_answer(provider, answer)
     findings.append(discovery)
@@ -72,7 +77,7 @@ async def check_documents(provider: Provider, *, proxied: bool = False) -> Docum
 
 def check_discovery_answer(provider: Provider, answer: ProviderResponse) -> tuple[JsonObject | None, Finding]:
     """Check that the answer is a JSON object with status 200, and return the object."""
-    topic = _topic(provider, "discovery")
+    topic = topic_of(provider, "discovery")
     url = build_discovery_request(provider.registration.issuer, provider.registration.metadata_url).url
     compare = f"Compare issuer with {provider.console_paths.issuer}."
     try:
@@ -96,7 +101,7 @@ def check_issuer(provider: Provider, answer: ProviderResponse) -> Finding:
     Args:
         answer: a JSON object.
     """
-    topic = _topic(provider, "issuer")
+    topic = topic_of(provider, "issuer")
     expected = provider.registration.metadata_issuer
     try:
         _check_discovery(provider, answer)
@@ -113,7 +118,7 @@ def check_metadata(provider: Provider, answer: ProviderResponse) -> tuple[Provid
     Args:
         answer: a JSON object of the right issuer.
     """
-    topic = _topic(provider, "metadata")
+    topic = topic_of(provider, "metadata")
     try:
         metadata = _check_discovery(provider, answer)
     except BrokerError as error:
@@ -130,7 +135,7 @@ def check_metadata(provider: Provider, answer: ProviderResponse) -> tuple[Provid
 
 async def check_provider_keys(provider: Provider, metadata: ProviderMetadata) -> Finding:
     """Check that a published key can verify a token of the configured algorithms."""
-    topic = _topic(provider, "keys")
+    topic = topic_of(provider, "keys")
     try:
         answer = await provider.send(build_keys_request(metadata.jwks_uri))
     except BrokerError as error:
@@ -148,7 +153,7 @@ def check_clock(provider: Provider, answer: ProviderResponse, clock: Callable[[]
     Args:
         clock: seconds since the epoch.
     """
-    topic = _topic(provider, "clock")
+    topic = topic_of(provider, "clock")
     if answer.date is None:
         return topic.unknown(
             "The provider's answer has no Date.", "Compare this machine's clock by eye: date -u shows it."
@@ -172,10 +177,6 @@ def announces(methods: list[str], method: str) -> bool:
         method: the value of `client_authentication`.
     """
     return _METHOD_NAMES.get(method, method) in methods
-
-
-def _topic(provider: Provider, check: str) -> Topic:
-    return Topic(provider.id, check, provider.preset.guide)
 
 
 def _refused(topic: Topic, message: str, error: BrokerError) -> Finding:

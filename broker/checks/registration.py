@@ -19,7 +19,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 from broker import base64url
 from broker.checks.finding import CHECK_SECONDS, TEST_SIGN_IN, Finding, Topic, plain, sentence
-from broker.checks.provider import announces
+from broker.checks.provider import announces, topic_of
 from broker.checks.reach import no_answer
 from broker.errors import (
     BrokerError,
@@ -79,7 +79,7 @@ async def check_redirect_uri(provider: Provider, metadata: ProviderMetadata) -> 
     If the answer may be about `prompt=none` only, the check sends the request again without it, as a sign-in does.
     The first value says whether the provider knows the client ID; None if the provider does not tell.
     """
-    topic = _topic(provider, "redirect_uri")
+    topic = topic_of(provider, "redirect_uri")
     ours = provider.registration.redirect_uri
     try:
         first_url = _authorization_url(provider, metadata, {"prompt": "none"})
@@ -103,7 +103,7 @@ async def check_redirect_uri(provider: Provider, metadata: ProviderMetadata) -> 
 
 async def check_sign_out_uri(provider: Provider, end_session_endpoint: str) -> Finding:
     """Ask to sign out without a session: a registered address gets the answer (RP-Initiated Logout, section 3)."""
-    topic = _topic(provider, "redirect_uri")
+    topic = topic_of(provider, "redirect_uri")
     ours = f"{provider.registration.redirect_uri.removesuffix(f'/callback/{provider.id}')}/logout"
     url = build_end_session_url(
         end_session_endpoint,
@@ -159,7 +159,7 @@ async def check_client_authentication(
     Raises:
         BrokerError: no answer came to the first request.
     """
-    topic = _topic(provider, "client_authentication")
+    topic = topic_of(provider, "client_authentication")
     began = asyncio.get_running_loop().time()
     try:
         request = _token_request(provider.registration, metadata)
@@ -186,7 +186,7 @@ def check_expiry(provider: Provider, expires: date | None, *, clock: Callable[[]
         expires: as set by the admin; None if not set.
         clock: seconds since the epoch.
     """
-    topic = _topic(provider, "client_secret_expiry")
+    topic = topic_of(provider, "client_secret_expiry")
     if provider.registration.client_secret is None:
         return topic.ok("No client secret is used.")
     where = provider.console_paths.client_secret
@@ -204,10 +204,6 @@ def check_expiry(provider: Provider, expires: date | None, *, clock: Callable[[]
     if days <= EXPIRY_WARNING_DAYS:
         return topic.warning(f"The client secret expires on {expires.isoformat()}, in {days} days.", remedy)
     return topic.ok(f"The client secret is valid until {expires.isoformat()}, for {days} more days.")
-
-
-def _topic(provider: Provider, check: str) -> Topic:
-    return Topic(provider.id, check, provider.preset.guide)
 
 
 def _authorization_url(provider: Provider, metadata: ProviderMetadata, hints: Mapping[str, str]) -> str:
@@ -249,7 +245,7 @@ def _refusal_in(provider: Provider, answer: ProviderResponse) -> tuple[str, str]
 
 def _check_iss(provider: Provider, metadata: ProviderMetadata, answer: ProviderResponse) -> Finding | None:
     """Return a finding if a sign-in would refuse `iss` (RFC 9207, section 2.4)."""
-    topic = _topic(provider, "redirect_uri")
+    topic = topic_of(provider, "redirect_uri")
     parameters = dict(parse_qsl(urlsplit(answer.location or "").query))
     issuers = provider.preset.callback_issuers(provider.registration, provider.rules)
     try:
@@ -266,7 +262,7 @@ def _check_iss(provider: Provider, metadata: ProviderMetadata, answer: ProviderR
 def _evaluate_return(provider: Provider, metadata: ProviderMetadata, answer: ProviderResponse) -> Finding:
     if (finding := _check_iss(provider, metadata, answer)) is not None:
         return finding
-    topic = _topic(provider, "redirect_uri")
+    topic = topic_of(provider, "redirect_uri")
     error, said = _refusal_in(provider, answer)
     ours = provider.registration.redirect_uri
     if not error or error in _WANTS_A_PERSON:
@@ -285,7 +281,7 @@ def _evaluate_return(provider: Provider, metadata: ProviderMetadata, answer: Pro
 def _evaluate_second(
     provider: Provider, metadata: ProviderMetadata, first: ProviderResponse, second: ProviderResponse
 ) -> tuple[bool | None, Finding]:
-    topic = _topic(provider, "redirect_uri")
+    topic = topic_of(provider, "redirect_uri")
     ours = provider.registration.redirect_uri
     came_back = _comes_back(first, ours)
     if _comes_back(second, ours):
@@ -306,7 +302,7 @@ def _text_of(answer: ProviderResponse) -> str:
 
 
 def _evaluate_page(provider: Provider, answer: ProviderResponse) -> tuple[bool | None, Finding]:
-    topic = _topic(provider, "redirect_uri")
+    topic = topic_of(provider, "redirect_uri")
     console_paths, registration = provider.console_paths, provider.registration
     text = _text_of(answer)
     code = provider.preset.parse_error_page(text)

@@ -11,8 +11,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date
 
-from broker.checks.finding import Begin, Finding, Topic, not_tried, worst_first
-from broker.checks.provider import Documents, check_clock, check_documents, check_provider_keys
+from broker.checks.finding import Begin, Finding, not_tried, worst_first
+from broker.checks.provider import Documents, check_clock, check_documents, check_provider_keys, topic_of
 from broker.checks.reach import no_answer
 from broker.checks.registration import (
     check_client_authentication,
@@ -126,5 +126,4 @@ async def _check_credential(
     try:
         return await check_client_authentication(provider, metadata, announced, knows_client_id=knows_client_id)
     except BrokerError as error:
-        topic = Topic(provider.id, "client_authentication", provider.preset.guide)
-        return no_answer(topic, metadata.token_endpoint, error)
+        return no_answer(topic_of(provider, "client_authentication"), metadata.token_endpoint, error)
