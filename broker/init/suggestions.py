@@ -10,7 +10,7 @@ import unicodedata
 from collections.abc import Callable, Mapping
 from urllib.parse import SplitResult, urlsplit
 
-from broker.checks import judge_shared_secret
+from broker.checks import check_shared_secret
 from broker.init.questions import Answers, find_mistake, kind_of, with_answer
 from broker.oidc.network import is_loopback
 from broker.providers import KINDS
@@ -118,7 +118,7 @@ def _doubt_endpoint(answers: Answers) -> str:
 
 
 def _doubt_shared_secret(answers: Answers) -> str:
-    verdict = judge_shared_secret(answers.shared_secret)
+    verdict = check_shared_secret(answers.shared_secret)
     return "" if verdict.status == "ok" else f"{verdict.message} {verdict.remedy}"
 
 
