@@ -315,7 +315,7 @@ def wire_provider(
     return Provider(
         id=identifier,
         label=provider.label,
-        preset=KINDS[provider.preset],
+        kind=KINDS[provider.preset],
         registration=registration,
         policy=Policy(email_domains, frozenset(provider.allowed_groups or ())),
         rules=ClaimRules(

@@ -49,7 +49,7 @@ class Documents:
 
 def topic_of(provider: Provider, check: str) -> Topic:
     """Return the topic for a check of a provider."""
-    return Topic(provider.id, check, provider.preset.guide)
+    return Topic(provider.id, check, provider.kind.guide)
 
 
 async def check_documents(provider: Provider, *, proxied: bool = False) -> Documents:
@@ -89,7 +89,7 @@ def check_discovery_answer(provider: Provider, answer: ProviderResponse) -> tupl
     except ProviderUnavailable as error:
         return None, topic.failed(f"{url} answers with status {sentence(error.got)}", error.remedy)
     except BrokerError as error:
-        remedy = provider.preset.remedy(str(error.got)) or compare
+        remedy = provider.kind.remedy(str(error.got)) or compare
         if answer.location is not None:
             remedy = f"Redirects are not followed: set issuer to the address that answers itself. {remedy}"
         return None, topic.failed(f"{url} answers with status {sentence(error.got)}", remedy)

@@ -122,7 +122,7 @@ async def check_sign_out_uri(provider: Provider, end_session_endpoint: str) -> F
     if _comes_back(answer, ours):
         return topic.ok(f"After signing out, the provider comes back to {ours}.")
     text = _text_of(answer)
-    code = provider.preset.parse_error_page(text)
+    code = provider.kind.parse_error_page(text)
     told = code or text
     names = _NAMES_SIGN_OUT_URI.search(told) or _NAMES_REDIRECT_URI.search(told) or _NAMES_REDIRECT_ERROR.search(told)
     refuses = code is not None or (answer.status >= 400 and not is_failing(answer))
@@ -190,7 +190,7 @@ def check_expiry(provider: Provider, expires: date | None, *, clock: Callable[[]
     if provider.registration.client_secret is None:
         return topic.ok("No client secret is used.")
     where = provider.console_paths.client_secret
-    if expires is None and not provider.preset.client_secrets_expire:
+    if expires is None and not provider.kind.client_secrets_expire:
         return topic.ok("Client secrets of this kind of provider do not expire.")
     if expires is None:
         return topic.unknown(
@@ -247,7 +247,7 @@ def _check_iss(provider: Provider, metadata: ProviderMetadata, answer: ProviderR
     """Return a finding if a sign-in would refuse `iss` (RFC 9207, section 2.4)."""
     topic = topic_of(provider, "redirect_uri")
     parameters = dict(parse_qsl(urlsplit(answer.location or "").query))
-    issuers = provider.preset.callback_issuers(provider.registration, provider.rules)
+    issuers = provider.kind.callback_issuers(provider.registration, provider.rules)
     try:
         check_callback(parameters, metadata, issuers=issuers)
     except CallbackIssuer as error:
@@ -268,7 +268,7 @@ def _evaluate_return(provider: Provider, metadata: ProviderMetadata, answer: Pro
     if not error or error in _WANTS_A_PERSON:
         return topic.ok(f"The provider comes back to {ours}.")
     message = f"{ours} is registered, but the provider refuses the request: {sentence(said)}"
-    remedy = provider.preset.remedy(said)
+    remedy = provider.kind.remedy(said)
     if error in _MAY_PASS:
         return topic.warning(message, remedy or ProviderReportedFailure.remedy)
     if error == "invalid_scope" or _NAMES_SCOPE.search(said):
@@ -305,7 +305,7 @@ def _evaluate_page(provider: Provider, answer: ProviderResponse) -> tuple[bool |
     topic = topic_of(provider, "redirect_uri")
     console_paths, registration = provider.console_paths, provider.registration
     text = _text_of(answer)
-    code = provider.preset.parse_error_page(text)
+    code = provider.kind.parse_error_page(text)
     if code is None and answer.status < 400:
         return None, topic.unknown(
             f"The provider shows a page or leads elsewhere (status {answer.status}), which tells nothing.",
@@ -322,7 +322,7 @@ def _evaluate_page(provider: Provider, answer: ProviderResponse) -> tuple[bool |
             f"{registration.redirect_uri} is not registered at the provider.",
             f"Add exactly this address at {console_paths.redirect_uri}.",
         )
-    if code is not None and (remedy := provider.preset.remedy(code)) is not None:
+    if code is not None and (remedy := provider.kind.remedy(code)) is not None:
         return None, topic.failed(f"The provider shows an error page: {sentence(code)}", remedy)
     if _NAMES_SCOPE_ERROR.search(told):
         return None, topic.failed(
@@ -417,7 +417,7 @@ def _evaluate_refusal(
     if isinstance(error, ClientRejected):
         return _evaluate_rejection(provider, topic, said, announced, knows_client_id)
     if isinstance(error, TokenRequestRefused):
-        remedy = provider.preset.remedy(said)
+        remedy = provider.kind.remedy(said)
         if remedy is not None or said.startswith(_NO_TOKENS):
             return topic.failed(f"The token endpoint refuses the client: {sentence(said)}", remedy or error.remedy)
         return topic.unknown(f"The token endpoint refuses an invalid code with an unusual error: {sentence(said)}")
@@ -440,7 +440,7 @@ def _evaluate_rejection(
             f"client_authentication is {method}.",
             "Set client_authentication to one of those, as the client is registered there.",
         )
-    if (remedy := provider.preset.remedy(said)) is not None:
+    if (remedy := provider.kind.remedy(said)) is not None:
         return topic.failed(message, remedy)
     if knows_client_id is False:
         compare = f"compare it with {console_paths.client_id}."

@@ -93,7 +93,7 @@ async def _check_provider(
             findings.append(check_clock(provider, documents.answer, clock))
         if documents.metadata is not None:
             findings += await _check_registration(provider, documents, documents.metadata, begin)
-        findings += not_tried(provider.id, _ONLINE, findings, guide=provider.preset.guide)
+        findings += not_tried(provider.id, _ONLINE, findings, guide=provider.kind.guide)
     findings.append(check_expiry(provider, target.client_secret_expires, clock=clock))
     return worst_first(findings)
 

@@ -237,7 +237,7 @@ class Provider:
 
     id: str
     label: str
-    preset: ProviderKind
+    kind: ProviderKind
     registration: Registration
     policy: Policy
     rules: ClaimRules
@@ -249,7 +249,7 @@ class Provider:
     @property
     def console_paths(self) -> ConsolePaths:
         """Where an admin finds values in this provider's console."""
-        return self.preset.console_paths(self.registration.issuer)
+        return self.kind.console_paths(self.registration.issuer)
 
     @property
     def has_client_secret(self) -> bool:
