@@ -14,11 +14,11 @@ from typing import Any, cast
 from broker.app import reach_provider
 from broker.checks import Finding, check_client_authentication, check_documents
 from broker.errors import BrokerError
-from broker.init.questions import Answers, Judged, draft_settings, find_mistake
+from broker.init.questions import Answers, Judged, draft_settings, find_mistake, kind_of
 from broker.oidc.client import ClientFactory, open_client
 from broker.oidc.discovery import Clock
 from broker.oidc.messages import ProviderResponse, read_json_object
-from broker.providers import KINDS, ProviderKind
+from broker.providers import ProviderKind
 
 _ALGORITHMS = ("RS256", "PS256", "ES256", "EdDSA")  # the first that the provider has is taken
 _METHODS = ("client_secret_basic", "client_secret_post")
@@ -124,7 +124,7 @@ def _member(response: ProviderResponse, name: str) -> object:
 
 def _fitting(answers: Answers, document: Mapping[str, Any]) -> dict[str, Any]:
     """Return the settings that a provider of unknown make requires, according to its document."""
-    if not KINDS[answers.preset].any_product:
+    if not kind_of(answers.preset).any_product:
         return {}
     method = _first(_METHODS, document.get("token_endpoint_auth_methods_supported"))
     algorithm = _first(_ALGORITHMS, document.get("id_token_signing_alg_values_supported"))

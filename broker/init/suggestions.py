@@ -55,23 +55,23 @@ def _issuer(text: str, answers: Answers) -> str:
     parts = _address(text)
     if parts is None:
         return ""
-    issuer = kind_of(answers).suggest_issuer(f"{parts.scheme}://{parts.netloc}{parts.path}")
+    issuer = kind_of(answers.preset).suggest_issuer(f"{parts.scheme}://{parts.netloc}{parts.path}")
     mistaken = (kind.mistaken_issuer(issuer) for kind in KINDS.values())
     return next((invalid.meant for invalid in mistaken if invalid is not None), issuer)
 
 
 def _tenant(text: str, answers: Answers) -> str:
-    return kind_of(answers).tenant_in(text)
+    return kind_of(answers.preset).tenant_in(text)
 
 
 def _doubt_client_id(answers: Answers) -> str:
-    return kind_of(answers).doubt_client_id(answers.client_id, tenant=answers.tenant)
+    return kind_of(answers.preset).doubt_client_id(answers.client_id, tenant=answers.tenant)
 
 
 def _doubt_client_secret(answers: Answers) -> str:
     if answers.client_secret == answers.client_id:
         return "This is the client ID, not the client secret."
-    return kind_of(answers).doubt_client_secret(answers.client_secret)
+    return kind_of(answers.preset).doubt_client_secret(answers.client_secret)
 
 
 def _public_url(text: str, _: Answers) -> str:
