@@ -13,7 +13,7 @@ import jinja2
 from broker.app import wire_provider, wire_site
 from broker.comm100 import CONTROL_PANEL_MENU
 from broker.init.files import CLIENT_SECRET, OWN_KEYS, SHARED_SECRET
-from broker.init.questions import SITE, Answers, draft_settings, kind_of
+from broker.init.questions import SITE, Answers, draft_settings
 from broker.oidc.network import is_loopback
 from broker.providers.kind import Value
 from broker.registration import CONTROL_PANEL, ProviderSetup, setup_of_provider, setup_of_site
@@ -44,7 +44,7 @@ def settings_text(answers: Answers, secrets_folder: str) -> str:
     listen, operations_listen = _sockets(public_url)
     return _ENVIRONMENT.get_template("broker.yaml.j2").render(
         answers=answers,
-        any_product=kind_of(answers.preset).any_product,
+        any_product=answers.kind.any_product,
         site=SITE,
         menu=CONTROL_PANEL_MENU,
         public_url=public_url,
