@@ -65,7 +65,7 @@ def pick(kind: str, wanted: str | None, among: Sequence[str]) -> str:
     if not among:
         raise UnusableInput(f"There is no {kind}.")
     if wanted is not None and wanted not in among:
-        raise UnusableInput(f"{wanted!r} is no {kind}. Known: {', '.join(among)}.")
+        raise UnusableInput(f"No {kind} has the id {wanted!r}. Known: {', '.join(among)}.")
     return wanted or among[0]
 
 
@@ -83,11 +83,11 @@ def read_claims(given: bytes) -> GivenClaims:
     try:
         text = given.decode(json.detect_encoding(given)).strip()
     except UnicodeDecodeError:
-        raise UnusableInput("The claims are no text.") from None
+        raise UnusableInput("The claims are not text.") from None
     token = "".join(text.split()).strip('"')
     if _TOKEN.fullmatch(token) or _ENCRYPTED.fullmatch(token):
         return GivenClaims(_payload(token), None, from_token=True)
-    document = _object(text, "The claims are no JSON object and no token")
+    document = _object(text, "The claims are neither a JSON object nor a token")
     if not {"id_token", "userinfo"} & set(document):
         return GivenClaims(document, None, from_token=False)
     id_token, userinfo = document.get("id_token"), document.get("userinfo")
@@ -129,23 +129,25 @@ def trace_claims(provider: Provider, decision: EmailDecision, refusal: BrokerErr
 
 
 def _payload(token: str) -> JsonObject:
+    if _ENCRYPTED.fullmatch(token):
+        raise UnusableInput("The token is encrypted: its claims cannot be read.")
     if not _TOKEN.fullmatch(token):
-        encrypted = _ENCRYPTED.fullmatch(token)
-        raise UnusableInput("The token is encrypted: its claims cannot be read." if encrypted else "This is no token.")
+        raise UnusableInput("id_token is not a token.")
     payload = token.split(".")[1]
     try:
-        return _object(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)), "The token holds no JSON object")
+        claims = base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4))
     except ValueError:
-        raise UnusableInput("The token is cut: its claims cannot be decoded.") from None
+        raise UnusableInput("The token is truncated: its claims cannot be decoded.") from None
+    return _object(claims, "The claims of the token are not a JSON object")
 
 
 def _object(text: bytes | str, complaint: str) -> JsonObject:
     try:
         return read_json_object(text)
     except AnswerUnreadable as error:
-        reason = ", or a member comes twice, or they are nested too deep"
+        reason = ", have a member twice, or are nested too deep"
         if isinstance(broken := error.__context__, json.JSONDecodeError):
-            reason = f": broken in line {broken.lineno}, column {broken.colno}"
+            reason = f": syntax error in line {broken.lineno}, column {broken.colno}"
         raise UnusableInput(f"{complaint}{reason}.") from None
 
 
@@ -185,7 +187,7 @@ def _notes(provider: Provider, site: Site, given: GivenClaims) -> tuple[str, ...
     if given.from_token:
         notes.append("The token was only decoded: its signature, audience and times were not verified.")
     if provider.id not in site.provider_ids:
-        notes.append("The provider is switched off (enabled: false): nobody can sign in with it yet.")
+        notes.append("The provider is switched off (enabled: false): agents cannot sign in with it yet.")
     if provider.rules.tenants and "tid" not in given.id_token and "iss" not in given.id_token:
         notes.append("The claims name no tenant (tid, iss), so the tenant was not checked. A sign-in needs a tenant.")
     wanted = wants_userinfo(provider, UnverifiedIdToken(given.id_token))
