@@ -147,7 +147,7 @@ class Question:
         return self.hint or (f"See {console_path}." if console_path else "")
 
 
-_ALL = (
+QUESTIONS: Mapping[str, Question] = {question.key: question for question in (
     Question(
         "public_url", "Public URL", "--public-url", "https://sso.acme.example", part="1 of 3  The broker",
         hint="The address at which browsers reach the broker. To try it out on this machine: http://127.0.0.1:8000",
@@ -189,8 +189,7 @@ _ALL = (
         f"sites.{SITE}.shared_secret", "Shared secret", "--shared-secret-file", "comm100-secret.txt", secret=True,
         hint="Copy it exactly as Comm100 displays it.",
     ),
-)  # fmt: skip
-QUESTIONS: Mapping[str, Question] = {question.key: question for question in _ALL}
+)}  # fmt: skip
 """Every question by its key, in the order in which they are asked."""
 
 
@@ -240,7 +239,7 @@ def find_mistake(answers: Answers, key: str) -> Mistake | None:
 
 def _tree(answers: Answers) -> dict[str, Any]:
     tree: dict[str, Any] = {}
-    for question in _ALL:
+    for question in QUESTIONS.values():
         value = getattr(answers, question.key)
         if not value or question.key == "id":
             continue
