@@ -111,7 +111,7 @@ def _follow(broker: subprocess.Popen[bytes], log: Path, must_stop: Callable[[], 
 
 def _report_failure(what: str, log: Path) -> int:
     output = log.read_text(encoding="utf-8", errors="replace").strip() or "(nothing)"
-    print(f"The broker {what}. This is what it wrote:\n\n{output}", file=sys.stderr)
+    print(f"The broker {what}. Its output:\n\n{output}", file=sys.stderr)
     return 1
 
 
@@ -119,13 +119,13 @@ def _instructions(wiring: Wiring, settings_file: Path, log: Path) -> str:
     admitted = " or ".join(person.name for person in ADMITTED)
     refused = REFUSED[0]
     return f"""
-Comm100 single sign-on, all of it on this machine.
+Comm100 single sign-on, complete on this machine.
 
   Open   {wiring.start_url}
 
   1. Choose "Sign in with Custom SSO".
   2. The identity provider asks who you are: choose {admitted}.
-  3. You are back at the Comm100 stand-in, signed in, and see the token the broker made.
+  3. You are back at the Comm100 stand-in, signed in. The page shows the broker's token.
 
   To see a refusal, sign out, sign in again and choose {refused.name}:
   {refused.email} is not an address at {ADMITTED_DOMAIN}, the only domain admitted here.
