@@ -19,7 +19,6 @@ from broker import checks
 from broker.comm100 import Site
 from broker.errors import BrokerError, InternalError, ProviderUnreachable
 from broker.identity import Policy
-from broker.in_flight import Broker
 from broker.log import EventLog, SignInEvent, log_start, warn_of_expiry
 from broker.metrics import Metrics
 from broker.oidc.client import ClientFactory, HttpClient, NetworkPolicy, ProviderClient, open_client
@@ -29,12 +28,13 @@ from broker.oidc.messages import ProviderRequest, ProviderResponse
 from broker.oidc.registration import Registration
 from broker.providers import KINDS, ClaimRules, Provider
 from broker.settings import NO_PROXY, ProviderSettings, Settings, SiteSettings, insecure_options, secret_files
-from broker.web.client_address import ClientAddresses
+from broker.signin import Broker
 from broker.web.context import Setup, WebContext
 from broker.web.cooldown import Cooldown
 from broker.web.middleware import SecurityHeaders
 from broker.web.operations import operations_site
 from broker.web.pages import LANGUAGES, Pages
+from broker.web.request import ClientAddresses
 from broker.web.routes import public_site
 from broker.web.setup_pages import SetupPages
 

@@ -15,9 +15,17 @@ from broker.oidc.messages import safe_error_text
 from broker.signin import SignedIn, complete
 from broker.transaction import BrowserCookie, OpenedDryRun, OpenedState, open_any
 from broker.web.context import Refused, RequestContext, Restart, WebContext
-from broker.web.cookies import read_cookie, read_cookies, set_cookie
-from broker.web.request import check_navigation, given, parameter_names, provider_of, read_unverified_parameters, single
-from broker.web.responses import drop_cookies, see_other
+from broker.web.request import (
+    check_navigation,
+    given,
+    parameter_names,
+    provider_of,
+    read_cookie,
+    read_cookies,
+    read_unverified_parameters,
+    single,
+)
+from broker.web.responses import drop_cookies, see_other, set_cookie
 from broker.web.setup import finish_dry_run
 
 MAX_STATES = 5  # opened, although one is allowed

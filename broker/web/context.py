@@ -16,12 +16,11 @@ from broker.checks import Finding
 from broker.comm100 import Site
 from broker.errors import BrokerError
 from broker.identity import Identity
-from broker.in_flight import Broker
 from broker.log import SignInEvent
 from broker.providers import Provider
-from broker.web.client_address import ClientAddresses
+from broker.signin import Broker
 from broker.web.pages import Pages, choose_language
-from broker.web.request import LastLoginRequest
+from broker.web.request import ClientAddresses, LastLoginRequest
 from broker.web.setup_pages import SetupPages
 
 

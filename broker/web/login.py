@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
 from urllib.parse import urlsplit
@@ -17,22 +16,23 @@ from broker.identity import check_email
 from broker.providers import Provider
 from broker.signin import begin
 from broker.text import redact_path
-from broker.transaction import BrowserCookie
+from broker.transaction import BrowserCookie, SignInTransaction
 from broker.web.context import Refused, RequestContext, Restart, WebContext
-from broker.web.cookies import LAST_PROVIDER_COOKIE, read_cookie, set_cookie
 from broker.web.pages import Choice
 from broker.web.request import (
+    LAST_PROVIDER_COOKIE,
     check_navigation,
-    describe_login_request,
     given,
     is_framed,
     listed,
     parameter_names,
     provider_of,
+    read_cookie,
+    read_login_request,
     single,
     site_of,
 )
-from broker.web.responses import redirect_to_provider, show_page
+from broker.web.responses import redirect_to_provider, set_cookie, show_page
 
 LAST_PROVIDER_LIFETIME = 180 * 86400  # seconds
 
@@ -60,7 +60,11 @@ async def login(web: WebContext, request: Request, context: RequestContext) -> R
             return _offer_choice(web, request, site, redirect_url)
         context = replace(context, provider=provider.id)
         hints = {"prompt": provider.preset.prompt_for_another_account} if single(request, "another_account") else {}
-        response = await _begin(web, request, context, site, provider, redirect_url, hints)
+        restarted = single(request, "restarted") is not None
+        transaction = SignInTransaction(site.id, provider.id, redirect_url, restarted, context.trace_id)
+        redirect = await begin(web.broker, provider, transaction, hints=hints)
+        _log_what_came(context, request, redirect_url)
+        response = redirect_to_provider(web, request, redirect)
     except Exception as error:
         raise Refused(error, context) from error
     if chosen is not None:
@@ -82,7 +86,11 @@ async def initiate(web: WebContext, request: Request, context: RequestContext) -
         if is_framed(request):
             return _offer_new_tab(web, request, web.login_url(site.id, idp=provider.id, redirect_url=redirect_url))
         hints = _bounded_hint(single(request, "login_hint"))
-        return await _begin(web, request, context, site, provider, redirect_url, hints)
+        restarted = single(request, "restarted") is not None
+        transaction = SignInTransaction(site.id, provider.id, redirect_url, restarted, context.trace_id)
+        redirect = await begin(web.broker, provider, transaction, hints=hints)
+        _log_what_came(context, request, redirect_url)
+        return redirect_to_provider(web, request, redirect)
     except Exception as error:
         raise Refused(error, context) from error
 
@@ -100,31 +108,9 @@ def _redirect_url(web: WebContext, request: Request, site: Site) -> CheckedRedir
         if request.headers.get("sec-fetch-site") != "same-origin":  # else a page of ours sent it
             wanted = request.query_params.getlist("redirect_url")
             query = request.scope["query_string"].decode("latin-1")
-            web.setup.last_login_requests[site.id] = describe_login_request(
+            web.setup.last_login_requests[site.id] = read_login_request(
                 query, "".join(wanted[:1]), code=code, at=web.broker.clock()
             )
-
-
-async def _begin(
-    web: WebContext,
-    request: Request,
-    context: RequestContext,
-    site: Site,
-    provider: Provider,
-    redirect_url: CheckedRedirectUrl | None,
-    hints: Mapping[str, str],
-) -> Response:
-    redirect = await begin(
-        web.broker,
-        site,
-        provider,
-        redirect_url=redirect_url,
-        restarted=single(request, "restarted") is not None,
-        trace_id=context.trace_id,
-        hints=hints,
-    )
-    _log.info("sign-in begins", extra={"facts": _what_came(context, request, redirect_url)})
-    return redirect_to_provider(web, request, redirect)
 
 
 def _target(web: WebContext, provider: Provider, target: str) -> tuple[Site, CheckedRedirectUrl | None]:
@@ -194,10 +180,10 @@ def _bounded_hint(login_hint: str | None) -> dict[str, str]:
     return {"login_hint": login_hint}
 
 
-def _what_came(context: RequestContext, request: Request, redirect_url: str | None) -> dict[str, object]:
-    """Return what Comm100 sent, which tells an admin the delivery that applies; without values that name a person."""
+def _log_what_came(context: RequestContext, request: Request, redirect_url: str | None) -> None:
+    """Log what Comm100 sent, which tells an admin the delivery that applies; without values that name a person."""
     wanted = urlsplit(redirect_url or "")
-    return {
+    facts = {
         "trace_id": context.trace_id,
         "client": context.client,
         "site": context.site,
@@ -207,3 +193,4 @@ def _what_came(context: RequestContext, request: Request, redirect_url: str | No
         "redirect_url_path": wanted.path,
         "redirect_url_parameters": parameter_names(wanted.query),
     }
+    _log.info("sign-in begins", extra={"facts": facts})

@@ -14,8 +14,7 @@ from broker.errors import BrokerError
 from broker.logout import COOKIE_NAME, build_end_session_url, decrypt_logout_hint
 from broker.signing import encode_base64url, sign_value, unsign_value
 from broker.web.context import Refused, RequestContext, Restart, WebContext
-from broker.web.cookies import read_cookie, read_cookies
-from broker.web.request import check_navigation, single, site_of
+from broker.web.request import check_navigation, read_cookie, read_cookies, single, site_of
 from broker.web.responses import drop_cookies, see_other, show_page
 
 STATE_LIFETIME = 600  # seconds from /logout to the provider and back

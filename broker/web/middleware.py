@@ -6,12 +6,12 @@ out without the headers.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from broker.web.cookies import our_cookies
+from broker.web.request import Headers, our_cookies
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +23,6 @@ class Excess:
     got: str
 
 
-Headers = Iterable[tuple[bytes, bytes]]
 Refuse = Callable[[Scope, Receive, Send, Excess], Awaitable[None]]
 """Responds to a request that is out of bounds."""
 

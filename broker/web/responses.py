@@ -20,11 +20,11 @@ from broker.errors import (
     TransactionSpent,
 )
 from broker.signin import AuthorizationRedirect
-from broker.transaction import surplus
+from broker.transaction import LIFETIME, BrowserCookie, surplus
 from broker.web.context import RequestContext, Restart, WebContext
-from broker.web.cookies import delete_cookie, read_cookies, set_cookie
 from broker.web.middleware import build_content_security_policy
 from broker.web.pages import Pages
+from broker.web.request import prefix, read_cookies
 
 RETRY_AFTER = 10  # seconds, if the provider named none
 RESTART_DELAY = 1  # seconds to see why the page changes
@@ -59,6 +59,20 @@ def redirect_to_provider(web: WebContext, request: Request, redirect: Authorizat
     response.headers.append("Set-Cookie", set_cookie(cookie, https=web.https, max_age=cookie.lifetime))
     under_way = read_cookies(request.headers.raw, https=web.https)
     return drop_cookies(web, response, (old.name for old in surplus(list(under_way.values()), cookie)))
+
+
+def set_cookie(cookie: BrowserCookie, *, https: bool, max_age: int = LIFETIME) -> str:
+    """Return the Set-Cookie value that sets a cookie.
+
+    Args:
+        max_age: seconds; by default the length of a sign-in.
+    """
+    return f"{prefix(https=https)}{cookie.name}={cookie.value}; Max-Age={max_age}; {_attributes(https=https)}"
+
+
+def delete_cookie(name: str, *, https: bool) -> str:
+    """Return the Set-Cookie value that deletes a cookie."""
+    return f"{prefix(https=https)}{name}=; Max-Age=0; {_attributes(https=https)}"
 
 
 def drop_cookies(web: WebContext, response: Response, names: Iterable[str]) -> Response:
@@ -102,6 +116,10 @@ def show_problem(
     elif error.status == 503:
         response.headers["Retry-After"] = str(RETRY_AFTER)
     return drop_cookies(web, response, context.used_cookies)
+
+
+def _attributes(*, https: bool) -> str:
+    return f"Path=/; HttpOnly; SameSite=Lax{'; Secure' if https else ''}"
 
 
 def _start_again(web: WebContext, restart: Restart | None) -> str | None:

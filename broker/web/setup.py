@@ -21,9 +21,15 @@ from broker.registration import ProviderSetup, setup_of_provider, setup_of_site
 from broker.signing import SetupLink, build_setup_url, check_link
 from broker.transaction import OpenedDryRun
 from broker.web.context import Refused, RequestContext, Restart, WebContext
-from broker.web.cookies import read_cookies
 from broker.web.middleware import build_content_security_policy
-from broker.web.request import check_navigation, is_framed, provider_of, read_unverified_parameters, single
+from broker.web.request import (
+    check_navigation,
+    is_framed,
+    provider_of,
+    read_cookies,
+    read_unverified_parameters,
+    single,
+)
 from broker.web.responses import drop_cookies, redirect_to_provider
 from broker.web.setup_pages import SetupLinks
 

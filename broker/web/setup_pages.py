@@ -18,11 +18,12 @@ from broker.checks import WORST_FIRST, Finding, first_untold, merged
 from broker.dry_run import DryRun
 from broker.errors import every_error
 from broker.registration import ProviderSetup, SiteSetup
-from broker.text import printable, printable_json
+from broker.text import mask_emails, printable, printable_json
 from broker.web.pages import ENGLISH, open_templates
 from broker.web.request import LastLoginRequest
 
 MAX_CLAIMS = 40  # of one document
+MAX_PART_CHARACTERS = 200  # of host or path in a redirect_url
 
 _REMEDIES: Mapping[str, str] = MappingProxyType({error.code: error.remedy for error in every_error()})
 _TIMES = frozenset({"iat", "nbf", "exp", "auth_time"})
@@ -86,7 +87,7 @@ class SetupPages:
         return self._template("setup.html").render(
             providers=providers,
             sites=sites,
-            seen={site: _describe(one, now) for site, one in last_seen.items()},
+            seen={site: describe_login_request(one, now) for site, one in last_seen.items()},
             links=links,
             expires=f"{_moment(expires)} ({_span(expires - now)} from now)",
             off=[one for one in providers if not one.enabled],
@@ -157,13 +158,18 @@ def _span(seconds: float) -> str:
     return "1 minute" if minutes == 1 else f"{minutes} minutes" if minutes else "less than a minute"
 
 
-def _describe(seen: LastLoginRequest, now: float) -> dict[str, str]:
-    """Return the last login request in words, with the remedy if it was refused."""
+def describe_login_request(seen: LastLoginRequest, now: float) -> dict[str, str]:
+    """Return the last login request in words, with the remedy if it was refused; anybody can send such a request.
+
+    Args:
+        now: seconds since the epoch.
+    """
+    path = mask_emails(seen.redirect_url_path)  # before it is cut, or an address at the end would lose its @
     came = {
         "When": f"{_moment(seen.at)} ({_span(now - seen.at)} ago)",
         "Parameters": ", ".join(map(printable, seen.parameters)) or "none",
-        "Host in redirect_url": printable(seen.redirect_url_host) or "none",
-        "Path in redirect_url": printable(seen.redirect_url_path) or "none",
+        "Host in redirect_url": printable(seen.redirect_url_host, MAX_PART_CHARACTERS, ascii_only=True) or "none",
+        "Path in redirect_url": printable(path, MAX_PART_CHARACTERS, ascii_only=True) or "none",
         "Parameters in redirect_url": ", ".join(map(printable, seen.redirect_url_parameters)) or "none",
         "Outcome": "accepted" if seen.code == "none" else f"refused: {seen.code}",
     }
