@@ -39,10 +39,9 @@ from broker.identity import Identity
 from broker.logout import LogoutHint
 from broker.oidc.authorization import build_authorization_url, check_callback, check_issuer_of_callback
 from broker.oidc.discovery import Clock
-from broker.oidc.id_token import VerifiedIdToken, check_claims
+from broker.oidc.id_token import SignedClaims, VerifiedIdToken, check_claims, verify_signature
 from broker.oidc.messages import without_echo
 from broker.oidc.metadata import ProviderMetadata
-from broker.oidc.signature import SignedClaims, verify_signature
 from broker.oidc.tokens import TokenResponse, build_token_request, check_token_response
 from broker.oidc.userinfo import build_userinfo_request, check_userinfo
 from broker.providers import Provider, VerifiedClaims, admit_person, wants_userinfo

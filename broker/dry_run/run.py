@@ -11,9 +11,8 @@ from broker.dry_run.report import DryRun, Preview
 from broker.dry_run.steps import Established, describe_steps
 from broker.errors import BrokerError
 from broker.identity import Identity
-from broker.oidc.id_token import VerifiedIdToken
+from broker.oidc.id_token import SignedClaims, VerifiedIdToken
 from broker.oidc.metadata import ProviderMetadata
-from broker.oidc.signature import SignedClaims
 from broker.oidc.tokens import TokenResponse
 from broker.providers import ClaimTrace, EmailDecision, Provider, VerifiedClaims
 from broker.rejected_codes import Origin
