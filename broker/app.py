@@ -1,7 +1,4 @@
-"""Builds providers, sites and the service from the settings: the composition root.
-
-Time, network and keys are arguments.
-"""
+"""Builds providers, sites and the service from the settings: the composition root. Time and network are arguments."""
 
 from __future__ import annotations
 
@@ -11,6 +8,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from urllib.parse import urlsplit
 
 from starlette.types import ASGIApp
@@ -47,17 +45,6 @@ NO_PROXY_TRUSTED = (
 _log = logging.getLogger("broker")
 
 
-class Stopping:
-    """Tells whether the service is about to stop: it then reports that it is not ready, and gets no new requests."""
-
-    def __init__(self) -> None:
-        self.begun = False
-
-    def __call__(self) -> bool:
-        """Return whether stopping has begun."""
-        return self.begun
-
-
 @dataclass(frozen=True, slots=True)
 class Service:
     """A service that is ready to be served.
@@ -65,30 +52,12 @@ class Service:
     Args:
         public: the application of the public port.
         operations: the application of the operations port.
-        stopping: set `begun` when the service begins to stop.
+        stopping: set when the service begins to stop; it then reports that it is not ready, and gets no new requests.
     """
 
     public: ASGIApp
     operations: ASGIApp
-    stopping: Stopping
-
-
-@dataclass(frozen=True, slots=True)
-class Outcomes:
-    """Records each outcome in the log and in the metrics."""
-
-    log: EventLog
-    metrics: Metrics
-
-    def record(self, event: SignInEvent) -> None:
-        """Record how a sign-in, or a refused request, ended."""
-        self.metrics.count_sign_in(event)
-        self.log.write_sign_in(event)
-
-    def record_dry_run(self, event: SignInEvent) -> None:
-        """Record how a test sign-in ended; it counts as no sign-in."""
-        self.metrics.count_dry_run(event)
-        self.log.write_dry_run(event)
+    stopping: asyncio.Event
 
 
 @asynccontextmanager
@@ -105,47 +74,39 @@ async def create_app(
         sleep: waits before keys are requested again.
     """
     async with AsyncExitStack() as stack:
-        networks = {network_policy_of(settings, provider) for provider in settings.identity_providers.values()}
-        clients = {network: await stack.enter_async_context(http(network)) for network in networks}
+        networks = {id_: network_policy_of(settings, provider) for id_, provider in settings.identity_providers.items()}
+        clients = {network: await stack.enter_async_context(http(network)) for network in set(networks.values())}
         metrics = Metrics(insecure_options(settings))
-        outcomes = Outcomes(EventLog(log_email=settings.log_email, secret_keys=settings.secret_keys.reveal), metrics)
-        senders = {
-            id_: metrics.timed(id_, _sender(settings, provider, clients))
-            for id_, provider in settings.identity_providers.items()
-        }
+        log = EventLog(log_email=settings.log_email, secret_keys=settings.secret_keys.reveal)
         everyone = {
-            id_: wire_provider(settings, id_, send=send, clock=clock, sleep=sleep) for id_, send in senders.items()
+            id_: wire_provider(
+                settings, id_, send=metrics.timed(id_, _sender(clients[network], network)), clock=clock, sleep=sleep
+            )
+            for id_, network in networks.items()
         }
         providers = {id_: one for id_, one in everyone.items() if settings.identity_providers[id_].enabled}
         broker = Broker(
-            sites={identifier: wire_site(settings, identifier) for identifier in settings.sites},
+            sites={id_: wire_site(settings, id_) for id_ in settings.sites},
             providers=providers,
             secret_keys=settings.secret_keys.reveal,
             clock=clock,
         )
         _announce(settings, broker, metrics)
-        pages = _pages(settings)
         checks = Cooldown(
             lambda: run_checks(settings, offline=False, begin=lambda _subject, _check: None, http=http, clock=clock)
         )
         stack.push_async_callback(checks.stop)
-        web = WebContext(
-            broker=broker,
-            pages=pages,
-            record=outcomes.record,
-            record_dry_run=outcomes.record_dry_run,
-            setup=_setup(settings, broker, everyone, checks),
-            public_url=settings.public_url,
-            client_addresses=ClientAddresses(settings.trusted_proxies),
-        )
-        stopping = Stopping()
-        operations = operations_site(providers, metrics=metrics.export, stopping=stopping)
+        web = _web_context(settings, broker, everyone, checks, partial(_record, log, metrics))
+        stopping = asyncio.Event()
+        operations = operations_site(providers, metrics=metrics.export, stopping=stopping.is_set)
         await stack.enter_async_context(_warmth(providers.values()))
-        yield Service(
-            public=public_site(web),
-            operations=SecurityHeaders(operations, https=False),
-            stopping=stopping,
-        )
+        yield Service(public_site(web), SecurityHeaders(operations, https=False), stopping)
+
+
+def _record(log: EventLog, metrics: Metrics, event: SignInEvent) -> None:
+    """Record in the metrics and in the log how a request ended."""
+    metrics.count(event)
+    log.write(event)
 
 
 def _announce(settings: Settings, broker: Broker, metrics: Metrics) -> None:
@@ -170,26 +131,31 @@ def _announce(settings: Settings, broker: Broker, metrics: Metrics) -> None:
         metrics.watch_secret(setting, is_rejected)
 
 
-def _setup(settings: Settings, broker: Broker, everyone: Mapping[str, Provider], checks: Cooldown) -> Setup:
-    return Setup(
-        pages=SetupPages(site_name=settings.site_name, logo=_logo(settings)),
-        providers=everyone,
-        offered_at={id_: tuple(broker.sites[site] for site in sites_of(settings, id_)) for id_ in everyone},
-        run_checks=checks,
-        last_login_requests={},
+def _web_context(
+    settings: Settings,
+    broker: Broker,
+    everyone: Mapping[str, Provider],
+    checks: Cooldown,
+    record: Callable[[SignInEvent], None],
+) -> WebContext:
+    logo = settings.logo_file.data_uri if settings.logo_file else None
+    return WebContext(
+        broker=broker,
+        pages={
+            language: Pages(language, support_email=settings.support_email, site_name=settings.site_name, logo=logo)
+            for language in LANGUAGES
+        },
+        record=record,
+        setup=Setup(
+            pages=SetupPages(site_name=settings.site_name, logo=logo),
+            providers=everyone,
+            offered_at={id_: tuple(broker.sites[site] for site in sites_of(settings, id_)) for id_ in everyone},
+            run_checks=checks,
+            last_login_requests={},
+        ),
+        public_url=settings.public_url,
+        client_addresses=ClientAddresses(settings.trusted_proxies),
     )
-
-
-def _logo(settings: Settings) -> str | None:
-    return settings.logo_file.data_uri if settings.logo_file else None
-
-
-def _pages(settings: Settings) -> dict[str, Pages]:
-    logo = _logo(settings)
-    return {
-        language: Pages(language, support_email=settings.support_email, site_name=settings.site_name, logo=logo)
-        for language in LANGUAGES
-    }
 
 
 async def run_checks(
@@ -211,9 +177,7 @@ async def run_checks(
     networks = {id_: network_policy_of(settings, provider) for id_, provider in settings.identity_providers.items()}
     async with AsyncExitStack() as stack:
         send = {
-            network: ProviderClient(
-                await stack.enter_async_context(http(network)), private_networks=network.private_networks
-            ).send
+            network: _sender(await stack.enter_async_context(http(network)), network)
             for network in {elsewhere, *networks.values()}
         }
         public_client = checks.PublicClient(send[elsewhere], elsewhere)
@@ -242,8 +206,7 @@ async def reach_provider(
     provider = settings.identity_providers[identifier]
     network = network_policy_of(settings, provider)
     async with http(network) as client:
-        send = ProviderClient(client, private_networks=network.private_networks).send
-        wired = wire_provider(settings, identifier, send=send, clock=clock)
+        wired = wire_provider(settings, identifier, send=_sender(client, network), clock=clock)
         yield checks.ProviderTarget(wired, network, provider.client_secret_expires)
 
 
@@ -281,16 +244,16 @@ async def _keep_warm(provider: Provider) -> None:
         await asyncio.sleep(WARMTH_SECONDS)
 
 
-def _sender(settings: Settings, provider: ProviderSettings, clients: Mapping[NetworkPolicy, HttpClient]) -> Send:
-    network = network_policy_of(settings, provider)
-    return ProviderClient(clients[network], private_networks=network.private_networks).send
+def _sender(client: HttpClient, network: NetworkPolicy) -> Send:
+    return ProviderClient(client, private_networks=network.private_networks).send
 
 
 def network_policy_of(settings: Settings, provider: ProviderSettings) -> NetworkPolicy:
     """Return which addresses requests to a provider may reach, and through which proxy."""
+    proxy = provider.outbound_proxy or settings.outbound_proxy
     return NetworkPolicy(
         trusted_ca_file=settings.trusted_ca_file,
-        outbound_proxy=_proxy_of(settings, provider),
+        outbound_proxy=None if proxy is None or proxy.reveal() == NO_PROXY else proxy.reveal,
         private_networks=provider.allow_private_network or settings.on_loopback,
     )
 
@@ -299,11 +262,6 @@ def reach_of_browsers(settings: Settings) -> NetworkPolicy:
     """Return which addresses requests to Comm100 and to the broker may reach: browsers may use private addresses."""
     proxy = settings.outbound_proxy
     return NetworkPolicy(settings.trusted_ca_file, proxy.reveal if proxy else None, private_networks=True)
-
-
-def _proxy_of(settings: Settings, provider: ProviderSettings) -> Callable[[], str] | None:
-    proxy = provider.outbound_proxy or settings.outbound_proxy
-    return None if proxy is None or proxy.reveal() == NO_PROXY else proxy.reveal
 
 
 async def send_nothing(request: ProviderRequest) -> ProviderResponse:
@@ -329,10 +287,8 @@ def wire_provider(
         sleep: waits before keys are requested again.
     """
     provider = settings.identity_providers[identifier]
-    registration, email_domains = (
-        _registration(settings, identifier, provider, clock),
-        frozenset(provider.email_domains),
-    )
+    registration = _registration(settings, identifier, provider, clock)
+    email_domains = frozenset(provider.email_domains)
     return Provider(
         id=identifier,
         label=provider.label,

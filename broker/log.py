@@ -30,17 +30,18 @@ LogEmail = Literal["hashed", "plain", "none"]
 
 @dataclass(frozen=True, slots=True)
 class SignInEvent:
-    """How a sign-in, or a refused request, ended.
+    """How a sign-in, a test sign-in or a refused request ended.
 
     Args:
         trace_id: also shown on the page.
         client: the browser's address, as far as trusted proxies tell it.
-        site: id of the Comm100 site; empty if unknown.
-        provider: id of the identity provider; empty if unknown.
+        site: empty if unknown.
+        provider: empty if unknown.
         error: None after a success.
         identity: None unless a person was verified.
         seconds: from the request to the answer.
         is_signin: the request belongs to a sign-in.
+        is_dry_run: the request belongs to a test sign-in, which is no sign-in.
     """
 
     trace_id: str
@@ -51,20 +52,22 @@ class SignInEvent:
     identity: Identity | None
     seconds: float
     is_signin: bool = True
+    is_dry_run: bool = False
 
     @property
     def is_strangers_request(self) -> bool:
-        """Tell a refused request that belongs to no sign-in from a sign-in."""
-        return not self.is_signin and self.error is not None and self.error.status < 500
+        """Whether a refused request belongs to no sign-in."""
+        is_ours = self.is_signin or self.is_dry_run
+        return not is_ours and self.error is not None and self.error.status < 500
+
+    @property
+    def outcome(self) -> tuple[str, str]:
+        """The result and the reason that log and metrics have in common."""
+        return outcome_of(self.error, success="admitted" if self.is_dry_run else "signed_in")
 
 
-def result_of(error: BrokerError | None, *, success: str) -> tuple[str, str]:
-    """Return the result and the reason that log and metrics have in common.
-
-    Args:
-        error: None after a success.
-        success: the result of a success.
-    """
+def outcome_of(error: BrokerError | None, *, success: str = "signed_in") -> tuple[str, str]:
+    """Return the result and the reason of an error, or of a success."""
     if error is None:
         return success, "none"
     return "failed" if error.status >= 500 else "refused", error.code
@@ -82,18 +85,13 @@ class EventLog:
         self._log_email = log_email
         self._secret_keys = secret_keys
 
-    def write_sign_in(self, event: SignInEvent) -> None:
-        """Write how a sign-in, or a refused request, ended."""
-        name, level = ("request refused", logging.INFO) if event.is_strangers_request else ("sign-in", None)
-        self._write(name, event, success="signed_in", level=level)
-
-    def write_dry_run(self, event: SignInEvent) -> None:
-        """Write how a test sign-in ended."""
-        self._write("test sign-in", event, success="admitted")
-
-    def _write(self, name: str, event: SignInEvent, *, success: str, level: int | None = None) -> None:
-        error = event.error
-        result, code = result_of(error, success=success)
+    def write(self, event: SignInEvent) -> None:
+        """Write how a request ended."""
+        error, (result, code) = event.error, event.outcome
+        level = logging.INFO if error is None else logging.ERROR if error.status >= 500 else logging.WARNING
+        name = "test sign-in" if event.is_dry_run else "sign-in"
+        if event.is_strangers_request:
+            name, level = "request refused", logging.INFO
         facts: dict[str, object] = {
             "result": result,
             "code": code,
@@ -107,7 +105,7 @@ class EventLog:
             facts |= self._person(event.identity)
         if error is not None:
             facts |= {"expected": error.expected, "got": error.got, "remedy": error.remedy}
-        LOGGER.log(_level(error) if level is None else level, name, extra={"facts": facts})
+        LOGGER.log(level, name, extra={"facts": facts})
 
     def _person(self, identity: Identity) -> dict[str, object]:
         facts: dict[str, object] = {"email_from": identity.email_from, "name_from": identity.name_from}
@@ -193,10 +191,6 @@ def log_to(stream: TextIO, level: int = logging.INFO, *, keeps_addresses: bool =
         logging.getLogger(library).setLevel(logging.WARNING)
     # uvicorn logs a warning for each malformed request, which any stranger can send.
     logging.getLogger("uvicorn").setLevel(logging.ERROR)
-
-
-def _level(error: BrokerError | None) -> int:
-    return logging.INFO if error is None else logging.ERROR if error.status >= 500 else logging.WARNING
 
 
 def _fact(value: object, *, masks: bool = False, limit: int = MAX_CHARACTERS) -> object:

@@ -32,7 +32,7 @@ from broker.errors import (
     TooManyRejectedCodes,
     every_error,
 )
-from broker.log import SignInEvent, result_of
+from broker.log import SignInEvent, outcome_of
 from broker.oidc.discovery import Cached, Discovery, Send
 from broker.oidc.messages import ProviderRequest, ProviderResponse, RequestKind, is_failing
 
@@ -116,13 +116,12 @@ class Metrics:
 
     # -------------------------------------------------------------------------------------------------------- sign-ins
 
-    def count_sign_in(self, event: SignInEvent) -> None:
-        """Count how a sign-in, or a refused request, ended."""
-        self._signins.labels(event.site, event.provider, *result_of(event.error, success="signed_in")).inc()
-
-    def count_dry_run(self, event: SignInEvent) -> None:
-        """Count how a test sign-in ended."""
-        self._dry_runs.labels(event.provider, *result_of(event.error, success="admitted")).inc()
+    def count(self, event: SignInEvent) -> None:
+        """Count how a request ended."""
+        if event.is_dry_run:
+            self._dry_runs.labels(event.provider, *event.outcome).inc()
+        else:
+            self._signins.labels(event.site, event.provider, *event.outcome).inc()
 
     def expect_sign_ins(self, site: str, provider: str) -> None:
         """Export at 0 the results that alerts watch: successes, and failures that are not the person's doing.
@@ -133,11 +132,11 @@ class Metrics:
             site: its id.
             provider: the id of a provider that the site offers.
         """
-        self._signins.labels(site, provider, *result_of(None, success="signed_in"))
+        self._signins.labels(site, provider, *outcome_of(None))
         for error in every_error():
             # SettingsError ends a start, not a sign-in.
             if (error.status >= 500 or issubclass(error, UNPROVEN)) and error is not SettingsError:
-                self._signins.labels(site, provider, *result_of(error(), success="signed_in"))
+                self._signins.labels(site, provider, *outcome_of(error()))
 
     # ------------------------------------------------------------------------------------------- providers and secrets
 

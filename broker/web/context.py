@@ -50,8 +50,7 @@ class WebContext:
     Args:
         broker: the sign-ins.
         pages: by language.
-        record: writes the event of a sign-in to the log and the metrics.
-        record_dry_run: writes the event of a test sign-in, which has a metric of its own.
+        record: writes the event of a request to the log and the metrics.
         setup: the setup page.
         public_url: where browsers reach the broker.
     """
@@ -59,7 +58,6 @@ class WebContext:
     broker: Broker
     pages: Mapping[str, Pages]
     record: Callable[[SignInEvent], None]
-    record_dry_run: Callable[[SignInEvent], None]
     setup: Setup
     public_url: str
     client_addresses: ClientAddresses
@@ -136,7 +134,15 @@ class RequestContext:
         """Return how the request ended, for the log and the metrics."""
         seconds = time.perf_counter() - self.started
         return SignInEvent(
-            self.trace_id, self.client, self.site, self.provider, error, identity, seconds, self.is_signin
+            trace_id=self.trace_id,
+            client=self.client,
+            site=self.site,
+            provider=self.provider,
+            error=error,
+            identity=identity,
+            seconds=seconds,
+            is_signin=self.is_signin,
+            is_dry_run=self.is_dry_run,
         )
 
 

@@ -114,8 +114,7 @@ def _refuse(web: WebContext, request: Request, error: Exception, context: Reques
         _log.error("defect", exc_info=error, extra={"facts": {"trace_id": context.trace_id}})
         error = InternalError()
     error.redact(request.query_params.getlist("code") + request.query_params.getlist("state"))
-    record = web.record_dry_run if context.is_dry_run else web.record
-    record(context.event(error))
+    web.record(context.event(error))
     return show_problem(web, request.scope, error, context)
 
 

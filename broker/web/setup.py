@@ -187,7 +187,7 @@ def _links(web: WebContext, token: str) -> SetupLinks:
 
 def _show_report(web: WebContext, context: RequestContext, report: DryRun, token: str) -> Response:
     """Show the report of a test sign-in, always with status 200: a proxy may replace the page of a 502."""
-    web.record_dry_run(context.event(report.refusal, report.identity))
+    web.record(context.event(report.refusal, report.identity))
     return _show(web, web.setup.pages.dry_run(report, links=_links(web, token)))
 
 

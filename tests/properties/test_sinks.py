@@ -53,7 +53,7 @@ def log_line(said: str, secret: str) -> str:
     handler.setFormatter(JsonLines())
     LOGGER.addHandler(handler)
     try:
-        EventLog(log_email="hashed", secret_keys=lambda: ["k" * 32]).write_sign_in(event(said, secret))
+        EventLog(log_email="hashed", secret_keys=lambda: ["k" * 32]).write(event(said, secret))
     finally:
         LOGGER.removeHandler(handler)
     (line,) = stream.getvalue().splitlines()
@@ -63,7 +63,7 @@ def log_line(said: str, secret: str) -> str:
 
 def metrics(said: str, secret: str) -> str:
     counts = Metrics()
-    counts.count_sign_in(event(said, secret))
+    counts.count(event(said, secret))
     return counts.export().decode()
 
 
