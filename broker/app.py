@@ -180,20 +180,19 @@ async def run_checks(
             network: _sender(await stack.enter_async_context(http(network)), network)
             for network in {elsewhere, *networks.values()}
         }
-        public_client = checks.PublicClient(send[elsewhere], elsewhere)
         targets = checks.Targets(
             public_url=settings.public_url,
-            public_client=public_client,
+            public_client=checks.PublicClient(send[elsewhere], proxied=elsewhere.outbound_proxy is not None),
             insecure_options=insecure_options(settings),
             providers=tuple(
                 checks.ProviderTarget(
                     wire_provider(settings, id_, send=send[network], clock=clock),
-                    network,
+                    network.outbound_proxy is not None,
                     settings.identity_providers[id_].client_secret_expires,
                 )
                 for id_, network in networks.items()
             ),
-            sites=tuple(checks.SiteTarget(wire_site(settings, id_), public_client) for id_ in settings.sites),
+            sites=tuple(wire_site(settings, id_) for id_ in settings.sites),
         )
         return await checks.run_all(targets, offline=offline, clock=clock, begin=begin)
 
@@ -201,13 +200,12 @@ async def run_checks(
 @asynccontextmanager
 async def reach_provider(
     settings: Settings, identifier: str, *, http: ClientFactory = open_client, clock: Clock = time.time
-) -> AsyncIterator[checks.ProviderTarget]:
-    """Open a client for one provider, so that it can be checked."""
+) -> AsyncIterator[Provider]:
+    """Open a client for one provider, and yield the provider."""
     provider = settings.identity_providers[identifier]
     network = network_policy_of(settings, provider)
     async with http(network) as client:
-        wired = wire_provider(settings, identifier, send=_sender(client, network), clock=clock)
-        yield checks.ProviderTarget(wired, network, provider.client_secret_expires)
+        yield wire_provider(settings, identifier, send=_sender(client, network), clock=clock)
 
 
 @asynccontextmanager
@@ -292,7 +290,7 @@ def wire_provider(
     return Provider(
         id=identifier,
         label=provider.label,
-        preset=KINDS[provider.preset],
+        kind=KINDS[provider.preset],
         registration=registration,
         policy=Policy(email_domains, frozenset(provider.allowed_groups or ())),
         rules=ClaimRules(

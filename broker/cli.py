@@ -221,7 +221,7 @@ def demo(
 
 
 def _examine(settings: Settings, *, offline: bool, as_json: bool = False) -> bool:
-    """Run all checks, print the findings, and return whether none failed."""
+    """Run all checks, print the findings, and return whether no check failed."""
     import asyncio
 
     from rich.console import Console
@@ -229,12 +229,14 @@ def _examine(settings: Settings, *, offline: bool, as_json: bool = False) -> boo
     from broker import checks
     from broker.app import run_checks
 
-    with checks.watching(Console(stderr=True)) as begin:
-        findings = asyncio.run(run_checks(settings, offline=offline, begin=begin))
-    if as_json:
-        typer.echo(json.dumps(checks.as_json(findings), indent=2))
-    else:
-        checks.print_report(findings, Console(highlight=False))
+    with asyncio.Runner() as runner:
+        with checks.watching(Console(stderr=True)) as begin:
+            findings = runner.run(run_checks(settings, offline=offline, begin=begin))
+        # Here and not after the block: the end of the loop waits for a name server that keeps silent.
+        if as_json:
+            typer.echo(json.dumps(checks.as_json(findings), indent=2))
+        else:
+            checks.print_report(findings, Console(highlight=False))
     return checks.all_good(findings)
 
 

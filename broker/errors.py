@@ -486,7 +486,22 @@ class ProviderUnavailable(
     user_message="Your organisation's sign-in service does not answer at the moment.",
     advice=_LATER,
 ):
-    """No usable answer came: worth trying again."""
+    """No usable answer came: worth trying again.
+
+    Args:
+        phase: how far the request got: `resolving`, `connecting`, `waiting`, `reading`; empty if it is not known.
+
+    Attributes:
+        setting: whose absence may be the cause; empty if there is none.
+    """
+
+    setting: str = ""
+
+    def __init__(
+        self, *, expected: object = None, got: object = None, retry_after: int | None = None, phase: str = ""
+    ) -> None:
+        super().__init__(expected=expected, got=got, retry_after=retry_after)
+        self.phase = phase
 
 
 class ProviderUnreachable(
@@ -531,6 +546,8 @@ class ProviderAddressRefused(
     advice=_TRYING_DOES_NOT_HELP,
 ):
     """The provider's host resolves to a private, loopback or link-local address."""
+
+    setting = "allow_private_network"
 
 
 class InvalidProviderResponse(

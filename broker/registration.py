@@ -76,7 +76,7 @@ def setup_of_provider(
     Args:
         now: seconds since the epoch.
     """
-    kind, console_paths, registration = provider.preset, provider.console_paths, provider.registration
+    kind, console_paths, registration = provider.kind, provider.console_paths, provider.registration
     last_day = datetime.fromtimestamp(now, UTC) + timedelta(days=CLIENT_SECRET_DAYS)
     start_uri = f"{public_url}/initiate/{provider.id}"
     to_register = ToRegister(

@@ -273,7 +273,7 @@ def check_id_token(
     registration = provider.registration
     id_token = check_claims(
         signed,
-        expected_issuer=provider.preset.expected_issuer(registration, signed, provider.rules),
+        expected_issuer=provider.kind.expected_issuer(registration, signed, provider.rules),
         expected_audience=registration.client_id,
         expected_nonce=bound.nonce,
         access_token=tokens.access_token,
@@ -300,13 +300,13 @@ async def ask_userinfo(
 
 
 def _callback_issuers(provider: Provider) -> Mapping[str, str]:
-    return provider.preset.callback_issuers(provider.registration, provider.rules)
+    return provider.kind.callback_issuers(provider.registration, provider.rules)
 
 
 def _advise(provider: Provider, error: BrokerError) -> None:
     """Replace the remedy where the provider's own words say more; warn where the words came through the browser."""
     if isinstance(error, ProviderRefused | ProviderUnavailable | ClientRejected | TokenRequestRefused):
-        error.remedy = provider.preset.remedy(str(error.got)) or error.remedy
+        error.remedy = provider.kind.remedy(str(error.got)) or error.remedy
     if isinstance(error, ProviderReported):
         error.remedy = f"{error.remedy} {FORGEABLE}"
 

@@ -10,7 +10,7 @@ import pytest
 import typer.main
 from typer.core import TyperGroup
 
-from broker.checks.finding import CHECKS, finding, ok
+from broker.checks.finding import CHECKS, Topic
 from broker.cli import app
 from broker.errors import BrokerError, SettingsError, every_error
 from broker.providers import KINDS
@@ -94,8 +94,8 @@ def test_every_link_between_documents_leads_somewhere(document: Path) -> None:
 
 @pytest.mark.parametrize("check", CHECKS)
 def test_every_finding_names_a_section_that_exists(check: str) -> None:
-    for guide in ("", *(preset.guide for preset in KINDS.values())):
-        document, _, section = finding("a subject", check, ok("It is well."), guide=guide).doc.partition("#")
+    for guide in ("", *(kind.guide for kind in KINDS.values())):
+        document, _, section = Topic("a subject", check, guide).ok("It is well.").doc.partition("#")
         assert section in anchors(ROOT / document), document
 
 

@@ -1,7 +1,6 @@
-"""The doctor: looks at each identity provider and site as it is now, and says what is wrong and what to do about it.
+"""The checks: each identity provider and site, with the functions of a sign-in; what is wrong and what to do.
 
-It owns the checks, their order and their sentences; each judges by the functions a sign-in uses. It reads no settings,
-changes nothing anywhere, and shows no secret.
+Nothing is changed anywhere, and no secret is in a finding.
 """
 
 from broker.checks.finding import (
@@ -16,26 +15,29 @@ from broker.checks.finding import (
     merged,
     unusable_settings,
 )
-from broker.checks.provider import ProviderTarget
+from broker.checks.provider import check_documents
+from broker.checks.registration import check_client_authentication
 from broker.checks.report import print_report, watching
-from broker.checks.run import Targets, run_all
-from broker.checks.site import PublicClient, SiteTarget, fingerprint, judge_shared_secret
+from broker.checks.run import ProviderTarget, Targets, run_all
+from broker.checks.site import OUR_MARK, PublicClient, check_shared_secret, fingerprint
 
 __all__ = [
     "CHECKS",
+    "OUR_MARK",
     "WORST_FIRST",
     "Begin",
     "Finding",
     "ProviderTarget",
     "PublicClient",
-    "SiteTarget",
     "Status",
     "Targets",
     "all_good",
     "as_json",
+    "check_client_authentication",
+    "check_documents",
+    "check_shared_secret",
     "fingerprint",
     "first_untold",
-    "judge_shared_secret",
     "merged",
     "print_report",
     "run_all",

@@ -1,117 +1,277 @@
-"""One identity provider under examination: which check comes after which, and what rests on what.
-
-A cause comes before its consequences: what an earlier trouble makes pointless is not tried. Above all, no credential
-goes to an address that a document of the wrong issuer names.
-"""
+"""The documents that a provider publishes: discovery document and keys, checked by the functions of a sign-in."""
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import date
 
-from broker.checks.connection import look_up, shake_hands
-from broker.checks.documents import (
-    announced_methods,
-    check_issuer,
-    check_metadata,
-    check_provider_keys,
-    compare_clocks,
-    fetch_discovery,
-)
-from broker.checks.finding import Begin, CheckFailed, CheckRun, Finding, unknown, worst_first
-from broker.checks.redirects import check_redirect_uri, check_sign_out_uri
-from broker.checks.registration import check_client_authentication, check_expiry
-from broker.oidc.client import NetworkPolicy
-from broker.oidc.messages import read_json_object
-from broker.oidc.metadata import ProviderMetadata
+from broker.checks.finding import Finding, Topic, sentence
+from broker.checks.reach import failed_step, no_answer, reach
+from broker.errors import AnswerUnreadable, BrokerError, MetadataInvalid, MetadataIssuer, ProviderUnavailable
+from broker.oidc.keys import MAX_CANDIDATES, MAX_KEYS, KeySet, build_keys_request, check_keys
+from broker.oidc.messages import JsonObject, ProviderResponse, check_success, read_json_object
+from broker.oidc.metadata import ProviderMetadata, build_discovery_request, check_discovery
+from broker.oidc.registration import SIGNATURE_ALGORITHMS
 from broker.providers import Provider
+from broker.text import printable
 
-_ONLINE = (
-    "dns", "tls", "discovery", "issuer", "metadata", "keys", "clock", "client_authentication", "redirect_uri",
-)  # fmt: skip
+CLOCK_WARNING_SECONDS = 30.0
+CLOCK_FAILED_SECONDS = 60.0  # what a sign-in allows, in the times of an ID token
+_METHOD_NAMES = {"federated_credential": "private_key_jwt"}
 
 
 @dataclass(frozen=True, slots=True)
-class ProviderTarget:
-    """One provider to examine, enabled or not.
+class Documents:
+    """What the address of the discovery document answered, and the findings about it.
 
     Args:
-        provider: as a sign-in has it.
-        network: how far its client goes.
-        client_secret_expires: by the admin's word.
+        answer: None if there was none that can be read.
+        document: None if the answer is not a JSON object with status 200.
+        metadata: None if the document is not usable, or is of another issuer.
+        findings: in the order of the checks, up to the first that the next check cannot do without.
     """
 
-    provider: Provider
-    network: NetworkPolicy
-    client_secret_expires: date | None
+    answer: ProviderResponse | None
+    document: JsonObject | None
+    metadata: ProviderMetadata | None
+    findings: tuple[Finding, ...]
+
+    @property
+    def announced(self) -> list[str]:
+        """The methods of client authentication that the document announces."""
+        return _texts((self.document or {}).get("token_endpoint_auth_methods_supported"))
+
+    @property
+    def failure(self) -> Finding | None:
+        """The first failed finding."""
+        return next((one for one in self.findings if one.status == "failed"), None)
 
 
-async def check_provider(
-    target: ProviderTarget, *, offline: bool, clock: Callable[[], float], begin: Begin
-) -> list[Finding]:
-    """Examine one provider.
+def topic_of(provider: Provider, check: str) -> Topic:
+    """Return the topic for a check of a provider."""
+    return Topic(provider.id, check, provider.kind.guide)
+
+
+async def check_documents(provider: Provider, *, proxied: bool = False) -> Documents:
+    """Fetch the discovery document; return it with the findings dns, tls, discovery, issuer and metadata.
 
     Args:
-        target: the provider.
-        offline: only what needs no network.
+        proxied: requests take the outbound proxy, which resolves the names.
+    """
+    request = build_discovery_request(provider.registration.issuer, provider.registration.metadata_url)
+    answer, findings = await reach(provider.send, request, provider.id, proxied=proxied)
+    if isinstance(answer, BrokerError):
+        if failed_step(answer) == "answer":
+            findings.append(no_answer(topic_of(provider, "discovery"), request.url, answer))
+        return Documents(None, None, None, tuple(findings))
+    document, discovery = check_discovery_answer(provider, answer)
+    findings.append(discovery)
+    if document is None:
+        return Documents(answer, None, None, tuple(findings))
+    findings.append(issuer := check_issuer(provider, answer))
+    if issuer.status == "failed":
+        return Documents(answer, document, None, tuple(findings))
+    metadata, finding = check_metadata(provider, answer)
+    return Documents(answer, document, metadata, (*findings, finding))
+
+
+def check_discovery_answer(provider: Provider, answer: ProviderResponse) -> tuple[JsonObject | None, Finding]:
+    """Check that the answer is a JSON object with status 200, and return the object."""
+    topic = topic_of(provider, "discovery")
+    url = build_discovery_request(provider.registration.issuer, provider.registration.metadata_url).url
+    compare = f"Compare issuer with {provider.console_paths.issuer}."
+    try:
+        check_success(answer)
+        return read_json_object(answer.body), topic.ok(f"{url} answers.")
+    except AnswerUnreadable as error:
+        message = f"{url} answers, but not with JSON: {sentence(error.got)}"
+        return None, topic.failed(message, f"{compare} A proxy may have answered in its place.")
+    except ProviderUnavailable as error:
+        return None, topic.failed(f"{url} answers with status {sentence(error.got)}", error.remedy)
+    except BrokerError as error:
+        remedy = provider.kind.remedy(str(error.got)) or compare
+        if answer.location is not None:
+            remedy = f"Redirects are not followed: set issuer to the address that answers itself. {remedy}"
+        return None, topic.failed(f"{url} answers with status {sentence(error.got)}", remedy)
+
+
+def check_issuer(provider: Provider, answer: ProviderResponse) -> Finding:
+    """Compare the issuer in the document with the configured issuer, as a sign-in does.
+
+    Args:
+        answer: a JSON object.
+    """
+    topic = topic_of(provider, "issuer")
+    expected = provider.registration.metadata_issuer
+    try:
+        _check_discovery(provider, answer)
+    except MetadataIssuer as error:
+        return _another_issuer(provider, topic, expected, printable(error.got))
+    except MetadataInvalid:
+        pass  # the issuer was compared first; the rest is the next check's
+    return topic.ok(f"The issuer is {expected}, as configured.")
+
+
+def check_metadata(provider: Provider, answer: ProviderResponse) -> tuple[ProviderMetadata | None, Finding]:
+    """Check that the document has what a sign-in needs, and compare what it announces with the settings.
+
+    Args:
+        answer: a JSON object of the right issuer.
+    """
+    topic = topic_of(provider, "metadata")
+    try:
+        metadata = _check_discovery(provider, answer)
+    except BrokerError as error:
+        return None, _refused(topic, "The discovery document is not usable.", error)
+    unusable = [one for one in metadata.ignored if one.startswith("userinfo_endpoint")]
+    if unusable and provider.userinfo != "never":
+        return metadata, topic.warning(
+            f"The discovery document has a member that cannot be used and is ignored: {sentence(unusable[0])}",
+            "Unless the ID token has the e-mail address, nobody can sign in: the provider has to correct the member. "
+            "If the ID token has it, set userinfo: never.",
+        )
+    return metadata, _compare_announced(provider, topic, read_json_object(answer.body))
+
+
+async def check_provider_keys(provider: Provider, metadata: ProviderMetadata) -> Finding:
+    """Check that a published key can verify a token of the configured algorithms."""
+    topic = topic_of(provider, "keys")
+    try:
+        answer = await provider.send(build_keys_request(metadata.jwks_uri))
+    except BrokerError as error:
+        return no_answer(topic, metadata.jwks_uri, error)
+    try:
+        keys, _ = check_keys(answer)
+    except BrokerError as error:
+        return _refused(topic, f"{metadata.jwks_uri} has no usable keys.", error)
+    return _compare_keys(topic, keys, sorted(provider.registration.signing_algorithms))
+
+
+def check_clock(provider: Provider, answer: ProviderResponse, clock: Callable[[], float]) -> Finding:
+    """Compare the provider's clock with this machine's, by the Date of an answer just received.
+
+    Args:
         clock: seconds since the epoch.
-        begin: told of each check.
     """
-    provider = target.provider
-    checks = CheckRun(provider.id, begin, guide=provider.preset.guide)
-    if not offline:
-        try:
-            metadata, announced = await _ask_documents(checks, target, clock)
-            await _ask_registration(checks, target, metadata, announced)
-        except CheckFailed:
-            checks.not_tried(_ONLINE)
-    checks.note("client_secret_expiry", check_expiry(provider, target.client_secret_expires, clock=clock))
-    return worst_first(checks.findings)
+    topic = topic_of(provider, "clock")
+    if answer.date is None:
+        return topic.unknown(
+            "The provider's answer has no Date.", "Compare this machine's clock by eye: date -u shows it."
+        )
+    ahead = answer.date - clock()
+    seconds = round(abs(ahead))
+    size = f"{seconds} seconds" if seconds < 120 else f"{round(seconds / 60)} minutes"
+    message = f"This machine's clock is {size} {'behind' if ahead > 0 else 'ahead of'} the provider's."
+    remedy = "Synchronise this machine's clock (NTP: timedatectl set-ntp true; in a container: the node's clock)."
+    if seconds >= CLOCK_FAILED_SECONDS:
+        return topic.failed(message, remedy)
+    if seconds >= CLOCK_WARNING_SECONDS:
+        return topic.warning(message, remedy)
+    return topic.ok("This machine's clock and the provider's agree.")
 
 
-async def _ask_documents(
-    checks: CheckRun, target: ProviderTarget, clock: Callable[[], float]
-) -> tuple[ProviderMetadata, list[str]]:
-    """Return the metadata, and the ways of client authentication announced in it."""
-    provider, network = target.provider, target.network
-    way = await checks.ask("dns", look_up(provider.registration.metadata_url or provider.registration.issuer, network))
-    await checks.ask("tls", shake_hands(way, network))
-    document = await checks.ask("discovery", fetch_discovery(provider, network))
-    checks.note("clock", compare_clocks(document, clock))
-    checks.judge("issuer", lambda: check_issuer(provider, document))
-    metadata = checks.judge("metadata", lambda: check_metadata(provider, document))
-    return metadata, announced_methods(read_json_object(document.body))
+def announces(methods: list[str], method: str) -> bool:
+    """Return whether the announced methods have the configured one.
+
+    Args:
+        method: the value of `client_authentication`.
+    """
+    return _METHOD_NAMES.get(method, method) in methods
 
 
-async def _ask_registration(
-    checks: CheckRun, target: ProviderTarget, metadata: ProviderMetadata, announced: list[str]
-) -> None:
-    """Ask for the keys at the same time; what became of our client id tells more about a credential that is refused."""
-    about = target.provider, target.network, metadata
+def _refused(topic: Topic, message: str, error: BrokerError) -> Finding:
+    return topic.failed(f"{message} Expected {printable(error.expected)}, got {sentence(error.got)}", error.remedy)
 
-    async def keys() -> None:
-        with contextlib.suppress(CheckFailed):  # noted
-            await checks.ask("keys", check_provider_keys(*about))
 
-    async def registration() -> None:
-        knows_client_id: bool | None = None
-        # The browser goes there, not we: that this machine gets no answer means little.
-        with contextlib.suppress(CheckFailed):
-            knows_client_id = await checks.ask("redirect_uri", check_redirect_uri(*about), late=unknown)
-        await asyncio.gather(credential(knows_client_id=knows_client_id), signing_out())
+def _check_discovery(provider: Provider, answer: ProviderResponse) -> ProviderMetadata:
+    registration = provider.registration
+    return check_discovery(
+        answer, expected_issuer=registration.metadata_issuer, allow_loopback=registration.allow_loopback
+    )
 
-    async def credential(*, knows_client_id: bool | None) -> None:
-        with contextlib.suppress(CheckFailed):
-            asked = check_client_authentication(*about, announced, knows_client_id=knows_client_id)
-            await checks.ask("client_authentication", asked)
 
-    async def signing_out() -> None:
-        if metadata.end_session_endpoint is not None:
-            with contextlib.suppress(CheckFailed):
-                asked = check_sign_out_uri(target.provider, target.network, metadata.end_session_endpoint)
-                await checks.ask("redirect_uri", asked, late=unknown)
+def _another_issuer(provider: Provider, topic: Topic, expected: str, got: str) -> Finding:
+    message = f"The discovery document names another issuer. Expected {expected}, got {got}."
+    if "://" not in got:  # not an address: the member is missing or not a text
+        return topic.failed(
+            message, f"Compare issuer with {provider.console_paths.issuer}. The provider has to name itself there."
+        )
+    remedy = f"Set issuer to exactly {got}, if that is your provider."
+    if got.rstrip("/") == expected.rstrip("/"):
+        ends = "ends with a slash" if got.endswith("/") else "has no slash at the end"
+        return topic.failed(f"{message} Only the slash differs: the provider's {ends}.", remedy)
+    if got.partition("://")[2] == expected.partition("://")[2]:
+        return topic.failed(f"{message} Only the scheme differs: http against https.", remedy)
+    if got.lower() == expected.lower():
+        return topic.failed(f"{message} Only upper and lower case differ.", remedy)
+    if provider.registration.metadata_url is None:
+        remedy = (
+            f"{remedy} If the document is not below that address, leave issuer so and set metadata_url to the "
+            "document's."
+        )
+    return topic.failed(message, f"Compare issuer with {provider.console_paths.issuer}. {remedy}")
 
-    await asyncio.gather(keys(), registration())
+
+def _compare_announced(provider: Provider, topic: Topic, document: JsonObject) -> Finding:
+    """Compare algorithms and client authentication with the settings; a provider may offer more than it announces."""
+    ours = provider.registration.signing_algorithms
+    algorithms = _texts(document.get("id_token_signing_alg_values_supported"))
+    if algorithms and not ours & set(algorithms):
+        return _compare_algorithms(topic, algorithms, sorted(ours))
+    method = provider.registration.client_authentication
+    methods = _texts(document.get("token_endpoint_auth_methods_supported"))
+    if methods and not announces(methods, method):
+        return topic.warning(
+            f"The provider announces client authentication by {printable(methods)}, but "
+            f"client_authentication is {method}.",
+            "Set client_authentication to one of those, as the client is registered there.",
+        )
+    return topic.ok("The discovery document has everything a sign-in needs.")
+
+
+def _compare_algorithms(topic: Topic, announced: list[str], ours: list[str]) -> Finding:
+    usable = [one for one in announced if one in SIGNATURE_ALGORITHMS]
+    message = (
+        f"The provider announces that it signs with {printable(announced)}, but signing_algorithms has "
+        f"{', '.join(ours)}."
+    )
+    if usable:
+        return topic.warning(
+            message, f"Set signing_algorithms: [{usable[0]}], if the client is registered at the provider with it."
+        )
+    by_secret = next((one for one in announced if one.startswith("HS")), "")
+    why = f"{by_secret} is signed with the client secret and" if by_secret else "Such an ID token is"
+    return topic.failed(
+        f"{message} {why} never accepted.",
+        "Change the client's ID token signature algorithm at the provider to "
+        f"{'RS256' if 'RS256' in ours else ours[0]}.",
+    )
+
+
+def _compare_keys(topic: Topic, keys: KeySet, algorithms: list[str]) -> Finding:
+    fitting = [key for key in keys.keys if any(key.fits(algorithm) for algorithm in algorithms)]
+    without_id = max(sum(key.kid is None and key.fits(one) for key in keys.keys) for one in algorithms)
+    if without_id > MAX_CANDIDATES:
+        finding = topic.warning if any(key.kid is not None for key in fitting) else topic.failed
+        return finding(
+            f"{without_id} keys of the provider have no id (kid), and a sign-in tries at most {MAX_CANDIDATES}.",
+            f"Have the provider publish its keys with a kid, or only {MAX_CANDIDATES} of them.",
+        )
+    if len(keys.keys) + len(keys.passed_over) > MAX_KEYS:
+        return topic.warning(
+            f"The provider publishes more than {MAX_KEYS} keys, and a sign-in looks at the first {MAX_KEYS}.",
+            "Have the provider publish only the keys in use.",
+        )
+    if fitting:
+        return topic.ok(f"{len(fitting)} of {len(keys.keys)} keys can verify {' or '.join(algorithms)}.")
+    published = sorted({key.algorithm or (f"curve {key.curve}" if key.curve else "RSA") for key in keys.keys})
+    usable = sorted(one for one in SIGNATURE_ALGORITHMS if any(key.fits(one) for key in keys.keys))
+    return topic.failed(
+        f"No key of the provider can verify {' or '.join(algorithms)}: its keys are for {printable(published)}.",
+        f"Set signing_algorithms to what the provider signs ID tokens with ({' or '.join(usable) or 'RS256'}), or "
+        "change that in the client's registration there.",
+    )
+
+
+def _texts(value: object) -> list[str]:
+    return [one for one in value if isinstance(one, str)] if isinstance(value, list) else []

@@ -1,7 +1,8 @@
-"""Whether the token endpoint accepts our client id and credential, and for how long the credential is valid.
+"""The client's registration at the provider: redirect URI, sign-out address, client ID and credential.
 
-The check sends a token request with an invalid code. Where the provider refuses the code, a control request with an
-invented client id shows whether the provider looked at the client at all.
+The authorization and end-session requests are those of a browser without a session; redirects are not followed, and a
+code is never redeemed. The token request has an invalid code. If the provider refuses the code, a control request with
+an invented client ID shows whether the provider looked at the client at all.
 """
 
 from __future__ import annotations
@@ -14,28 +15,25 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
+from urllib.parse import parse_qsl, unquote, urlsplit
 
-from broker.checks.documents import announces, fetch
-from broker.checks.finding import (
-    CHECK_SECONDS,
-    TEST_SIGN_IN,
-    CheckFailed,
-    Verdict,
-    failed,
-    ok,
-    sentence,
-    unknown,
-    warning,
-)
+from broker.checks.finding import CHECK_SECONDS, TEST_SIGN_IN, Finding, Topic, sentence
+from broker.checks.provider import announces, topic_of
+from broker.checks.reach import no_answer
 from broker.errors import (
     BrokerError,
+    CallbackIssuer,
     ClientRejected,
     CodeRejected,
+    ProviderRefused,
+    ProviderReportedFailure,
     ProviderUnavailable,
     TokenRequestRefused,
     TokenResponseInvalid,
 )
-from broker.oidc.client import NetworkPolicy
+from broker.logout import build_end_session_url
+from broker.oidc.authorization import build_authorization_url, check_callback
+from broker.oidc.messages import DOCUMENT_LIMIT, ProviderRequest, ProviderResponse, is_failing, safe_error_text
 from broker.oidc.metadata import ProviderMetadata
 from broker.oidc.registration import EXPIRY_WARNING_DAYS, Registration
 from broker.oidc.tokens import build_token_request, check_token_response
@@ -45,9 +43,25 @@ from broker.text import printable
 
 _CONTROL_ENDS = CHECK_SECONDS - 0.5  # seconds after the check began: a slow control request must not fail the check
 
-# Errors that every sign-in would meet (RFC 6749, section 5.2).
-_NO_SIGN_IN = ("unauthorized_client", "unsupported_grant_type", "invalid_scope")
-# Words about the code in refusals that are not `invalid_grant`.
+# Errors of a provider that would have to show a page: the request itself is fine.
+_WANTS_A_PERSON = {"login_required", "interaction_required", "consent_required", "account_selection_required"}
+# Errors that every sign-in would meet (RFC 6749, sections 4.1.2.1 and 5.2).
+_NO_AUTHORIZATION = {"invalid_scope", "unauthorized_client", "unsupported_response_type"}
+_NO_TOKENS = ("unauthorized_client", "unsupported_grant_type", "invalid_scope")
+_MAY_PASS = {"temporarily_unavailable", "server_error"}
+
+_NAMES_SCOPE = re.compile(r"(?<![a-z])scopes?(?![a-z])", re.IGNORECASE)
+_NAMES_SCOPE_ERROR = re.compile(r"invalid[_ ]scopes?(?![a-z])", re.IGNORECASE)
+_NAMES_REDIRECT_URI = re.compile(r"redirect[_ ]ur[il]s?(?!_?\w|[\"']?\s*[=:]|%3d)", re.IGNORECASE)
+_NAMES_REDIRECT_ERROR = re.compile(r"(invalid_redirect_uri|redirect_uri_mismatch|AADSTS50011)", re.IGNORECASE)
+_NAMES_CLIENT_ERROR = re.compile(
+    r"invalid_client|deleted_client|client[_ ]?(id )?not found|AADSTS700016", re.IGNORECASE
+)
+_NAMES_SIGN_OUT_URI = re.compile(
+    r"(log|sign)[_ -]?out[_ -](redirect[_ -])?ur[il]s?(?!_?\w|[\"']?\s*[=:]|%3d)", re.IGNORECASE
+)
+_WANTS_A_HINT = re.compile(r"id_token_hint(?!\w|[\"']?\s*[=:]|%3d)", re.IGNORECASE)
+# Words about the code in token errors other than `invalid_grant`.
 _NAMES_CODE = re.compile(
     r"invalid_(code|grant)|code_(challenge|verifier)|verification_code|authorization code", re.IGNORECASE
 )
@@ -59,13 +73,276 @@ _CREDENTIALS: Mapping[str, str] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class _Refusal:
-    """What a token endpoint answered to an invalid code.
+async def check_redirect_uri(provider: Provider, metadata: ProviderMetadata) -> tuple[bool | None, Finding]:
+    """Send an authorization request with `prompt=none`: a registered redirect URI gets the answer.
+
+    If the answer may be about `prompt=none` only, the check sends the request again without it, as a sign-in does.
+    The first value says whether the provider knows the client ID; None if the provider does not tell.
+    """
+    topic = topic_of(provider, "redirect_uri")
+    ours = provider.registration.redirect_uri
+    try:
+        first_url = _authorization_url(provider, metadata, {"prompt": "none"})
+        second_url = _authorization_url(provider, metadata, {})
+    except BrokerError as error:
+        return None, topic.failed(f"No request can be made: {printable(error.expected)}.", error.remedy)
+    try:
+        async with asyncio.timeout(CHECK_SECONDS):
+            first = await _get(provider, first_url)
+            second = await _get(provider, second_url) if _may_be_about_prompt(provider, first) else None
+    except BrokerError as error:
+        return None, replace(no_answer(topic, first_url, error), status="unknown", setting="")
+    except TimeoutError:
+        return None, topic.unknown(f"No answer within {CHECK_SECONDS:.0f} seconds.")
+    if second is not None:
+        return _evaluate_second(provider, metadata, first, second)
+    if _comes_back(first, ours):
+        return True, _evaluate_return(provider, metadata, first)
+    return _evaluate_page(provider, first)
+
+
+async def check_sign_out_uri(provider: Provider, end_session_endpoint: str) -> Finding:
+    """Ask to sign out without a session: a registered address gets the answer (RP-Initiated Logout, section 3)."""
+    topic = topic_of(provider, "redirect_uri")
+    ours = f"{provider.registration.redirect_uri.removesuffix(f'/callback/{provider.id}')}/logout"
+    url = build_end_session_url(
+        end_session_endpoint,
+        client_id=provider.registration.client_id,
+        post_logout_redirect_uri=ours,
+        state=secrets.token_urlsafe(16),
+        id_token_hint="",
+        logout_hint="",
+    )
+    by_eye = f"Compare by eye: {ours} has to stand at {provider.console_paths.sign_out_uri}."
+    try:
+        answer = await _get(provider, url)
+    except BrokerError as error:
+        message = no_answer(topic, url, error).message
+        return topic.unknown(f"Sign-out address {ours}: {message}", by_eye, optional=True)
+    if _comes_back(answer, ours):
+        return topic.ok(f"After signing out, the provider comes back to {ours}.")
+    text = _text_of(answer)
+    code = provider.kind.parse_error_page(text)
+    told = code or text
+    names = _NAMES_SIGN_OUT_URI.search(told) or _NAMES_REDIRECT_URI.search(told) or _NAMES_REDIRECT_ERROR.search(told)
+    refuses = code is not None or (answer.status >= 400 and not is_failing(answer))
+    if refuses and names and not _WANTS_A_HINT.search(told):
+        return topic.failed(
+            f"The sign-out address {ours} is not registered at the provider: signing out ends on its error page.",
+            f"Add exactly this address at {provider.console_paths.sign_out_uri}.",
+        )
+    shows = "shows a page or leads elsewhere" if answer.status < 400 else "shows an error page"
+    return topic.unknown(
+        f"Whether the sign-out address {ours} is registered is not known: the provider {shows} ({answer.status}).",
+        by_eye,
+        optional=True,
+    )
+
+
+async def check_client_authentication(
+    provider: Provider,
+    metadata: ProviderMetadata,
+    announced: list[str],
+    *,
+    knows_client_id: bool | None = None,
+) -> Finding:
+    """Send a token request with an invalid code, and a control request if the provider refuses the code.
+
+    The credential is accepted if the provider refuses our code, but refuses the invented client as a client.
 
     Args:
-        error: as a sign-in would get it; None for tokens.
-        said: the provider's words, without our credentials.
+        metadata: of the right issuer: the request has the credential.
+        announced: the methods of client authentication in the discovery document; empty if it names none.
+        knows_client_id: what the authorization endpoint told: a token endpoint refuses a wrong ID and a wrong secret
+            with the same error (RFC 6749, section 5.2).
+
+    Raises:
+        BrokerError: no answer came to the first request.
+    """
+    topic = topic_of(provider, "client_authentication")
+    began = asyncio.get_running_loop().time()
+    try:
+        request = _token_request(provider.registration, metadata)
+    except BrokerError as error:
+        return topic.failed(f"The token request cannot be made: {sentence(error.got)}", error.remedy)
+    except ValueError:
+        return topic.failed("The token request cannot be made: the credential is unusable.", "Check the credential.")
+    refusal = _refusal_of(request, await provider.send(request))
+    if not refusal.is_about_the_code:
+        return _evaluate_refusal(provider, topic, refusal, announced, knows_client_id)
+    request = _token_request(_invented(provider.registration), metadata)
+    try:
+        async with asyncio.timeout_at(began + _CONTROL_ENDS):
+            control = _refusal_of(request, await provider.send(request))
+    except (BrokerError, TimeoutError):
+        return topic.unknown("The provider refuses the invalid code, but does not answer an invented client ID.")
+    return _evaluate_control(provider, topic, control)
+
+
+def check_expiry(provider: Provider, expires: date | None, *, clock: Callable[[], float]) -> Finding:
+    """Compare the day on which the client secret expires with today.
+
+    Args:
+        expires: as set by the admin; None if not set.
+        clock: seconds since the epoch.
+    """
+    topic = topic_of(provider, "client_secret_expiry")
+    if provider.registration.client_secret is None:
+        return topic.ok("No client secret is used.")
+    where = provider.console_paths.client_secret
+    if expires is None and not provider.kind.client_secrets_expire:
+        return topic.ok("Client secrets of this kind of provider do not expire.")
+    if expires is None:
+        return topic.unknown(
+            "client_secret_expires is not set, so there is no warning before the client secret expires.",
+            f"If it does expire, set the day: it stands at {where}.",
+        )
+    days = (expires - datetime.fromtimestamp(clock(), UTC).date()).days
+    remedy = f"Make a new one at {where}, put it into the secret file, and set client_secret_expires to its day."
+    if days <= 0:
+        return topic.failed(f"The client secret expired on {expires.isoformat()}.", remedy)
+    if days <= EXPIRY_WARNING_DAYS:
+        return topic.warning(f"The client secret expires on {expires.isoformat()}, in {days} days.", remedy)
+    return topic.ok(f"The client secret is valid until {expires.isoformat()}, for {days} more days.")
+
+
+def _authorization_url(provider: Provider, metadata: ProviderMetadata, hints: Mapping[str, str]) -> str:
+    return build_authorization_url(
+        metadata,
+        provider.registration,
+        state=secrets.token_urlsafe(16),
+        nonce=secrets.token_urlsafe(16),
+        code_verifier=secrets.token_urlsafe(32),
+        hints=hints,
+    )
+
+
+async def _get(provider: Provider, url: str) -> ProviderResponse:
+    return await provider.send(ProviderRequest("GET", url, DOCUMENT_LIMIT, {"Accept": "text/html"}))
+
+
+def _comes_back(answer: ProviderResponse, ours: str) -> bool:
+    return answer.location is not None and re.split(r"[?#]", answer.location)[0] == ours
+
+
+def _may_be_about_prompt(provider: Provider, answer: ProviderResponse) -> bool:
+    """Return whether the provider may refuse `prompt=none` and nothing else."""
+    if not _comes_back(answer, provider.registration.redirect_uri):
+        return is_failing(answer)
+    error, said = _refusal_in(provider, answer)
+    return bool(error) and error not in _WANTS_A_PERSON | _NO_AUTHORIZATION and not _NAMES_SCOPE.search(said)
+
+
+def _refusal_in(provider: Provider, answer: ProviderResponse) -> tuple[str, str]:
+    """Return the error in a redirect to our redirect URI, and its description; both empty if there is none."""
+    parts = urlsplit(answer.location or "")
+    parameters = dict(parse_qsl(parts.query) + parse_qsl(parts.fragment))
+    error = parameters.get("error", "")
+    refusal = ProviderRefused(expected="a code", got=safe_error_text(error, parameters.get("error_description")))
+    refusal.redact([secret()] if (secret := provider.registration.client_secret) else [])
+    return error, str(refusal.got)
+
+
+def _check_iss(provider: Provider, metadata: ProviderMetadata, answer: ProviderResponse) -> Finding | None:
+    """Return a finding if a sign-in would refuse `iss` (RFC 9207, section 2.4)."""
+    topic = topic_of(provider, "redirect_uri")
+    parameters = dict(parse_qsl(urlsplit(answer.location or "").query))
+    issuers = provider.kind.callback_issuers(provider.registration, provider.rules)
+    try:
+        check_callback(parameters, metadata, issuers=issuers)
+    except CallbackIssuer as error:
+        finding = topic.failed if parameters.get("iss") else topic.warning  # some providers omit it in errors only
+        message = f"The provider comes back to {provider.registration.redirect_uri}, but with {sentence(error.got)}"
+        return finding(f"{message} A sign-in expects iss {printable(' or '.join(issuers))}.", error.remedy)
+    except BrokerError:
+        pass
+    return None
+
+
+def _evaluate_return(provider: Provider, metadata: ProviderMetadata, answer: ProviderResponse) -> Finding:
+    if (finding := _check_iss(provider, metadata, answer)) is not None:
+        return finding
+    topic = topic_of(provider, "redirect_uri")
+    error, said = _refusal_in(provider, answer)
+    ours = provider.registration.redirect_uri
+    if not error or error in _WANTS_A_PERSON:
+        return topic.ok(f"The provider comes back to {ours}.")
+    message = f"{ours} is registered, but the provider refuses the request: {sentence(said)}"
+    remedy = provider.kind.remedy(said)
+    if error in _MAY_PASS:
+        return topic.warning(message, remedy or ProviderReportedFailure.remedy)
+    if error == "invalid_scope" or _NAMES_SCOPE.search(said):
+        return topic.failed(message, remedy or f"Compare scopes with {provider.console_paths.scopes}.")
+    if error == "access_denied":  # without asking a person: the reason may be this machine's address
+        return topic.unknown(message, f"{remedy} {TEST_SIGN_IN}" if remedy else TEST_SIGN_IN)
+    return topic.failed(message, remedy or "Allow the authorization code flow and our scopes there.")
+
+
+def _evaluate_second(
+    provider: Provider, metadata: ProviderMetadata, first: ProviderResponse, second: ProviderResponse
+) -> tuple[bool | None, Finding]:
+    topic = topic_of(provider, "redirect_uri")
+    ours = provider.registration.redirect_uri
+    came_back = _comes_back(first, ours)
+    if _comes_back(second, ours):
+        return True, _evaluate_return(provider, metadata, second)
+    if second.status >= 400 and not is_failing(second):
+        return _evaluate_page(provider, second)
+    if came_back and second.status < 400:
+        return True, topic.ok(f"The provider comes back to {ours}. It refuses prompt=none only.")
+    failing = f"at prompt=none ({first.status})" if is_failing(first) else f"at a sign-in request ({second.status})"
+    return (True if came_back else None), topic.unknown(
+        f"The provider fails {failing}, which tells nothing about the registration.",
+        f"Compare by eye: {ours} has to stand at {provider.console_paths.redirect_uri}.",
+    )
+
+
+def _text_of(answer: ProviderResponse) -> str:
+    return f"{unquote(answer.location or '')}\n{answer.body.decode('utf-8', 'replace')}"
+
+
+def _evaluate_page(provider: Provider, answer: ProviderResponse) -> tuple[bool | None, Finding]:
+    topic = topic_of(provider, "redirect_uri")
+    console_paths, registration = provider.console_paths, provider.registration
+    text = _text_of(answer)
+    code = provider.kind.parse_error_page(text)
+    if code is None and answer.status < 400:
+        return None, topic.unknown(
+            f"The provider shows a page or leads elsewhere (status {answer.status}), which tells nothing.",
+            f"Compare by eye: {registration.redirect_uri} has to stand at {console_paths.redirect_uri}.",
+        )
+    told = code or text
+    if _NAMES_CLIENT_ERROR.search(told):
+        return False, topic.failed(
+            f"The provider does not know the client ID {printable(registration.client_id)}.",
+            f"Compare client_id with {console_paths.client_id}.",
+        )
+    if _NAMES_REDIRECT_ERROR.search(told) or _NAMES_REDIRECT_URI.search(told):
+        return None, topic.failed(
+            f"{registration.redirect_uri} is not registered at the provider.",
+            f"Add exactly this address at {console_paths.redirect_uri}.",
+        )
+    if code is not None and (remedy := provider.kind.remedy(code)) is not None:
+        return None, topic.failed(f"The provider shows an error page: {sentence(code)}", remedy)
+    if _NAMES_SCOPE_ERROR.search(told):
+        return None, topic.failed(
+            f"The provider refuses the scopes {' '.join(registration.scopes)} (status {answer.status}).",
+            f"Compare scopes with {console_paths.scopes}.",
+        )
+    return None, topic.unknown(
+        f"The provider shows an error page (status {answer.status}) that does not say why.",
+        f"Most often the redirect URI: {registration.redirect_uri} has to stand at {console_paths.redirect_uri}. "
+        f"Compare client_id with {console_paths.client_id}, too.",
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Refusal:
+    """The token endpoint's answer to an invalid code.
+
+    Args:
+        error: the error of a sign-in with this answer; None for tokens.
+        said: the provider's words, without credentials.
     """
 
     error: BrokerError | None
@@ -74,7 +351,7 @@ class _Refusal:
     @property
     def is_about_the_code(self) -> bool:
         """Whether the provider refused the code."""
-        refused = isinstance(self.error, TokenRequestRefused) and not self.said.startswith(_NO_SIGN_IN)
+        refused = isinstance(self.error, TokenRequestRefused) and not self.said.startswith(_NO_TOKENS)
         return isinstance(self.error, CodeRejected) or (refused and _NAMES_CODE.search(self.said) is not None)
 
     @property
@@ -84,51 +361,12 @@ class _Refusal:
         return isinstance(self.error, ClientRejected) or (refused and _NAMES_CLIENT.search(self.said) is not None)
 
 
-async def check_client_authentication(
-    provider: Provider,
-    network: NetworkPolicy,
-    metadata: ProviderMetadata,
-    announced: list[str],
-    *,
-    knows_client_id: bool | None = None,
-) -> tuple[None, Verdict]:
-    """Ask for tokens with an invalid code: who refuses the code, and an invented client otherwise, has accepted us.
-
-    Args:
-        provider: with our registration and credential.
-        network: how far requests go.
-        metadata: of the right issuer, or the credential must not go there.
-        announced: the ways of client authentication its document names; none if it is silent.
-        knows_client_id: what the authorization endpoint told: a token endpoint refuses a wrong id and a wrong secret
-            alike (RFC 6749, section 5.2).
-    """
-    began = asyncio.get_running_loop().time()
-    try:
-        refusal = await _refusal(provider, provider.registration, network, metadata)
-    except BrokerError as error:
-        return None, failed(f"The token request cannot be made: {sentence(error.got)}", error.remedy)
-    except ValueError:
-        return None, failed("The token request cannot be made: the credential is unusable.", "Check the credential.")
-    if not refusal.is_about_the_code:
-        return None, _judge_refusal(provider, refusal, announced, knows_client_id)
-    try:
-        async with asyncio.timeout_at(began + _CONTROL_ENDS):
-            control = await _refusal(provider, _invented(provider.registration), network, metadata)
-    except (CheckFailed, TimeoutError):
-        return None, unknown("The provider refuses the invalid code, but does not answer an invented client ID.")
-    return None, _judge_control(provider, control)
+def _token_request(registration: Registration, metadata: ProviderMetadata) -> ProviderRequest:
+    code, verifier = f"broker-check-{secrets.token_hex(8)}", secrets.token_urlsafe(32)
+    return build_token_request(metadata, registration, code=code, code_verifier=verifier)
 
 
-async def _refusal(
-    provider: Provider, registration: Registration, network: NetworkPolicy, metadata: ProviderMetadata
-) -> _Refusal:
-    request = build_token_request(
-        metadata,
-        registration,
-        code=f"broker-check-{secrets.token_hex(8)}",
-        code_verifier=secrets.token_urlsafe(32),
-    )
-    answer = await fetch(provider, network, request)
+def _refusal_of(request: ProviderRequest, answer: ProviderResponse) -> _Refusal:
     try:
         check_token_response(answer)
     except BrokerError as error:
@@ -138,7 +376,7 @@ async def _refusal(
 
 
 def _invented(registration: Registration) -> Registration:
-    """Return a registration that no provider has, with a credential of the same kind: ours cannot be locked by it."""
+    """Return a registration that no provider has, with a random credential of the same kind."""
     client_id = f"broker-check-{secrets.token_hex(8)}"
     secret, assertion = secrets.token_urlsafe(32), _unverifiable_assertion(client_id)
     return replace(
@@ -156,83 +394,62 @@ def _unverifiable_assertion(client_id: str) -> str:
     return ".".join(map(encode_base64url, (*parts, secrets.token_bytes(256))))
 
 
-def _judge_control(provider: Provider, control: _Refusal) -> Verdict:
+def _evaluate_control(provider: Provider, topic: Topic, control: _Refusal) -> Finding:
     what = _CREDENTIALS.get(provider.registration.client_authentication, "Client ID and secret")
     if control.is_about_the_client:
-        return ok(f"{what} accepted (tested with an invalid code).")
+        return topic.ok(f"{what} accepted (tested with an invalid code).")
     if control.is_about_the_code:
-        return unknown("This provider looks at the code first, so only a test sign-in tells whether it accepts us.")
+        return topic.unknown(
+            "This provider looks at the code first, so only a test sign-in tells whether it accepts the broker."
+        )
     said = "tokens" if control.error is None else sentence(control.said).rstrip(".")
-    return unknown(
+    return topic.unknown(
         f"The provider refuses the invalid code, but its answer to an invented client ID does not tell: {said}."
     )
 
 
-def check_expiry(provider: Provider, expires: date | None, *, clock: Callable[[], float]) -> Verdict:
-    """Say how long the client secret is valid, by the admin's word.
-
-    Args:
-        provider: with our registration.
-        expires: the day, if the admin gave one.
-        clock: seconds since the epoch.
-    """
-    if provider.registration.client_secret is None:
-        return ok("No client secret is used.")
-    where = provider.console_paths.client_secret
-    if expires is None and not provider.preset.client_secrets_expire:
-        return ok("This kind of provider has client secrets that do not expire by themselves.")
-    if expires is None:
-        return unknown(
-            "client_secret_expires is not set, so nobody is warned before the client secret expires.",
-            f"If it does expire, set the day: it stands at {where}.",
-        )
-    days = (expires - datetime.fromtimestamp(clock(), UTC).date()).days
-    remedy = f"Make a new one at {where}, put it into the secret file, and set client_secret_expires to its day."
-    if days <= 0:
-        return failed(f"The client secret expired on {expires.isoformat()}.", remedy)
-    if days <= EXPIRY_WARNING_DAYS:
-        return warning(f"The client secret expires on {expires.isoformat()}, in {days} days.", remedy)
-    return ok(f"The client secret is valid until {expires.isoformat()}, for {days} more days.")
-
-
-def _judge_refusal(
-    provider: Provider, refusal: _Refusal, announced: list[str], knows_client_id: bool | None
-) -> Verdict:
+def _evaluate_refusal(
+    provider: Provider, topic: Topic, refusal: _Refusal, announced: list[str], knows_client_id: bool | None
+) -> Finding:
     error, said = refusal.error, refusal.said
     if error is None:
-        return failed("The token endpoint gives tokens for an invalid code.", "Do not use this provider.")
+        return topic.failed("The token endpoint gives tokens for an invalid code.", "Do not use this provider.")
     if isinstance(error, ClientRejected):
-        return _rejected(provider, said, announced, knows_client_id)
+        return _evaluate_rejection(provider, topic, said, announced, knows_client_id)
     if isinstance(error, TokenRequestRefused):
-        remedy = provider.preset.remedy(said)
-        if remedy is not None or said.startswith(_NO_SIGN_IN):
-            return failed(f"The token endpoint does not accept us: {sentence(said)}", remedy or error.remedy)
-        return unknown(f"The token endpoint refuses an invalid code in words of its own: {sentence(said)}")
+        remedy = provider.kind.remedy(said)
+        if remedy is not None or said.startswith(_NO_TOKENS):
+            return topic.failed(f"The token endpoint refuses the client: {sentence(said)}", remedy or error.remedy)
+        return topic.unknown(f"The token endpoint refuses an invalid code with an unusual error: {sentence(said)}")
     if isinstance(error, TokenResponseInvalid):
-        return unknown(f"The token endpoint answers an invalid code with neither tokens nor an error: {sentence(said)}")
+        message = f"The token endpoint answers an invalid code with neither tokens nor an error: {sentence(said)}"
+        return topic.unknown(message)
     remedy = error.remedy if isinstance(error, ProviderUnavailable) else f"{error.remedy} {TEST_SIGN_IN}"
-    return unknown(f"The token endpoint does not tell: {sentence(said)}", remedy)
+    return topic.unknown(f"The token endpoint does not tell: {sentence(said)}", remedy)
 
 
-def _rejected(provider: Provider, said: str, announced: list[str], knows_client_id: bool | None) -> Verdict:
+def _evaluate_rejection(
+    provider: Provider, topic: Topic, said: str, announced: list[str], knows_client_id: bool | None
+) -> Finding:
     console_paths = provider.console_paths
     method = provider.registration.client_authentication
-    message = f"The token endpoint does not accept us: {sentence(said)}"
+    message = f"The token endpoint refuses the client: {sentence(said)}"
     if announced and not announces(announced, method):
-        return failed(
-            f"{message} It announces client authentication by {printable(', '.join(announced))}, but "
+        return topic.failed(
+            f"{message} It announces client authentication by {printable(announced)}, but "
             f"client_authentication is {method}.",
             "Set client_authentication to one of those, as the client is registered there.",
         )
-    if (remedy := provider.preset.remedy(said)) is not None:
-        return failed(message, remedy)
+    if (remedy := provider.kind.remedy(said)) is not None:
+        return topic.failed(message, remedy)
     if knows_client_id is False:
-        return failed(message, f"The provider does not know the client id: compare it with {console_paths.client_id}.")
-    which = "The provider knows the client id, so the" if knows_client_id else "Client id or"
+        compare = f"compare it with {console_paths.client_id}."
+        return topic.failed(message, f"The provider does not know the client ID: {compare}")
+    which = "The provider knows the client ID, so the" if knows_client_id else "Client ID or"
     places = (
         (console_paths.client_secret,) if knows_client_id else (console_paths.client_id, console_paths.client_secret)
     )
-    return failed(
+    return topic.failed(
         message,
         f"{which} credential is wrong or expired, or client_authentication ({method}) is not what the provider "
         f"expects. Compare with {', and '.join(dict.fromkeys(places))}.",

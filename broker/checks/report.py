@@ -1,7 +1,4 @@
-"""The findings for a person: a coloured table on a terminal, plain lines elsewhere.
-
-It owns the layout alone. Nothing in a finding is read as markup.
-"""
+"""The findings as text: a coloured table on a terminal, plain lines elsewhere. Findings are never read as markup."""
 
 from __future__ import annotations
 
@@ -22,11 +19,7 @@ _WIDTH = 100
 
 @contextmanager
 def watching(console: Console) -> Iterator[Begin]:
-    """Show on a terminal what is being checked, while the block runs.
-
-    Args:
-        console: where to; nothing is written if it is no terminal.
-    """
+    """Show on a terminal which checks run, while the block runs; elsewhere show nothing."""
     if not console.is_terminal:
         yield lambda _subject, _check: None
         return
@@ -41,18 +34,17 @@ def watching(console: Console) -> Iterator[Begin]:
 
 
 def print_report(findings: Sequence[Finding], console: Console) -> None:
-    """Print every finding, what failed first in each subject, and the sum of it.
+    """Print every finding, failed ones first in each subject, and a summary.
 
     Args:
-        findings: of all subjects, in order.
-        console: where to.
+        findings: of all subjects; those of a subject stand together.
     """
     if console.is_terminal:
         for subject, group in itertools.groupby(findings, key=lambda one: one.subject):
             console.print(_table(subject, group))
-        console.print(Text(_sum(findings)))
+        console.print(Text(_summary(findings)))
     else:
-        console.file.write("\n".join([*_lines(findings), _sum(findings)]) + "\n")
+        console.file.write("\n".join([*_lines(findings), _summary(findings)]) + "\n")
 
 
 def _table(subject: str, group: Iterable[Finding]) -> Table:
@@ -92,7 +84,7 @@ def _wrapped(text: str) -> list[str]:
     )
 
 
-def _sum(findings: Sequence[Finding]) -> str:
+def _summary(findings: Sequence[Finding]) -> str:
     counts = dict.fromkeys(_COLOURS, 0)
     for one in findings:
         counts[one.status] += 1

@@ -1,4 +1,7 @@
-"""All subjects at once: the settings, then every identity provider, then every site."""
+"""All checks: settings, identity providers and sites, side by side; within a subject, causes before consequences.
+
+What a failed check makes pointless is not tried. No credential goes to an address from a document of the wrong issuer.
+"""
 
 from __future__ import annotations
 
@@ -6,49 +9,121 @@ import asyncio
 import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import date
 
-from broker.checks.finding import Begin, Finding
-from broker.checks.provider import ProviderTarget, check_provider
-from broker.checks.site import PublicClient, SiteTarget, check_settings_section, check_site
+from broker.checks.finding import Begin, Finding, not_tried, worst_first
+from broker.checks.provider import Documents, check_clock, check_documents, check_provider_keys, topic_of
+from broker.checks.reach import no_answer
+from broker.checks.registration import (
+    check_client_authentication,
+    check_expiry,
+    check_redirect_uri,
+    check_sign_out_uri,
+)
+from broker.checks.site import PublicClient, check_settings_section, check_site
+from broker.comm100 import Site
+from broker.errors import BrokerError
+from broker.oidc.metadata import ProviderMetadata
+from broker.providers import Provider
+
+_ONLINE = (
+    "dns", "tls", "discovery", "issuer", "metadata", "keys", "clock", "client_authentication", "redirect_uri",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderTarget:
+    """One provider to check, enabled or not.
+
+    Args:
+        proxied: requests take the outbound proxy.
+        client_secret_expires: as set by the admin.
+    """
+
+    provider: Provider
+    proxied: bool
+    client_secret_expires: date | None
 
 
 @dataclass(frozen=True, slots=True)
 class Targets:
-    """Everything there is to examine.
+    """Everything to check.
 
     Args:
         public_url: where browsers reach the broker.
-        public_client: asks it.
-        insecure_options: every protection that is switched off, by name.
-        providers: in the order of the settings, enabled or not.
-        sites: in the order of the settings.
+        public_client: asks `public_url` and the sites.
+        insecure_options: the names of all insecure options that are on.
     """
 
     public_url: str
     public_client: PublicClient
     insecure_options: tuple[str, ...]
     providers: tuple[ProviderTarget, ...]
-    sites: tuple[SiteTarget, ...]
+    sites: tuple[Site, ...]
 
 
 async def run_all(targets: Targets, *, offline: bool, clock: Callable[[], float], begin: Begin) -> tuple[Finding, ...]:
-    """Examine everything, subjects side by side; the findings come in the order of the subjects.
+    """Check everything, subjects side by side; return the findings in the order of the subjects.
 
     Args:
-        targets: what to examine.
-        offline: only what needs no network.
+        offline: only checks that need no network.
         clock: seconds since the epoch.
-        begin: told of each check as it begins.
     """
+    client = targets.public_client
     groups = await asyncio.gather(
         check_settings_section(
-            targets.public_url,
-            targets.public_client,
-            insecure_options=targets.insecure_options,
-            offline=offline,
-            begin=begin,
+            targets.public_url, client, insecure_options=targets.insecure_options, offline=offline, begin=begin
         ),
-        *(check_provider(one, offline=offline, clock=clock, begin=begin) for one in targets.providers),
-        *(check_site(one, offline=offline, begin=begin) for one in targets.sites),
+        *(_check_provider(one, offline=offline, clock=clock, begin=begin) for one in targets.providers),
+        *(check_site(one, client, offline=offline, begin=begin) for one in targets.sites),
     )
     return tuple(itertools.chain.from_iterable(groups))
+
+
+async def _check_provider(
+    target: ProviderTarget, *, offline: bool, clock: Callable[[], float], begin: Begin
+) -> list[Finding]:
+    provider = target.provider
+    findings: list[Finding] = []
+    if not offline:
+        begin(provider.id, "discovery")
+        documents = await check_documents(provider, proxied=target.proxied)
+        findings += documents.findings
+        if documents.answer is not None and documents.document is not None:
+            findings.append(check_clock(provider, documents.answer, clock))
+        if documents.metadata is not None:
+            findings += await _check_registration(provider, documents, documents.metadata, begin)
+        findings += not_tried(provider.id, _ONLINE, findings, guide=provider.kind.guide)
+    findings.append(check_expiry(provider, target.client_secret_expires, clock=clock))
+    return worst_first(findings)
+
+
+async def _check_registration(
+    provider: Provider, documents: Documents, metadata: ProviderMetadata, begin: Begin
+) -> list[Finding]:
+    """Check keys and registration side by side.
+
+    The redirect URI comes before the credential: its answer tells whether the provider knows the client ID.
+    """
+
+    async def registration() -> list[Finding]:
+        begin(provider.id, "redirect_uri")
+        knows_client_id, redirect_uri = await check_redirect_uri(provider, metadata)
+        begin(provider.id, "client_authentication")
+        checks = [_check_credential(provider, metadata, documents.announced, knows_client_id)]
+        if metadata.end_session_endpoint is not None:
+            checks.append(check_sign_out_uri(provider, metadata.end_session_endpoint))
+        return [redirect_uri, *await asyncio.gather(*checks)]
+
+    begin(provider.id, "keys")
+    keys, registered = await asyncio.gather(check_provider_keys(provider, metadata), registration())
+    return [keys, *registered]
+
+
+async def _check_credential(
+    provider: Provider, metadata: ProviderMetadata, announced: list[str], knows_client_id: bool | None
+) -> Finding:
+    try:
+        return await check_client_authentication(provider, metadata, announced, knows_client_id=knows_client_id)
+    except BrokerError as error:
+        return no_answer(topic_of(provider, "client_authentication"), metadata.token_endpoint, error)

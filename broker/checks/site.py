@@ -1,34 +1,19 @@
-"""Where people come from and go to: a Comm100 site's endpoint and shared secret, and our own public address.
+"""Comm100 sites and the broker's public address.
 
-It owns what can be said about them from here. The broker itself never calls them, browsers do: that this machine
-reaches them or does not is a sign, no proof.
+Browsers reach them, the broker does not: a request from this machine is a hint only.
 """
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from urllib.parse import urlsplit
 
-from broker.checks.connection import Way, look_up, shake_hands
-from broker.checks.finding import (
-    Begin,
-    CheckFailed,
-    CheckRun,
-    Finding,
-    Verdict,
-    failed,
-    ok,
-    sentence,
-    unknown,
-    warning,
-    worst_first,
-)
+from broker.checks.finding import Begin, Finding, Topic, not_tried, sentence, worst_first
+from broker.checks.reach import failed_step, no_answer, reach
 from broker.comm100 import CONTROL_PANEL_MENU, Site
 from broker.errors import AnswerTooLarge, BrokerError
-from broker.oidc.client import NetworkPolicy
 from broker.oidc.discovery import Send
 from broker.oidc.messages import DOCUMENT_LIMIT, ProviderRequest, ProviderResponse
 from broker.text import GUID, printable
@@ -49,148 +34,125 @@ _CONTROL_PANEL = f"Comm100's Control Panel: {CONTROL_PANEL_MENU}"
 
 @dataclass(frozen=True, slots=True)
 class PublicClient:
-    """What asks an address that is no provider's.
+    """A client for addresses that browsers reach.
 
     Args:
-        send: a client.
-        network: how far it goes.
+        proxied: requests take the outbound proxy.
     """
 
     send: Send
-    network: NetworkPolicy
+    proxied: bool
 
 
-@dataclass(frozen=True, slots=True)
-class SiteTarget:
-    """One Comm100 site to examine."""
-
-    site: Site
-    public_client: PublicClient
-
-
-async def check_site(target: SiteTarget, *, offline: bool, begin: Begin) -> list[Finding]:
-    """Examine one site.
+async def check_site(site: Site, client: PublicClient, *, offline: bool, begin: Begin) -> list[Finding]:
+    """Check one Comm100 site.
 
     Args:
-        target: the site.
-        offline: only what needs no network.
-        begin: told of each check.
+        offline: only checks that need no network.
     """
-    site, public_client = target.site, target.public_client
-    checks = CheckRun(site.id, begin)
-    checks.note("shared_secret", judge_shared_secret(site.shared_secret()))
+    findings = [check_shared_secret(site.shared_secret(), site.id)]
     if not offline:
-        try:
-            way = await checks.ask("dns", look_up(site.endpoint, public_client.network))
-            late = failed if public_client.network.outbound_proxy is None else unknown
-            await checks.ask("tls", _shake_hands(way, public_client.network), late=late)
-            await checks.ask("endpoint", _ask_endpoint(site, public_client))
-        except CheckFailed:
-            checks.not_tried(("dns", "tls", "endpoint"))
-    return worst_first(checks.findings)
+        begin(site.id, "endpoint")
+        findings += await _check_endpoint(site, client)
+    return worst_first(findings)
 
 
 async def check_settings_section(
-    public_url: str, public_client: PublicClient, *, insecure_options: tuple[str, ...], offline: bool, begin: Begin
+    public_url: str, client: PublicClient, *, insecure_options: tuple[str, ...], offline: bool, begin: Begin
 ) -> list[Finding]:
-    """Say what is weakened in the settings, and whether our public address leads to us.
+    """Return the insecure options that are on, and whether the public address leads to the broker.
 
     Args:
         public_url: where browsers reach the broker.
-        public_client: asks it.
-        insecure_options: every protection that is switched off, by name.
-        offline: only what needs no network.
-        begin: told of each check.
+        insecure_options: the names of all that are on.
+        offline: only checks that need no network.
     """
-    checks = CheckRun("settings", begin)
-    checks.note("settings", ok("The settings can be used."))
+    topic = Topic("settings", "settings")
+    findings = [topic.ok("The settings can be used.")]
     for option in insecure_options:
         remedy = _INSECURE_BY.get(option, _INSECURE)
-        checks.note("settings", warning(f"An insecure option is on: {option}.", remedy))
+        findings.append(topic.warning(f"An insecure option is on: {option}.", remedy))
     if not offline:
-        with contextlib.suppress(CheckFailed):  # noted
-            await checks.ask("public_url", _ask_public_url(public_url, public_client), late=unknown)
-    return worst_first(checks.findings)
+        begin("settings", "public_url")
+        findings.append(await _check_public_url(public_url, client))
+    return worst_first(findings)
 
 
 def fingerprint(secret: str) -> str:
-    """Return what can be compared without showing a secret: the first 8 hexadecimal digits of its SHA-256."""
+    """Return the first 8 hexadecimal digits of a secret's SHA-256, for comparing copies without showing them."""
     return hashlib.sha256(secret.encode()).hexdigest()[:8]
 
 
-def judge_shared_secret(secret: str) -> Verdict:
-    """Say whether a shared secret looks as Comm100 shows it: text in Base64, used as it stands.
+def check_shared_secret(secret: str, site: str = "") -> Finding:
+    """Check that a shared secret has the form that Comm100 shows: Base64 text, which is not decoded.
 
     Args:
-        secret: of one site.
+        site: its id; empty if there is no site yet.
     """
+    topic = Topic(site, "shared_secret")
     facts = f"{len(secret.encode())} bytes, fingerprint {fingerprint(secret)}"
     again = f"Copy the shared secret once more, as it is displayed in {_CONTROL_PANEL}."
     if _GUID.fullmatch(secret):
-        return warning(f"The shared secret looks as if it had been decoded ({facts}).", f"{again} It is not decoded.")
+        message = f"The shared secret looks as if it had been decoded ({facts})."
+        return topic.warning(message, f"{again} Do not decode it.")
     if _BASE64.fullmatch(secret) and len(secret) < SHARED_SECRET_CHARACTERS:
         usual = f"{SHARED_SECRET_CHARACTERS} characters are usual"
-        return warning(f"The shared secret looks as if its end were missing ({facts}; {usual}).", again)
-    return ok(f"The shared secret has {facts}.")
+        return topic.warning(f"The shared secret looks as if its end were missing ({facts}; {usual}).", again)
+    return topic.ok(f"The shared secret has {facts}.")
 
 
-async def _shake_hands(way: Way, network: NetworkPolicy) -> tuple[None, Verdict]:
-    """Connect as `shake_hands` does; a proxy that keeps this machine from Comm100 keeps no browser from it."""
-    try:
-        return await shake_hands(way, network)
-    except CheckFailed as trouble:
-        if network.outbound_proxy is None:
-            raise
-        said = trouble.verdict
-        remedy = f"Sign-ins do not need it: browsers go to Comm100, the broker does not. {said.remedy}"
-        raise CheckFailed(unknown(said.message, remedy)) from None
-
-
-async def _ask_endpoint(site: Site, public_client: PublicClient) -> tuple[None, Verdict]:
+async def _check_endpoint(site: Site, client: PublicClient) -> list[Finding]:
+    """Return the findings dns, tls and endpoint."""
+    topic = Topic(site.id, "endpoint")
+    answer, findings = await reach(client.send, _request(site.endpoint), site.id, proxied=client.proxied)
+    if isinstance(answer, BrokerError) and failed_step(answer) != "answer":
+        if client.proxied:  # browsers may take another way
+            remedy = "Sign-ins do not need it: browsers go to Comm100, the broker does not."
+            last = findings[-1]
+            findings[-1] = replace(last, status="unknown", remedy=f"{remedy} {last.remedy}")
+        return [*findings, *not_tried(site.id, ("tls", "endpoint"), findings)]
     where = f"Compare endpoint with the JWT SSO endpoint in {_CONTROL_PANEL}."
-    try:
-        answer = await _get(site.endpoint, public_client)
-    except BrokerError as error:
-        return None, failed(f"{site.endpoint} gives no answer: {sentence(error.got)}", where)
-    if answer is None:
-        return None, ok(f"{site.endpoint} answers.")
+    if isinstance(answer, AnswerTooLarge):
+        return [*findings, topic.ok(f"{site.endpoint} answers.")]
+    if isinstance(answer, BrokerError):
+        return [*findings, topic.failed(f"{site.endpoint} gives no answer: {sentence(answer.got)}", where)]
     if answer.status in (404, 410):
-        return None, warning(f"{site.endpoint} answers with status {answer.status}: there may be nothing.", where)
-    return None, ok(f"{site.endpoint} answers (status {answer.status}, without a token).")
+        message = f"{site.endpoint} answers with status {answer.status}: the address may be wrong."
+        return [*findings, topic.warning(message, where)]
+    return [*findings, topic.ok(f"{site.endpoint} answers (status {answer.status}, without a token).")]
 
 
-async def _ask_public_url(public_url: str, public_client: PublicClient) -> tuple[None, Verdict]:
+async def _check_public_url(public_url: str, client: PublicClient) -> Finding:
+    topic = Topic("settings", "public_url")
     by_eye = f"Open {public_url}/ in a browser: the broker's own page has to come."
+    answer: ProviderResponse | None
     try:
-        way, _ = await look_up(public_url, public_client.network)
-        await shake_hands(way, public_client.network)
-        answer = await _get(f"{public_url}/", public_client)
-    except CheckFailed as trouble:
-        message = f"This machine does not reach {public_url}: {trouble.verdict.message}"
-        return None, unknown(message, f"If the broker does not run yet, start it. {by_eye} {trouble.verdict.remedy}")
+        answer = await client.send(_request(f"{public_url}/"))
+    except AnswerTooLarge:
+        answer = None
     except BrokerError as error:
-        return None, unknown(f"This machine gets no answer from {public_url}: {sentence(error.got)}", by_eye)
+        if failed_step(error) == "answer":
+            return topic.unknown(f"This machine gets no answer from {public_url}: {sentence(error.got)}", by_eye)
+        why = no_answer(topic, public_url, error)
+        message = f"This machine does not reach {public_url}: {why.message}"
+        return topic.unknown(message, f"If the broker does not run yet, start it. {by_eye} {why.remedy}")
     if answer is not None and answer.status == 200 and OUR_MARK in answer.body:
-        return None, ok(f"{public_url} leads to the broker.")
+        return topic.ok(f"{public_url} leads to the broker.")
     if answer is not None and answer.status >= 500:
-        return None, unknown(
+        return topic.unknown(
             f"{public_url} answers with status {answer.status}: a proxy is there, but no broker behind it.",
             "Start the broker, and let the proxy send everything to its public port.",
         )
     said = "something else" if answer is None else f"something else (status {answer.status}){_towards(answer)}"
-    return None, failed(
+    return topic.failed(
         f"{public_url} answers, but with {said}, not with the broker's page.",
         "Let the proxy send every path of this host to the broker's public port, unchanged and without a sign-in of "
         "its own. Compare public_url.",
     )
 
 
-async def _get(url: str, public_client: PublicClient) -> ProviderResponse | None:
-    """Return the answer; None for one that came, but is too large or packed."""
-    try:
-        return await public_client.send(ProviderRequest("GET", url, DOCUMENT_LIMIT, {"Accept": "text/html"}))
-    except AnswerTooLarge:
-        return None
+def _request(url: str) -> ProviderRequest:
+    return ProviderRequest("GET", url, DOCUMENT_LIMIT, {"Accept": "text/html"})
 
 
 def _towards(answer: ProviderResponse) -> str:

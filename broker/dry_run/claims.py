@@ -169,7 +169,7 @@ def _judge(provider: Provider, given: GivenClaims) -> tuple[tuple[ClaimTrace, ..
     try:
         if "tid" in claims or "iss" in claims:
             unverified = UnverifiedIdToken(claims)
-            expected_issuer = provider.preset.expected_issuer(provider.registration, unverified, provider.rules)
+            expected_issuer = provider.kind.expected_issuer(provider.registration, unverified, provider.rules)
             checked = "iss (ID token)"
             if "iss" in claims:
                 check_issuer(claims, expected_issuer=expected_issuer)
@@ -184,7 +184,7 @@ def _judge(provider: Provider, given: GivenClaims) -> tuple[tuple[ClaimTrace, ..
     except BrokerError as refusal:
         return (ClaimTrace(checked, f"refused: {refusal.code}"),), refusal
     person = PersonClaims(id_token, userinfo)
-    return judge_person(provider, person, provider.preset.decide_email(person, provider.rules))
+    return judge_person(provider, person, provider.kind.decide_email(person, provider.rules))
 
 
 def _notes(provider: Provider, site: Site, given: GivenClaims) -> tuple[str, ...]:

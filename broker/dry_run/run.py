@@ -45,7 +45,7 @@ async def begin_dry_run(
         ProviderUnavailable, InvalidProviderResponse: there is no usable metadata of the provider.
     """
     transaction = DryRunTransaction(provider.id, setup_link, trace_id)
-    hints = {"prompt": provider.preset.prompt_for_another_account} if another_account else None
+    hints = {"prompt": provider.kind.prompt_for_another_account} if another_account else None
     return await begin(broker, provider, transaction, hints=hints)
 
 
@@ -97,7 +97,7 @@ async def run_dry_run(
             signed = await verify_with_newest_keys(provider, tokens)
             id_token = check_id_token(provider, bound, signed, tokens, unverified_parameters, now=broker.clock())
             claims = await ask_userinfo(provider, metadata, tokens, id_token)
-            decision = provider.preset.decide_email(claims, provider.rules)
+            decision = provider.kind.decide_email(claims, provider.rules)
             considered, outcome = judge_person(provider, claims, decision)
             if isinstance(outcome, BrokerError):
                 raise outcome

@@ -6,26 +6,20 @@
 from __future__ import annotations
 
 import asyncio
-import re
 import time
-from collections.abc import Awaitable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any, TypeVar, cast
+from typing import Any, cast
 
 from broker.app import reach_provider
-from broker.checks import ProviderTarget
-from broker.checks.documents import announced_methods, check_issuer, check_metadata, fetch, judge_discovery
-from broker.checks.finding import CHECK_SECONDS, CheckFailed, Verdict, unknown
-from broker.checks.registration import check_client_authentication
+from broker.checks import Finding, check_client_authentication, check_documents
 from broker.errors import BrokerError
-from broker.init.questions import Answers, Judged, draft_settings, find_mistake
+from broker.init.questions import Answers, Judged, draft_settings, find_mistake, kind_of
 from broker.oidc.client import ClientFactory, open_client
 from broker.oidc.discovery import Clock
 from broker.oidc.messages import ProviderResponse, read_json_object
-from broker.oidc.metadata import ProviderMetadata, build_discovery_request
-from broker.providers import KINDS, ProviderKind
+from broker.providers import ProviderKind
 
-T = TypeVar("T")
 _ALGORITHMS = ("RS256", "PS256", "ES256", "EdDSA")  # the first that the provider has is taken
 _METHODS = ("client_secret_basic", "client_secret_post")
 _UNTRIED = "Only a test sign-in can tell now whether the provider accepts client ID and secret."
@@ -67,28 +61,26 @@ class Probe:
         return asyncio.run(self._check_credentials(answers))
 
     async def _check_provider(self, answers: Answers) -> Judged:
-        async with reach_provider(draft_settings(answers), answers.provider_id, http=self.http) as target:
-            try:
-                response = await _in_time(_discovery(target))
-            except CheckFailed as failure:
-                return Judged(answers, "doubtful", _text(failure.verdict), needs=_setting_named_in(failure.verdict))
-            try:
-                _check_discovery(target, response)
-            except CheckFailed as failure:
-                return Judged(answers, "wrong", _text(failure.verdict), _named_issuer(answers, response))
-        fitted = _fitting(answers, read_json_object(response.body))
+        async with reach_provider(draft_settings(answers), answers.provider_id, http=self.http) as provider:
+            documents = await check_documents(provider)
+        failure, response = documents.failure, documents.answer
+        if failure is not None and documents.metadata is None:
+            if response is None:
+                return Judged(answers, "doubtful", _text(failure), needs=failure.setting)
+            return Judged(answers, "wrong", _text(failure), _named_issuer(answers, response))
+        fitted = _fitting(answers, documents.document or {})
         extra = "".join(f" It requires {key}: {_shown(value)}, which is set." for key, value in fitted.items())
-        issuer = target.provider.registration.metadata_issuer
+        issuer = provider.registration.metadata_issuer
         return Judged(replace(answers, fitted=fitted), note=f"The provider answers. Its issuer is {issuer}.{extra}")
 
     async def _look_up_tenant(self, domain: str, kind: ProviderKind) -> str:
         by_domain = Answers(preset="oidc", issuer=kind.issuer_by_domain(domain))
-        async with reach_provider(draft_settings(by_domain), by_domain.provider_id, http=self.http) as target:
-            try:
-                response = await _in_time(_discovery(target))
-            except CheckFailed as failure:
-                reason = failure.verdict.message
-                raise LookupFailed(f"The tenant of {domain} cannot be looked up: {reason}") from None
+        async with reach_provider(draft_settings(by_domain), by_domain.provider_id, http=self.http) as provider:
+            documents = await check_documents(provider)
+        response = documents.answer
+        if response is None:
+            reason = documents.failure.message if documents.failure else ""
+            raise LookupFailed(f"The tenant of {domain} cannot be looked up: {reason}")
         tenant = kind.tenant_in(str(_member(response, "issuer"))) if response.status == 200 else ""
         if response.status == 400:  # AADSTS90002
             raise LookupFailed(f"{kind.title} knows no tenant with the domain {domain}.")
@@ -98,58 +90,21 @@ class Probe:
 
     async def _check_credentials(self, answers: Answers) -> Judged:
         settings = draft_settings(answers)
-        async with reach_provider(settings, answers.provider_id, http=self.http, clock=self.clock) as target:
-            try:
-                verdict = await _credentials(target)
-            except CheckFailed:
+        async with reach_provider(settings, answers.provider_id, http=self.http, clock=self.clock) as provider:
+            documents = await check_documents(provider)
+            if documents.metadata is None:
                 return Judged(answers, note=_UNTRIED)
-        if verdict.status == "failed":
-            return Judged(answers, "wrong", _text(verdict))
-        return Judged(answers, note=verdict.message if verdict.status == "ok" else f"{verdict.message} {_UNTRIED}")
+            try:
+                finding = await check_client_authentication(provider, documents.metadata, documents.announced)
+            except BrokerError:
+                return Judged(answers, note=_UNTRIED)
+        if finding.status == "failed":
+            return Judged(answers, "wrong", _text(finding))
+        return Judged(answers, note=finding.message if finding.status == "ok" else f"{finding.message} {_UNTRIED}")
 
 
-# ---------------------------------------------------------------------------------- everything asked of broker.checks
-
-
-def _discovery(target: ProviderTarget) -> Awaitable[ProviderResponse]:
-    request = build_discovery_request(target.provider.registration.issuer)
-    return fetch(target.provider, target.network, request)
-
-
-def _check_discovery(target: ProviderTarget, response: ProviderResponse) -> ProviderMetadata:
-    judge_discovery(target.provider, response)
-    check_issuer(target.provider, response)
-    metadata, _ = check_metadata(target.provider, response)
-    return metadata
-
-
-async def _credentials(target: ProviderTarget) -> Verdict:
-    response = await _in_time(_discovery(target))
-    metadata = _check_discovery(target, response)
-    announced = announced_methods(read_json_object(response.body))
-    _, verdict = await _in_time(check_client_authentication(target.provider, target.network, metadata, announced))
-    return verdict
-
-
-async def _in_time(asked: Awaitable[T]) -> T:
-    try:
-        async with asyncio.timeout(CHECK_SECONDS):
-            return await asked
-    except TimeoutError:
-        raise CheckFailed(unknown(f"No answer within {CHECK_SECONDS:.0f} seconds.")) from None
-
-
-def _text(verdict: Verdict) -> str:
-    return f"{verdict.message} {verdict.remedy}"
-
-
-def _setting_named_in(verdict: Verdict) -> str:
-    """Return the setting that the remedy names and without which the provider cannot be reached; empty if none."""
-    found = re.search(r"\b(trusted_ca_file|allow_private_network)\b", verdict.remedy)
-    return found[1] if found else ""
-
-
-# ------------------------------------------------------------------------------------- what a discovery document says
+def _text(finding: Finding) -> str:
+    return f"{finding.message} {finding.remedy}"
 
 
 def _named_issuer(answers: Answers, response: ProviderResponse) -> str:
@@ -169,7 +124,7 @@ def _member(response: ProviderResponse, name: str) -> object:
 
 def _fitting(answers: Answers, document: Mapping[str, Any]) -> dict[str, Any]:
     """Return the settings that a provider of unknown make requires, according to its document."""
-    if not KINDS[answers.preset].any_product:
+    if not kind_of(answers.preset).any_product:
         return {}
     method = _first(_METHODS, document.get("token_endpoint_auth_methods_supported"))
     algorithm = _first(_ALGORITHMS, document.get("id_token_signing_alg_values_supported"))

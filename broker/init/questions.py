@@ -130,15 +130,14 @@ class Question:
         return self.path.rpartition(".")[2].strip("{}")
 
 
-def kind_of(answers: Answers) -> ProviderKind:
-    """Return the kind of provider; before it is known, any OpenID provider."""
-    return KINDS[answers.preset or str(_DRAFT["preset"])]
+def kind_of(preset: str) -> ProviderKind:
+    """Return the kind of provider; any OpenID provider if the kind is not known."""
+    return KINDS.get(preset, KINDS["oidc"])
 
 
 def key_of_place(preset: str) -> str:
-    """Return the key by which a provider of this kind is found: issuer, tenant, or none."""
-    kind = KINDS.get(preset)
-    return kind.located_by if kind else ""
+    """Return the key by which a provider of this kind is found; empty if the kind has one address or is not known."""
+    return KINDS[preset].located_by if preset in KINDS else ""
 
 
 def _is_place(key: str) -> Applies:
@@ -146,12 +145,13 @@ def _is_place(key: str) -> Applies:
     return lambda answers, given: key_of_place(answers.preset) == key or (given and bool(answers.preset))
 
 
-def where(key: str, answers: Answers) -> str:
-    """Return where the provider's console shows an answer, in the console's own menu names; empty if nowhere."""
-    if not answers.preset:
-        return ""
-    place: str = getattr(kind_of(answers).console_paths(answers.issuer), key, "")
-    return place
+def hint_for(question: Question, answers: Answers) -> str:
+    """Return what to show before a question: its hint, or where the provider's console shows the answer."""
+    kind = kind_of(answers.preset)
+    if question.key == "client_secret_expires":
+        return kind.expiry_hint
+    console_path = getattr(kind.console_paths(answers.issuer), question.key, "") if answers.preset else ""
+    return question.hint or (f"See {console_path}." if console_path else "")
 
 
 # ------------------------------------------------------------------------------------------------------ the questions
@@ -182,14 +182,12 @@ _ALL = (
     Question(_PROVIDER, "Short name", "--id", "acme", optional=True,
         hint="The provider's name in addresses and, with several providers, on its button: lower-case letters and "
         "digits.",
-        applies=lambda answers, given: given or kind_of(answers).any_product,
+        applies=lambda answers, given: given or kind_of(answers.preset).any_product,
     ),
     Question(f"{_PROVIDER}.client_id", "Client ID", "--client-id", "0oa1b2c3"),
     Question(f"{_PROVIDER}.client_secret", "Client secret", "--client-secret-file", "client-secret.txt", secret=True),
     Question(f"{_PROVIDER}.client_secret_expires", "Expires on", "--client-secret-expires", "2027-03-31",
-        hint="The date on which the secret expires, as year-month-day. `broker check` warns before this date. Leave "
-        "empty if you do not know it.",
-        applies=lambda answers, given: given or bool(where("client_secret_expires", answers)), optional=True,
+        applies=lambda answers, given: given or bool(kind_of(answers.preset).expiry_hint), optional=True,
     ),
     Question(f"{_PROVIDER}.email_domains", "E-mail domains", "--email-domain", "acme.example",
         hint="The domains of your agents' e-mail addresses, separated by commas. People with any other address are "
@@ -231,7 +229,7 @@ def draft_settings(answers: Answers) -> Settings:
     stand_ins = {key: value for key, value in _DRAFT.items() if not getattr(answers, key)}
     place = key_of_place(answers.preset or _DRAFT["preset"])
     if place and not getattr(answers, place):
-        stand_ins[place] = kind_of(answers).tenant_in(answers.issuer) or _DRAFT_PLACE[place]
+        stand_ins[place] = kind_of(answers.preset).tenant_in(answers.issuer) or _DRAFT_PLACE[place]
     drafted = replace(answers, **stand_ins)
     return check_settings({**_tree(drafted), **_DRAFT_KEYS}, Path())
 

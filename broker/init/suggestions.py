@@ -10,7 +10,7 @@ import unicodedata
 from collections.abc import Callable, Mapping
 from urllib.parse import SplitResult, urlsplit
 
-from broker.checks import judge_shared_secret
+from broker.checks import check_shared_secret
 from broker.init.questions import Answers, find_mistake, kind_of, with_answer
 from broker.oidc.network import is_loopback
 from broker.providers import KINDS
@@ -55,23 +55,23 @@ def _issuer(text: str, answers: Answers) -> str:
     parts = _address(text)
     if parts is None:
         return ""
-    issuer = kind_of(answers).suggest_issuer(f"{parts.scheme}://{parts.netloc}{parts.path}")
+    issuer = kind_of(answers.preset).suggest_issuer(f"{parts.scheme}://{parts.netloc}{parts.path}")
     mistaken = (kind.mistaken_issuer(issuer) for kind in KINDS.values())
     return next((invalid.meant for invalid in mistaken if invalid is not None), issuer)
 
 
 def _tenant(text: str, answers: Answers) -> str:
-    return kind_of(answers).tenant_in(text)
+    return kind_of(answers.preset).tenant_in(text)
 
 
 def _doubt_client_id(answers: Answers) -> str:
-    return kind_of(answers).doubt_client_id(answers.client_id, tenant=answers.tenant)
+    return kind_of(answers.preset).doubt_client_id(answers.client_id, tenant=answers.tenant)
 
 
 def _doubt_client_secret(answers: Answers) -> str:
     if answers.client_secret == answers.client_id:
         return "This is the client ID, not the client secret."
-    return kind_of(answers).doubt_client_secret(answers.client_secret)
+    return kind_of(answers.preset).doubt_client_secret(answers.client_secret)
 
 
 def _public_url(text: str, _: Answers) -> str:
@@ -118,7 +118,7 @@ def _doubt_endpoint(answers: Answers) -> str:
 
 
 def _doubt_shared_secret(answers: Answers) -> str:
-    verdict = judge_shared_secret(answers.shared_secret)
+    verdict = check_shared_secret(answers.shared_secret)
     return "" if verdict.status == "ok" else f"{verdict.message} {verdict.remedy}"
 
 

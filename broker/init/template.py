@@ -44,7 +44,7 @@ def settings_text(answers: Answers, secrets_folder: str) -> str:
     listen, operations_listen = _sockets(public_url)
     return _ENVIRONMENT.get_template("broker.yaml.j2").render(
         answers=answers,
-        any_product=kind_of(answers).any_product,
+        any_product=kind_of(answers.preset).any_product,
         site=SITE,
         menu=CONTROL_PANEL_MENU,
         public_url=public_url,

@@ -25,9 +25,9 @@ from broker.init.questions import (
     Judged,
     Question,
     find_mistake,
+    hint_for,
     key_of_place,
     kind_of,
-    where,
     with_answer,
 )
 from broker.init.suggestions import correct, doubt, propose, tidy
@@ -188,7 +188,7 @@ def judge(question: Question, text: str, answers: Answers, probe: Probe | None) 
     if key == "tenant" and probe is not None and "." in text and is_host_name(text.lower()):
         domain = text.lower()
         try:
-            text = probe.look_up_tenant(domain, kind_of(answers))
+            text = probe.look_up_tenant(domain, kind_of(answers.preset))
         except LookupFailed as failure:
             return Judged(answers, "refused", str(failure))
         note, answers = f"The tenant of {domain} is {text}.", replace(answers, domain=domain)
@@ -375,10 +375,8 @@ def _show_registration(answers: Answers) -> None:
 
 
 def _explain(question: Question, answers: Answers) -> None:
-    console_path = where(question.key, answers)
-    place = f"See {console_path}." if console_path else ""
     hidden = "What you type or paste is not shown." if question.secret else ""
-    if text := " ".join(filter(None, (question.hint, place, hidden))):
+    if text := f"{hint_for(question, answers)} {hidden}".strip():
         typer.echo()
         _say(text)
 

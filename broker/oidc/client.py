@@ -1,4 +1,4 @@
-"""Sends every request to an identity provider, within bounds of time, size and network.
+"""Sends every request to an identity provider or to a site, within bounds of time, size and network.
 
 It follows no redirect, takes no proxy or CA from the environment, keeps no cookie, reads no compressed answer, and
 reaches no private address unless allowed. It does not judge an answer.
@@ -44,7 +44,7 @@ from broker.oidc.network import (
     why_failed,
     why_not_http,
 )
-from broker.oidc.transport import CONNECT_SECONDS, PROGRESS, Progress, ProxiedTransport, os_error, tracing
+from broker.oidc.transport import CONNECT_SECONDS, PROGRESS, Connector, Progress, ProxiedTransport, os_error, tracing
 
 CALL_SECONDS = 5.0  # one call in all: connecting, waiting, reading
 ACQUIRE_SECONDS = 5.0  # waiting for a free connection
@@ -87,7 +87,7 @@ async def open_client(network: NetworkPolicy) -> AsyncIterator[httpx.AsyncClient
     context = tls_context(network.trusted_ca_file)
     guard = None if network.private_networks or network.outbound_proxy else _public_socket
     # No limit here: each provider has its own, and must not wait for the connections of another.
-    connector = aiohttp.TCPConnector(ssl=context, limit=0, keepalive_timeout=KEEP_ALIVE_SECONDS, socket_factory=guard)
+    connector = Connector(ssl=context, limit=0, keepalive_timeout=KEEP_ALIVE_SECONDS, socket_factory=guard)
     session = aiohttp.ClientSession(
         connector=connector,
         cookie_jar=aiohttp.DummyCookieJar(),
@@ -165,7 +165,9 @@ class ProviderClient:
                     return await self._send_once(request, progress)
         except TimeoutError:
             raise ProviderTimedOut(
-                expected=f"an answer of {_place(request)}", got=progress.late(self._call_seconds)
+                expected=f"an answer of {_place(request)}",
+                got=progress.late(self._call_seconds),
+                phase=progress.phase,
             ) from None
         except _NeverSent as never:
             raise never.failure from never.__cause__
@@ -206,25 +208,35 @@ def _translated(error: Exception, request: ProviderRequest, progress: Progress) 
         case aiohttp.InvalidURL() | aiohttp.NonHttpUrlClientError():
             return ProviderUnreachable(expected="an address that can be asked", got=place)
         case aiohttp.ClientConnectorError():
-            return _unconnected(cause, place)
+            return _unconnected(cause, place, progress)
         case aiohttp.ServerTimeoutError():
-            return ProviderTimedOut(expected=f"an answer of {place}", got=progress.late(CONNECT_SECONDS))
+            late = progress.late(CONNECT_SECONDS)
+            return ProviderTimedOut(expected=f"an answer of {place}", got=late, phase=progress.phase)
         case aiohttp.ClientResponseError():
             return AnswerUnexpected(expected=f"an HTTP answer of {place}", got=why_not_http(cause.message))
         case _ if isinstance(error, httpx.TransportError):
-            return ProviderUnreachable(expected=f"an answer of {place}", got=progress.broken(cause))
+            broken = progress.broken(cause)
+            return ProviderUnreachable(expected=f"an answer of {place}", got=broken, phase=progress.phase)
     return AnswerUnexpected(expected="an address that can be asked", got=place)
 
 
-def _unconnected(cause: aiohttp.ClientConnectorError, place: str) -> Exception:
+def _unconnected(cause: aiohttp.ClientConnectorError, place: str, progress: Progress) -> Exception:
     host, reason = cause.host, os_error(cause)
     if isinstance(reason, _AddressRefused):
-        return ProviderAddressRefused(expected="a public address", got=f"{reason.address}: {place}")
+        return ProviderAddressRefused(
+            expected="a public address", got=f"{reason.address}: {place}", phase=progress.phase
+        )
     if isinstance(reason, ssl.SSLCertVerificationError):
-        distrust = ProviderCertificate(expected=f"a trusted certificate at {place}", got=why_failed(reason, host))
-        distrust.remedy = fault_of(reason).remedy
+        distrust = ProviderCertificate(
+            expected=f"a trusted certificate at {place}", got=why_failed(reason, host), phase=progress.phase
+        )
+        fault = fault_of(reason)
+        distrust.remedy, distrust.setting = fault.remedy, fault.setting
         return _NeverSent(distrust)
-    return _NeverSent(ProviderUnreachable(expected=f"a connection to {place}", got=why_failed(reason, host)))
+    # Requests that wait for the look-up of another request do not note the phase.
+    phase = "resolving" if isinstance(cause, aiohttp.ClientConnectorDNSError) else progress.phase
+    words = why_failed(reason, host)
+    return _NeverSent(ProviderUnreachable(expected=f"a connection to {place}", got=words, phase=phase))
 
 
 async def _read(response: httpx.Response, limit: int, progress: Progress) -> ProviderResponse:
@@ -249,6 +261,7 @@ async def _read(response: httpx.Response, limit: int, progress: Progress) -> Pro
         date=_moment(response.headers.get("date", ""), age=response.headers.get("age", "")),
         location=response.headers.get("location"),
         www_authenticate=response.headers.get("www-authenticate"),
+        peer=progress.peer,
     )
 
 

@@ -53,6 +53,19 @@ class ProviderRequest:
 
 
 @dataclass(frozen=True, slots=True)
+class Peer:
+    """The other end of the connection by which an answer came.
+
+    Args:
+        address: the IP address; the proxy's, if requests take the outbound proxy.
+        certificate_expires: seconds since the epoch; None without TLS.
+    """
+
+    address: str
+    certificate_expires: float | None
+
+
+@dataclass(frozen=True, slots=True)
 class ProviderResponse:
     """A provider's response, unverified.
 
@@ -64,6 +77,7 @@ class ProviderResponse:
         date: by the provider's clock, in seconds since the epoch.
         location: never followed; it may hold secrets.
         www_authenticate: the WWW-Authenticate header, which may say why a credential is refused (RFC 6750, 3).
+        peer: None if the HTTP client does not tell.
     """
 
     status: int
@@ -74,6 +88,7 @@ class ProviderResponse:
     date: float | None = None
     location: str | None = field(default=None, repr=False)
     www_authenticate: str | None = field(default=None, repr=False)
+    peer: Peer | None = None
 
 
 def read_json_object(body: bytes | str) -> JsonObject:

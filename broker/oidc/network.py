@@ -26,10 +26,15 @@ _AUTHORITY = (
 
 @dataclass(frozen=True, slots=True)
 class CertificateFault:
-    """What is wrong with a certificate."""
+    """What is wrong with a certificate.
+
+    Args:
+        setting: whose absence may be the cause; empty if there is none.
+    """
 
     cause: str
     remedy: str
+    setting: str = ""
 
 
 _EXPIRED = CertificateFault(
@@ -37,8 +42,8 @@ _EXPIRED = CertificateFault(
     f"{_CLOCK} If the clock is right, ask the provider to renew the certificate or its authority. {_FIREWALL}",
 )
 _NOT_YET_VALID = CertificateFault("not yet valid", f"{_CLOCK} If it is right, ask the provider to correct theirs.")
-_SELF_SIGNED = CertificateFault("self-signed", _AUTHORITY)
-_UNKNOWN_AUTHORITY = CertificateFault("unknown authority", _AUTHORITY)
+_SELF_SIGNED = CertificateFault("self-signed", _AUTHORITY, "trusted_ca_file")
+_UNKNOWN_AUTHORITY = CertificateFault("unknown authority", _AUTHORITY, "trusted_ca_file")
 _WRONG_HOST = CertificateFault(
     "wrong host",
     "Compare the host's spelling. If it is right, the server shows the certificate of another host: have it corrected "
@@ -48,11 +53,13 @@ _TOO_WEAK = CertificateFault(
     "too weak",
     "OpenSSL does not accept this certificate: have it issued again with a longer key and SHA-256. If your own "
     "authority or a firewall that opens TLS connections issued it, renew that authority and update trusted_ca_file.",
+    "trusted_ca_file",
 )
 _INVALID_AUTHORITY = CertificateFault(
     "invalid authority",
     "An intermediate certificate may not sign others: have it issued again with CA:TRUE and keyCertSign. If it is your "
     f"own, put the new one into trusted_ca_file. {_FIREWALL}",
+    "trusted_ca_file",
 )
 _REFUSED = CertificateFault("refused", f"Have the certificate corrected at the provider. {_FIREWALL}")
 

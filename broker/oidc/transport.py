@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import http
 import ssl
@@ -16,6 +17,7 @@ import httpx
 from httpx_aiohttp import AiohttpTransport
 
 from broker.errors import OutboundProxyFailed
+from broker.oidc.messages import Peer
 from broker.oidc.network import MAX_QUOTED, why_failed, why_not_http
 from broker.text import printable
 
@@ -37,10 +39,11 @@ _BROKEN = {
 
 @dataclass(slots=True)
 class Progress:
-    """How far a request got: `resolving`, `connecting`, `waiting` for the answer, `reading` it."""
+    """How far a request got: `resolving`, `connecting`, `waiting` for the answer, `reading` it; and to which peer."""
 
     phase: str = "connecting"
     size: int = 0
+    peer: Peer | None = None
 
     def late(self, seconds: float) -> str:
         """Say what did not come in time."""
@@ -76,6 +79,25 @@ def tracing() -> aiohttp.TraceConfig:
     trace.on_connection_create_end.append(entering("waiting"))
     trace.on_connection_reuseconn.append(entering("waiting"))
     return trace
+
+
+class Connector(aiohttp.TCPConnector):
+    """Notes in the progress of each request the peer of its connection, new or kept."""
+
+    async def connect(self, req: Any, traces: Any, timeout: Any) -> aiohttp.connector.Connection:  # noqa: ASYNC109
+        """Return a connection, as the library does."""
+        connection = await super().connect(req, traces, timeout)
+        progress = PROGRESS.get()
+        if progress is not None and connection.transport is not None:
+            progress.peer = _peer(connection.transport)
+        return connection
+
+
+def _peer(transport: asyncio.Transport) -> Peer:
+    name = transport.get_extra_info("peername")
+    certificate = transport.get_extra_info("peercert")
+    expires = ssl.cert_time_to_seconds(certificate["notAfter"]) if certificate else None
+    return Peer(str(name[0]) if isinstance(name, tuple) else "", expires)
 
 
 def os_error(error: BaseException) -> BaseException:

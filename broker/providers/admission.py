@@ -14,9 +14,7 @@ def wants_userinfo(provider: Provider, id_token: IdTokenClaims) -> bool:
     """Tell whether to request userinfo, if the provider has the endpoint."""
     if provider.userinfo == "when_needed":
         claims = PersonClaims(id_token, None)
-        has_email = (
-            claims.claim(provider.rules.email_claim) or provider.preset.decide_email(claims, provider.rules).email
-        )
+        has_email = claims.claim(provider.rules.email_claim) or provider.kind.decide_email(claims, provider.rules).email
         return not (has_email and clean_name(claims.claim(provider.rules.name_claim)))
     return provider.userinfo == "always"
 
@@ -31,7 +29,7 @@ def admit_person(provider: Provider, claims: PersonClaims, decision: EmailDecisi
         BrokerError: no address may be believed, or the policy refuses the person.
     """
     try:
-        identity = decide_identity(provider.preset, claims, provider.rules, decision)
+        identity = decide_identity(provider.kind, claims, provider.rules, decision)
     except EmailMissing as missing:
         if "email" not in provider.registration.scopes and provider.rules.email_claim == "email":
             missing.remedy = "Without email in scopes the provider leaves the address out: add it there."

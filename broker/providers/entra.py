@@ -77,7 +77,6 @@ _CONSOLE_PATHS = ConsolePaths(
     sign_out_uri=f"Entra: {_REDIRECT_URIS}",
     scopes=f"Entra: {_APPLICATION} > API permissions",
     tenant="Entra: Overview > Tenant ID. A domain of the tenant, such as acme.example, works as well",
-    client_secret_expires=f"Entra: {_CERTIFICATES} > Client secrets, column Expires",
 )
 _OTHER_TENANT = "The account is of another tenant. Invite it as a guest, or add its tenant to tenants."
 _NO_ADDRESS = (
@@ -125,6 +124,10 @@ class Entra(ProviderKind):
     # https://learn.microsoft.com/en-us/entra/identity-platform/certificate-credentials
     private_key_algorithm = "PS256"
     wants_certificate = True
+    expiry_hint = (
+        "The date in the column Expires, as year-month-day. `broker check` warns before this date. Leave empty if you "
+        "do not know it."
+    )
     prompt_for_another_account = "select_account"
     name_falls_back_to_username = True
 
@@ -250,8 +253,8 @@ class Entra(ProviderKind):
         if not _GUID.fullmatch(secret.lower()):
             return ""
         return (
-            "This looks like the Secret ID. The client secret is in the column Value. Entra shows it only right after "
-            "it was created."
+            "This looks like the Secret ID. Copy the secret from the column Value. Entra shows it only right after it "
+            "was created."
         )
 
     def further_values(self, _provider: Provider, to_register: ToRegister) -> tuple[Value, ...]:

@@ -153,7 +153,6 @@ class ConsolePaths:
         client_secret: the client secret, or the public half of the broker's key.
         scopes: the scopes that the client may request.
         tenant: empty for providers without tenants.
-        client_secret_expires: empty if the console shows no end; then `broker init` does not ask for it.
     """
 
     issuer: str
@@ -163,7 +162,6 @@ class ConsolePaths:
     sign_out_uri: str
     scopes: str
     tenant: str = ""
-    client_secret_expires: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,7 +235,7 @@ class Provider:
 
     id: str
     label: str
-    preset: ProviderKind
+    kind: ProviderKind
     registration: Registration
     policy: Policy
     rules: ClaimRules
@@ -249,7 +247,7 @@ class Provider:
     @property
     def console_paths(self) -> ConsolePaths:
         """Where an admin finds values in this provider's console."""
-        return self.preset.console_paths(self.registration.issuer)
+        return self.kind.console_paths(self.registration.issuer)
 
     @property
     def has_client_secret(self) -> bool:
@@ -287,6 +285,7 @@ class ProviderKind(ABC):
         any_product: the kind stands for many products, so that `broker init` asks for a short name, and reads from
             the discovery document which client authentication and algorithm the product wants.
         client_secrets_expire: the provider gives every client secret an end, and announces it nowhere.
+        expiry_hint: how `broker init` asks for the end of the client secret; empty if it does not ask.
         prompt_for_another_account: the value of `prompt` that lets a person choose another account.
         end_session_needs_hint: signing out without a hint ends on an error page of the provider.
         name_falls_back_to_username: `preferred_username` may replace a missing name.
@@ -306,6 +305,7 @@ class ProviderKind(ABC):
     wants_certificate: ClassVar[bool] = False
     any_product: ClassVar[bool] = False
     client_secrets_expire: ClassVar[bool] = True
+    expiry_hint: ClassVar[str] = ""
     prompt_for_another_account: ClassVar[str] = "login"
     end_session_needs_hint: ClassVar[bool] = False
     name_falls_back_to_username: ClassVar[bool] = False

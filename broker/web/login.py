@@ -59,7 +59,7 @@ async def login(web: WebContext, request: Request, context: RequestContext) -> R
         if provider is None:
             return _offer_choice(web, request, site, redirect_url)
         context = replace(context, provider=provider.id)
-        hints = {"prompt": provider.preset.prompt_for_another_account} if single(request, "another_account") else {}
+        hints = {"prompt": provider.kind.prompt_for_another_account} if single(request, "another_account") else {}
         restarted = single(request, "restarted") is not None
         transaction = SignInTransaction(site.id, provider.id, redirect_url, restarted, context.trace_id)
         redirect = await begin(web.broker, provider, transaction, hints=hints)
@@ -79,7 +79,7 @@ async def initiate(web: WebContext, request: Request, context: RequestContext) -
     provider = provider_of(request, web.broker.providers)
     context = replace(context, provider=provider.id)
     try:
-        if (issuer := single(request, "iss")) not in provider.preset.portal_issuers(provider.registration):
+        if (issuer := single(request, "iss")) not in provider.kind.portal_issuers(provider.registration):
             raise InitiationRefused(expected=provider.registration.issuer, got=issuer or "no iss")
         site, redirect_url = _target(web, provider, single(request, "target_link_uri") or "")
         context = replace(context, site=site.id, restart=Restart(site.id, provider.id))

@@ -62,7 +62,7 @@ async def _end_session_url(web: WebContext, remembered: str | None, site: Site) 
     except BrokerError:
         return None  # the provider is down: the local page says what was done
     hints = hint.id_token or hint.logout_hint
-    if metadata.end_session_endpoint is None or (provider.preset.end_session_needs_hint and not hints):
+    if metadata.end_session_endpoint is None or (provider.kind.end_session_needs_hint and not hints):
         return None
     return build_end_session_url(
         metadata.end_session_endpoint,

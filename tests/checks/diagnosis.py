@@ -1,4 +1,4 @@
-"""The doctor at work on a small world: real settings, real sockets, and what it found."""
+"""The checks of a small world: real settings, real sockets, and the findings."""
 
 from __future__ import annotations
 

@@ -1,13 +1,11 @@
-"""Whatever a provider answers, the doctor has a verdict: printable, of a bounded length, and without our secret."""
+"""Whatever a provider answers, each check has a finding: printable, of a bounded length, and without our secret."""
 
 from __future__ import annotations
 
 import json
 import re
 import time
-from collections.abc import Awaitable
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
@@ -15,11 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from broker.app import wire_provider
-from broker.checks.documents import check_issuer, check_metadata, check_provider_keys, compare_clocks, fetch_discovery
-from broker.checks.finding import CheckFailed, Verdict
-from broker.checks.redirects import check_redirect_uri, check_sign_out_uri
-from broker.checks.registration import check_client_authentication
-from broker.oidc.client import NetworkPolicy
+from broker.checks.finding import Finding
+from broker.checks.provider import check_clock, check_documents, check_metadata, check_provider_keys
+from broker.checks.registration import check_client_authentication, check_redirect_uri, check_sign_out_uri
 from broker.oidc.messages import ProviderRequest, ProviderResponse
 from broker.providers import KINDS, Provider
 from broker.settings import load_settings
@@ -94,48 +90,32 @@ def preset(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 
 @settings(deadline=None, max_examples=120)
 @given(discovery=ANSWERS, answer=ANSWERS)
-async def test_there_is_always_a_verdict(preset: Path, discovery: ProviderResponse, answer: ProviderResponse) -> None:
+async def test_there_is_always_a_finding(preset: Path, discovery: ProviderResponse, answer: ProviderResponse) -> None:
     async def send(request: ProviderRequest) -> ProviderResponse:
         return discovery if request.url.endswith("/openid-configuration") else answer
 
     provider = wire_provider(load_settings(preset, {}), "idp", send=send)
-    after_the_secret_was_sent = await _verdicts_on_registration(provider)
+    after_the_secret_was_sent = await _findings_on_registration(provider)
     assert CLIENT_SECRET not in str(after_the_secret_was_sent)
-    for verdict in [*await _verdicts_on_documents(provider, discovery), *after_the_secret_was_sent]:
-        assert verdict.message.isprintable()
-        assert len(verdict.message) < 1500
-        assert verdict.status == "ok" or verdict.remedy.endswith(".")
-        assert not EMPTY.search(verdict.message)
-        assert not CLASS_NAME.search(f"{verdict.message} {verdict.remedy}")
+    documents = await check_documents(provider)
+    for finding in [
+        check_clock(provider, discovery, time.time),
+        *documents.findings,
+        *after_the_secret_was_sent,
+    ]:
+        assert finding.message.isprintable()
+        assert len(finding.message) < 1500
+        assert finding.status == "ok" or finding.remedy.endswith(".")
+        assert not EMPTY.search(finding.message)
+        assert not CLASS_NAME.search(f"{finding.message} {finding.remedy}")
 
 
-async def _verdicts_on_documents(provider: Provider, discovery: ProviderResponse) -> list[Verdict]:
-    verdicts = []
-    try:
-        verdicts.append(compare_clocks(discovery, time.time))
-        answer, verdict = await fetch_discovery(provider, NetworkPolicy())
-        verdicts.append(verdict)
-        verdicts.append(check_issuer(provider, answer)[1])
-        verdicts.append(check_metadata(provider, answer)[1])
-    except CheckFailed as trouble:
-        verdicts.append(trouble.verdict)
-    return verdicts
-
-
-async def _verdicts_on_registration(provider: Provider) -> list[Verdict]:
-    honest = ProviderResponse(200, "application/json", json.dumps(HONEST).encode())
-    metadata, _ = check_metadata(provider, honest)
-    asked: list[Awaitable[tuple[Any, Verdict]]] = [
-        check_provider_keys(provider, NetworkPolicy(), metadata),
-        check_client_authentication(provider, NetworkPolicy(), metadata, ["client_secret_post"]),
-        check_redirect_uri(provider, NetworkPolicy(), metadata),
-        check_sign_out_uri(provider, NetworkPolicy(), f"{ISSUER}/logout"),
+async def _findings_on_registration(provider: Provider) -> list[Finding]:
+    metadata, _ = check_metadata(provider, ProviderResponse(200, "application/json", json.dumps(HONEST).encode()))
+    assert metadata is not None
+    return [
+        await check_provider_keys(provider, metadata),
+        await check_client_authentication(provider, metadata, ["client_secret_post"]),
+        (await check_redirect_uri(provider, metadata))[1],
+        await check_sign_out_uri(provider, f"{ISSUER}/logout"),
     ]
-    return [await _verdict(one) for one in asked]
-
-
-async def _verdict(asked: Awaitable[tuple[Any, Verdict]]) -> Verdict:
-    try:
-        return (await asked)[1]
-    except CheckFailed as trouble:
-        return trouble.verdict

@@ -1,4 +1,4 @@
-"""An identity provider with one thing wrong: the doctor names that thing first, and what to do about it."""
+"""An identity provider with one thing wrong: the check names that thing first, and what to do about it."""
 
 from __future__ import annotations
 
@@ -116,32 +116,12 @@ def refuses(**answer: str) -> Callable[[FakeProvider], None]:
 
 
 ROWS = {
-    "the provider's issuer ends with a slash": Wrong(
-        "issuer", "Only the slash differs: the provider's ends with a slash", "Set issuer to exactly http",
-        lies=lambda issuer: Lies(discovery=with_(issuer=f"{issuer}/")),
-    ),
-    "the issuer was entered with a slash": Wrong(
-        "issuer", "Only the slash differs: the provider's has no slash", "Set issuer to exactly http",
-        keys={"issuer": "{issuer}/"},
-    ),
     "the provider calls itself https": Wrong(
         "issuer", "Only the scheme differs", "Set issuer to exactly https://",
         lies=lambda issuer: Lies(discovery=with_(issuer=issuer.replace("http:", "https:"))),
     ),
-    "the issuer is another's": Wrong(
-        "issuer", "says: https://other.example", "set metadata_url to the document's",
-        lies=lambda _: Lies(discovery=with_(issuer="https://other.example")),
-    ),
     "the document names no issuer": Wrong(
-        "issuer", "the document says: nothing", "has to name itself", lies=lambda _: Lies(discovery=without("issuer")),
-    ),
-    "an authorization server that Okta does not have": Wrong(
-        "discovery", "status 404", "Security > API > Authorization Servers",
-        keys={"preset": "okta", "issuer": "{issuer}/oauth2/default"},
-    ),
-    "a tenant that Entra does not have": Wrong(
-        "discovery", "AADSTS90002", "Entra knows no such tenant", keys=ENTRA,
-        tricks={DISCOVERY: oauth_error("invalid_tenant", "AADSTS90002: Tenant 'x' not found.")},
+        "issuer", "got nothing.", "has to name itself", lies=lambda _: Lies(discovery=without("issuer")),
     ),
     "the discovery address shows a page": Wrong(
         "discovery", "not with JSON", "A proxy may have answered", tricks={DISCOVERY: page("<h1>Welcome</h1>")},
@@ -155,10 +135,10 @@ ROWS = {
     ),
     "the provider hangs up": Wrong("discovery", "No answer", "", tricks={DISCOVERY: hung_up}),
     "the metadata has no token endpoint": Wrong(
-        "metadata", "token_endpoint", "at the provider", lies=lambda _: Lies(discovery=without("token_endpoint")),
+        "metadata", "token_endpoint", "missing or not usable", lies=lambda _: Lies(discovery=without("token_endpoint")),
     ),
     "the metadata names a plain http address": Wrong(
-        "metadata", "jwks_uri: http://id.acme.example", "at the provider",
+        "metadata", "jwks_uri: http://id.acme.example", "missing or not usable",
         lies=lambda _: Lies(discovery=with_(jwks_uri="http://id.acme.example/keys")),
     ),
     "the provider announces another algorithm": Wrong(
@@ -166,21 +146,11 @@ ROWS = {
         status="warning",
         lies=lambda _: Lies(discovery=with_(id_token_signing_alg_values_supported=["RS256"])),
     ),
-    "the provider announces another client authentication": Wrong(
-        "metadata", "client_secret_post, but client_authentication is client_secret_basic", "client_authentication",
-        lies=lambda _: Lies(discovery=with_(token_endpoint_auth_methods_supported=["client_secret_post"])),
-        status="warning",
-    ),
-    "the provider signs with another algorithm": Wrong(
-        "keys", "No key of the provider can verify RS256: its keys are for curve P-256", "signing_algorithms",
-        keys={"signing_algorithms": ["RS256"]},
-        lies=lambda _: Lies(discovery=without("id_token_signing_alg_values_supported")),
-    ),
     "the provider publishes no key": Wrong(
-        "keys", "holds no usable keys", "key", lies=lambda _: Lies(jwks=with_(keys=[])),
+        "keys", "has no usable keys", "key", lies=lambda _: Lies(jwks=with_(keys=[])),
     ),
     "the keys are for encryption": Wrong(
-        "keys", "holds no usable keys", "key",
+        "keys", "has no usable keys", "key",
         lies=lambda _: Lies(jwks=lambda jwks: {"keys": [{**key, "use": "enc"} for key in jwks["keys"]]}),
     ),
     "the keys are not there": Wrong("keys", "got 404", "issuer", tricks={KEYS: page("nothing", 404)}),
@@ -192,21 +162,11 @@ ROWS = {
         "keys", "nowhere.invalid cannot be resolved", "nslookup nowhere.invalid",
         lies=lambda _: Lies(discovery=with_(jwks_uri="https://nowhere.invalid/keys")),
     ),
-    "our clock is ten minutes behind": Wrong(
-        "clock", "10 minutes behind the provider's", "NTP", tricks={DISCOVERY: by_date(600)},
-    ),
-    "our clock is ten minutes ahead": Wrong(
-        "clock", "10 minutes ahead of the provider's", "NTP", tricks={DISCOVERY: by_date(-600)},
-    ),
     "our clock is forty seconds behind": Wrong(
         "clock", "behind the provider's", "NTP", tricks={DISCOVERY: by_date(40)}, status="warning",
     ),
-    "the client secret is wrong": Wrong(
-        "client_authentication", "invalid_client", "knows the client id, so the credential is wrong",
-        keys={"client_secret": "another-secret-of-nobody"},
-    ),
     "the client id or the secret is wrong, and nobody tells which": Wrong(
-        "client_authentication", "invalid_client", "Client id or credential is wrong",
+        "client_authentication", "invalid_client", "Client ID or credential is wrong",
         keys={"client_secret": "another-secret-of-nobody"}, tricks={AUTHORIZE: page("<form>Sign in</form>")},
     ),
     "the client secret is wrong in Keycloak": Wrong(
@@ -219,48 +179,13 @@ ROWS = {
         "Set client_authentication", tricks={TOKEN: oauth_error("invalid_client", "no assertion", 401)},
         lies=lambda _: Lies(discovery=with_(token_endpoint_auth_methods_supported=["private_key_jwt"])),
     ),
-    "the client id is wrong": Wrong(
-        "client_authentication", "invalid_client", "does not know the client id", keys={"client_id": "client-2"},
-    ),
-    "Entra does not take the secret": Wrong(
-        "client_authentication", "AADSTS7000215", "copy the Value, not the Secret ID", keys=ENTRA,
-        tricks={TOKEN: oauth_error("invalid_client", "AADSTS7000215: Invalid client secret provided.", 401)},
-    ),
-    "Entra's secret has expired": Wrong(
-        "client_authentication", "AADSTS7000222", "The client secret expired", keys=ENTRA,
-        tricks={TOKEN: oauth_error("invalid_client", "AADSTS7000222: The provided client secret keys expired.", 401)},
-    ),
-    "Entra has no such application": Wrong(
-        "client_authentication", "AADSTS700016", "client_id is no application of this tenant", keys=ENTRA,
-        tricks={TOKEN: oauth_error("unauthorized_client", "AADSTS700016: Application was not found.")},
-    ),
     "Okta does not know the client": Wrong(
         "client_authentication", "invalid_client", "Okta: Applications > the application", keys={"preset": "okta"},
         tricks={TOKEN: oauth_error("invalid_client", "The client secret supplied is invalid.", 401)},
     ),
-    "the redirect URI is not registered": Wrong(
-        "redirect_uri", f"{REDIRECT_URI} is not registered", "Add exactly this address", provider=registers_another,
-    ),
-    "the redirect URI is not registered in Okta": Wrong(
-        "redirect_uri", "is not registered", "Sign-in redirect URIs", keys={"preset": "okta"},
-        tricks={AUTHORIZE: page("The 'redirect_uri' parameter must be a Login redirect URI", 400)},
-    ),
-    "the redirect URI is not registered in Entra": Wrong(
-        "redirect_uri", "is not registered", "Authentication, platform Web", keys=ENTRA,
-        tricks={AUTHORIZE: page("<script>x={'message':'AADSTS50011: The redirect URI ...'}</script>")},
-    ),
-    "the redirect URI is not registered at Google": Wrong(
-        "redirect_uri", "is not registered", "Authorized redirect URIs", keys=GOOGLE,
-        tricks={AUTHORIZE: leads_to(google_refuses("redirect_uri_mismatch"))},
-    ),
     "the redirect URI is not registered in Keycloak": Wrong(
         "redirect_uri", "is not registered", "Valid redirect URIs", provider=in_a_realm,
         tricks={f"{REALM}{AUTHORIZE}": page('<p class="instruction">Invalid parameter: redirect_uri</p>', 400)},
-    ),
-    "the sign-out address is not registered": Wrong(
-        "redirect_uri", "The sign-out address http://127.0.0.1:8000/logout is not registered",
-        "under post-logout redirect URIs",
-        provider=signs_out, tricks={LOGOUT: page("<h1>oops</h1>post_logout_redirect_uri not registered", 400)},
     ),
     "the sign-out address is not registered, in JSON": Wrong(
         "redirect_uri", "sign-out address", "Add exactly", provider=signs_out,
@@ -276,16 +201,13 @@ ROWS = {
         tricks={f"{REALM}{LOGOUT}": page("<p>Invalid redirect uri</p>", 400)},
     ),
     "the client is not at Google": Wrong(
-        "redirect_uri", "does not know the client id client-1", "Client ID", keys=GOOGLE,
+        "redirect_uri", "does not know the client ID client-1", "Client ID", keys=GOOGLE,
         tricks={AUTHORIZE: leads_to(google_refuses("deleted_client"))},
     ),
-    "a scope is not allowed": Wrong(
-        "redirect_uri", "invalid_scope", "Compare scopes with",
-        provider=refuses(error="invalid_scope", error_description="requested scope is not allowed"),
-    ),
-    "a scope is not allowed, in the words of another error": Wrong(
-        "redirect_uri", "invalid_request: invalid scopes: profile", "Compare scopes with",
-        provider=refuses(error="invalid_request", error_description="invalid scopes: profile"),
+    "nobody may sign in, and the provider asks no person": Wrong(
+        "redirect_uri", "access_denied: not from this network", "broker setup-link", status="unknown",
+        tricks={DISCOVERY: by_date(0)},
+        provider=refuses(error="access_denied", error_description="not from this network"),
     ),
     "a scope is not allowed, by access_denied": Wrong(
         "redirect_uri", "access_denied", "Compare scopes with",
@@ -409,7 +331,7 @@ async def test_an_error_of_prompt_none_alone_fails_nothing(tmp_path: Path) -> No
     async with hostile_provider({AUTHORIZE: trick}) as server:
         findings = await diagnose(tmp_path, settings_on_loopback(server.honest))
     assert the(findings, "redirect_uri").status == "ok"
-    assert "refuses prompt=none alone" in the(findings, "redirect_uri").message
+    assert "refuses prompt=none only" in the(findings, "redirect_uri").message
 
 
 async def test_a_request_that_fails_at_prompt_none_is_judged_without_it(tmp_path: Path) -> None:

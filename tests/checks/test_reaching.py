@@ -10,8 +10,6 @@ from typing import Any
 
 import pytest
 
-from broker.checks.connection import look_up
-from broker.oidc.client import NetworkPolicy
 from tests.checks.diagnosis import NOWHERE, assert_first, diagnose, of, settings_on_loopback, the
 from tests.fakes.hostile_server import DISCOVERY, KEYS, TOKEN, hostile_provider, late
 from tests.fakes.ports import free_port
@@ -41,11 +39,11 @@ async def speaking_tls(folder: Path, authority: Authority, *hosts: str, days: in
     ("trusted", "host", "days", "check", "message", "remedy"),
     [
         pytest.param(False, "127.0.0.1", 300, "tls", "unknown authority", "trusted_ca_file",
-                     id="an authority nobody told us of"),
+                     id="an unknown authority"),
         pytest.param(True, "id.acme.example", 300, "tls", "wrong host", "Compare the host's spelling",
                      id="a certificate of another host"),
         pytest.param(True, "127.0.0.1", -1, "tls", "expired", "renew", id="an expired certificate"),
-        pytest.param(True, "127.0.0.1", 300, "issuer", "the document says: nothing", "Compare issuer",
+        pytest.param(True, "127.0.0.1", 300, "issuer", "got nothing.", "Compare issuer",
                      id="an authority of our own, trusted: the next trouble is found"),
     ],
 )  # fmt: skip
@@ -103,17 +101,12 @@ async def test_a_private_address_is_refused_before_anything_is_sent_there(tmp_pa
     assert_first(findings, "dns", "failed", "private network (10.255.255.1)", "allow_private_network: true")
 
 
-async def test_a_private_address_is_looked_up_when_it_is_allowed() -> None:
-    way, verdict = await look_up("https://10.255.255.1:9/x", NetworkPolicy(private_networks=True))
-    assert (way.addresses, way.port, verdict.status) == (("10.255.255.1",), 9, "ok")
-
-
 async def test_a_proxy_resolves_the_name_and_may_refuse(tmp_path: Path) -> None:
     async with serving(says(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n")) as proxy:
         settings = {**settings_for_issuer(NOWHERE), "outbound_proxy": f"http://127.0.0.1:{proxy.port}"}
         findings = await diagnose(tmp_path, settings)
     assert the(findings, "dns").status == "unknown"
-    assert_first(findings, "tls", "failed", "(403 Forbidden)", "Check outbound_proxy")
+    assert_first(findings, "tls", "failed", "403 Forbidden.", "Check outbound_proxy")
     assert all(request.startswith(b"CONNECT ") or b"127.0.0.1:8000" in request for request in proxy.requests)
 
 
@@ -126,17 +119,17 @@ async def test_behind_a_proxy_the_certificate_is_judged_as_well(tmp_path: Path) 
         settings["trusted_ca_file"] = str(authority.write(tmp_path / "ca.pem"))
         trusted = await diagnose(tmp_path, settings)
     assert_first(unknown, "tls", "failed", "unknown authority", "trusted_ca_file")
-    assert_first(trusted, "issuer", "failed", "the document says: nothing")
+    assert_first(trusted, "issuer", "failed", "got nothing.")
 
 
 @pytest.mark.parametrize(
     ("written", "message"),
     [
-        pytest.param("me:p%40w", "the document says: nothing", id="the right password"),
-        pytest.param("me:pw", "(407 Proxy Authentication Required)", id="another password"),
+        pytest.param("me:p%40w", "got nothing.", id="the right password"),
+        pytest.param("me:pw", "407 Proxy Authentication Required.", id="another password"),
     ],
 )
-async def test_the_doctor_shows_the_proxy_the_same_credentials(tmp_path: Path, written: str, message: str) -> None:
+async def test_the_check_shows_the_proxy_the_same_credentials(tmp_path: Path, written: str, message: str) -> None:
     authority = new_authority()
     async with (
         speaking_tls(tmp_path, authority, "127.0.0.1", days=300) as port,

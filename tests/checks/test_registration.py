@@ -13,10 +13,8 @@ import pytest
 import yaml
 
 from broker.app import wire_provider
-from broker.checks.finding import Verdict
-from broker.checks.registration import check_client_authentication
+from broker.checks import Finding, check_client_authentication
 from broker.errors import ProviderUnreachable
-from broker.oidc.client import NetworkPolicy
 from broker.oidc.messages import ProviderRequest, ProviderResponse
 from broker.oidc.metadata import ProviderMetadata
 from broker.settings import load_settings
@@ -45,7 +43,7 @@ GRANT, CLIENT = said(400, "invalid_grant"), said(401, "invalid_client")
 
 async def ask(
     folder: Path, ours: ProviderResponse, control: Callable[[], ProviderResponse], **keys: Any
-) -> tuple[Verdict, list[ProviderRequest]]:
+) -> tuple[Finding, list[ProviderRequest]]:
     """Let the token endpoint answer us like this, and every other client like that."""
     sent: list[ProviderRequest] = []
 
@@ -57,8 +55,7 @@ async def ask(
     path = folder / "broker.yaml"
     path.write_text(yaml.safe_dump(settings_on_loopback(FakeProvider(ISSUER, time.time), **section)), encoding="utf-8")
     provider = wire_provider(load_settings(path, {}), "idp", send=send)
-    _, verdict = await check_client_authentication(provider, NetworkPolicy(private_networks=True), METADATA, [])
-    return verdict, sent
+    return await check_client_authentication(provider, METADATA, []), sent
 
 
 @pytest.mark.parametrize(
@@ -102,9 +99,9 @@ async def test_a_refused_code_counts_only_beside_an_invented_client(
     ("ours", "status", "message", "remedy"),
     [
         pytest.param(
-            CLIENT, "failed", "does not accept us: invalid_client.", "credential is wrong", id="invalid_client"
+            CLIENT, "failed", "refuses the client: invalid_client.", "credential is wrong", id="invalid_client"
         ),
-        pytest.param(said(401), "failed", "does not accept us: ", "credential is wrong", id="a bare 401"),
+        pytest.param(said(401), "failed", "refuses the client: ", "credential is wrong", id="a bare 401"),
         pytest.param(
             said(400, "unsupported_grant_type"), "failed", "unsupported_grant_type", "grant types", id="no code"
         ),
@@ -112,9 +109,9 @@ async def test_a_refused_code_counts_only_beside_an_invented_client(
             said(400, "unauthorized_client"), "failed", "unauthorized_client", "grant types", id="not this flow"
         ),
         pytest.param(
-            said(400, "invalid_request"), "unknown", "words of its own", "broker setup-link", id="another error"
+            said(400, "invalid_request"), "unknown", "an unusual error", "broker setup-link", id="another error"
         ),
-        pytest.param(said(400), "unknown", "words of its own: ", "broker setup-link", id="no error at all"),
+        pytest.param(said(400), "unknown", "an unusual error: ", "broker setup-link", id="no error at all"),
         pytest.param(said(200), "unknown", "neither tokens nor an error", "broker setup-link", id="an empty document"),
         pytest.param(said(503), "unknown", "does not tell: 503.", "status page", id="a failing provider"),
     ],

@@ -53,7 +53,7 @@ async def test_a_shared_secret_is_known_by_length_and_fingerprint_and_never_show
         pytest.param(ok(b"", "Location: https://x.example/"), "ok", "status 200", id="a redirect that is none"),
         pytest.param(ok(b"x" * 600_000), "ok", "answers", id="a very large page"),
         pytest.param(ok(b"x", "Content-Encoding: br"), "ok", "answers", id="a packed page"),
-        pytest.param(ok(status="404 Not Found"), "warning", "there may be nothing", id="nothing"),
+        pytest.param(ok(status="404 Not Found"), "warning", "the address may be wrong", id="nothing"),
         pytest.param(b"SSH-2.0-OpenSSH_9.2\r\n", "failed", "gives no answer", id="something that is no web server"),
     ],
 )
@@ -92,7 +92,7 @@ async def test_a_proxy_that_keeps_this_machine_from_comm100_fails_nothing(tmp_pa
     assert {one.check: one.status for one in findings} == {
         "dns": "unknown", "tls": "unknown", "endpoint": "unknown", "shared_secret": "ok",
     }  # fmt: skip
-    assert "(403 Forbidden)" in the(findings, "tls", "main").message
+    assert "403 Forbidden." in the(findings, "tls", "main").message
     assert "browsers go to Comm100" in the(findings, "tls", "main").remedy
 
 

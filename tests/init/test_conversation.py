@@ -222,7 +222,7 @@ def test_a_provider_that_cannot_be_reached_is_a_warning_and_no_dead_end(tmp_path
     nowhere = "https://nowhere.invalid"
     answers: list[tuple[str, str]] = [("Issuer", nowhere), ("Keep it anyway?", "y")]
     settings, words = asked(tmp_path, given, answers, looking())
-    assert "The name nowhere.invalid cannot be resolved" in words
+    assert "No connection to nowhere.invalid, port 443" in words
     assert settings.identity_providers["oidc"].issuer == nowhere
 
 
@@ -234,7 +234,7 @@ def test_a_secret_the_provider_does_not_take_is_asked_for_again_with_the_client_
         ("Client secret", CLIENT_SECRET),
     ]
     settings, words = asked(tmp_path, given_but(client_secret="another-secret"), answers, looking(provider))
-    assert "The token endpoint does not accept us" in words
+    assert "The token endpoint refuses the client" in words
     assert words.count("Client ID and secret accepted (tested with an invalid code).") == 1
     assert "another-secret" not in words
     assert CLIENT_SECRET not in words

@@ -21,8 +21,7 @@ import httpx
 import yaml
 
 from broker.app import run_checks
-from broker.checks import unusable_settings
-from broker.checks.site import OUR_MARK
+from broker.checks import OUR_MARK, unusable_settings
 from broker.demo.comm100 import ENDPOINT_PATH
 from broker.errors import SettingsError
 from broker.settings import load_settings

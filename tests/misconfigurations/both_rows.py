@@ -192,16 +192,16 @@ ROWS = [
         put(provider={"person": _claims(email_verified=1)}), "neither true nor false"),
     Both("an outbound proxy that wants a password", "outbound_proxy", WITHOUT_SIGN_IN, _proxy_that_wants_a_password,
         tls=True),
-    Both("a wrong client secret, refused with status 401 and no words", "does not accept us: 401", "client_rejected",
+    Both("a wrong client secret, refused with status 401 and no words", "refuses the client: 401", "client_rejected",
         put(provider={"lies": Lies(answers={TOKEN: lambda _: httpx.Response(
             401, headers={"WWW-Authenticate": 'Basic realm="token"'})})}), "credential is wrong or expired"),
-    Both("a wrong client secret, refused with status 200", "does not accept us: invalid_client", "client_rejected",
+    Both("a wrong client secret, refused with status 200", "refuses the client: invalid_client", "client_rejected",
         put(provider={"lies": _refused(200, "invalid_client")}), "credential is wrong or expired"),
-    Both("a wrong client secret, in Keycloak's words", "does not accept us: unauthorized_client", "client_rejected",
+    Both("a wrong client secret, in Keycloak's words", "refuses the client: unauthorized_client", "client_rejected",
         put(provider={"lies": _refused(
             401, "unauthorized_client", "Invalid client or Invalid client credentials")}),
         "credential is wrong or expired"),
-    Both("a wrong client secret, in Glewlwyd's words", "does not accept us: unauthorized_client", "client_rejected",
+    Both("a wrong client secret, in Glewlwyd's words", "refuses the client: unauthorized_client", "client_rejected",
         put(provider={"lies": _refused(403, "unauthorized_client")}), "credential is wrong or expired"),
     Both("a client registered for another authentication, which the provider names", "token_endpoint_auth_method",
         "token_endpoint_auth_method", put(provider={"lies": _refused(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 
-from broker.checks.site import OUR_MARK
+from broker.checks import OUR_MARK
 from tests.checks.diagnosis import NOWHERE
 from tests.fakes.lies import Document, Lies
 from tests.fakes.presets import OTHER, TENANT
@@ -71,14 +71,14 @@ SETTINGS = [
         put(files={"client-secret": ""}), as_it_was),
     Row("a secret file with the variable's name in it", "begins with a name, such as CLIENT_SECRET=",
         "the secret alone", put(files={"client-secret": f"OKTA_CLIENT_SECRET={SECRET}"}), as_it_was),
-    Row("a secret in quotes", "stands in quotes", "the secret alone",
+    Row("a secret in quotes", "is in quotes", "the secret alone",
         put(files={"comm100-secret": f'"{SHARED_SECRET}"'}), as_it_was),
 ]  # fmt: skip
 
 REACHING = [
     Row("a typing error in the issuer's host", "The name nowhere.invalid cannot be resolved", "Compare its spelling",
         put(idp={"issuer": NOWHERE}), put(idp={"issuer": "{issuer}"})),
-    Row("the issuer with a wrong port", "No connection to id.acme.example, port", "Compare the port",
+    Row("the issuer with a wrong port", "No connection to id.acme.example, port", "Compare host and port",
         put(idp={"issuer": "http://127.0.0.1:1"}), put(idp={"issuer": "{issuer}"})),
     Row("a provider on a private address", "is on a private network (10.255.255.1)", "allow_private_network: true",
         put(production=True, idp={"issuer": "https://10.255.255.1:9"}, bench={"offline": False}),
@@ -113,8 +113,8 @@ PROVIDER = [
         "The client secret is wrong or inactive", put(files={"client-secret": SECRET[::-1]}), as_it_was, kind="okta"),
     Row("a wrong client secret, Google", "The provided client secret is invalid", "Client secrets",
         put(files={"client-secret": SECRET[::-1]}), as_it_was, kind="google"),
-    Row("a wrong client secret, another provider", "does not accept us: invalid_client",
-        "knows the client id, so the credential is wrong or expired",
+    Row("a wrong client secret, another provider", "refuses the client: invalid_client",
+        "knows the client ID, so the credential is wrong or expired",
         put(files={"client-secret": SECRET[::-1]}), as_it_was),
     Row("the Secret ID instead of the secret", "AADSTS7000215", "copy the Value, not the Secret ID",
         put(files={"client-secret": _SECRET_ID}), as_it_was, kind="entra"),
@@ -128,8 +128,8 @@ PROVIDER = [
         put(idp={"client_id": _SECRET_ID}), put(idp={"client_id": "client-1"}), kind="entra"),
     Row("a client id that was deleted, Google", "The OAuth client was not found", "Google knows no such client id",
         put(idp={"client_id": "1234-x.apps.googleusercontent.com"}), put(idp={"client_id": "client-1"}), kind="google"),
-    Row("the client id of another application, another provider", "does not accept us: invalid_client",
-        "The provider does not know the client id", put(idp={"client_id": "comm100"}),
+    Row("the client id of another application, another provider", "refuses the client: invalid_client",
+        "The provider does not know the client ID", put(idp={"client_id": "comm100"}),
         put(idp={"client_id": "client-1"})),
     Row("another client_authentication than the client's", "but client_authentication is client_secret_post",
         "Set client_authentication to one of those",
@@ -154,7 +154,7 @@ COMM100 = [
         put(site={"endpoint": "{endpoint}.old"}), put(site={"endpoint": "{endpoint}"})),
     Row("a shared secret whose end is missing", "as if its end were missing", "Copy the shared secret once more",
         put(files={"comm100-secret": SHARED_SECRET[:40]}), as_it_was),
-    Row("a shared secret that was decoded", "as if it had been decoded", "It is not decoded",
+    Row("a shared secret that was decoded", "as if it had been decoded", "Do not decode it",
         put(files={"comm100-secret": base64.b64decode(SHARED_SECRET).decode()}), as_it_was),
     Row("something else at public_url", "with the broker's page", "Let the proxy send every path",
         put(bench={"front": ok(b"<h1>It works!</h1>")}), put(bench={"front": ok(OUR_MARK)})),

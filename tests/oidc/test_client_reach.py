@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -26,7 +27,7 @@ from broker.errors import (
 from broker.oidc.client import NetworkPolicy, ProviderClient, open_client
 from broker.oidc.messages import ProviderRequest, ProviderResponse
 from broker.oidc.network import is_public_address, is_public_or_name
-from tests.oidc.servers import Authority, new_authority, ok, says, serving
+from tests.oidc.servers import Authority, hangs_up, new_authority, ok, says, serving
 
 
 @asynccontextmanager
@@ -284,3 +285,51 @@ async def test_certificates_of_the_environment_are_ignored(authority: Authority,
         )
     assert said == "provider_certificate"
     assert server.requests == []
+
+
+async def test_an_answer_tells_its_peer_and_how_long_the_certificate_is_valid(
+    trusting: NetworkPolicy, authority: Authority, tmp_path: Path
+) -> None:
+    async with serving(says(ok()), tls=authority.context(tmp_path, "127.0.0.1", days=10)) as server:
+        peer = (await ask(trusting, f"https://127.0.0.1:{server.port}/")).peer
+    assert peer is not None
+    assert peer.address == "127.0.0.1"
+    assert peer.certificate_expires is not None
+    assert 9 * 86400 < peer.certificate_expires - time.time() <= 10 * 86400
+
+
+async def test_a_kept_connection_tells_its_peer_again(
+    trusting: NetworkPolicy, authority: Authority, tmp_path: Path
+) -> None:
+    async with (
+        serving(says(ok()), tls=authority.context(tmp_path, "127.0.0.1")) as server,
+        reaching(trusting) as client,
+    ):
+        first, second = [
+            await client.send(ProviderRequest("GET", f"https://127.0.0.1:{server.port}/", 1000)) for _ in "12"
+        ]
+    assert first.peer == second.peer is not None
+
+
+@pytest.mark.parametrize(
+    ("url", "phase"),
+    [
+        pytest.param("https://nowhere.invalid/", "resolving", id="a name that does not exist"),
+        pytest.param("http://127.0.0.1:1/", "connecting", id="a port nobody listens on"),
+        pytest.param("http://127.0.0.1:{hangs_up}/", "waiting", id="a connection that ends before the answer"),
+    ],
+)
+async def test_a_failure_tells_how_far_the_request_got(url: str, phase: str) -> None:
+    async with serving(hangs_up) as server:
+        with pytest.raises(ProviderUnreachable) as failure:
+            await ask(NetworkPolicy(private_networks=True), url.format(hangs_up=server.port))
+    assert failure.value.phase == phase
+
+
+async def test_an_untrusted_certificate_names_the_setting_that_may_be_missing(
+    authority: Authority, tmp_path: Path
+) -> None:
+    async with serving(says(ok()), tls=authority.context(tmp_path, "127.0.0.1")) as server:
+        with pytest.raises(ProviderCertificate) as failure:
+            await ask(NetworkPolicy(private_networks=True), f"https://127.0.0.1:{server.port}/")
+    assert (failure.value.phase, failure.value.setting) == ("connecting", "trusted_ca_file")

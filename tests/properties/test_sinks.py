@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.console import Console
 
-from broker.checks.finding import as_json, failed, finding, sentence
+from broker.checks.finding import Topic, as_json, sentence
 from broker.checks.report import print_report
 from broker.dry_run import Explanation, Step, to_json, to_text
 from broker.errors import BrokerError, EmailDomainNotAllowed
@@ -87,7 +87,7 @@ def explanation(said: str, secret: str) -> str:
 
 
 def check(said: str, secret: str) -> str:
-    findings = [finding("idp", "issuer", failed(f"It says: {sentence(redact(said, [secret]))}", ""))]
+    findings = [Topic("idp", "issuer").failed(f"It says: {sentence(redact(said, [secret]))}", "")]
     written = []
     for is_terminal in (False, True):
         console = Console(file=io.StringIO(), width=100, force_terminal=is_terminal, no_color=True)

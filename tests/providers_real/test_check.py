@@ -1,4 +1,4 @@
-"""The doctor at the certified provider: what is wrong is named, what is right is known."""
+"""The check at the certified provider: what is wrong is named, what is right is known."""
 
 from __future__ import annotations
 

@@ -60,7 +60,7 @@ def single() -> dict[str, Any]:
 
 
 def finding(subject: str, check: str, status: Any, message: str = "Found.", remedy: str = "") -> Finding:
-    """Return one finding of the doctor."""
+    """Return one finding of a check."""
     return Finding(subject, check, status, message, remedy, f"docs/admin/check.md#{check}")
 
 

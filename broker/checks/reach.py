@@ -1,0 +1,109 @@
+"""The way to a host, by one request: name, connection and certificate.
+
+The request is sent by the client that sign-ins use, so proxy, trusted authorities and address guard are the same.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Literal
+from urllib.parse import urlsplit
+
+from broker.checks.finding import Finding, Topic, sentence
+from broker.errors import (
+    BrokerError,
+    OutboundProxyFailed,
+    ProviderAddressRefused,
+    ProviderCertificate,
+    ProviderUnavailable,
+)
+from broker.oidc.discovery import Send
+from broker.oidc.messages import Peer, ProviderRequest, ProviderResponse
+from broker.text import printable
+
+CERTIFICATE_WARNING_DAYS = 14
+
+
+async def reach(
+    send: Send, request: ProviderRequest, subject: str, *, proxied: bool
+) -> tuple[ProviderResponse | BrokerError, list[Finding]]:
+    """Send a request; return the answer, or the error, and the findings `dns` and `tls`.
+
+    A failed name leaves out `tls`. An error after the handshake leaves both `ok`: the finding about it is the caller's.
+
+    Args:
+        proxied: requests take the outbound proxy, which resolves the names.
+    """
+    dns, tls = Topic(subject, "dns"), Topic(subject, "tls")
+    url = request.url
+    try:
+        answer = await send(request)
+    except BrokerError as error:
+        match failed_step(error):
+            case "dns":
+                return error, [no_answer(dns, url, error)]
+            case "tls":
+                return error, [_check_name(dns, url, None, proxied=proxied), no_answer(tls, url, error)]
+        return error, [_check_name(dns, url, None, proxied=proxied), _check_certificate(tls, url, None)]
+    return answer, [_check_name(dns, url, answer.peer, proxied=proxied), _check_certificate(tls, url, answer.peer)]
+
+
+def failed_step(error: BrokerError) -> Literal["dns", "tls", "answer"]:
+    """Return the check that an error of a request belongs to: the name, the connection, or the answer."""
+    phase = error.phase if isinstance(error, ProviderUnavailable) else ""
+    if isinstance(error, ProviderAddressRefused) or phase == "resolving":
+        return "dns"
+    return "tls" if isinstance(error, OutboundProxyFailed) or phase == "connecting" else "answer"
+
+
+def no_answer(topic: Topic, url: str, error: BrokerError) -> Finding:
+    """Return why no answer came from an address, or none that can be read."""
+    parts = urlsplit(url)
+    host = parts.hostname or ""
+    got = printable(error.got)
+    remedy = error.remedy
+    match error:
+        case OutboundProxyFailed():
+            message = f"{host} cannot be reached through outbound_proxy: {sentence(error.got)}"
+        case ProviderAddressRefused():
+            message = f"{host} is on a private network ({got.partition(': ')[0]})."
+        case ProviderCertificate():
+            message = f"Not trusted: {sentence(error.got)}"
+        case ProviderUnavailable(phase="resolving"):
+            message = f"The name {host} cannot be resolved ({got.removesuffix(f': {host}')})."
+            remedy = f"Compare its spelling. If it is right, ask this machine's name server: nslookup {host} shows it."
+        case ProviderUnavailable(phase="connecting"):
+            port = parts.port or (443 if parts.scheme == "https" else 80)
+            message = f"No connection to {host}, port {port}: {sentence(error.got)}"
+            remedy = (
+                "Compare host and port. Open the firewall for them, or set outbound_proxy if there is one. A firewall "
+                "that opens TLS connections can be the cause, too."
+            )
+        case ProviderUnavailable():
+            message = f"No answer: {sentence(error.got)}"
+        case _:
+            message = f"The answer cannot be read: {sentence(error.got)}"
+    return topic.failed(message, remedy, setting=error.setting if isinstance(error, ProviderUnavailable) else "")
+
+
+def _check_name(topic: Topic, url: str, peer: Peer | None, *, proxied: bool) -> Finding:
+    host = urlsplit(url).hostname or ""
+    if proxied:
+        return topic.unknown(f"Not looked up: outbound_proxy resolves {host}.")
+    return topic.ok(f"{host} is at {peer.address}." if peer and peer.address else f"{host} has an address.")
+
+
+def _check_certificate(topic: Topic, url: str, peer: Peer | None) -> Finding:
+    parts = urlsplit(url)
+    host = parts.hostname or ""
+    if parts.scheme == "http":
+        return topic.ok(f"{host} uses plain http: on loopback there is no TLS to check.")
+    if peer is None or peer.certificate_expires is None:
+        return topic.ok(f"The certificate of {host} is trusted.")
+    days = int((peer.certificate_expires - time.time()) // 86400)
+    if days < CERTIFICATE_WARNING_DAYS:
+        return topic.warning(
+            f"The certificate of {host} expires in {days} days.",
+            "Have it renewed there: sign-ins stop when it expires. If it renews itself, no action is needed.",
+        )
+    return topic.ok(f"The certificate of {host} is trusted, for {days} more days.")
