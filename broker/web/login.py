@@ -1,4 +1,4 @@
-"""Where sign-ins start: Comm100's Remote Login URL, and a provider's portal."""
+"""Begins sign-ins at Comm100's Remote Login URL, and for a provider's portal."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ _log = logging.getLogger("broker")
 
 
 async def login(web: WebContext, request: Request, context: RequestContext) -> Response:
-    """`GET /login[/{site}]`: Comm100's Remote Login URL; ends at the identity provider."""
+    """Begin a sign-in and redirect to the provider (`GET /login[/{site}]`, Comm100's Remote Login URL)."""
     check_navigation(request)
     site = site_of(request, web.broker.sites)
     context = replace(context, site=site.id, restart=Restart(address=site.start_url) if site.start_url else None)
@@ -74,7 +74,7 @@ async def login(web: WebContext, request: Request, context: RequestContext) -> R
 
 
 async def initiate(web: WebContext, request: Request, context: RequestContext) -> Response:
-    """`GET /initiate/{idp}`: a provider's portal starts the sign-in (OpenID Connect Core, section 4)."""
+    """Begin a sign-in for a provider's portal (`GET /initiate/{idp}`; OpenID Connect Core, section 4)."""
     check_navigation(request)
     provider = provider_of(request, web.broker.providers)
     context = replace(context, provider=provider.id)
@@ -96,7 +96,7 @@ async def initiate(web: WebContext, request: Request, context: RequestContext) -
 
 
 def _redirect_url(web: WebContext, request: Request, site: Site) -> CheckedRedirectUrl | None:
-    """Return the checked redirect_url; what came is kept for the setup page."""
+    """Return the checked redirect_url, and keep the request for the setup page."""
     code = "none"
     try:
         redirect_url = single(request, "redirect_url") or None  # an empty one counts as none

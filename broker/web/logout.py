@@ -1,4 +1,4 @@
-"""Comm100's Remote Logout URL: deletes the broker's cookies, and signs out at the provider if the provider can."""
+"""Signs out: deletes the broker's cookies, and redirects to the provider's sign-out if there is one."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _PURPOSE = b"broker logout state 2"
 
 
 async def logout(web: WebContext, request: Request, context: RequestContext) -> Response:
-    """`GET /logout[/{site}]`: Comm100's Remote Logout URL, and where the provider sends the browser back."""
+    """Sign out (`GET /logout[/{site}]`, Comm100's Remote Logout URL), or answer a browser back from the provider."""
     check_navigation(request)
     site = site_of(request, web.broker.sites)
     remembered = read_cookie(request.headers.raw, COOKIE_NAME, https=web.https)
@@ -51,7 +51,7 @@ async def _sign_out(web: WebContext, request: Request, site: Site, remembered: s
 
 
 async def _end_session_url(web: WebContext, remembered: str | None, site: Site) -> str | None:
-    """Return the address that signs out at the provider; None if nobody is signed in there, or there is no address."""
+    """Return the provider's address for signing out; None without a sign-in there or without such an address."""
     keys = web.broker.secret_keys()
     hint = decrypt_logout_hint(remembered or "", now=web.broker.clock(), secret_keys=keys)
     provider = web.broker.providers.get(hint.provider) if hint else None
@@ -60,7 +60,7 @@ async def _end_session_url(web: WebContext, remembered: str | None, site: Site) 
     try:
         metadata = await provider.discovery.metadata.get()
     except BrokerError:
-        return None  # the provider is down: the local page says what was done
+        return None  # the provider is down: show the broker's own page
     hints = hint.id_token or hint.logout_hint
     if metadata.end_session_endpoint is None or (provider.kind.end_session_needs_hint and not hints):
         return None

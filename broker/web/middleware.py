@@ -1,7 +1,6 @@
 """ASGI middleware: security headers of every response, bounds on a request, and the spelling of a path.
 
-SecurityHeaders wraps the framework's own middleware too; otherwise its response to an unexpected exception would go
-out without the headers.
+SecurityHeaders wraps the framework's own middleware, too: its response to an unexpected exception needs the headers.
 """
 
 from __future__ import annotations
@@ -92,8 +91,7 @@ class SecurityHeaders:
 
     def __init__(self, app: ASGIApp, *, https: bool) -> None:
         self._app = app
-        self._headers = build_security_headers(https=https)
-        self._replaced = frozenset(name for name, _ in self._headers) | {b"server"}
+        self._headers = dict(build_security_headers(https=https))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Run the wrapped application with a `send` that completes the headers (ASGI)."""
@@ -106,21 +104,20 @@ class SecurityHeaders:
         await self._app(scope, receive, send_with_headers)
 
     def _complete(self, headers: Headers) -> list[tuple[bytes, bytes]]:
-        kept = [(name, value) for name, value in headers if not self._is_replaced(name.lower())]
-        ours = dict(self._headers)
+        kept, ours = [], self._headers.copy()
         for name, value in headers:
-            if name.lower() == b"content-security-policy" and value.startswith(_NOTHING_LOADS):
-                ours[b"content-security-policy"] = value
+            lowered = name.lower()
+            if lowered == b"content-security-policy" and value.startswith(_NOTHING_LOADS):
+                ours[lowered] = value
+            elif lowered not in ours and lowered != b"server" and not lowered.startswith(b"access-control-"):
+                kept.append((name, value))
         if _MAY_BE_FRAMED in ours[b"content-security-policy"]:
             del ours[b"x-frame-options"]  # it cannot name several sites
         return [*kept, *ours.items()]
 
-    def _is_replaced(self, name: bytes) -> bool:
-        return name in self._replaced or name.startswith(b"access-control-")
-
 
 class RequestBounds:
-    """Gives a request that is too large to `refuse` before anything else reads the request."""
+    """Calls `refuse` for a request that is too large, before anything else reads the request."""
 
     def __init__(self, app: ASGIApp, *, refuse: Refuse, https: bool) -> None:
         self._app = app
@@ -137,7 +134,10 @@ class RequestBounds:
             message = await _first_of_body(receive)
             if message["type"] == "http.disconnect":
                 return
-            excess = _check_chunks(message)
+            if count := len(message.get("body", b"")):  # no byte at all counts as no body
+                more = " or more" if message.get("more_body") else ""
+                got = f"Transfer-Encoding: chunked, {count} byte{'s' if count > 1 else ''}{more}"
+                excess = Excess(413, "no body", got)
         if excess is None:
             await self._app(scope, receive, send)
         else:
@@ -176,15 +176,6 @@ async def _first_of_body(receive: Receive) -> Message:
         message = await receive()
         if message.get("body") or not message.get("more_body"):
             return message
-
-
-def _check_chunks(message: Message) -> Excess | None:
-    """Refuse a body sent in chunks; an empty one counts as no body."""
-    count = len(message.get("body", b""))
-    if not count:
-        return None
-    more = " or more" if message.get("more_body") else ""
-    return Excess(413, "no body", f"Transfer-Encoding: chunked, {count} byte{'s' if count > 1 else ''}{more}")
 
 
 def _target_bytes(scope: Scope) -> int:

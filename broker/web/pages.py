@@ -69,6 +69,11 @@ def open_templates(language: str, *, site_name: str | None = None, logo: str | N
     return environment
 
 
+def hash_inline(content: str) -> str:
+    """Return the base64 of the SHA-256 of an inline style or script, for the Content-Security-Policy."""
+    return base64.b64encode(hashlib.sha256(content.encode()).digest()).decode()
+
+
 class Pages:
     """The pages in one language, compiled once; every method returns a whole HTML document.
 
@@ -92,8 +97,7 @@ class Pages:
         self._gettext = open_translations(language).gettext
         self._support_email = support_email
         self._templates = {name: environment.get_template(name) for name in _TEMPLATES}
-        style = self._templates["style.css"].render()
-        self.style_sha256 = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
+        self.style_sha256 = hash_inline(self._templates["style.css"].render())
 
     def problem(
         self,

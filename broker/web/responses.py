@@ -1,4 +1,4 @@
-"""Responses: pages, redirects, and the one place where an error becomes a page.
+"""Builds responses: pages, redirects, cookies, and the page for an error.
 
 A page shows the same code and trace id as the log. No response reflects anything from a request.
 """
@@ -53,7 +53,7 @@ def see_other(location: str) -> Response:
 
 
 def redirect_to_provider(web: WebContext, request: Request, redirect: AuthorizationRedirect) -> Response:
-    """Send the browser to the provider with the cookie of this sign-in; the oldest sign-ins under way make room."""
+    """Redirect to the provider and set the cookie of this sign-in; delete the oldest cookies that leave no room."""
     response = see_other(redirect.location)
     cookie = redirect.cookie
     response.headers.append("Set-Cookie", set_cookie(cookie, https=web.https, max_age=cookie.lifetime))
@@ -65,7 +65,7 @@ def set_cookie(cookie: BrowserCookie, *, https: bool, max_age: int = LIFETIME) -
     """Return the Set-Cookie value that sets a cookie.
 
     Args:
-        max_age: seconds; by default the length of a sign-in.
+        max_age: seconds.
     """
     return f"{prefix(https=https)}{cookie.name}={cookie.value}; Max-Age={max_age}; {_attributes(https=https)}"
 
@@ -88,10 +88,6 @@ def show_problem(
     """Return the page for an error.
 
     Args:
-        web: the parts of the public site.
-        scope: of the request.
-        error: what went wrong.
-        context: what was known of the request then.
         status: replaces the error's own status; None keeps it.
     """
     pages, restart = web.pages_for(scope), context.restart

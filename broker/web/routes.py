@@ -1,4 +1,4 @@
-"""The public site: every address, and what all addresses have in common."""
+"""Routes the requests of the public port, and turns each error into a page, a log line and a metric."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def public_site(web: WebContext) -> ASGIApp:
 
 
 async def handle(endpoint: Endpoint, web: WebContext, request: Request) -> Response:
-    """Run an endpoint; each error ends in a page, a log line and a metric."""
+    """Run an endpoint, and return the page of the error that it raises."""
     try:
         return await endpoint(web, request, _new_context(web, request.scope))
     except Refused as refused:
@@ -82,18 +82,18 @@ async def handle(endpoint: Endpoint, web: WebContext, request: Request) -> Respo
 
 
 async def home(web: WebContext, request: Request, _context: RequestContext) -> Response:
-    """`GET /`: what this service is, and nothing secret."""
+    """Show what this service is (`GET /`)."""
     pages = web.pages_for(request.scope)
     return show_page(pages, pages.home())
 
 
 async def no_such_page(_web: WebContext, request: Request, _context: RequestContext) -> Response:
-    """Every other address."""
+    """Refuse every other address."""
     raise NoSuchPage(expected="an address of ours", got=redact_path(request.scope["path"]))
 
 
 async def method_not_allowed(_web: WebContext, request: Request, _context: RequestContext) -> Response:
-    """Every other method: starts and consumes nothing."""
+    """Refuse every other method; this starts and consumes nothing."""
     raise _error_of_method(request.scope)
 
 

@@ -1,16 +1,14 @@
 """The pages for an admin who sets the broker up; always in English.
 
-They show what a provider said: bounded, escaped and without invisible characters. No secret, token or code is passed
-to them.
+They show what a provider said: bounded, escaped and without invisible characters. Callers pass no secret, token or
+code.
 """
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import itertools
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from types import MappingProxyType
 
@@ -18,8 +16,9 @@ from broker.checks import WORST_FIRST, Finding, first_untold, merged
 from broker.dry_run import DryRun
 from broker.errors import every_error
 from broker.registration import ProviderSetup, SiteSetup
+from broker.signing import build_setup_url
 from broker.text import mask_emails, printable, printable_json
-from broker.web.pages import ENGLISH, open_templates
+from broker.web.pages import ENGLISH, hash_inline, open_templates
 from broker.web.request import LastLoginRequest
 
 MAX_CLAIMS = 40  # of one document
@@ -35,12 +34,28 @@ _STEP_WORDS = MappingProxyType(
 
 @dataclass(frozen=True, slots=True)
 class SetupLinks:
-    """Complete addresses with the signed link in them; `commands` and `test` by the provider's id."""
+    """The addresses of the setup pages, with the setup link's token in each."""
 
-    overview: str
-    checks: str
-    commands: Mapping[str, str]
-    test: Mapping[str, str]
+    public_url: str
+    token: str = field(repr=False)
+
+    @property
+    def overview(self) -> str:
+        """The setup page."""
+        return build_setup_url(self.public_url, self.token)
+
+    @property
+    def checks(self) -> str:
+        """The page that runs the checks."""
+        return f"{self.public_url}/setup/check?link={self.token}"
+
+    def commands(self, provider: str) -> str:
+        """Return the address of the page with a provider's commands."""
+        return f"{self.public_url}/setup/commands/{provider}?link={self.token}"
+
+    def test(self, provider: str) -> str:
+        """Return the address that begins a test sign-in at a provider."""
+        return f"{self.public_url}/setup/test/{provider}?link={self.token}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,8 +78,8 @@ class SetupPages:
     def __init__(self, *, site_name: str | None = None, logo: str | None = None) -> None:
         environment = open_templates(ENGLISH, site_name=site_name, logo=logo)
         self._template = environment.get_template
-        self.style_sha256 = _sha256(self._template("setup_style.css").render())
-        self.script_sha256 = _sha256(self._template("setup_script.js").render())
+        self.style_sha256 = hash_inline(self._template("setup_style.css").render())
+        self.script_sha256 = hash_inline(self._template("setup_script.js").render())
 
     def overview(
         self,
@@ -138,10 +153,6 @@ class SetupPages:
             previews=[_claims(f"Site {one.site}", one.claims) for one in dry_run.previews],
             links=links,
         )
-
-
-def _sha256(text: str) -> str:
-    return base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
 
 
 def _moment(at: float) -> str:
