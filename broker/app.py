@@ -36,7 +36,7 @@ from broker.web.request import ClientAddresses
 from broker.web.routes import public_site
 from broker.web.setup_pages import SetupPages
 
-WARMTH_SECONDS = 30.0  # between looks at what is missing or old
+WARMTH_SECONDS = 30.0  # between checks for missing or old documents
 NO_PROXY_TRUSTED = (
     "Add your proxy's address to trusted_proxies. Until then, all people behind the proxy share one bound for rejected "
     "codes, and the log shows the proxy's address. If there is no proxy, you do not have to do anything."
@@ -50,8 +50,6 @@ class Service:
     """A service that is ready to be served.
 
     Args:
-        public: the application of the public port.
-        operations: the application of the operations port.
         stopping: set when the service begins to stop; it then reports that it is not ready, and gets no new requests.
     """
 
@@ -66,10 +64,9 @@ async def create_app(
 ) -> AsyncIterator[Service]:
     """Build the service, and keep its HTTP clients open while it runs.
 
-    The providers do not have to answer: requests are repeated later.
+    The service starts even if providers do not answer: requests are repeated later.
 
     Args:
-        http: opens an HTTP client.
         clock: seconds since the epoch.
         sleep: waits before keys are requested again.
     """
@@ -221,7 +218,7 @@ async def _warmth(providers: Iterable[Provider]) -> AsyncIterator[None]:
 
 
 async def _keep_warm(provider: Provider) -> None:
-    """Fetch metadata and keys before a sign-in needs them, and log once when that stops or starts to work."""
+    """Fetch metadata and keys before a sign-in needs them, and log when that begins to fail or to work."""
     was_well: bool | None = None
     while True:
         failure: BrokerError | None = None
@@ -330,7 +327,7 @@ def _registration(settings: Settings, identifier: str, provider: ProviderSetting
 
 
 def _client_assertion(provider: ProviderSettings, clock: Clock) -> Callable[[str], str] | None:
-    """Return the function that makes the assertion for an audience: signed by our key, or the platform's own token."""
+    """Return the function that makes the assertion for an audience: signed by the broker, or the platform's token."""
     token, private_key = provider.federated_token, provider.private_key
     if token is not None:
         return lambda _audience: token.reveal()

@@ -77,8 +77,7 @@ class EventLog:
     """Writes the line of each sign-in and test sign-in.
 
     Args:
-        log_email: how a person's address appears.
-        secret_keys: newest first; the newest is the key of the address's hash.
+        secret_keys: returns the current keys; the first is the key for hashes of addresses.
     """
 
     def __init__(self, *, log_email: LogEmail, secret_keys: Callable[[], Sequence[str]]) -> None:
@@ -112,7 +111,7 @@ class EventLog:
         if self._log_email == "plain":
             facts["email"] = identity.email
         elif self._log_email == "hashed":
-            # Keyed: addresses are few enough to try all. Shortened: the hash only tells people apart.
+            # Keyed, because addresses can be guessed. Shortened, because the hash only tells people apart.
             key = self._secret_keys()[0].encode()
             facts["email_hash"] = hmac.digest(key, b"log_email\0" + identity.email.encode(), hashlib.sha256).hex()[:16]
             facts["email_domain"] = identity.email_domain
@@ -120,12 +119,7 @@ class EventLog:
 
 
 def log_start(facts: Mapping[str, object], insecure_options: Sequence[str]) -> None:
-    """Write that the service starts, and warn of each insecure option by name.
-
-    Args:
-        facts: what tells one start from another: addresses, ids.
-        insecure_options: those that are on.
-    """
+    """Write that the service starts, and warn of each insecure option that is on."""
     LOGGER.info("started", extra={"facts": facts})
     for option in insecure_options:
         LOGGER.warning("insecure option is on", extra={"facts": {"option": option}})
@@ -135,8 +129,6 @@ def warn_of_expiry(provider: str, expires: date, *, now: float) -> None:
     """Warn if a client secret expires within `EXPIRY_WARNING_DAYS`.
 
     Args:
-        provider: its id.
-        expires: as the admin wrote in the settings.
         now: seconds since the epoch.
     """
     moment = datetime(expires.year, expires.month, expires.day, tzinfo=UTC).timestamp()
@@ -179,8 +171,6 @@ def log_to(stream: TextIO, level: int = logging.INFO, *, keeps_addresses: bool =
     """Send the logs of the whole process to a stream, as JSON lines.
 
     Args:
-        stream: standard output in the service.
-        level: the lowest level written.
         keeps_addresses: do not mask e-mail addresses.
     """
     handler = logging.StreamHandler(stream)
@@ -207,7 +197,7 @@ def _fact(value: object, *, masks: bool = False, limit: int = MAX_CHARACTERS) ->
 
 
 def _facts(values: Sequence[object], *, masks: bool) -> list[object]:
-    """Return the first values as JSON values, until all together have the length that a list may have."""
+    """Return the first values as JSON values, up to the length that a list may have."""
     facts: list[object] = []
     left = MAX_LIST_CHARACTERS
     for value in values[:MAX_LISTED]:

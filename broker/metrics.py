@@ -44,11 +44,7 @@ _BUCKETS = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)  # seconds; after the last the 
 
 
 class Metrics:
-    """The metrics of one service.
-
-    Args:
-        insecure_options: those that are on.
-    """
+    """The metrics of one service; `insecure_options` are those that are on."""
 
     def __init__(self, insecure_options: Sequence[str] = ()) -> None:
         disable_created_metrics()  # type: ignore[no-untyped-call] # they double the series, and no alert uses them
@@ -93,7 +89,7 @@ class Metrics:
         self._export_process(insecure_options)
 
     def _export_process(self, insecure_options: Sequence[str]) -> None:
-        """Export what does not change while the service runs, and the figures of the process."""
+        """Export version and insecure options, and the figures of the process."""
         build = self._gauge("comm100_sso_build_info", "1, with the version that runs.", ["version"])
         build.labels(installed_version()).set(1)
         options = self._gauge(
@@ -124,13 +120,9 @@ class Metrics:
             self._signins.labels(event.site, event.provider, *event.outcome).inc()
 
     def expect_sign_ins(self, site: str, provider: str) -> None:
-        """Export at 0 the results that alerts watch: successes, and failures that are not the person's doing.
+        """Export at 0 the results that alerts watch: successes, and failures that the person does not cause.
 
-        Prometheus sees an increase only from a series' second value on: otherwise the first failure would be lost.
-
-        Args:
-            site: its id.
-            provider: the id of a provider that the site offers.
+        Prometheus sees an increase only from the second value of a series; the first failure would be lost.
         """
         self._signins.labels(site, provider, *outcome_of(None))
         for error in every_error():
@@ -141,15 +133,10 @@ class Metrics:
     # ------------------------------------------------------------------------------------------- providers and secrets
 
     def timed(self, provider: str, send: Send) -> Send:
-        """Return a `send` that measures each call.
-
-        Args:
-            provider: its id.
-            send: the provider's client.
-        """
+        """Return a `send` that measures each call to a provider."""
         seconds = self._call_seconds
         for call, result in product(_CALLS, ("answered", "failed")):
-            seconds.labels(provider, call, result)  # at 0 from the start, for the reason above
+            seconds.labels(provider, call, result)  # at 0 from the start, as in expect_sign_ins
 
         async def send_timed(request: ProviderRequest) -> ProviderResponse:
             began, result = time.perf_counter(), "failed"
@@ -170,12 +157,7 @@ class Metrics:
             self._fresh_until.labels(provider, name).set_function(partial(getattr, document, "fresh_until"))
 
     def watch_secret(self, setting: str, is_rejected: Callable[[], bool]) -> None:
-        """Export whether a secret's file is rejected, read at each scrape.
-
-        Args:
-            setting: the secret's path in the settings.
-            is_rejected: reads the file.
-        """
+        """Export whether a secret's file is rejected, read at each scrape."""
         self._rejected.labels(setting).set_function(lambda: float(is_rejected()))
 
     def set_secret_expiry(self, provider: str, expires: date) -> None:

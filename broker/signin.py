@@ -120,7 +120,7 @@ async def complete(
     unverified_parameters: Mapping[str, str],
     origins: Sequence[Origin],
 ) -> SignedIn:
-    """Take the provider's answer, and return the address that brings the token to Comm100.
+    """Complete a sign-in: return the address that delivers the token to Comm100.
 
     Args:
         cookie_value: of the cookie named `opened.cookie_name`, unverified; None if the browser has no such cookie.
@@ -130,7 +130,7 @@ async def complete(
     Raises:
         BrokerError: at the first check that fails. No later step runs.
     """
-    # The state is ours, of this provider and this browser, and used once (RFC 9700, sections 4.4.2 and 4.7).
+    # The broker signed the state for this provider and this browser; it is used once (RFC 9700, 4.4.2 and 4.7).
     bound = bind(opened, cookie_value, provider=provider.id, now=broker.clock())
     broker.replays.consume(bound.id, broker.clock())
     # The settings may have changed since /login.
@@ -148,7 +148,6 @@ async def complete(
         signed = await verify_with_newest_keys(provider, tokens)
         id_token = check_id_token(provider, bound, signed, tokens, unverified_parameters, now=broker.clock())
         claims = await ask_userinfo(provider, metadata, tokens, id_token)
-        # The person is known. May they enter, and what does Comm100 read?
         identity = admit_person(provider, claims)
         token = build_token(build_claims(identity, site, now=broker.clock()), site)
         return SignedIn(
@@ -157,10 +156,10 @@ async def complete(
 
 
 class Redemption:
-    """The redemption of a sign-in's one code: the provider's verdict about it, and the secrets that came up.
+    """Redeems the code of one sign-in; keeps the provider's verdict about the code, and the secrets.
 
     Attributes:
-        secrets: what must never be logged or shown, even if the provider repeats it.
+        secrets: never logged or shown, even if the provider repeats them.
     """
 
     def __init__(self, broker: Broker, provider: Provider, bound: BoundTransaction[Any]) -> None:
@@ -217,7 +216,7 @@ class Redemption:
 
 
 def check_answer(provider: Provider, metadata: ProviderMetadata, unverified_parameters: Mapping[str, str]) -> str:
-    """Return the code, if this provider sends one (RFC 9207; RFC 6749, section 4.1.2).
+    """Return the code in the provider's answer (RFC 9207; RFC 6749, section 4.1.2).
 
     Args:
         unverified_parameters: of the callback, each given once.
@@ -261,7 +260,7 @@ def check_id_token(
     *,
     now: float,
 ) -> VerifiedIdToken:
-    """Check that the ID token is the provider's, for us, for this sign-in, now (OpenID Connect Core, 3.1.3.7).
+    """Check issuer, audience, times, nonce and subject of the ID token (OpenID Connect Core, section 3.1.3.7).
 
     Args:
         unverified_parameters: of the callback; their `iss` has to name the issuer of the token.
@@ -288,7 +287,7 @@ def check_id_token(
 async def ask_userinfo(
     provider: Provider, metadata: ProviderMetadata, tokens: TokenResponse, id_token: VerifiedIdToken
 ) -> VerifiedClaims:
-    """Return the claims of the ID token, and of userinfo where the provider's setting wants it (Core, section 5.3).
+    """Return the claims of the ID token, and of userinfo if the settings ask for it (Core, section 5.3).
 
     Raises:
         BrokerError: userinfo is not available, or is about another person.
@@ -304,7 +303,7 @@ def _callback_issuers(provider: Provider) -> Mapping[str, str]:
 
 
 def _advise(provider: Provider, error: BrokerError) -> None:
-    """Replace the remedy where the provider's own words say more; warn where the words came through the browser."""
+    """Give the remedy that the provider's words ask for; warn if the words came through the browser."""
     if isinstance(error, ProviderRefused | ProviderUnavailable | ClientRejected | TokenRequestRefused):
         error.remedy = provider.kind.remedy(str(error.got)) or error.remedy
     if isinstance(error, ProviderReported):
@@ -314,7 +313,7 @@ def _advise(provider: Provider, error: BrokerError) -> None:
 def _remember(
     provider: Provider, metadata: ProviderMetadata, tokens: TokenResponse, id_token: VerifiedIdToken
 ) -> LogoutHint | None:
-    """Return what signing out at the provider will need; None where the provider does not offer it."""
+    """Return what signing out at the provider will need; None if the provider has no sign-out."""
     if metadata.end_session_endpoint is None:
         return None
     hint = id_token.claims.get("login_hint")  # Entra: what its logout_hint wants
@@ -420,7 +419,7 @@ class ReplayCache:
         """
         consumed_at = self._consumed.pop(transaction_id, None)
         if consumed_at is None:
-            return  # forgotten while it was under way: a clock was set forward
+            return  # a clock was set forward, so that it was forgotten while it was under way
         self._refused[transaction_id] = consumed_at
         if len(self._refused) > self._max_refused:
             self._refused.popitem(last=False)

@@ -119,7 +119,7 @@ def _target(web: WebContext, provider: Provider, target: str) -> tuple[Site, Che
     if not sites:
         raise NoSuchPage(expected=f"a site that offers {provider.id}", got=f"sites: {listed(web.broker.sites)}")
     if not target or target.startswith(f"{web.public_url}/") or target == web.public_url:
-        # A portal that requires a target has an address of the broker.
+        # A portal that requires a target uses an address of the broker.
         named = target.partition("?")[0]
         return next((site for site in sites if named == web.login_url(site.id)), sites[0]), None
     for site in sites:
@@ -160,7 +160,7 @@ def _provider_for(web: WebContext, site: Site, wanted: str | None, login_hints: 
 
 
 def _provider_of_domain(web: WebContext, site: Site, login_hints: list[str]) -> Provider | None:
-    """Return the only provider that may assert the hint's domain; None if no or several providers may."""
+    """Return the only provider that may assert the domain of the hint; None if there is no such or more than one."""
     try:
         domain = check_email(login_hints[0] if len(login_hints) == 1 else None).rpartition("@")[2]
     except EmailMalformed:
@@ -181,7 +181,7 @@ def _bounded_hint(login_hint: str | None) -> dict[str, str]:
 
 
 def _log_what_came(context: RequestContext, request: Request, redirect_url: str | None) -> None:
-    """Log what Comm100 sent, which tells an admin the delivery that applies; without values that name a person."""
+    """Log what Comm100 sent, without values that name a person; an admin sees which delivery applies."""
     wanted = urlsplit(redirect_url or "")
     facts = {
         "trace_id": context.trace_id,

@@ -44,7 +44,7 @@ async def logout(web: WebContext, request: Request, context: RequestContext) -> 
 async def _sign_out(web: WebContext, request: Request, site: Site, remembered: str | None) -> Response:
     pages = web.pages_for(request.scope)
     back_from = _site_of_state(web, single(request, "state"), remembered)
-    if back_from is not None:  # back from the provider: never go round in circles
+    if back_from is not None:  # back from the provider: do not redirect there again
         return show_page(pages, pages.signed_out(back_from.start_url))
     elsewhere = await _end_session_url(web, remembered, site)
     return see_other(elsewhere) if elsewhere else show_page(pages, pages.signed_out(site.start_url))
@@ -77,12 +77,12 @@ async def _end_session_url(web: WebContext, remembered: str | None, site: Site) 
 def _site_of_state(web: WebContext, state: str | None, remembered: str | None) -> Site | None:
     """Return the site in the state, if this browser's sign-out made the state; None starts a sign-out.
 
-    Another browser's state must not count: the person would read that they are signed out, but the provider would not
-    have signed them out.
+    The state of another browser does not count: the page would say that the person is signed out, but the provider
+    would not have done so.
 
     Args:
         state: unverified.
-        remembered: the cookie, which is gone since the sign-out began, or still the same.
+        remembered: the cookie, which the sign-out deleted; a browser that still sends it sends the same value.
     """
     unsigned = unsign_value(state or "", purpose=_PURPOSE, secret_keys=web.broker.secret_keys())
     if unsigned is None:
@@ -94,5 +94,5 @@ def _site_of_state(web: WebContext, state: str | None, remembered: str | None) -
 
 
 def _hash(cookie_value: str) -> str:
-    """Return a hash of 128 bits: short for an address, and long enough to tell the broker's cookies apart."""
+    """Return a hash of 128 bits: short enough for an address, and long enough to tell cookies apart."""
     return encode_base64url(hashlib.sha256(cookie_value.encode()).digest()[:16])

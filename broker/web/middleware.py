@@ -28,7 +28,7 @@ Refuse = Callable[[Scope, Receive, Send, Excess], Awaitable[None]]
 MAX_TARGET_BYTES = 8 * 1024
 """Bytes of path and query together, as sent; a callback with a long state and code needs about 3,000."""
 MAX_PARAMETERS = 100
-"""Number of parameters in the query; what Comm100, portals and providers send are at most about twenty."""
+"""Number of parameters in the query; Comm100, portals and providers send about twenty at most."""
 MAX_HEADER_BYTES = 16 * 1024
 """Bytes of all header lines together, with `: ` and line end."""
 MAX_COOKIE_BYTES = 8 * 1024
@@ -36,8 +36,8 @@ MAX_COOKIE_BYTES = 8 * 1024
 MAX_COOKIES = 60
 """Number of the broker's cookies; a browser has 7 at most."""
 
-# Two years. Neither includeSubDomains nor preload: other hosts of the domain are not the broker's, and preload takes
-# months to undo. An admin who wants them sets them at the proxy.
+# Two years. Without includeSubDomains, because other hosts of the domain are not the broker's, and without preload,
+# which takes months to undo. An admin who wants them sets them at the proxy.
 _STRICT_TRANSPORT_SECURITY = "max-age=63072000"
 
 _NOTHING_LOADS = b"default-src 'none'"
@@ -202,7 +202,7 @@ class PlainPaths:
 
 
 def _without_extra_slashes(path: str) -> str:
-    """Drop one slash at the end and a second slash at the start, which joined addresses have; no more."""
+    """Drop one slash at the end and a second slash at the start, which carelessly joined addresses have."""
     if path.startswith("//") and not path.startswith("///"):
         path = path[1:]
     if path != "/" and path.endswith("/") and not path.endswith("//"):

@@ -28,7 +28,7 @@ from broker.transaction import NAME_PREFIX, BrowserCookie, is_cookie_name
 LAST_PROVIDER_COOKIE = "last_provider"
 MAX_LISTED_IDS = 10
 MAX_NAMES = 20  # of parameters
-MAX_HOPS = 100  # read, from the nearest on
+MAX_HOPS = 100  # of X-Forwarded-For that are read, the nearest first
 
 _PARAMETER_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,39}")
 _OURS = "|".join(map(re.escape, (NAME_PREFIX, COOKIE_NAME, LAST_PROVIDER_COOKIE)))  # beginnings of the names
@@ -83,7 +83,7 @@ def check_navigation(request: Request) -> None:
 
 
 def is_framed(request: Request) -> bool:
-    """Return whether the browser loads this into a frame, where providers refuse to be shown."""
+    """Return whether the browser loads the response into a frame, where providers refuse to be shown."""
     return request.headers.get("sec-fetch-dest") in {"iframe", "frame", "embed", "object", "fencedframe"}
 
 
@@ -100,7 +100,9 @@ def single(request: Request, name: str) -> str | None:
         ParameterRepeated: the parameter came more often (RFC 6749, section 3.1).
     """
     values = given(request, name)
-    return _single(name, values) if values else None
+    if len(values) > 1:
+        raise ParameterRepeated(expected=f"{name} once", got=f"{len(values)} times")
+    return values[0] if values else None
 
 
 def read_unverified_parameters(request: Request) -> dict[str, str]:
@@ -109,16 +111,7 @@ def read_unverified_parameters(request: Request) -> dict[str, str]:
     Raises:
         ParameterRepeated: a parameter came more than once (RFC 6749, section 3.1).
     """
-    values: dict[str, list[str]] = {}
-    for name, value in request.query_params.multi_items():
-        values.setdefault(name, []).append(value)
-    return {name: _single(name, several) for name, several in values.items() if any(several)}
-
-
-def _single(name: str, values: list[str]) -> str:
-    if len(values) > 1:
-        raise ParameterRepeated(expected=f"{name} once", got=f"{len(values)} times")
-    return values[0]
+    return {name: value for name in request.query_params if (value := single(request, name))}
 
 
 def site_of(request: Request, sites: Mapping[str, Site]) -> Site:
@@ -147,7 +140,7 @@ def provider_of(request: Request, providers: Mapping[str, Provider]) -> Provider
 
 
 def listed(ids: Iterable[str]) -> str:
-    """Return ids of the settings for the log, at most `MAX_LISTED_IDS`."""
+    """Return ids of the settings for the log, at most `MAX_LISTED_IDS` of them."""
     *named, beyond = [*islice(ids, MAX_LISTED_IDS + 1), ""][: MAX_LISTED_IDS + 1]
     return ", ".join(named) + (", …" if beyond else "")
 
@@ -251,11 +244,10 @@ class ClientAddresses:
         return find_client_address(_peer(scope), _forwarded_for(scope), self._trusted_proxies)
 
     def origins_of(self, scope: Scope, client: str) -> tuple[Origin, ...]:
-        """Return the origins of a request, the widest first.
+        """Return the origins for which the rejected codes of a request are counted, the widest first.
 
-        An address from a trusted proxy is a browser's. So is the address of a public peer without a forwarding header.
-        Any other peer may stand for many people. An address that such a peer claims adds a bound; the peer's own bound
-        stays.
+        An address from a trusted proxy is a browser's, and so is a public peer's without a forwarding header. Any other
+        peer may stand for many people; an address that such a peer claims only adds a bound.
 
         Args:
             client: from `address_of`.
@@ -277,7 +269,7 @@ class ClientAddresses:
         return _is_in(address, self._trusted_proxies)
 
     def _is_vouched_for(self, scope: Scope) -> bool:
-        """Return whether trusted proxies named every hop up to the browser; else a stranger may have written it."""
+        """Return whether trusted proxies named every hop up to the browser; otherwise a stranger may have done so."""
         last = read_hop(find_client_address(_peer(scope), _forwarded_for(scope), self._trusted_proxies, unbroken=True))
         return last is not None and not self._is_trusted(last)
 
@@ -292,14 +284,13 @@ def find_client_address(
 ) -> str:
     """Return the nearest address in the chain of hops that is not a trusted proxy's; empty if there is none.
 
-    A hop that cannot be read ends the chain: the address that sent it is returned.
+    A hop that cannot be read ends the chain: the address before is returned.
 
     Args:
         peer: of the connection.
         forwarded: the values of X-Forwarded-For, unverified.
-        trusted: the networks of trusted proxies.
-        unbroken: an empty or unknown hop ends the chain, too, because anybody may have written the hops before it. The
-            log may show such an address; a bound must not use it, or a stranger could choose any.
+        unbroken: an empty or unknown hop ends the chain, too. The log may show an address beyond such a hop; a bound
+            must not use it, because a stranger may have written it.
     """
     address = read_hop(peer)
     hops = [hop for value in forwarded for hop in value.split(",")]
@@ -359,7 +350,7 @@ def _origins_of(browser: Address) -> tuple[Origin, ...]:
 
 
 def _claimed(scope: Scope) -> Address | None:
-    """Return the last address in X-Forwarded-For, which a proxy appends."""
+    """Return the last address in X-Forwarded-For, which the peer appended."""
     values = _forwarded_for(scope)
     return read_hop(values[-1].rpartition(",")[2]) if values else None
 

@@ -27,17 +27,17 @@ from broker.web.pages import Pages
 from broker.web.request import prefix, read_cookies
 
 RETRY_AFTER = 10  # seconds, if the provider named none
-RESTART_DELAY = 1  # seconds to see why the page changes
+RESTART_DELAY = 1  # seconds to see that the page changes
 RESTART_DELAY_PAGE_LOST = 10  # seconds to read that the wanted page is lost, too
 
-# A sign-in that came back too late, twice or without its cookie can simply be started again.
+# A sign-in that came back too late, twice or without its cookie can start again.
 _RESTARTABLE = (TransactionExpired, TransactionSpent, CookieMissing)
-# The provider would let the same account in again at once, so the link asks for another account.
+# The provider would sign in the same account again at once, so the link asks for another account.
 _WRONG_ACCOUNT = (NotAdmitted, AccessDenied)
 
 
 def show_page(pages: Pages, page: str, status: int = 200, *, may_be_framed: bool = False) -> Response:
-    """Return a page, with its language and what decided the language (RFC 9110, sections 8.5 and 12.5.5)."""
+    """Return a response with a page and its language (RFC 9110, sections 8.5 and 12.5.5)."""
     policy = build_content_security_policy(style_sha256=pages.style_sha256, may_be_framed=may_be_framed)
     headers = {
         "Content-Language": pages.language,
@@ -48,7 +48,7 @@ def show_page(pages: Pages, page: str, status: int = 200, *, may_be_framed: bool
 
 
 def see_other(location: str) -> Response:
-    """Return a 303, so that a browser never sends a body on; `location` goes out byte for byte."""
+    """Return a 303, so that a browser never sends a body to `location`; it is sent byte for byte."""
     return Response(status_code=303, headers={"Location": location})
 
 

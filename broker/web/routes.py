@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 
 from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -44,12 +45,7 @@ def public_site(web: WebContext) -> ASGIApp:
     def page(endpoint: Endpoint) -> Callable[[Request], Awaitable[Response]]:
         return partial(handle, endpoint, web)
 
-    def instead(endpoint: Endpoint) -> Callable[[Request, Exception], Awaitable[Response]]:
-        async def handle_exception(request: Request, _: Exception) -> Response:  # a lambda would run in a thread
-            return await handle(endpoint, web, request)
-
-        return handle_exception
-
+    no_route = partial(_refuse_without_route, web)
     application = Starlette(
         routes=[
             Route("/", page(home)),
@@ -64,7 +60,7 @@ def public_site(web: WebContext) -> ASGIApp:
             Route("/logout", page(logout)),
             Route("/logout/{site}", page(logout)),
         ],
-        exception_handlers={404: instead(no_such_page), 405: instead(method_not_allowed)},
+        exception_handlers={404: no_route, 405: no_route},
     )
     application.router.redirect_slashes = False  # it would build an address from Host
     bounded = RequestBounds(application, refuse=partial(_refuse_excess, web), https=web.https)
@@ -87,14 +83,12 @@ async def home(web: WebContext, request: Request, _context: RequestContext) -> R
     return show_page(pages, pages.home())
 
 
-async def no_such_page(_web: WebContext, request: Request, _context: RequestContext) -> Response:
-    """Refuse every other address."""
-    raise NoSuchPage(expected="an address of ours", got=redact_path(request.scope["path"]))
-
-
-async def method_not_allowed(_web: WebContext, request: Request, _context: RequestContext) -> Response:
-    """Refuse every other method; this starts and consumes nothing."""
-    raise _error_of_method(request.scope)
+async def _refuse_without_route(web: WebContext, request: Request, reason: Exception) -> Response:
+    """Refuse every other address and every other method; this starts and consumes nothing."""
+    error = _error_of_method(request.scope)
+    if isinstance(reason, HTTPException) and reason.status_code == 404:
+        error = NoSuchPage(expected="an address of ours", got=redact_path(request.scope["path"]))
+    return _refuse(web, request, error, _new_context(web, request.scope))
 
 
 def _new_context(web: WebContext, scope: Scope) -> RequestContext:
