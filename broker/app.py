@@ -276,11 +276,7 @@ def wire_provider(
     clock: Clock = time.time,
     sleep: Sleep = asyncio.sleep,
 ) -> Provider:
-    """Return one identity provider, enabled or not.
-
-    Args:
-        sleep: waits before keys are requested again.
-    """
+    """Return one identity provider, enabled or not."""
     provider = settings.identity_providers[identifier]
     registration = _registration(settings, identifier, provider, clock)
     email_domains = frozenset(provider.email_domains)

@@ -40,7 +40,6 @@ class SignInEvent:
         error: None after a success.
         identity: None unless a person was verified.
         seconds: from the request to the answer.
-        is_signin: the request belongs to a sign-in.
         is_dry_run: the request belongs to a test sign-in, which is no sign-in.
     """
 

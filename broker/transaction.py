@@ -45,7 +45,6 @@ class SignInTransaction:
     """What a sign-in remembers until the callback.
 
     Args:
-        site: id of the Comm100 site.
         redirect_url: None if Comm100 sent none. At the callback it has to be checked again.
         restarted: the broker restarted this sign-in by itself, which it does once.
         trace_id: of the whole sign-in in the log.

@@ -48,7 +48,6 @@ class WebContext:
     Args:
         pages: by language.
         record: writes the event of a request to the log and the metrics.
-        public_url: where browsers reach the broker.
     """
 
     broker: Broker
@@ -106,7 +105,6 @@ class RequestContext:
 
     Args:
         trace_id: on the page and in the log.
-        client: the browser's address.
         is_signin: the path and method are those of a sign-in; refusals of other requests are logged as info.
         site: empty until the site is known to exist.
         provider: empty until the provider is known to exist.

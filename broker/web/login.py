@@ -105,7 +105,7 @@ def _redirect_url(web: WebContext, request: Request, site: Site) -> CheckedRedir
         code = refusal.code
         raise
     finally:
-        if request.headers.get("sec-fetch-site") != "same-origin":  # else a page of ours sent it
+        if request.headers.get("sec-fetch-site") != "same-origin":  # else a page of the broker sent it
             wanted = request.query_params.getlist("redirect_url")
             query = request.scope["query_string"].decode("latin-1")
             web.setup.last_login_requests[site.id] = read_login_request(

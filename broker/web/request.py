@@ -287,7 +287,6 @@ def find_client_address(
     A hop that cannot be read ends the chain: the address before is returned.
 
     Args:
-        peer: of the connection.
         forwarded: the values of X-Forwarded-For, unverified.
         unbroken: an empty or unknown hop ends the chain, too. The log may show an address beyond such a hop; a bound
             must not use it, because a stranger may have written it.

@@ -87,7 +87,7 @@ async def _refuse_without_route(web: WebContext, request: Request, reason: Excep
     """Refuse every other address and every other method; this starts and consumes nothing."""
     error = _error_of_method(request.scope)
     if isinstance(reason, HTTPException) and reason.status_code == 404:
-        error = NoSuchPage(expected="an address of ours", got=redact_path(request.scope["path"]))
+        error = NoSuchPage(expected="an address of the broker", got=redact_path(request.scope["path"]))
     return _refuse(web, request, error, _new_context(web, request.scope))
 
 
