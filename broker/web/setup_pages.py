@@ -236,5 +236,6 @@ def _next_steps(dry_run: DryRun) -> Iterable[str]:
     yield "Compare the e-mail address with the agent's in Comm100: it must be the same, and the agent must exist there."
     if not dry_run.enabled:
         where = f"identity_providers.{dry_run.provider}"
-        yield f"Remove enabled: false from {where} and restart the broker, so that agents can choose it."
-    yield "Switch on JWT SSO in Comm100, as the setup page says, and sign in from its sign-in page in a private window."
+        yield f"Remove enabled: false from {where} and restart the broker. Then agents can choose the provider."
+    yield "Switch on JWT SSO in Comm100 as the setup page says."
+    yield "Sign in from Comm100's sign-in page in a private window."
