@@ -65,7 +65,7 @@ def pick(kind: str, wanted: str | None, among: Sequence[str]) -> str:
     if not among:
         raise UnusableInput(f"There is no {kind}.")
     if wanted is not None and wanted not in among:
-        raise UnusableInput(f"No {kind} has the id {wanted!r}. Known: {', '.join(among)}.")
+        raise UnusableInput(f"There is no {kind} with the id {wanted!r}. Known: {', '.join(among)}.")
     return wanted or among[0]
 
 
@@ -187,12 +187,12 @@ def _notes(provider: Provider, site: Site, given: GivenClaims) -> tuple[str, ...
     if given.from_token:
         notes.append("The token was only decoded: its signature, audience and times were not verified.")
     if provider.id not in site.provider_ids:
-        notes.append("The provider is switched off (enabled: false): agents cannot sign in with it yet.")
+        notes.append("The provider has enabled: false: agents cannot sign in with it yet.")
     if provider.rules.tenants and "tid" not in given.id_token and "iss" not in given.id_token:
         notes.append("The claims name no tenant (tid, iss), so the tenant was not checked. A sign-in needs a tenant.")
     wanted = wants_userinfo(provider, UnverifiedIdToken(given.id_token))
     if wanted and given.userinfo is None:
-        notes.append("A sign-in also requests userinfo, if the provider has it; there is none in these claims.")
+        notes.append("A sign-in also requests userinfo if the provider offers it. These claims have no userinfo.")
     if given.userinfo is not None and not wanted:
-        notes.append(f"userinfo was not looked at: a sign-in does not request it (userinfo: {provider.userinfo}).")
+        notes.append(f"userinfo was ignored: a sign-in does not request userinfo (userinfo: {provider.userinfo}).")
     return tuple(notes)

@@ -12,16 +12,16 @@ from broker.dry_run.claims import trace_claims
 from broker.dry_run.report import DryRun
 from broker.dry_run.steps import Progress, describe_steps
 from broker.errors import BrokerError
-from broker.in_flight import Broker
 from broker.providers import Provider, admit_person
 from broker.rejected_codes import Origin
 from broker.signin import (
     AuthorizationRedirect,
+    Broker,
     Redemption,
     ask_userinfo,
+    begin,
     check_answer,
     check_id_token,
-    redirect_to_provider,
     verify_with_newest_keys,
 )
 from broker.text import REDACTED, redact
@@ -43,7 +43,7 @@ async def begin_dry_run(
     """
     transaction = DryRunTransaction(provider.id, setup_link, trace_id)
     hints = {"prompt": provider.kind.prompt_for_another_account} if another_account else None
-    return await redirect_to_provider(broker, provider, transaction, hints=hints)
+    return await begin(broker, provider, transaction, hints=hints)
 
 
 async def run_dry_run(
