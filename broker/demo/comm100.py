@@ -7,7 +7,7 @@ import json
 import secrets
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 from urllib.parse import quote, urlsplit
 
@@ -32,7 +32,7 @@ _OTHER_PAGE = "/agentconsole?queue=vip"
 
 @dataclass(frozen=True, slots=True)
 class Agent:
-    """A person who works on the site."""
+    """A person with an account on the site."""
 
     email: str
     name: str
@@ -49,8 +49,8 @@ class Received:
     query: str
     parameters: tuple[tuple[str, str], ...]
     referer: str | None
-    refusal: str | None
-    token: VerifiedToken | None
+    refusal: str | None = None
+    token: VerifiedToken | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,14 +94,19 @@ class _Site:
         return _redirect(f"{self.remote_login_url}{joint}redirect_url={quote(wanted, safe='')}", status=302)
 
     async def take_token(self, request: Request) -> Response:
+        received = Received(
+            query=request.url.query,
+            parameters=tuple(request.query_params.multi_items()),
+            referer=request.headers.get("referer"),
+        )
         try:
             session, page = self._judge(request)
         except TokenRefused as refusal:
-            self._record(request, refusal=refusal.reason, token=None)
+            self.received.append(replace(received, refusal=refusal.reason))
             return build_page(
                 "comm100_refused.html", status=403, reason=refusal.reason, sentence=refusal.sentence, start=SIGN_IN_PATH
             )
-        self._record(request, refusal=None, token=session.token)
+        self.received.append(replace(received, token=session.token))
         session_id = secrets.token_urlsafe(32)
         self.sessions[session_id] = session
         # Redirect at once: the token must not stay in the address bar or the history.
@@ -145,7 +150,12 @@ class _Site:
         )
 
     def _judge(self, request: Request) -> tuple[_Session, str]:
-        token = verify_token(_only_token(request), shared_secret=self.shared_secret, now=self.clock())
+        tokens = request.query_params.getlist("jwt")
+        if not tokens:
+            raise TokenRefused("token_missing", "No token arrived.")
+        if len(tokens) > 1:
+            raise TokenRefused("token_repeated", "More than one token arrived.")
+        token = verify_token(tokens[0], shared_secret=self.shared_secret, now=self.clock())
         self._use_once(token)
         agent = self.agents.get(token.email.casefold())
         if agent is None:
@@ -172,17 +182,6 @@ class _Site:
             raise TokenRefused("foreign_page", "The page asked for is not a page of this site.")
         # Comm100 may name its own endpoint as the page. Without a token that page would be an error.
         return f"{self.public_url}{_START_PAGE}" if urlsplit(wanted[0]).path == ENDPOINT_PATH else wanted[0]
-
-    def _record(self, request: Request, *, refusal: str | None, token: VerifiedToken | None) -> None:
-        self.received.append(
-            Received(
-                query=request.url.query,
-                parameters=tuple(request.query_params.multi_items()),
-                referer=request.headers.get("referer"),
-                refusal=refusal,
-                token=token,
-            )
-        )
 
 
 def create_comm100(
@@ -233,15 +232,6 @@ def create_comm100(
             Route("/{page:path}", site.show_page),
         ]
     )
-
-
-def _only_token(request: Request) -> str:
-    tokens = request.query_params.getlist("jwt")
-    if not tokens:
-        raise TokenRefused("token_missing", "No token arrived.")
-    if len(tokens) > 1:
-        raise TokenRefused("token_repeated", "More than one token arrived.")
-    return tokens[0]
 
 
 async def _no_icon(_request: Request) -> Response:

@@ -38,37 +38,33 @@ def run(port: int | None) -> int:
         remedy = "pip install --require-hashes -r requirements-demo.lock"
         print(f"The demo needs one more package. From the checkout: {remedy}", file=sys.stderr)
         return 2
-    signals: list[int] = []
-    with _collecting_signals(signals), ExitStack() as ending:
-        return _run_until(lambda: bool(signals), _FIRST_PORT if port is None else port, ending)
-
-
-def _run_until(must_stop: Callable[[], bool], first_port: int, ending: ExitStack) -> int:
-    folder = Path(ending.enter_context(tempfile.TemporaryDirectory(prefix="comm100-sso-demo-")))
-    ports = bind_ports(first_port)
-    ending.callback(ports.close)
-    wiring = _start_neighbours(ports, ending)
-    settings_file, log = write_settings(folder, wiring), folder / "broker.log"
-    ports.release_broker()
-    broker = ending.enter_context(running_broker(settings_file, log))
-    ready = wait_until_ready(wiring.operations, broker, must_stop)
-    if must_stop():
-        return 0
-    if not ready:
-        return _report_failure("did not start", log)
-    print(_instructions(wiring, settings_file, log), flush=True)
-    return _follow(broker, log, must_stop)
+    with _deferred_signals() as must_stop, ExitStack() as ending:
+        folder = Path(ending.enter_context(tempfile.TemporaryDirectory(prefix="comm100-sso-demo-")))
+        ports = bind_ports(_FIRST_PORT if port is None else port)
+        ending.callback(ports.close)
+        wiring = _start_neighbours(ports, ending)
+        settings_file, log = write_settings(folder, wiring), folder / "broker.log"
+        ports.release_broker()
+        broker = ending.enter_context(running_broker(settings_file, log))
+        ready = wait_until_ready(wiring.operations, broker, must_stop)
+        if must_stop():
+            return 0
+        if not ready:
+            return _report_failure("did not start", log)
+        print(_instructions(wiring, settings_file, log), flush=True)
+        return _follow(broker, log, must_stop)
 
 
 @contextmanager
-def _collecting_signals(signals: list[int]) -> Iterator[None]:
-    """Collect stop signals in the list while the block runs, so that no step is interrupted."""
+def _deferred_signals() -> Iterator[Callable[[], bool]]:
+    """Yield a function that tells whether a stop signal came: a signal interrupts no step of the block."""
+    signals: list[int] = []
     numbers = [signal.SIGINT, signal.SIGTERM]
     if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # `nohup` ignores the end of the terminal
         numbers.append(signal.SIGHUP)
     before = [(number, signal.signal(number, lambda number, _frame: signals.append(number))) for number in numbers]
     try:
-        yield
+        yield lambda: bool(signals)
     finally:
         for number, action in before:
             signal.signal(number, action)
@@ -79,7 +75,7 @@ def _start_neighbours(ports: Ports, ending: ExitStack) -> Wiring:
 
     public_url, issuer, site = (address_of(bound) for bound in (ports.broker, ports.provider, ports.comm100))
     provider = create_provider(PEOPLE)
-    registration = register_broker(provider, issuer=issuer, redirect_uri=f"{public_url}/callback/demo")
+    client_id, client_secret = register_broker(provider, issuer=issuer, redirect_uri=f"{public_url}/callback/demo")
     shared_secret = secrets.token_urlsafe(36)
     comm100 = create_comm100(
         public_url=site,
@@ -92,15 +88,13 @@ def _start_neighbours(ports: Ports, ending: ExitStack) -> Wiring:
     ending.enter_context(serving_comm100(comm100, ports.comm100))
     return Wiring(
         public_url=public_url,
-        listen=public_url.removeprefix("http://"),
         operations=address_of(ports.operations).removeprefix("http://"),
         endpoint=site + ENDPOINT_PATH,
         start_url=site + SIGN_IN_PATH,
         shared_secret=shared_secret,
         issuer=issuer,
-        client_id=registration.client_id,
-        client_secret=registration.client_secret,
-        domain=ADMITTED_DOMAIN,
+        client_id=client_id,
+        client_secret=client_secret,
     )
 
 
@@ -117,7 +111,7 @@ def _follow(broker: subprocess.Popen[bytes], log: Path, must_stop: Callable[[], 
 
 def _report_failure(what: str, log: Path) -> int:
     output = log.read_text(encoding="utf-8", errors="replace").strip() or "(nothing)"
-    print(f"The broker {what}. This is what it wrote:\n\n{output}", file=sys.stderr)
+    print(f"The broker {what}. Its output:\n\n{output}", file=sys.stderr)
     return 1
 
 
@@ -125,16 +119,16 @@ def _instructions(wiring: Wiring, settings_file: Path, log: Path) -> str:
     admitted = " or ".join(person.name for person in ADMITTED)
     refused = REFUSED[0]
     return f"""
-Comm100 single sign-on, all of it on this machine.
+Comm100 single sign-on, complete on this machine.
 
   Open   {wiring.start_url}
 
   1. Choose "Sign in with Custom SSO".
   2. The identity provider asks who you are: choose {admitted}.
-  3. You are back at the Comm100 stand-in, signed in, and see the token the broker made.
+  3. You are back at the Comm100 stand-in, signed in. The page shows the broker's token.
 
   To see a refusal, sign out, sign in again and choose {refused.name}:
-  {refused.email} is not an address at {wiring.domain}, the only domain admitted here.
+  {refused.email} is not an address at {ADMITTED_DOMAIN}, the only domain admitted here.
 
   Broker             {wiring.public_url}, health and metrics at http://{wiring.operations}
   Identity provider  {wiring.issuer}

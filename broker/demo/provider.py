@@ -5,7 +5,6 @@ Importing this module needs the extra `demo`.
 
 import warnings
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import flask
@@ -22,14 +21,6 @@ with warnings.catch_warnings():
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
-
-
-@dataclass(frozen=True, slots=True)
-class Registration:
-    """The credentials that the provider issued to the broker."""
-
-    client_id: str
-    client_secret: str
 
 
 def create_provider(people: Iterable[Person]) -> "WSGIApplication":
@@ -57,11 +48,11 @@ def create_provider(people: Iterable[Person]) -> "WSGIApplication":
     return without_debugger
 
 
-def register_broker(provider: "WSGIApplication", *, issuer: str, redirect_uri: str) -> Registration:
-    """Register the broker as a client, at the library's registration endpoint (RFC 7591)."""
+def register_broker(provider: "WSGIApplication", *, issuer: str, redirect_uri: str) -> tuple[str, str]:
+    """Register the broker as a client (RFC 7591), and return its client ID and client secret."""
     response = Client(provider).post("/oauth2/clients", base_url=issuer, json={"redirect_uris": [redirect_uri]})
     registered = response.get_json()
-    return Registration(client_id=registered["client_id"], client_secret=registered["client_secret"])
+    return registered["client_id"], registered["client_secret"]
 
 
 def build_server(provider: "WSGIApplication", *, descriptor: int) -> BaseWSGIServer:
@@ -79,6 +70,5 @@ class _Quiet(WSGIRequestHandler):
 
 
 def _add_page_headers(response: flask.Response) -> flask.Response:
-    for name, value in PAGE_HEADERS.items():
-        response.headers[name] = value
+    response.headers.update(PAGE_HEADERS)
     return response

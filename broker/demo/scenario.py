@@ -33,11 +33,10 @@ class Wiring:
     """The addresses and credentials that connect the demo's parts.
 
     Args:
-        listen: as host:port, like `operations`; all other addresses have a scheme.
+        operations: as host:port; all other addresses have a scheme.
     """
 
     public_url: str
-    listen: str
     operations: str
     endpoint: str
     start_url: str
@@ -45,7 +44,6 @@ class Wiring:
     issuer: str
     client_id: str
     client_secret: str = field(repr=False)
-    domain: str
 
 
 def write_settings(folder: Path, wiring: Wiring) -> Path:
@@ -53,6 +51,8 @@ def write_settings(folder: Path, wiring: Wiring) -> Path:
     text = render(
         "broker.yaml.j2",
         **asdict(wiring),
+        listen=wiring.public_url.removeprefix("http://"),
+        domain=ADMITTED_DOMAIN,
         secret_keys_file=_write_secret(folder / "broker-keys", secrets.token_urlsafe(48)),
         shared_secret_file=_write_secret(folder / "comm100-shared-secret", wiring.shared_secret),
         client_secret_file=_write_secret(folder / "client-secret", wiring.client_secret),

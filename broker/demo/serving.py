@@ -64,9 +64,7 @@ def address_of(bound: socket.socket) -> str:
 
 def _bind(wanted: int) -> socket.socket:
     try:
-        return socket.create_server(
-            (_HOST, wanted)
-        )  # it listens: two programs can bind a port, but only one can listen
+        return socket.create_server((_HOST, wanted))  # listens: two programs can bind a port, but only one can listen
     except (OSError, OverflowError):  # in use, not permitted, or not a port number
         return socket.create_server((_HOST, 0))
 

@@ -1,6 +1,6 @@
-"""`broker explain`: reads the claims an admin has, and tells by the rules of a sign-in whether the person may enter.
+"""`broker explain`: read claims from a file, and decide by the rules of a sign-in whether the person may enter.
 
-It judges the person, not the message: no signature, audience, time or nonce is checked.
+Only the rules about the person apply: no signature, audience, time or nonce is checked.
 """
 
 from __future__ import annotations
@@ -35,16 +35,15 @@ _ENCRYPTED = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]*){4}")
 
 
 class UnusableInput(Exception):
-    """The input cannot be judged; the text tells the admin why."""
+    """The input cannot be used; the text tells the admin why."""
 
 
 @dataclass(frozen=True, slots=True)
 class GivenClaims:
-    """The claims about one person as an admin gives them; nobody verified them.
+    """The unverified claims about one person, all or some of them.
 
     Args:
-        id_token: all or some of the claims of the ID token.
-        userinfo: None if none are given.
+        userinfo: None if the input has no userinfo.
         from_token: the claims were decoded from a token.
     """
 
@@ -57,12 +56,11 @@ def pick(kind: str, wanted: str | None, among: Sequence[str]) -> str:
     """Return a known id.
 
     Args:
-        kind: what has the id, for the message.
+        kind: what the id names, for the message.
         wanted: None for the first id.
-        among: the known ids.
 
     Raises:
-        UnusableInput: the id is not known, or no id is.
+        UnusableInput: the id is not known, or there is none.
     """
     if not among:
         raise UnusableInput(f"There is no {kind}.")
@@ -75,10 +73,10 @@ def read_claims(given: bytes) -> GivenClaims:
     """Read claims, claims of ID token and userinfo, a token response, or a token.
 
     Args:
-        given: the content of the file in any encoding of JSON, with or without a byte order mark.
+        given: in any encoding of JSON, with or without a byte order mark.
 
     Raises:
-        UnusableInput: it is none of these.
+        UnusableInput: the content is none of these.
     """
     if len(given) > INPUT_LIMIT:
         raise UnusableInput(f"The claims are larger than {INPUT_LIMIT // 1024} KiB.")
@@ -107,65 +105,54 @@ def explain(provider: Provider, site: Site, given: GivenClaims, *, now: float) -
     Args:
         now: seconds since the epoch.
     """
-    considered, outcome = _judge(provider, given)
-    notes = _notes(provider, site, given)
-    if isinstance(outcome, BrokerError):
-        return Explanation(provider.id, site.id, None, outcome, None, considered, notes)
-    claims = build_claims(outcome, site, now=now)
-    return Explanation(provider.id, site.id, outcome, None, claims, considered, notes)
+    considered, outcome = _decide(provider, given)
+    identity, refusal = (None, outcome) if isinstance(outcome, BrokerError) else (outcome, None)
+    claims = build_claims(identity, site, now=now) if identity else None
+    return Explanation(provider.id, site.id, identity, refusal, claims, considered, _notes(provider, site, given))
 
 
-def judge_person(
-    provider: Provider, claims: PersonClaims, decision: EmailDecision
-) -> tuple[tuple[ClaimTrace, ...], Identity | BrokerError]:
-    """Return the claims that were considered, in order, and the person or why they may not enter.
+def trace_claims(provider: Provider, decision: EmailDecision, refusal: BrokerError | None) -> tuple[ClaimTrace, ...]:
+    """Return the claims considered for address and groups, in order, with the policy's verdicts.
 
     Args:
-        decision: of the provider's kind about these claims.
+        refusal: why the person may not enter; None if they may.
     """
-    groups = provider.groups_claim or ""
-    try:
-        identity = admit_person(provider, claims, decision)
-    except EmailDomainNotAllowed as refusal:
-        return (*decision.considered, ClaimTrace(decision.email_from, f"refused: {refusal.code}")), refusal
-    except (GroupNotAllowed, GroupsOverage) as refusal:
-        return (*decision.considered, ClaimTrace(groups, f"refused: {refusal.code}")), refusal
-    except BrokerError as refusal:
-        return decision.considered, refusal
-    if not provider.policy.allowed_groups:
-        return decision.considered, identity
-    return (*decision.considered, ClaimTrace(groups, "accepted: one of allowed_groups")), identity
+    if isinstance(refusal, EmailDomainNotAllowed):
+        policy = ClaimTrace(decision.email_from, f"refused: {refusal.code}")
+    elif isinstance(refusal, GroupNotAllowed | GroupsOverage):
+        policy = ClaimTrace(provider.groups_claim or "", f"refused: {refusal.code}")
+    elif refusal is None and provider.policy.allowed_groups:
+        policy = ClaimTrace(provider.groups_claim or "", "accepted: one of allowed_groups")
+    else:
+        return decision.considered
+    return (*decision.considered, policy)
 
 
 def _payload(token: str) -> JsonObject:
+    if _ENCRYPTED.fullmatch(token):
+        raise UnusableInput("The token is encrypted: its claims cannot be read.")
     if not _TOKEN.fullmatch(token):
-        encrypted = _ENCRYPTED.fullmatch(token)
-        raise UnusableInput(
-            "The token is encrypted: its claims cannot be read." if encrypted else "This is not a token."
-        )
+        raise UnusableInput("id_token is not a token.")
     payload = token.split(".")[1]
     try:
-        return _object(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)), "The token has no JSON object")
+        claims = base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4))
     except ValueError:
         raise UnusableInput("The token is truncated: its claims cannot be decoded.") from None
+    return _object(claims, "The claims of the token are not a JSON object")
 
 
 def _object(text: bytes | str, complaint: str) -> JsonObject:
     try:
         return read_json_object(text)
     except AnswerUnreadable as error:
-        raise UnusableInput(f"{complaint}{_where(error)}.") from None
+        reason = ", have a member twice, or are nested too deep"
+        if isinstance(broken := error.__context__, json.JSONDecodeError):
+            reason = f": syntax error in line {broken.lineno}, column {broken.colno}"
+        raise UnusableInput(f"{complaint}{reason}.") from None
 
 
-def _where(error: AnswerUnreadable) -> str:
-    """Return the place of a syntax error in the JSON, or the other reasons."""
-    if isinstance(broken := error.__context__, json.JSONDecodeError):
-        return f": broken in line {broken.lineno}, column {broken.colno}"
-    return ". Or a member appears twice, or the JSON is nested too deep"
-
-
-def _judge(provider: Provider, given: GivenClaims) -> tuple[tuple[ClaimTrace, ...], Identity | BrokerError]:
-    """Take the steps of `signin.complete` that are about the person, as far as the claims are given."""
+def _decide(provider: Provider, given: GivenClaims) -> tuple[tuple[ClaimTrace, ...], Identity | BrokerError]:
+    """Take the steps of `signin.complete` that concern the person, as far as the claims are given."""
     claims, userinfo = given.id_token, None
     checked = "tid (ID token)"  # before iss: the expected issuer may depend on the tenant
     try:
@@ -186,7 +173,12 @@ def _judge(provider: Provider, given: GivenClaims) -> tuple[tuple[ClaimTrace, ..
     except BrokerError as refusal:
         return (ClaimTrace(checked, f"refused: {refusal.code}"),), refusal
     person = PersonClaims(id_token, userinfo)
-    return judge_person(provider, person, provider.kind.decide_email(person, provider.rules))
+    decision = provider.kind.decide_email(person, provider.rules)
+    try:
+        identity = admit_person(provider, person, decision)
+    except BrokerError as refusal:
+        return trace_claims(provider, decision, refusal), refusal
+    return trace_claims(provider, decision, None), identity
 
 
 def _notes(provider: Provider, site: Site, given: GivenClaims) -> tuple[str, ...]:

@@ -1,11 +1,12 @@
-"""The reports of a test sign-in and of `broker explain`, and how an explanation is printed."""
+"""The reports of a test sign-in and of `broker explain`, and an explanation as JSON and as text."""
 
 from __future__ import annotations
 
 import json
 import textwrap
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Literal
 
 from broker.comm100 import Claim
@@ -24,7 +25,7 @@ class Step:
     """One check of a test sign-in.
 
     Args:
-        detail: what was found, without secrets; may hold the provider's own words.
+        detail: what was found, without secrets; may contain the provider's own words.
     """
 
     name: str
@@ -33,27 +34,18 @@ class Step:
 
 
 @dataclass(frozen=True, slots=True)
-class Preview:
-    """The claims of the token that Comm100 would get, unsigned; `jti` and times are new each time."""
-
-    site: str
-    claims: Mapping[str, Claim]
-
-
-@dataclass(frozen=True, slots=True)
 class DryRun:
-    """How a test sign-in ended. Only an admin may see it: it shows claims.
+    """The report of a test sign-in, without secrets. Only an admin may see it: it shows claims.
 
     Args:
-        enabled: whether the provider is offered to agents.
+        enabled: whether agents can choose the provider.
         steps: every check of a sign-in, in order.
-        refusal: where it stopped; None if it did not.
-        documents: the claims received, by the name of their document, without secrets.
+        refusal: why the test sign-in stopped; None if it did not stop.
+        documents: the claims received, by the name of their document.
         considered: the claims considered for address and groups, in order.
         identity: the admitted person.
-        shown: the admitted person without secrets: email, email_from, name, name_from.
-        previews: one for each site that offers the provider, or will once it is enabled.
-        trace_id: the log has the test sign-in under this id.
+        previews: the unsigned claims that Comm100 would get, by the id of each site that offers the provider, or will
+            once it is enabled; `jti` and times are new each time.
     """
 
     provider: str
@@ -62,11 +54,10 @@ class DryRun:
     steps: tuple[Step, ...]
     refusal: BrokerError | None
     trace_id: str
-    documents: tuple[tuple[str, Mapping[str, Any]], ...] = field(default=(), repr=False)
+    documents: Mapping[str, Mapping[str, Any]] = field(default_factory=dict, repr=False)
     considered: tuple[ClaimTrace, ...] = ()
     identity: Identity | None = field(default=None, repr=False)
-    shown: Mapping[str, str] = field(default_factory=dict)
-    previews: tuple[Preview, ...] = ()
+    previews: Mapping[str, Mapping[str, Claim]] = field(default_factory=dict, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +66,6 @@ class Explanation:
 
     Args:
         identity: the admitted person; None if the person may not enter.
-        refusal: why the person may not enter.
         claims: of the token that Comm100 would get, unsigned; None if the person may not enter.
         considered: the claims considered, in order.
         notes: what else an admin should know.
@@ -101,10 +91,7 @@ def to_json(explanation: Explanation) -> str:
     document = {
         "admitted": explanation.admitted,
         "reason": refusal.code if refusal else None,
-        "email": identity.email if identity else None,
-        "email_from": identity.email_from if identity else None,
-        "name": identity.name if identity else None,
-        "name_from": identity.name_from if identity else None,
+        **{key: getattr(identity, key, None) for key in ("email", "email_from", "name", "name_from")},
         "claims": explanation.claims,
         "considered": [{"claim": one.claim, "verdict": printable(one.verdict)} for one in explanation.considered],
         "expected": printable(refusal.expected) if refusal else None,
@@ -119,53 +106,44 @@ def to_json(explanation: Explanation) -> str:
 
 def to_text(explanation: Explanation) -> str:
     """Return an explanation as text for a terminal of 80 columns."""
-    return "\n".join(_lines(explanation))
-
-
-def _lines(explanation: Explanation) -> Iterator[str]:
     identity, refusal = explanation.identity, explanation.refusal
-    yield f"Not admitted: {refusal.code}" if refusal else "Admitted"
-    yield ""
     facts = [("provider", explanation.provider), ("site", explanation.site)]
     if identity is not None:
-        facts += [("e-mail", identity.email), ("", f"from {identity.email_from}")]
-        facts += [("name", identity.name), ("", f"from {identity.name_from}")]
+        facts += [
+            ("e-mail", identity.email), ("", f"from {identity.email_from}"),
+            ("name", identity.name), ("", f"from {identity.name_from}"),
+        ]  # fmt: skip
     if refusal is not None:
         facts += [
             ("expected", printable(refusal.expected)),
             ("got", printable(refusal.got)),
             ("remedy", refusal.remedy),
+            ("person sees", refusal.user_message),
+            ("more", f"docs/admin/errors.md#{refusal.code}"),
         ]
-        facts += [("person sees", refusal.user_message), ("more", f"docs/admin/errors.md#{refusal.code}")]
-    yield from _table(facts)
-    yield from _headed("Claims looked at", [(one.claim, printable(one.verdict)) for one in explanation.considered])
+    considered = [(one.claim, printable(one.verdict)) for one in explanation.considered]
+    parts = [
+        f"Not admitted: {refusal.code}" if refusal else "Admitted",
+        _table(facts),
+        f"Claims looked at\n{_table(considered)}" if considered else "Claims looked at: none",
+    ]
     if explanation.claims is not None:
         sent = [(claim, printable(value)) for claim, value in explanation.claims.items()]
-        yield from _headed("Claims for Comm100 (unsigned; jti and times are new each time)", sent)
-    for note in explanation.notes:
-        yield ""
-        yield from textwrap.wrap(f"Note: {note}", _WIDTH)
+        parts.append(f"Claims for Comm100 (unsigned; jti and times are new each time)\n{_table(sent)}")
+    parts += [textwrap.fill(f"Note: {note}", _WIDTH) for note in explanation.notes]
+    return "\n\n".join(parts)
 
 
-def _headed(heading: str, rows: list[tuple[str, str]]) -> Iterator[str]:
-    yield ""
-    yield heading if rows else f"{heading}: none"
-    yield from _table(rows)
-
-
-def _table(rows: Sequence[tuple[str, str]]) -> Iterator[str]:
+def _table(rows: Sequence[tuple[str, str]]) -> str:
     """Align the values in a column, at most at half the width."""
-    margin = min(max((len(name) for name, _ in rows), default=0), _WIDTH // 2 - 4)
+    margin = min(max(len(name) for name, _ in rows), _WIDTH // 2 - 4)
     indent = " " * (margin + 4)
+    wrap = partial(textwrap.wrap, width=_WIDTH, subsequent_indent=indent, break_on_hyphens=False)
+    lines: list[str] = []
     for name, value in rows:
         label = f"  {name:<{margin}}  "
         if len(label) > len(indent):
-            yield from _wrapped(name, "  ", "  ")
+            lines += wrap(name, initial_indent="  ", subsequent_indent="  ")
             label = indent
-        yield from _wrapped(value, label, indent)
-
-
-def _wrapped(text: str, first: str, further: str) -> list[str]:
-    return textwrap.wrap(text, _WIDTH, initial_indent=first, subsequent_indent=further, break_on_hyphens=False) or [
-        first.rstrip()
-    ]
+        lines += wrap(value, initial_indent=label) or [label.rstrip()]
+    return "\n".join(lines)

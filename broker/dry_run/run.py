@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from types import MappingProxyType
+from typing import Any
 
 from broker.comm100 import Site, build_claims
-from broker.dry_run.claims import judge_person
-from broker.dry_run.report import DryRun, Preview
-from broker.dry_run.steps import Established, describe_steps
+from broker.dry_run.claims import trace_claims
+from broker.dry_run.report import DryRun
+from broker.dry_run.steps import Progress, describe_steps
 from broker.errors import BrokerError
-from broker.identity import Identity
-from broker.oidc.id_token import SignedClaims, VerifiedIdToken
-from broker.oidc.metadata import ProviderMetadata
-from broker.oidc.tokens import TokenResponse
-from broker.providers import ClaimTrace, EmailDecision, Provider, VerifiedClaims
+from broker.providers import Provider, admit_person
 from broker.rejected_codes import Origin
 from broker.signin import (
     AuthorizationRedirect,
@@ -38,7 +36,6 @@ async def begin_dry_run(
     Args:
         provider: enabled or not.
         setup_link: valid now.
-        trace_id: the log has the whole test sign-in under this id.
         another_account: ask the provider to let the admin choose an account.
 
     Raises:
@@ -78,61 +75,32 @@ async def run_dry_run(
     broker.replays.consume(bound.id, broker.clock())
 
     redemption = Redemption(broker, provider, bound)
-    metadata: ProviderMetadata | None = None
-    code: str | None = None
-    tokens: TokenResponse | None = None
-    signed: SignedClaims | None = None
-    id_token: VerifiedIdToken | None = None
-    claims: VerifiedClaims | None = None
-    decision: EmailDecision | None = None
-    considered: tuple[ClaimTrace, ...] = ()
-    identity: Identity | None = None
-    refusal: BrokerError | None = None
     from_browser = [unverified_parameters.get("state", ""), unverified_parameters.get("code", "")]
+    progress = Progress(provider, broker.clock(), unverified_parameters, issued=bound.issued)
+    refusal: BrokerError | None = None
     try:
         async with redemption.under_way(origins):
             metadata = await provider.discovery.metadata.get()
+            progress = replace(progress, metadata=metadata)
             code = check_answer(provider, metadata, unverified_parameters)
+            progress = replace(progress, code=code)
             tokens = await redemption.redeem(metadata, code)
+            progress = replace(progress, tokens=tokens)
             signed = await verify_with_newest_keys(provider, tokens)
+            progress = replace(progress, signed=signed)
             id_token = check_id_token(provider, bound, signed, tokens, unverified_parameters, now=broker.clock())
+            progress = replace(progress, id_token=id_token)
             claims = await ask_userinfo(provider, metadata, tokens, id_token)
             decision = provider.kind.decide_email(claims, provider.rules)
-            considered, outcome = judge_person(provider, claims, decision)
-            if isinstance(outcome, BrokerError):
-                raise outcome
-            identity = outcome
+            progress = replace(progress, claims=claims, decision=decision)
+            progress = replace(progress, identity=admit_person(provider, claims, decision))
     except BrokerError as error:
         error.redact(from_browser)
         refusal = error
-
-    now = broker.clock()
+    progress = replace(progress, now=broker.clock())
     secrets = [*redemption.secrets, *from_browser]
-    established = Established(
-        seconds=now - bound.issued,
-        metadata=metadata,
-        code=code,
-        tokens=tokens,
-        signed=signed,
-        id_token=id_token,
-        claims=claims,
-        decision=decision,
-        identity=identity,
-    )
-    steps = describe_steps(provider, established, refusal, unverified_parameters, now=now)
-    return DryRun(
-        provider=provider.id,
-        label=provider.label,
-        enabled=provider.id in broker.providers,
-        steps=tuple(replace(step, detail=redact(step.detail, secrets)) for step in steps),
-        refusal=refusal,
-        documents=_documents(signed, claims, nonce=bound.nonce, secrets=secrets),
-        considered=tuple(replace(trace, verdict=redact(trace.verdict, secrets)) for trace in considered),
-        identity=identity,
-        shown=_shown(identity, secrets) if identity else {},
-        previews=_previews(identity, sites, now=now, secrets=secrets) if identity else (),
-        trace_id=bound.transaction.trace_id,
-    )
+    documents = _documents(progress, nonce=bound.nonce)
+    return _report(broker, progress, refusal, bound.transaction.trace_id, sites, documents, secrets)
 
 
 def report_failed_start(broker: Broker, provider: Provider, refusal: BrokerError, *, trace_id: str) -> DryRun:
@@ -140,44 +108,45 @@ def report_failed_start(broker: Broker, provider: Provider, refusal: BrokerError
 
     Args:
         provider: enabled or not.
-        trace_id: the log has it under this id.
     """
+    return _report(broker, Progress(provider, broker.clock()), refusal, trace_id)
+
+
+def _report(
+    broker: Broker,
+    progress: Progress,
+    refusal: BrokerError | None,
+    trace_id: str,
+    sites: Sequence[Site] = (),
+    documents: Mapping[str, Mapping[str, Any]] = MappingProxyType({}),
+    secrets: Sequence[str] = (),
+) -> DryRun:
+    """Return the report without secrets: a provider may have repeated a secret in any claim, a name or an address."""
+    provider, identity, decision = progress.provider, progress.identity, progress.decision
+    considered = trace_claims(provider, decision, refusal) if decision else ()
+    previews = {site.id: build_claims(identity, site, now=progress.now) for site in sites} if identity else {}
     return DryRun(
         provider=provider.id,
         label=provider.label,
         enabled=provider.id in broker.providers,
-        steps=describe_steps(provider, Established(), refusal, {}, now=broker.clock()),
+        steps=tuple(replace(step, detail=redact(step.detail, secrets)) for step in describe_steps(progress, refusal)),
         refusal=refusal,
         trace_id=trace_id,
+        documents={name: redact(document, secrets) for name, document in documents.items()},
+        considered=tuple(replace(trace, verdict=redact(trace.verdict, secrets)) for trace in considered),
+        identity=identity
+        and replace(identity, email=redact(identity.email, secrets), name=redact(identity.name, secrets)),
+        previews={site: redact(claims, secrets) for site, claims in previews.items()},
     )
 
 
-def _shown(identity: Identity, secrets: Sequence[str]) -> Mapping[str, str]:
-    """Return the person for the page: a provider may have repeated a secret in a name or an address."""
-    return {
-        "email": redact(identity.email, secrets),
-        "email_from": identity.email_from,
-        "name": redact(identity.name, secrets),
-        "name_from": identity.name_from,
-    }
-
-
-def _previews(identity: Identity, sites: Sequence[Site], *, now: float, secrets: Sequence[str]) -> tuple[Preview, ...]:
-    return tuple(Preview(site.id, redact(build_claims(identity, site, now=now), secrets)) for site in sites)
-
-
-def _documents(
-    signed: SignedClaims | None, claims: VerifiedClaims | None, *, nonce: str, secrets: Sequence[str]
-) -> tuple[tuple[str, Mapping[str, object]], ...]:
-    """Return the claims received for this test sign-in, without secrets.
+def _documents(progress: Progress, *, nonce: str) -> Mapping[str, Mapping[str, Any]]:
+    """Return the claims received for this test sign-in, by the name of their document.
 
     An ID token with another nonce belongs to another sign-in. Some providers compare neither code nor PKCE verifier:
-    there, anybody with a stolen code could read here whose it is.
+    there, a person with a stolen code could read here whose code it is.
     """
-    if signed is None or signed.claims.get("nonce") != nonce:
-        return ()
-    documents = claims.documents() if claims else (("ID token", signed.claims),)
-    return tuple(
-        (name, redact({**document, **({"nonce": REDACTED} if "nonce" in document else {})}, secrets))
-        for name, document in documents
-    )
+    if progress.signed_claims.get("nonce") != nonce:
+        return {}
+    documents = progress.claims.documents() if progress.claims else (("ID token", progress.signed_claims),)
+    return {name: {**document, "nonce": REDACTED} if "nonce" in document else document for name, document in documents}

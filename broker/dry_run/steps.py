@@ -29,15 +29,20 @@ from broker.text import printable
 
 
 @dataclass(frozen=True, slots=True)
-class Established:
-    """What a test sign-in established before it ended; None for what it did not reach.
+class Progress:
+    """How far a test sign-in came; None for what it did not reach.
 
     Args:
-        seconds: from the setup page to the callback.
+        now: seconds since the epoch, like `issued`.
+        unverified_parameters: of the callback.
+        issued: when the test sign-in began.
         identity: the admitted person.
     """
 
-    seconds: float | None = None
+    provider: Provider
+    now: float
+    unverified_parameters: Mapping[str, str] = field(default_factory=dict, repr=False)
+    issued: int | None = None
     metadata: ProviderMetadata | None = None
     code: str | None = field(default=None, repr=False)
     tokens: TokenResponse | None = None
@@ -47,19 +52,10 @@ class Established:
     decision: EmailDecision | None = None
     identity: Identity | None = None
 
-
-@dataclass(frozen=True, slots=True)
-class _Way:
-    """A test sign-in that ended, with what a check needs to say what it found."""
-
-    provider: Provider
-    established: Established
-    unverified_parameters: Mapping[str, str]
-    now: float
-
     @property
     def signed_claims(self) -> Mapping[str, Any]:
-        return self.established.signed.claims if self.established.signed else {}
+        """The claims of the ID token; empty before its signature is verified."""
+        return self.signed.claims if self.signed else {}
 
 
 Found = str | tuple[StepStatus, str]
@@ -70,128 +66,127 @@ class _Check:
     """One check.
 
     Args:
-        by: what is established once the check passed; checks of one message share it.
-        found: says what was found; `not_needed` where there was nothing to check.
+        by: what the sign-in has once the check passed; checks of one message share it.
+        found: says what was found; `not_needed` if there was nothing to check.
         fails_by: the errors of this check. The first check of a message has none: it stands for all other errors.
     """
 
     name: str
-    by: Literal["metadata", "seconds", "code", "tokens", "signed", "id_token", "claims", "identity"]
-    found: Callable[[_Way], Found]
+    by: Literal["metadata", "issued", "code", "tokens", "signed", "id_token", "claims", "identity"]
+    found: Callable[[Progress], Found] | str
     fails_by: tuple[type[BrokerError], ...] = ()
 
 
-def describe_steps(
-    provider: Provider,
-    established: Established,
-    refusal: BrokerError | None,
-    unverified_parameters: Mapping[str, str],
-    *,
-    now: float,
-) -> tuple[Step, ...]:
-    """Return every check of a sign-in with how it ended, in the order of a sign-in.
+def describe_steps(progress: Progress, refusal: BrokerError | None) -> tuple[Step, ...]:
+    """Return every check of a sign-in with its result, in the order of a sign-in.
 
     Args:
-        refusal: where the test sign-in stopped; None if it did not.
-        unverified_parameters: of the callback.
-        now: seconds since the epoch.
+        refusal: why the test sign-in stopped; None if it did not stop.
     """
-    way = _Way(provider, established, unverified_parameters, now)
-    pending = [check for check in _CHECKS if getattr(established, check.by) is None]
+    pending = [check for check in _CHECKS if getattr(progress, check.by) is None]
     message = [check for check in pending if check.by == pending[0].by]  # its checks did not all pass
     failed = next((check for check in message if isinstance(refusal, check.fails_by)), next(iter(message), None))
-    return tuple(_step(check, way, refusal, failed) for check in _CHECKS)
+    stop = _CHECKS.index(failed) if failed else len(_CHECKS)
+    steps = []
+    for index, check in enumerate(_CHECKS):
+        if index == stop and refusal is not None:
+            detail = f"Expected: {printable(refusal.expected)}. Got: {printable(refusal.got)}."
+            steps.append(Step(check.name, "failed", detail))
+        elif index > stop and getattr(progress, check.by) is None:
+            steps.append(Step(check.name, "not_reached"))
+        else:
+            found = check.found if isinstance(check.found, str) else check.found(progress)
+            steps.append(Step(check.name, "passed", found) if isinstance(found, str) else Step(check.name, *found))
+    return tuple(steps)
 
 
-def _step(check: _Check, way: _Way, refusal: BrokerError | None, failed: _Check | None) -> Step:
-    if check is failed and refusal is not None:
-        expected, got = printable(refusal.expected), printable(refusal.got)
-        return Step(check.name, "failed", f"Expected: {expected}. Got: {got}.")
-    is_before = failed is not None and check.by == failed.by and _CHECKS.index(check) < _CHECKS.index(failed)
-    if getattr(way.established, check.by) is None and not is_before:
-        return Step(check.name, "not_reached")
-    found = check.found(way)
-    return Step(check.name, "passed", found) if isinstance(found, str) else Step(check.name, *found)
+def _metadata(progress: Progress) -> str:
+    return f"Issuer {progress.provider.registration.issuer}."
 
 
-def _callback_issuer(way: _Way) -> Found:
-    if "iss" in way.unverified_parameters:
-        return "iss is the provider's."
+def _same_browser(progress: Progress) -> str:
+    return f"State and cookie belong together; {progress.now - (progress.issued or 0):.0f} s after the start."
+
+
+def _callback_issuer(progress: Progress) -> Found:
+    if "iss" in progress.unverified_parameters:
+        return "iss names the provider."
     return "not_needed", "The provider does not send iss."
 
 
-def _proof(way: _Way) -> str:
-    registration = way.provider.registration
+def _code_exchange(progress: Progress) -> str:
+    registration = progress.provider.registration
     method = registration.client_authentication if registration.client_assertion is None else "a signed assertion"
     return f"The code was accepted once, with {method} and PKCE (S256)."
 
 
-def _algorithm(way: _Way) -> str:
-    return f"By a key of the provider, {way.established.signed.algorithm if way.established.signed else ''}."
+def _signature(progress: Progress) -> str:
+    return f"By a key of the provider, {progress.signed.algorithm if progress.signed else ''}."
 
 
-def _times(way: _Way) -> str:
-    issued, expires = way.signed_claims.get("iat", 0), way.signed_claims.get("exp", 0)
-    return f"Issued {way.now - issued:.0f} s ago by this machine's clock, valid for {expires - issued:.0f} s."
+def _issuer(progress: Progress) -> str:
+    return printable(progress.signed_claims.get("iss"))
 
 
-def _auth_time(way: _Way) -> Found:
-    if way.provider.registration.max_age is None:
+def _times(progress: Progress) -> str:
+    issued, expires = progress.signed_claims.get("iat", 0), progress.signed_claims.get("exp", 0)
+    return f"Issued {progress.now - issued:.0f} s ago by this machine's clock, valid for {expires - issued:.0f} s."
+
+
+def _auth_time(progress: Progress) -> Found:
+    if progress.provider.registration.max_age is None:
         return "not_needed", "max_age is not set."
-    return f"The person signed in {way.now - way.signed_claims.get('auth_time', 0):.0f} s ago."
+    return f"The person signed in {progress.now - progress.signed_claims.get('auth_time', 0):.0f} s ago."
 
 
-def _access_token_hash(way: _Way) -> Found:
-    return "It fits." if "at_hash" in way.signed_claims else ("not_needed", "The token has no at_hash.")
+def _access_token_hash(progress: Progress) -> Found:
+    if "at_hash" in progress.signed_claims:
+        return "The hash is that of the access token."
+    return "not_needed", "The token has no at_hash."
 
 
-def _userinfo(way: _Way) -> Found:
-    claims, metadata = way.established.claims, way.established.metadata
-    if claims is not None and claims.userinfo is not None:
+def _subject(progress: Progress) -> str:
+    return printable(progress.signed_claims.get("sub"))
+
+
+def _userinfo(progress: Progress) -> Found:
+    if progress.claims is not None and progress.claims.userinfo is not None:
         return "About the same person (sub)."
-    if metadata is not None and metadata.userinfo_endpoint is None:
+    if progress.metadata is not None and progress.metadata.userinfo_endpoint is None:
         return "not_needed", "The provider has no userinfo endpoint."
-    return "not_needed", f"Not requested (userinfo: {way.provider.userinfo})."
+    return "not_needed", f"Not requested (userinfo: {progress.provider.userinfo})."
 
 
-def _email(way: _Way) -> str:
-    decision = way.established.decision
-    return f"{decision.email}, from {decision.email_from}." if decision else ""
+def _email(progress: Progress) -> str:
+    return f"{progress.decision.email}, from {progress.decision.email_from}." if progress.decision else ""
 
 
-def _groups(way: _Way) -> Found:
-    if not way.provider.policy.allowed_groups:
+def _email_domain(progress: Progress) -> str:
+    return f"One of {printable(sorted(progress.provider.policy.email_domains))}."
+
+
+def _groups(progress: Progress) -> Found:
+    if not progress.provider.policy.allowed_groups:
         return "not_needed", "allowed_groups is not set."
     return "One of allowed_groups."
 
 
 _CHECKS = (
-    _Check("Metadata of the provider", "metadata", lambda way: f"Issuer {way.provider.registration.issuer}."),
-    _Check(
-        "Back in the same browser",
-        "seconds",
-        lambda way: f"state and cookie fit, after {way.established.seconds or 0:.0f} s.",
-    ),
-    _Check("Answer: who sent it (iss)", "code", _callback_issuer, (CallbackIssuer,)),
-    _Check("Answer: the provider said yes", "code", lambda _: "A code came.", (BrokerError,)),
-    _Check("Code exchanged for tokens", "tokens", _proof),
-    _Check("ID token: signature", "signed", _algorithm),
-    _Check("ID token: issuer (iss)", "id_token", lambda way: printable(way.signed_claims.get("iss"))),
-    _Check("ID token: audience (aud)", "id_token", lambda _: "This client id, and no other.", (IdTokenAudience,)),
+    _Check("Metadata of the provider", "metadata", _metadata),
+    _Check("Back in the same browser", "issued", _same_browser),
+    _Check("Callback: issuer (iss)", "code", _callback_issuer, (CallbackIssuer,)),
+    _Check("Callback: authorization code", "code", "The provider sent a code.", (BrokerError,)),
+    _Check("Code exchanged for tokens", "tokens", _code_exchange),
+    _Check("ID token: signature", "signed", _signature),
+    _Check("ID token: issuer (iss)", "id_token", _issuer),
+    _Check("ID token: audience (aud)", "id_token", "This client ID, and no other.", (IdTokenAudience,)),
     _Check("ID token: times (exp, iat, nbf)", "id_token", _times, (IdTokenTime,)),
-    _Check("ID token: nonce", "id_token", lambda _: "The nonce of this sign-in.", (IdTokenNonce,)),
-    _Check("ID token: when the person signed in (auth_time)", "id_token", _auth_time, (IdTokenAuthTime,)),
+    _Check("ID token: nonce", "id_token", "The nonce of this sign-in.", (IdTokenNonce,)),
+    _Check("ID token: time of authentication (auth_time)", "id_token", _auth_time, (IdTokenAuthTime,)),
     _Check("ID token: access token (at_hash)", "id_token", _access_token_hash, (IdTokenAccessTokenHash,)),
-    _Check(
-        "ID token: subject (sub)", "id_token", lambda way: printable(way.signed_claims.get("sub")), (IdTokenSubject,)
-    ),
+    _Check("ID token: subject (sub)", "id_token", _subject, (IdTokenSubject,)),
     _Check("userinfo", "claims", _userinfo),
     _Check("E-mail address", "identity", _email),
-    _Check(
-        "E-mail domain allowed",
-        "identity",
-        lambda way: f"One of {printable(sorted(way.provider.policy.email_domains))}.",
-        (EmailDomainNotAllowed,),
-    ),
+    _Check("E-mail domain allowed", "identity", _email_domain, (EmailDomainNotAllowed,)),
     _Check("Group allowed", "identity", _groups, (GroupNotAllowed, GroupsOverage)),
 )

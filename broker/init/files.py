@@ -20,11 +20,7 @@ OWN_KEYS, SHARED_SECRET, CLIENT_SECRET = "broker-keys", "comm100-shared-secret",
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where the files go.
-
-    Args:
-        config: the settings file.
-    """
+    """Where the files go: `config` is the settings file."""
 
     config: Path
 
@@ -88,7 +84,7 @@ def staged(place: Place, text: str, secrets: Mapping[str, str]) -> Iterator[Path
             _create(new.secrets / name, f"{secret}\n")
         _create(new.config, text)
         yield new.config
-        _move_all(_moves(new, place, staging))
+        _move_all(new, place, staging)
     finally:
         shutil.rmtree(staging)
 
@@ -110,28 +106,21 @@ def _create(file: Path, text: str) -> None:
         os.fsync(descriptor)
 
 
-def _moves(new: Place, place: Place, staging: Path) -> list[tuple[Path, Path]]:
-    """Return the renames that put the new files in place: an existing file goes to the staging folder first."""
+def _move_all(new: Place, place: Place, staging: Path) -> None:
+    """Put the new files in place, existing files aside; undo everything if that is interrupted."""
     if os.path.lexists(place.secrets):
         pairs = list(zip(new.files, place.files, strict=True))
     else:
         pairs = [(new.secrets, place.secrets), (new.files[-1], place.files[-1])]
     moves = []
-    for number, (source, target) in enumerate(pairs):
-        if os.path.lexists(target):
-            moves.append((target, staging / f"old-{number}"))
-        moves.append((source, target))
-    return moves
-
-
-def _move_all(moves: list[tuple[Path, Path]]) -> None:
-    tried = []
     try:
-        for source, target in moves:
-            tried.append((source, target))  # first: an interrupt may come right after the rename
-            source.rename(target)
+        for number, (source, target) in enumerate(pairs):
+            aside = [(target, staging / f"old-{number}")] if os.path.lexists(target) else []
+            for move in (*aside, (source, target)):
+                moves.append(move)  # first: an interrupt may come right after the rename
+                move[0].rename(move[1])
     except BaseException:
-        for source, target in reversed(tried):
+        for source, target in reversed(moves):
             if os.path.lexists(target) and not os.path.lexists(source):
                 target.rename(source)
         raise

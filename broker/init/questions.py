@@ -1,4 +1,4 @@
-"""The questions of `broker init` in order, the answers so far, and the settings that the answers become.
+"""The questions of `broker init`, the answers, and the settings that the answers make.
 
 The settings package alone decides which answers are valid.
 """
@@ -6,7 +6,7 @@ The settings package alone decides which answers are valid.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -23,14 +23,15 @@ _PROVIDER = "identity_providers.{id}"
 _DRAFT: Mapping[str, Any] = {
     "public_url": "https://sso.acme.example",
     "preset": "oidc",
+    "issuer": "https://id.acme.example",
+    "tenant": "00c1b2d3-4e5f-4a6b-8c7d-0e1f2a3b4c5d",
     "client_id": "not-asked-yet",
     "client_secret": "not-asked-yet",
     "email_domains": ("acme.example",),
     "endpoint": "https://acme.comm100.com/AdminWebService/SSO/SSOJWTConsumer.aspx",
     "shared_secret": "4f0c1be27a9d4e8db35a6f21c7e09d84",
 }
-_DRAFT_KEYS = {"secret_keys": ["9b1d6a40c2f84e7fa5360d18be72c94f"]}
-_DRAFT_PLACE = {"issuer": "https://id.acme.example", "tenant": "00c1b2d3-4e5f-4a6b-8c7d-0e1f2a3b4c5d"}
+_DRAFT_KEY = "9b1d6a40c2f84e7fa5360d18be72c94f"
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,19 +67,24 @@ class Answers:
         """The provider's id in the settings: by default its kind."""
         return self.id or self.preset
 
+    @property
+    def kind(self) -> ProviderKind:
+        """The kind of provider; any OpenID provider while the kind is not known."""
+        return KINDS.get(self.preset, KINDS["oidc"])
+
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """An answer with its verdict.
+    """The verdict on an answer.
 
     Args:
         answers: with this answer, unless the settings refuse it.
-        verdict: `refused` by the settings; `wrong` according to the provider; `doubtful` if it is probably wrong or
-            cannot be verified now.
+        verdict: `refused` by the settings; `wrong` according to the provider; `doubtful` if the answer is probably
+            wrong or cannot be verified now.
         problem: whole sentences, or the rest of a sentence that begins with the answer's name.
         suggestion: the answer that was probably meant.
-        needs: the key of the question without whose answer the provider cannot be reached.
-        note: what was found out.
+        needs: the key of the question whose answer is needed to reach the provider.
+        note: what the provider says.
     """
 
     answers: Answers
@@ -89,29 +95,17 @@ class Judged:
     note: str = ""
 
 
-Applies = Callable[[Answers, bool], bool]
-"""Whether an answer is needed, by the answers so far and whether the command line gives it."""
-
-
-def _always(_answers: Answers, _given: bool) -> bool:
-    return True
-
-
-def _if_given(_answers: Answers, given: bool) -> bool:
-    return given
-
-
 @dataclass(frozen=True, slots=True)
 class Question:
     """One question.
 
     Args:
         path: of the setting; `{id}` stands for the provider's id.
-        option: of the command line; for a secret it names the file that holds the secret.
+        option: of the command line; for a secret it names the file that contains the secret.
         example: a right answer; for a secret, a file.
-        hint: shown before the question; empty if the provider's console paths say more.
+        hint: shown before the question; empty if the provider's console shows the answer.
         part: the heading of a new part of the conversation.
-        optional: the answer may stay empty.
+        optional: the answer may be empty, and most kinds of providers are not asked.
     """
 
     path: str
@@ -122,85 +116,80 @@ class Question:
     part: str = ""
     secret: bool = False
     optional: bool = False
-    applies: Applies = _always
 
     @property
     def key(self) -> str:
         """The name of the answer, and the last part of its path."""
         return self.path.rpartition(".")[2].strip("{}")
 
+    def applies(self, answers: Answers, *, given: bool) -> bool:
+        """Return whether an answer is needed.
 
-def kind_of(preset: str) -> ProviderKind:
-    """Return the kind of provider; any OpenID provider if the kind is not known."""
-    return KINDS.get(preset, KINDS["oidc"])
+        Args:
+            given: the command line has an answer.
+        """
+        kind = answers.kind
+        by_kind = {
+            "issuer": kind.located_by == "issuer",
+            "tenant": kind.located_by == "tenant",
+            "id": kind.any_product,
+            "client_secret_expires": bool(kind.expiry_hint),
+        }
+        if self.key in ("issuer", "tenant") and not answers.preset:
+            return False  # neither can be judged while the kind is not known
+        return given or by_kind.get(self.key, not self.optional)
+
+    def hint_for(self, answers: Answers) -> str:
+        """Return what to show before the question: its hint, or where the provider's console shows the answer."""
+        if self.key == "client_secret_expires":
+            return answers.kind.expiry_hint
+        console_path = getattr(answers.kind.console_paths(answers.issuer), self.key, "") if answers.preset else ""
+        return self.hint or (f"See {console_path}." if console_path else "")
 
 
-def key_of_place(preset: str) -> str:
-    """Return the key by which a provider of this kind is found; empty if the kind has one address or is not known."""
-    return KINDS[preset].located_by if preset in KINDS else ""
-
-
-def _is_place(key: str) -> Applies:
-    """Return the rule for issuer and tenant: for an unknown kind of provider, neither can be judged."""
-    return lambda answers, given: key_of_place(answers.preset) == key or (given and bool(answers.preset))
-
-
-def hint_for(question: Question, answers: Answers) -> str:
-    """Return what to show before a question: its hint, or where the provider's console shows the answer."""
-    kind = kind_of(answers.preset)
-    if question.key == "client_secret_expires":
-        return kind.expiry_hint
-    console_path = getattr(kind.console_paths(answers.issuer), question.key, "") if answers.preset else ""
-    return question.hint or (f"See {console_path}." if console_path else "")
-
-
-# ------------------------------------------------------------------------------------------------------ the questions
-
-_ALL = (
+QUESTIONS: Mapping[str, Question] = {question.key: question for question in (
     Question(
         "public_url", "Public URL", "--public-url", "https://sso.acme.example", part="1 of 3  The broker",
         hint="The address at which browsers reach the broker. To try it out on this machine: http://127.0.0.1:8000",
     ),
     Question(f"{_PROVIDER}.preset", "Provider", "--provider", "okta", part="2 of 3  Your identity provider"),
-    Question("trusted_ca_file", "CA certificate file", "--trusted-ca-file", "acme-ca.pem", optional=True,
+    Question(
+        "trusted_ca_file", "CA certificate file", "--trusted-ca-file", "acme-ca.pem", optional=True,
         hint="The certificate of your own certificate authority, in PEM format. Leave empty if you do not have it.",
-        applies=_if_given,
     ),
-    Question("outbound_proxy", "Outbound proxy", "--outbound-proxy", "http://proxy.acme.example:3128",
-        applies=_if_given, optional=True,
+    Question("outbound_proxy", "Outbound proxy", "--outbound-proxy", "http://proxy.acme.example:3128", optional=True),
+    Question(
+        f"{_PROVIDER}.allow_private_network", "Allow the private network", "--allow-private-network", "", optional=True,
+        hint="The risk: a person who controls the provider, or its name in DNS, can make the broker send requests to "
+        "other machines in your network.",
     ),
-    Question(f"{_PROVIDER}.allow_private_network", "Allow the private network", "--allow-private-network", "",
-        applies=_if_given, optional=True,
-    ),
-    Question(f"{_PROVIDER}.scopes", "Scopes", "--scope", "openid", applies=_if_given, optional=True),
-    Question(f"{_PROVIDER}.issuer", "Issuer", "--issuer", "https://id.acme.example",
-        applies=_is_place("issuer"),
-    ),
-    Question(f"{_PROVIDER}.tenant", "Tenant ID", "--tenant", "7a0c1b2d-3e4f-4a5b-8c6d-7e8f9a0b1c2d",
-        applies=_is_place("tenant"),
-    ),
-    Question(_PROVIDER, "Short name", "--id", "acme", optional=True,
+    Question(f"{_PROVIDER}.scopes", "Scopes", "--scope", "openid", optional=True),
+    Question(f"{_PROVIDER}.issuer", "Issuer", "--issuer", "https://id.acme.example"),
+    Question(f"{_PROVIDER}.tenant", "Tenant ID", "--tenant", "7a0c1b2d-3e4f-4a5b-8c6d-7e8f9a0b1c2d"),
+    Question(
+        _PROVIDER, "Short name", "--id", "acme", optional=True,
         hint="The provider's name in addresses and, with several providers, on its button: lower-case letters and "
         "digits.",
-        applies=lambda answers, given: given or kind_of(answers.preset).any_product,
     ),
     Question(f"{_PROVIDER}.client_id", "Client ID", "--client-id", "0oa1b2c3"),
     Question(f"{_PROVIDER}.client_secret", "Client secret", "--client-secret-file", "client-secret.txt", secret=True),
-    Question(f"{_PROVIDER}.client_secret_expires", "Expires on", "--client-secret-expires", "2027-03-31",
-        applies=lambda answers, given: given or bool(kind_of(answers.preset).expiry_hint), optional=True,
+    Question(
+        f"{_PROVIDER}.client_secret_expires", "Expires on", "--client-secret-expires", "2027-03-31", optional=True,
     ),
-    Question(f"{_PROVIDER}.email_domains", "E-mail domains", "--email-domain", "acme.example",
+    Question(
+        f"{_PROVIDER}.email_domains", "E-mail domains", "--email-domain", "acme.example",
         hint="The domains of your agents' e-mail addresses, separated by commas. People with any other address are "
         "refused.",
     ),
-    Question(f"sites.{SITE}.endpoint", "JWT SSO endpoint", "--endpoint", str(_DRAFT["endpoint"]),
-        part="3 of 3  Comm100", hint=f"Copy it from {CONTROL_PANEL}.",
+    Question(
+        f"sites.{SITE}.endpoint", "JWT SSO endpoint", "--endpoint", _DRAFT["endpoint"], part="3 of 3  Comm100",
+        hint=f"Copy it from {CONTROL_PANEL}.",
     ),
-    Question(f"sites.{SITE}.shared_secret", "Shared secret", "--shared-secret-file", "comm100-secret.txt", secret=True,
+    Question(
+        f"sites.{SITE}.shared_secret", "Shared secret", "--shared-secret-file", "comm100-secret.txt", secret=True,
         hint="Copy it exactly as Comm100 displays it.",
     ),
-)  # fmt: skip
-QUESTIONS: Mapping[str, Question] = {question.key: question for question in _ALL}
+)}  # fmt: skip
 """Every question by its key, in the order in which they are asked."""
 
 
@@ -221,17 +210,16 @@ def with_answer(answers: Answers, key: str, text: str) -> Answers:
 
 
 def draft_settings(answers: Answers) -> Settings:
-    """Return the settings that valid answers make, completed with stand-ins for the missing ones.
+    """Return the settings that valid answers make, completed with stand-ins for the missing answers.
 
     Raises:
         SettingsError: an answer is not valid.
     """
-    stand_ins = {key: value for key, value in _DRAFT.items() if not getattr(answers, key)}
-    place = key_of_place(answers.preset or _DRAFT["preset"])
-    if place and not getattr(answers, place):
-        stand_ins[place] = kind_of(answers.preset).tenant_in(answers.issuer) or _DRAFT_PLACE[place]
-    drafted = replace(answers, **stand_ins)
-    return check_settings({**_tree(drafted), **_DRAFT_KEYS}, Path())
+    kind = answers.kind
+    draft = {**_DRAFT, "tenant": kind.tenant_in(answers.issuer) or _DRAFT["tenant"]}
+    needless = {"issuer", "tenant"} - {kind.located_by}
+    drafted = {key: value for key, value in draft.items() if not getattr(answers, key) and key not in needless}
+    return check_settings({**_tree(replace(answers, **drafted)), "secret_keys": [_DRAFT_KEY]}, Path())
 
 
 def find_mistake(answers: Answers, key: str) -> Mistake | None:
@@ -251,7 +239,7 @@ def find_mistake(answers: Answers, key: str) -> Mistake | None:
 
 def _tree(answers: Answers) -> dict[str, Any]:
     tree: dict[str, Any] = {}
-    for question in _ALL:
+    for question in QUESTIONS.values():
         value = getattr(answers, question.key)
         if not value or question.key == "id":
             continue

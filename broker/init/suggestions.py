@@ -1,17 +1,13 @@
-"""Guesses about answers: what a pasted text was meant to be, what is probably wrong, and what to propose.
-
-A suggestion may itself be invalid: callers validate it.
-"""
+"""Guesses about answers: what a pasted text was meant to be, what is probably wrong, and what to propose."""
 
 from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Callable, Mapping
 from urllib.parse import SplitResult, urlsplit
 
 from broker.checks import check_shared_secret
-from broker.init.questions import Answers, find_mistake, kind_of, with_answer
+from broker.init.questions import Answers, find_mistake, with_answer
 from broker.oidc.network import is_loopback
 from broker.providers import KINDS
 
@@ -35,64 +31,73 @@ def correct(key: str, text: str, answers: Answers) -> str:
     Args:
         answers: with the refused answer.
     """
-    meant = _MEANT[key](text, answers) if key in _MEANT else ""
-    if meant in ("", text) or find_mistake(with_answer(answers, key, meant), key) is not None:
-        return ""
-    return meant
+    meant = _meant(key, text, answers)
+    return meant if meant != text and _is_valid(key, meant, answers) else ""
 
 
 def doubt(key: str, answers: Answers) -> str:
     """Return why a valid answer is probably not the right one; empty if nothing speaks against it."""
-    return _DOUBTS[key](answers) if key in _DOUBTS else ""
+    match key:
+        case "client_id":
+            return answers.kind.doubt_client_id(answers.client_id, tenant=answers.tenant)
+        case "client_secret" if answers.client_secret == answers.client_id:
+            return "This is the client ID, not the client secret."
+        case "client_secret":
+            return answers.kind.doubt_client_secret(answers.client_secret)
+        case "endpoint" if urlsplit(answers.endpoint).path in ("", "/"):
+            return "This address has no path. Copy the complete JWT SSO endpoint."
+        case "shared_secret":
+            finding = check_shared_secret(answers.shared_secret)
+            return "" if finding.status == "ok" else f"{finding.message} {finding.remedy}"
+        case _:
+            return ""
 
 
 def propose(key: str, answers: Answers) -> str:
     """Return a likely answer to a question that has not been asked yet; empty if there is none."""
-    return _PROPOSALS[key](answers) if key in _PROPOSALS else ""
+    if key == "id":
+        name = _organisation(answers.issuer)
+        return name if not name.isdecimal() and _is_valid(key, name, answers) else answers.preset
+    if key == "email_domains":  # the tenant's domain, or the parent of the broker's host
+        host = urlsplit(answers.public_url).hostname or ""
+        for domain in (answers.domain, host.partition(".")[2]):
+            if "." in domain and not domain.endswith(".onmicrosoft.com") and _is_valid(key, domain, answers):
+                return domain
+    return ""
 
 
-def _issuer(text: str, answers: Answers) -> str:
-    parts = _address(text)
-    if parts is None:
-        return ""
-    issuer = kind_of(answers.preset).suggest_issuer(f"{parts.scheme}://{parts.netloc}{parts.path}")
+def _is_valid(key: str, text: str, answers: Answers) -> bool:
+    return text != "" and find_mistake(with_answer(answers, key, text), key) is None
+
+
+def _meant(key: str, text: str, answers: Answers) -> str:
+    """Return a guess that may itself be invalid."""
+    match key:
+        case "tenant":
+            return answers.kind.tenant_in(text)
+        case "id":
+            decomposed = unicodedata.normalize("NFKD", text.lower())
+            plain = "".join(char for char in decomposed if not unicodedata.combining(char))  # acmé is acme
+            return re.sub(r"[^a-z0-9]+", "_", plain).strip("_")
+        case "email_domains":
+            parts = re.split(r"[,;\s]+", text)
+            domains = (re.sub(r"^.*[@/]|^\*?\.|\.$", "", part.rstrip("/")).lower() for part in parts)
+            return ", ".join(dict.fromkeys(domain for domain in domains if domain))
+        case "public_url" | "issuer" | "endpoint" if address := _address(text):
+            return _meant_address(key, address, answers)
+        case _:
+            return ""
+
+
+def _meant_address(key: str, address: SplitResult, answers: Answers) -> str:
+    if key == "public_url":
+        return f"{address.scheme}://{address.netloc}"
+    address = address._replace(query="", fragment="")
+    if key == "endpoint":
+        return address.geturl()
+    issuer = answers.kind.suggest_issuer(address.geturl())
     mistaken = (kind.mistaken_issuer(issuer) for kind in KINDS.values())
     return next((invalid.meant for invalid in mistaken if invalid is not None), issuer)
-
-
-def _tenant(text: str, answers: Answers) -> str:
-    return kind_of(answers.preset).tenant_in(text)
-
-
-def _doubt_client_id(answers: Answers) -> str:
-    return kind_of(answers.preset).doubt_client_id(answers.client_id, tenant=answers.tenant)
-
-
-def _doubt_client_secret(answers: Answers) -> str:
-    if answers.client_secret == answers.client_id:
-        return "This is the client ID, not the client secret."
-    return kind_of(answers.preset).doubt_client_secret(answers.client_secret)
-
-
-def _public_url(text: str, _: Answers) -> str:
-    parts = _address(text)
-    return f"{parts.scheme}://{parts.netloc}" if parts else ""
-
-
-def _endpoint(text: str, _: Answers) -> str:
-    parts = _address(text)
-    return parts._replace(query="", fragment="").geturl() if parts else ""
-
-
-def _identifier(text: str, _: Answers) -> str:
-    decomposed = unicodedata.normalize("NFKD", text.lower())
-    plain = "".join(character for character in decomposed if not unicodedata.combining(character))  # acmé is acme
-    return re.sub(r"[^a-z0-9]+", "_", plain).strip("_")
-
-
-def _domains(text: str, _: Answers) -> str:
-    domains = (re.sub(r"^.*[@/]|^\*?\.|\.$", "", part.rstrip("/")).lower() for part in re.split(r"[,;\s]+", text))
-    return ", ".join(dict.fromkeys(domain for domain in domains if domain))
 
 
 def _address(text: str) -> SplitResult | None:
@@ -111,48 +116,10 @@ def _address(text: str) -> SplitResult | None:
     return parts._replace(scheme=scheme, netloc=netloc)
 
 
-def _doubt_endpoint(answers: Answers) -> str:
-    if urlsplit(answers.endpoint).path in ("", "/"):
-        return "This address has no path. Copy the complete JWT SSO endpoint."
-    return ""
-
-
-def _doubt_shared_secret(answers: Answers) -> str:
-    verdict = check_shared_secret(answers.shared_secret)
-    return "" if verdict.status == "ok" else f"{verdict.message} {verdict.remedy}"
-
-
-def _likely_name(answers: Answers) -> str:
+def _organisation(issuer: str) -> str:
     """Return the name of the issuer's organisation: acme for id.acme.example and for id.acme.co.uk."""
-    labels = (urlsplit(answers.issuer).hostname or "").split(".")
-    short = len(labels) > 2 and len(labels[-2]) <= 3
-    name = labels[-3 if short else -2] if len(labels) > 1 else ""
-    usable = name and not name.isdecimal() and find_mistake(with_answer(answers, "id", name), "id") is None
-    return name if usable else answers.preset
-
-
-def _likely_domain(answers: Answers) -> str:
-    """Return the likely domain of agents' addresses: of the tenant, or of the broker's host."""
-    host = urlsplit(answers.public_url).hostname or ""
-    for domain in (answers.domain, host.partition(".")[2]):
-        usable = "." in domain and not domain.endswith(".onmicrosoft.com")
-        if usable and find_mistake(with_answer(answers, "email_domains", domain), "email_domains") is None:
-            return domain
-    return ""
-
-
-_MEANT: Mapping[str, Callable[[str, Answers], str]] = {
-    "public_url": _public_url,
-    "issuer": _issuer,
-    "tenant": _tenant,
-    "id": _identifier,
-    "email_domains": _domains,
-    "endpoint": _endpoint,
-}
-_DOUBTS: Mapping[str, Callable[[Answers], str]] = {
-    "client_id": _doubt_client_id,
-    "client_secret": _doubt_client_secret,
-    "endpoint": _doubt_endpoint,
-    "shared_secret": _doubt_shared_secret,
-}
-_PROPOSALS: Mapping[str, Callable[[Answers], str]] = {"id": _likely_name, "email_domains": _likely_domain}
+    labels = (urlsplit(issuer).hostname or "").split(".")
+    if len(labels) < 2:
+        return ""
+    has_short_suffix = len(labels) > 2 and len(labels[-2]) <= 3
+    return labels[-3 if has_short_suffix else -2]

@@ -13,15 +13,10 @@ import jinja2
 from broker.app import wire_provider, wire_site
 from broker.comm100 import CONTROL_PANEL_MENU
 from broker.init.files import CLIENT_SECRET, OWN_KEYS, SHARED_SECRET
-from broker.init.questions import SITE, Answers, draft_settings, kind_of
+from broker.init.questions import SITE, Answers, draft_settings
 from broker.oidc.network import is_loopback
 from broker.providers.kind import Value
 from broker.registration import CONTROL_PANEL, ProviderSetup, setup_of_provider, setup_of_site
-
-_BEFORE_SWITCHING_ON = (
-    "Before that, make sure that two account admins know their Comm100 passwords:",
-    "afterwards nobody else can sign in with a password.",
-)
 
 _ENVIRONMENT = jinja2.Environment(
     loader=jinja2.FileSystemLoader(Path(__file__).parent),
@@ -44,7 +39,7 @@ def settings_text(answers: Answers, secrets_folder: str) -> str:
     listen, operations_listen = _sockets(public_url)
     return _ENVIRONMENT.get_template("broker.yaml.j2").render(
         answers=answers,
-        any_product=kind_of(answers.preset).any_product,
+        any_product=answers.kind.any_product,
         site=SITE,
         menu=CONTROL_PANEL_MENU,
         public_url=public_url,
@@ -68,7 +63,7 @@ def registration_of(answers: Answers) -> ProviderSetup:
 
 
 def to_register(setup: ProviderSetup) -> list[str]:
-    """Return a line for each value to register: without the client ID, which is the result, and a portal's tile."""
+    """Return a line for each value to register, without the client ID, which is the result, and a portal's tile."""
     return _lines(value for value in setup.values if value.label != "Client ID" and "/initiate/" not in value.value)
 
 
@@ -77,7 +72,7 @@ def next_steps(answers: Answers, config: Path, *, registered: bool, all_good: bo
 
     Args:
         config: the settings file that was written.
-        registered: the person has seen what to register at the provider.
+        registered: the person has read what to register at the provider.
         all_good: no check failed.
     """
     option = "" if config == Path("broker.yaml") else f" --config {shlex.quote(str(config))}"
@@ -92,9 +87,10 @@ def next_steps(answers: Answers, config: Path, *, registered: bool, all_good: bo
         ("Start the broker:", [f"broker serve{option}"]),
         ("Open the setup page and test a sign-in:", [f"broker setup-link{option}"]),
         (
-            "Switch on JWT SSO in the Control Panel and enter there:",
-            [CONTROL_PANEL, *_lines(site.values), *_BEFORE_SWITCHING_ON],
+            "Make sure that two account admins know their Comm100 passwords:",
+            ["after the next step, only account admins can sign in with a password."],
         ),
+        ("Switch on JWT SSO in the Control Panel and enter there:", [CONTROL_PANEL, *_lines(site.values)]),
     ]
     lines = ["Next steps"]
     for number, (what, details) in enumerate(steps, start=1):

@@ -1,15 +1,16 @@
 """Get an answer to each question, from a person at a terminal or from options, and write the settings.
 
-Both go through the same questions in the same order, and `judge` validates each answer.
+Both take the same questions in the same order, and `judge` validates each answer.
 """
 
 from __future__ import annotations
 
+import asyncio
 import re
 import secrets
 import shutil
 import textwrap
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -19,17 +20,7 @@ from broker.checks import fingerprint
 from broker.errors import Mistake, SettingsError
 from broker.init import files
 from broker.init.probe import LookupFailed, Probe
-from broker.init.questions import (
-    QUESTIONS,
-    Answers,
-    Judged,
-    Question,
-    find_mistake,
-    hint_for,
-    key_of_place,
-    kind_of,
-    with_answer,
-)
+from broker.init.questions import QUESTIONS, Answers, Judged, Question, find_mistake, with_answer
 from broker.init.suggestions import correct, doubt, propose, tidy
 from broker.init.template import registration_of, settings_text, to_register
 from broker.providers import KINDS
@@ -53,8 +44,7 @@ class Request:
     Args:
         config: the settings file to write.
         given: answers by key, as typed; no secrets.
-        secret_files: the files of secrets, by key; `-` is standard input.
-        overwrite: replace existing files.
+        secret_files: by key; `-` is standard input.
         interactive: ask a person for all answers that are not given.
     """
 
@@ -104,7 +94,11 @@ def set_up(request: Request, probe: Probe | None) -> Written:
 
 
 def _may_replace(place: files.Place, request: Request, *, agreed: tuple[Path, ...] = ()) -> tuple[Path, ...]:
-    """Return the existing files, all of which may be replaced."""
+    """Return the existing files, if all of them may be replaced.
+
+    Args:
+        agreed: files that the person agreed to replace.
+    """
     if problem := files.why_unusable(place):
         raise NotWritten(problem)
     existing = place.existing()
@@ -114,37 +108,32 @@ def _may_replace(place: files.Place, request: Request, *, agreed: tuple[Path, ..
     if not request.interactive:
         raise NotWritten(f"Nothing was written. These files exist already; --overwrite replaces them:\n{listed}")
     typer.echo(f"These files exist already:\n{listed}")
-    if not typer.confirm("Replace them at the end?", default=False):
+    if not _confirm("Replace them at the end?", default=False):
         raise NotWritten("Nothing was written. To write to another place, name it with --config FILE.")
     return existing
 
 
 def _all_answers(request: Request, probe: Probe | None) -> Answers:
-    texts, unread = read_secrets(request.secret_files)
+    texts, unread = _read_secrets(request.secret_files)
     given = {**request.given, **texts}
     if request.interactive:
         for mistake in unread:
             _say(f"{mistake.path} {mistake.problem}.")
         _greet()
-        return ask_all(given, Interview(given, probe).answer)
-    options = Options(given, probe)
-    answers = ask_all(given, options.answer)
+        return Interview(given, probe).ask_all()
+    answers, mistakes, warnings = judge_options(given, probe)
     known = {mistake.path for mistake in unread}
-    mistakes = (*unread, *(mistake for mistake in options.mistakes if mistake.path not in known))
+    mistakes = [*unread, *(mistake for mistake in mistakes if mistake.path not in known)]
     if mistakes:
         count = f"{len(mistakes)} option{' is' if len(mistakes) == 1 else 's are'}"
         raise NotWritten(list_mistakes(f"Nothing was written: {count} missing or wrong.", mistakes).rstrip())
-    for warning in options.warnings:
+    for warning in warnings:
         typer.echo(warning, err=True)
     return answers
 
 
-def read_secrets(secret_files: Mapping[str, str]) -> tuple[dict[str, str], tuple[Mistake, ...]]:
-    """Return the texts of secrets by key, and a mistake for each file that cannot be read.
-
-    Args:
-        secret_files: by key; `-` is standard input.
-    """
+def _read_secrets(secret_files: Mapping[str, str]) -> tuple[dict[str, str], list[Mistake]]:
+    """Return the texts of secrets by key, and a mistake for each file that cannot be read."""
     texts: dict[str, str] = {}
     mistakes = []
     for key, file in secret_files.items():
@@ -156,29 +145,16 @@ def read_secrets(secret_files: Mapping[str, str]) -> tuple[dict[str, str], tuple
             texts[key] = read_text(_STANDARD_INPUT if file == "-" else Path(file))
         except InvalidValue as unusable:
             mistakes.append(Mistake(option, f"names a file that {unusable.problem}", example))
-    return texts, tuple(mistakes)
-
-
-def ask_all(given: Mapping[str, str], answer: Callable[[Question, Answers], Answers]) -> Answers:
-    """Go through the questions in order and return all answers.
-
-    Args:
-        given: answers of the command line, by key.
-        answer: gets the answer to one question and returns all answers so far.
-    """
-    answers = Answers()
-    for question in QUESTIONS.values():
-        if question.applies(answers, question.key in given):
-            answers = answer(question, answers)
-    return answers
+    return texts, mistakes
 
 
 def judge(question: Question, text: str, answers: Answers, probe: Probe | None) -> Judged:
-    """Judge one answer by the settings' rules, then by its look, then by what the provider says.
+    """Judge one answer: by the settings' rules, by its form, and by what the provider says.
 
     Args:
         text: as typed.
         answers: so far, all valid.
+        probe: asks the provider; None to ask no other machine.
     """
     key, text = question.key, tidy(question.key, text)
     if not text:
@@ -188,7 +164,7 @@ def judge(question: Question, text: str, answers: Answers, probe: Probe | None) 
     if key == "tenant" and probe is not None and "." in text and is_host_name(text.lower()):
         domain = text.lower()
         try:
-            text = probe.look_up_tenant(domain, kind_of(answers.preset))
+            text = asyncio.run(probe.look_up_tenant(domain, answers.kind))
         except LookupFailed as failure:
             return Judged(answers, "refused", str(failure))
         note, answers = f"The tenant of {domain} is {text}.", replace(answers, domain=domain)
@@ -197,14 +173,14 @@ def judge(question: Question, text: str, answers: Answers, probe: Probe | None) 
         return Judged(answers, "refused", _problem(mistake, question, candidate), correct(key, text, candidate))
     if problem := doubt(key, candidate):
         return Judged(candidate, "doubtful", problem)
-    if probe is None or key != key_of_place(answers.preset):
+    if probe is None or key != answers.kind.located_by:
         return Judged(candidate, note=note)
-    judged = probe.check_provider(candidate)
+    judged = asyncio.run(probe.check_provider(candidate))
     return replace(judged, note=f"{note} {judged.note}".strip())
 
 
 def _problem(mistake: Mistake, question: Question, candidate: Answers) -> str:
-    """Return a mistake's problem; it names the value in question where there are several."""
+    """Return a mistake's problem, with the value or the other setting that it is about."""
     index = re.search(r"\[(\d+)\]$", mistake.path)
     value = candidate.email_domains[int(index[1])] if index and question.key == "email_domains" else ""
     if value and value not in mistake.problem:
@@ -215,46 +191,40 @@ def _problem(mistake: Mistake, question: Question, candidate: Answers) -> str:
     return mistake.problem
 
 
-class Options:
-    """Take answers from the command line, and collect everything that is wrong.
+def judge_options(given: Mapping[str, str], probe: Probe | None) -> tuple[Answers, list[Mistake], list[str]]:
+    """Return the answers of the command line, every mistake, and the warnings.
 
     Args:
-        given: answers by key.
-        probe: asks the provider; None to ask no other machine.
+        given: answers by key, as typed.
     """
-
-    def __init__(self, given: Mapping[str, str], probe: Probe | None) -> None:
-        self.mistakes: list[Mistake] = []
-        self.warnings: list[str] = []
-        self._given = given
-        self._probe = probe
-
-    def answer(self, question: Question, answers: Answers) -> Answers:
-        """Judge one option; return the answers with it, unless the settings refuse it."""
-        text = self._given.get(question.key, "")
-        if question.optional and not text:
-            return answers
-        judged = judge(question, text, answers, self._probe)
+    answers = Answers()
+    mistakes: list[Mistake] = []
+    warnings: list[str] = []
+    for question in QUESTIONS.values():
+        option, text = question.option, given.get(question.key, "")
+        if not question.applies(answers, given=question.key in given) or (question.optional and not text):
+            continue
+        judged = judge(question, text, answers, probe)
+        answers = judged.answers
         if judged.note:
-            self.warnings.append(judged.note)
+            warnings.append(judged.note)
         if judged.needs:
             needed = QUESTIONS[judged.needs]
-            problem = "does not help" if judged.needs in self._given else "is missing"
+            problem = "does not help" if judged.needs in given else "is missing"
             example = f"{needed.option} {needed.example}".strip()
-            self.mistakes.append(Mistake(needed.option, f"{problem}: {judged.problem}", example))
+            mistakes.append(Mistake(needed.option, f"{problem}: {judged.problem}", example))
         elif judged.verdict == "doubtful":
-            self.warnings.append(f"{question.option}: {judged.problem}")
+            warnings.append(f"{option}: {judged.problem}")
         elif judged.verdict != "good":
-            about = "holds a secret that " if question.secret and text else ""
-            example = f"{question.option} {judged.suggestion or question.example}"
-            self.mistakes.append(Mistake(question.option, about + judged.problem, example))
-            if judged.suggestion:  # other options are judged beside the suggestion; nothing will be written
-                return with_answer(answers, question.key, judged.suggestion)
-        return judged.answers
+            problem = f"holds a secret that {judged.problem}" if question.secret and text else judged.problem
+            mistakes.append(Mistake(option, problem, f"{option} {judged.suggestion or question.example}"))
+            if judged.suggestion:  # nothing will be written: the suggestion is for judging the other options
+                answers = with_answer(answers, question.key, judged.suggestion)
+    return answers, mistakes, warnings
 
 
 class Interview:
-    """Ask a person at the terminal, until each answer will do.
+    """Ask a person at the terminal.
 
     Args:
         given: answers of the command line, by key; asked for only if they are not valid.
@@ -265,37 +235,41 @@ class Interview:
         self._given = given
         self._probe = probe
 
-    def answer(self, question: Question, answers: Answers) -> Answers:
-        """Return the answers with the person's answer.
+    def ask_all(self) -> Answers:
+        """Return all answers.
 
         Raises:
             Abort: the person pressed Ctrl-C or Ctrl-D.
         """
-        if question.part:
-            _head(question.part)
-        if question.key == "preset" and "preset" not in self._given:
-            typer.echo("\n".join(f"  {number}  {kind.title}" for number, kind in enumerate(KINDS.values(), start=1)))
-        if question.key == "client_id" and not {"client_id", "client_secret"} <= self._given.keys():
-            _show_registration(answers)
-        answers = self._ask(question, answers)
-        if question.key == "client_secret":
-            answers = self._try_credentials(answers)
-        if question.key == "shared_secret":
-            length, shown = len(answers.shared_secret.encode()), fingerprint(answers.shared_secret)
-            _say(f"Shared secret read: {length} bytes, fingerprint {shown}.")
+        answers = Answers()
+        for question in QUESTIONS.values():
+            if not question.applies(answers, given=question.key in self._given):
+                continue
+            if question.part:
+                _head(question.part)
+            if question.key == "preset" and "preset" not in self._given:
+                for number, kind in enumerate(KINDS.values(), start=1):
+                    typer.echo(f"  {number}  {kind.title}")
+            if question.key == "client_id" and not {"client_id", "client_secret"} <= self._given.keys():
+                _show_registration(answers)
+            answers = self._ask(question, answers, self._given.get(question.key, ""))
+            if question.key == "client_secret":
+                answers = self._try_credentials(answers)
+            if question.key == "shared_secret":
+                length, shown = len(answers.shared_secret.encode()), fingerprint(answers.shared_secret)
+                _say(f"Shared secret read: {length} bytes, fingerprint {shown}.")
         return answers
 
-    def _ask(self, question: Question, answers: Answers, *, afresh: bool = False, default: str = "") -> Answers:
+    def _ask(self, question: Question, answers: Answers, text: str = "", *, default: str = "") -> Answers:
         """Ask one question until there is an answer.
 
         Args:
-            afresh: ask although an answer is given.
-            default: proposed; otherwise a guess is.
+            text: the answer of the command line.
+            default: proposed; otherwise a guess is proposed.
         """
-        text = "" if afresh else self._given.get(question.key, "")
         default = default or propose(question.key, answers)
         if not text:
-            _explain(question, answers)
+            _show_hint(question, answers)
         while True:
             text = text or _prompt(question, default)
             if question.optional and not text:
@@ -314,39 +288,35 @@ class Interview:
                 _say(f"Press Enter to accept this suggestion: {judged.suggestion}")
             elif judged.verdict == "refused":
                 _say("Copy it once more." if question.secret else f"For example: {question.example}")
-            elif typer.confirm(_coloured("Keep it anyway?"), default=False):
+            elif _confirm("Keep it anyway?", default=False):
                 return judged.answers
             text, default = "", judged.suggestion or default
 
     def _ask_for(self, key: str, answers: Answers) -> Answers:
-        """Ask for an answer without which the provider cannot be reached; return the answers unchanged without it.
+        """Ask for an answer that is needed to reach the provider; return the answers unchanged without it.
 
         Args:
             key: empty if no such answer would help.
         """
         if key == "trusted_ca_file":
-            return self._ask(QUESTIONS[key], answers, afresh=True)
+            return self._ask(QUESTIONS[key], answers)
         if key == "allow_private_network":
-            _say(
-                "The risk: a person who controls the provider, or its name in DNS, can make the broker send requests "
-                "to other machines in your network."
-            )
-            if typer.confirm(_coloured("Allow the private network for this provider?"), default=False):
+            _say(QUESTIONS[key].hint)
+            if _confirm("Allow the private network for this provider?", default=False):
                 return with_answer(answers, key, "yes")
         return answers
 
     def _try_credentials(self, answers: Answers) -> Answers:
         while True:
             _say(f"Client secret read: {len(answers.client_secret)} characters.")
-            judged = self._probe.check_credentials(answers) if self._probe else Judged(answers)
-            if judged.verdict == "good":
-                _say(judged.note)
+            if self._probe is None:
                 return answers
-            _say(judged.problem)
-            if not typer.confirm(_coloured("Enter both again?"), default=True):
+            judged = asyncio.run(self._probe.check_credentials(answers))
+            _say(judged.problem or judged.note)
+            if judged.verdict == "good" or not _confirm("Enter both again?", default=True):
                 return answers
-            answers = self._ask(QUESTIONS["client_id"], answers, afresh=True, default=answers.client_id)
-            answers = self._ask(QUESTIONS["client_secret"], answers, afresh=True)
+            answers = self._ask(QUESTIONS["client_id"], answers, default=answers.client_id)
+            answers = self._ask(QUESTIONS["client_secret"], answers)
 
 
 # ------------------------------------------------------------------------------------------------------- the terminal
@@ -374,15 +344,15 @@ def _show_registration(answers: Answers) -> None:
     _say(f"All steps: {setup.guide}. The provider then shows a client ID and a client secret.")
 
 
-def _explain(question: Question, answers: Answers) -> None:
+def _show_hint(question: Question, answers: Answers) -> None:
     hidden = "What you type or paste is not shown." if question.secret else ""
-    if text := f"{hint_for(question, answers)} {hidden}".strip():
+    if text := f"{question.hint_for(answers)} {hidden}".strip():
         typer.echo()
         _say(text)
 
 
 def _prompt(question: Question, default: str) -> str:
-    """Return what the person types; empty if they press Enter and nothing is proposed."""
+    """Return what the person types; empty if the person presses Enter and nothing is proposed."""
     while True:
         try:
             text: str = typer.prompt(
@@ -395,6 +365,10 @@ def _prompt(question: Question, default: str) -> str:
             return text
 
 
+def _confirm(question: str, *, default: bool) -> bool:
+    return typer.confirm(_coloured(question), default=default)
+
+
 def _say(text: str) -> None:
     """Show a text, wrapped."""
     width = min(shutil.get_terminal_size().columns, _WIDEST) - 1
@@ -402,8 +376,7 @@ def _say(text: str) -> None:
 
 
 def _head(text: str) -> None:
-    typer.echo()
-    typer.secho(text, bold=True)
+    typer.secho(f"\n{text}", bold=True)
 
 
 def _coloured(text: str) -> str:

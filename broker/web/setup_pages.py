@@ -144,13 +144,13 @@ class SetupPages:
             facts=_verdict(dry_run),
             next_steps=list(_next_steps(dry_run)),
             steps=[(one.name, one.status, _STEP_WORDS[one.status], printable(one.detail)) for one in dry_run.steps],
-            received=[_claims(name, claims) for name, claims in dry_run.documents],
+            received=[_claims(name, claims) for name, claims in dry_run.documents.items()],
             considered=_Table(
                 "Claims looked at, in order",
                 ("Claim", "Verdict"),
                 [(printable(one.claim), printable(one.verdict)) for one in dry_run.considered],
             ),
-            previews=[_claims(f"Site {one.site}", one.claims) for one in dry_run.previews],
+            previews=[_claims(f"Site {site}", claims) for site, claims in dry_run.previews.items()],
             links=links,
         )
 
@@ -199,15 +199,15 @@ def _counted(count: int, status: str) -> str:
 
 def _verdict(dry_run: DryRun) -> dict[str, str]:
     """Return who was admitted and by which claims, or why not."""
-    refusal, person = dry_run.refusal, dry_run.shown
+    refusal, person = dry_run.refusal, dry_run.identity
     if refusal is not None:
         sides = {"Expected": refusal.expected, "Got": refusal.got}
         known = {side: printable(value) for side, value in sides.items() if value is not None}
         return {"Reason": refusal.code, **known, "An agent would read": refusal.user_message}
     if person:
         return {
-            "E-mail": f"{person['email']}, from {printable(person['email_from'])}",
-            "Name": f"{person['name']}, from {printable(person['name_from'])}",
+            "E-mail": f"{person.email}, from {printable(person.email_from)}",
+            "Name": f"{person.name}, from {printable(person.name_from)}",
         }
     return {}
 

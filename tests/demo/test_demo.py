@@ -173,7 +173,7 @@ def test_a_broker_that_dies_is_reported_with_what_it_wrote(tmp_path: Path) -> No
         os.kill(broker, signal.SIGKILL)
 
         assert demo.process.wait(20) == 1
-        assert "The broker ended by itself. This is what it wrote:" in demo.text()
+        assert "The broker ended by itself. Its output:" in demo.text()
         assert demo.folders() == []
 
 

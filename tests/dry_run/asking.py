@@ -23,7 +23,7 @@ Claims = dict[str, Any]
 
 
 def run(folder: Path, *arguments: str, stdin: str | bytes = "") -> Result:
-    """Run `broker explain` in a folder with nobody's environment."""
+    """Run `broker explain` in a folder without the environment's settings."""
     return command.run("explain", *arguments, folder=folder, stdin=stdin)
 
 

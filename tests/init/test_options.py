@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from broker.init.wizard import Options, ask_all
+from broker.init.wizard import judge_options
 from broker.settings import load_settings
 from tests.fakes.command import run
 from tests.fakes.processes import provider_site, served, without_broker_settings
@@ -104,10 +104,9 @@ def test_everything_that_is_wrong_is_said_at_once_with_what_was_meant(folder: Pa
 def test_a_provider_is_looked_at_though_other_options_are_wrong() -> None:
     provider = FakeProvider("https://idp.example", time.time)
     wrong = {"public_url": "sso.acme.example", "preset": "other", "id": "Acme EU", "issuer": "https://idp.example/"}
-    options = Options(wrong, looking(provider))
-    ask_all(wrong, options.answer)
-    assert [one.path for one in options.mistakes[:3]] == ["--public-url", "--issuer", "--id"]
-    assert options.mistakes[1].example == "--issuer https://idp.example"
+    _, mistakes, _ = judge_options(wrong, looking(provider))
+    assert [one.path for one in mistakes[:3]] == ["--public-url", "--issuer", "--id"]
+    assert mistakes[1].example == "--issuer https://idp.example"
 
 
 def test_a_tenant_in_a_national_cloud_has_its_issuer_beside_it(folder: Path) -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from broker.errors import Mistake
 from broker.init import Probe
-from broker.init.wizard import Options, ask_all
+from broker.init.wizard import judge_options
 from broker.settings import load_settings
 from tests.fakes.command import run
 from tests.fakes.hostile_server import HostileProvider, hostile_provider
@@ -49,9 +49,8 @@ def given_for(issuer: str, **more: str) -> dict[str, str]:
 
 
 def mistakes_in(given: dict[str, str], probe: Probe | None) -> list[Mistake]:
-    options = Options(given, probe)
-    ask_all(given, options.answer)
-    return options.mistakes
+    _, mistakes, _ = judge_options(given, probe)
+    return mistakes
 
 
 @pytest.mark.parametrize("first", ["missing.pem", "other-ca.pem", ""])

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from broker.checks import Finding
-from broker.dry_run import DryRun, Preview, Step
+from broker.dry_run import DryRun, Step
 from broker.errors import BrokerError, EmailDomainNotAllowed
 from broker.identity import Identity
 from broker.providers import ClaimTrace
@@ -71,11 +71,10 @@ def dry_run(refusal: BrokerError | None = None, claims: dict[str, object] | None
             Step("Policy", "not_reached" if refusal else "not_needed"),
         ),
         refusal=refusal,
-        documents=(("ID token", claims or {"sub": "00u1", "exp": 1_800_003_600, "email": "ada@acme.example"}),),
+        documents={"ID token": claims or {"sub": "00u1", "exp": 1_800_003_600, "email": "ada@acme.example"}},
         considered=(ClaimTrace("email (ID token)", "taken: email_verified is true"),),
         identity=None if refusal else Identity(**ADA, subject="00u1", issuer="iss"),
-        shown={} if refusal else ADA,
-        previews=() if refusal else (Preview("main", {"aud": "Comm100", "email": "ada@acme.example"}),),
+        previews={} if refusal else {"main": {"aud": "Comm100", "email": "ada@acme.example"}},
         trace_id="7f3a9c21d4e5f6a7",
     )
 

@@ -231,7 +231,7 @@ def test_an_admitted_person_is_named_with_what_comm100_would_get() -> None:
     ("changed", "step"),
     [
         pytest.param({"enabled": False}, "Remove enabled: false from identity_providers.okta", id="not_enabled"),
-        pytest.param({"previews": ()}, "No site offers this provider: add okta", id="no_site"),
+        pytest.param({"previews": {}}, "No site offers this provider: add okta", id="no_site"),
     ],
 )
 def test_what_stands_between_an_admitted_person_and_comm100_is_said(changed: dict[str, object], step: str) -> None:
@@ -249,7 +249,7 @@ def test_a_refusal_comes_with_reason_remedy_and_another_try() -> None:
 
 
 def test_a_test_that_ended_before_any_claim_says_so() -> None:
-    early = replace(dry_run(ProviderRefused()), documents=(), considered=())
+    early = replace(dry_run(ProviderRefused()), documents={}, considered=())
     assert Page(PAGES.dry_run(early)).text.count("None: the sign-in stopped earlier") == 2
 
 
