@@ -18,7 +18,7 @@ from starlette.types import ASGIApp
 from broker import checks
 from broker.comm100 import Site
 from broker.errors import BrokerError, InternalError, ProviderUnreachable
-from broker.identity import Policy
+from broker.identity import ClaimRules
 from broker.in_flight import Broker
 from broker.log import EventLog, SignInEvent, log_start, warn_of_expiry
 from broker.metrics import Metrics
@@ -27,7 +27,7 @@ from broker.oidc.client_assertion import build_client_assertion
 from broker.oidc.discovery import Clock, Discovery, Send, Sleep
 from broker.oidc.messages import ProviderRequest, ProviderResponse
 from broker.oidc.registration import Registration
-from broker.providers import KINDS, ClaimRules, Provider
+from broker.providers import KINDS, Provider
 from broker.settings import NO_PROXY, ProviderSettings, Settings, SiteSettings, insecure_options, secret_files
 from broker.web.client_address import ClientAddresses
 from broker.web.context import Setup, WebContext
@@ -329,25 +329,22 @@ def wire_provider(
         sleep: waits before keys are requested again.
     """
     provider = settings.identity_providers[identifier]
-    registration, email_domains = (
-        _registration(settings, identifier, provider, clock),
-        frozenset(provider.email_domains),
-    )
+    registration = _registration(settings, identifier, provider, clock)
     return Provider(
         id=identifier,
         label=provider.label,
         preset=KINDS[provider.preset],
         registration=registration,
-        policy=Policy(email_domains, frozenset(provider.allowed_groups or ())),
         rules=ClaimRules(
             email_claim=provider.email_claim or "email",
             name_claim=provider.name_claim or "name",
             trust_unverified_email=provider.trust_unverified_email,
-            email_domains=email_domains,
+            email_domains=frozenset(provider.email_domains),
             tenants=frozenset(provider.tenants or ()),
+            groups_claim=provider.groups_claim,
+            allowed_groups=frozenset(provider.allowed_groups or ()),
         ),
         userinfo=provider.userinfo,
-        groups_claim=provider.groups_claim,
         discovery=Discovery(registration, send, clock, sleep),
         send=send,
     )

@@ -91,7 +91,7 @@ def setup_of_provider(
         label=provider.label,
         preset=kind.name,
         enabled=enabled,
-        email_domains=tuple(sorted(provider.policy.email_domains)),
+        email_domains=tuple(sorted(provider.rules.email_domains)),
         site_ids=site_ids,
         values=(
             Value("Redirect URI", to_register.redirect_uri, console_paths.redirect_uri),

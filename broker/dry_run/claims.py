@@ -123,7 +123,7 @@ def judge_person(
     Args:
         decision: of the provider's kind about these claims.
     """
-    groups = provider.groups_claim or ""
+    groups = provider.rules.groups_claim or ""
     try:
         identity = admit_person(provider, claims, decision)
     except EmailDomainNotAllowed as refusal:
@@ -132,7 +132,7 @@ def judge_person(
         return (*decision.considered, ClaimTrace(groups, f"refused: {refusal.code}")), refusal
     except BrokerError as refusal:
         return decision.considered, refusal
-    if not provider.policy.allowed_groups:
+    if not provider.rules.allowed_groups:
         return decision.considered, identity
     return (*decision.considered, ClaimTrace(groups, "accepted: one of allowed_groups")), identity
 

@@ -161,7 +161,7 @@ def _email(way: _Way) -> str:
 
 
 def _groups(way: _Way) -> Found:
-    if not way.provider.policy.allowed_groups:
+    if not way.provider.rules.allowed_groups:
         return "not_needed", "allowed_groups is not set."
     return "One of allowed_groups."
 
@@ -191,7 +191,7 @@ _CHECKS = (
     _Check(
         "E-mail domain allowed",
         "identity",
-        lambda way: f"One of {printable(sorted(way.provider.policy.email_domains))}.",
+        lambda way: f"One of {printable(sorted(way.provider.rules.email_domains))}.",
         (EmailDomainNotAllowed,),
     ),
     _Check("Group allowed", "identity", _groups, (GroupNotAllowed, GroupsOverage)),

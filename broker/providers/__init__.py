@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
+from broker.identity import ClaimRules
 from broker.providers.admission import admit_person, decide_identity, wants_userinfo
 from broker.providers.entra import Entra
 from broker.providers.google import Google
 from broker.providers.kind import (
-    ClaimRules,
     ClaimTrace,
     ConsolePaths,
     EmailDecision,

@@ -6,8 +6,10 @@ A sign-in, a test sign-in and `broker explain` all ask here.
 from __future__ import annotations
 
 from broker.errors import EmailMissing
-from broker.identity import Identity, admit, clean_name
-from broker.providers.kind import ClaimRules, EmailDecision, IdTokenClaims, PersonClaims, Provider, ProviderKind
+from broker.identity import ClaimRules, Identity, admit, clean_name
+from broker.providers.kind import EmailDecision, IdTokenClaims, PersonClaims, Provider, ProviderKind
+
+_EMAIL_NOT_IN_SCOPES = "Without email in scopes the provider leaves the address out: add it there."
 
 
 def wants_userinfo(provider: Provider, id_token: IdTokenClaims) -> bool:
@@ -30,15 +32,16 @@ def admit_person(provider: Provider, claims: PersonClaims, decision: EmailDecisi
     Raises:
         BrokerError: no address may be believed, or the policy refuses the person.
     """
+    rules = provider.rules
     try:
-        identity = decide_identity(provider.preset, claims, provider.rules, decision)
+        identity = decide_identity(provider.preset, claims, rules, decision)
     except EmailMissing as missing:
-        if "email" not in provider.registration.scopes and provider.rules.email_claim == "email":
-            missing.remedy = "Without email in scopes the provider leaves the address out: add it there."
+        if "email" not in provider.registration.scopes and rules.email_claim == "email":
+            raise EmailMissing(expected=missing.expected, got=missing.got, remedy=_EMAIL_NOT_IN_SCOPES) from None
         raise
-    name = provider.groups_claim
+    name = rules.groups_claim
     groups = claims.claim(name) if name else None
-    admit(identity, provider.policy, groups=groups, groups_left_out=_leaves_groups_out(claims, name))
+    admit(identity, rules, groups=groups, groups_left_out=_leaves_groups_out(claims, name))
     return identity
 
 

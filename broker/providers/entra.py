@@ -29,12 +29,11 @@ from broker.errors import (
     IdTokenIssuer,
     TenantNotAllowed,
 )
-from broker.identity import check_email
+from broker.identity import ClaimRules, check_email
 from broker.oidc.messages import short_text
 from broker.oidc.registration import Registration
 from broker.providers.kind import (
     APPLICATION_NAME,
-    ClaimRules,
     ClaimsOfKey,
     ClaimTrace,
     Command,
@@ -282,10 +281,10 @@ class Entra(ProviderKind):
                 "xms_edov is not in that list: add it under Manifest, in optionalClaims > idToken, beside email.",
             )
         ]
-        if provider.policy.allowed_groups and provider.groups_claim:
+        if provider.rules.allowed_groups and provider.rules.groups_claim:
             where = f"{token_configuration} > Add groups claim"
             note = "Groups assigned to the application, as Group ID."
-            values.append(Value("Groups claim", provider.groups_claim, where, note))
+            values.append(Value("Groups claim", provider.rules.groups_claim, where, note))
         return tuple(values)
 
     def commands(self, provider: Provider, to_register: ToRegister) -> tuple[Command, ...]:
@@ -364,17 +363,13 @@ def _refuse(claims: PersonClaims, rules: ClaimRules) -> BrokerError:
     if is_guest(claims.signed):
         return GuestNotAllowed(expected="a member of the tenant, or a verified address", got="a guest")
     candidates, _ = email_candidates(claims, rules.email_claim)
-    refusal: BrokerError
     if not isinstance(candidates, BrokerError):
-        refusal = EmailUnverified(expected="xms_edov: true", got="xms_edov absent or not true")
-    elif isinstance(candidates, EmailMissing):
-        refusal = EmailMissing(
-            expected="email, verified_primary_email or a user principal name", got="none that counts"
-        )
-    else:
-        return candidates
-    refusal.remedy = _NO_ADDRESS  # the general remedy speaks of email_verified, which Entra does not send
-    return refusal
+        # The general remedy speaks of email_verified, which Entra does not send.
+        return EmailUnverified(expected="xms_edov: true", got="xms_edov absent or not true", remedy=_NO_ADDRESS)
+    if isinstance(candidates, EmailMissing):
+        expected = "email, verified_primary_email or a user principal name"
+        return EmailMissing(expected=expected, got="none that counts", remedy=_NO_ADDRESS)
+    return candidates
 
 
 def says_domain_owner_verified(document: Document) -> bool:
@@ -435,13 +430,13 @@ APP_ID=$(az ad app create --display-name {shell(APPLICATION_NAME)} --sign-in-aud
   --optional-claims {shell(optional_claims)} \\
   --query appId --output tsv)
 az ad sp create --id "$APP_ID" --output none
-{groups if provider.policy.allowed_groups else ""}{secret}echo "client_id: $APP_ID"
+{groups if provider.rules.allowed_groups else ""}{secret}echo "client_id: $APP_ID"
 """
 
 
 def _terraform(provider: Provider, to_register: ToRegister, secret: str) -> str:
     optional_claims = "".join(f"\n    id_token {{ name = {hcl(name)} }}" for name in _OPTIONAL_CLAIMS)
-    groups = '\n  group_membership_claims = ["ApplicationGroup"]' if provider.policy.allowed_groups else ""
+    groups = '\n  group_membership_claims = ["ApplicationGroup"]' if provider.rules.allowed_groups else ""
     return f"""\
 terraform {{
   required_providers {{

@@ -14,9 +14,9 @@ from collections.abc import Mapping
 from urllib.parse import unquote
 
 from broker.errors import HostedDomainNotAllowed
+from broker.identity import ClaimRules
 from broker.oidc.registration import Registration
 from broker.providers.kind import (
-    ClaimRules,
     ClaimsOfKey,
     ClaimTrace,
     ConsolePaths,

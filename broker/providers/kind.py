@@ -15,7 +15,7 @@ from types import MappingProxyType
 from typing import Any, ClassVar, Literal, Protocol
 
 from broker.errors import BrokerError
-from broker.identity import Policy
+from broker.identity import ClaimRules
 from broker.oidc.discovery import Discovery, Send
 from broker.oidc.id_token import VerifiedIdToken
 from broker.oidc.registration import Registration
@@ -24,23 +24,6 @@ APPLICATION_NAME = "Comm100 sign-in"  # of the application that the commands reg
 
 Userinfo = Literal["always", "when_needed", "never"]
 Document = Mapping[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class ClaimRules:
-    """The admin's rules for the claims of one provider.
-
-    Args:
-        trust_unverified_email: accept an address without `email_verified`; an insecure option.
-        email_domains: the domains that the provider may assert.
-        tenants: Entra: the admitted tenants of a multi-tenant application; empty for a single tenant.
-    """
-
-    email_claim: str = "email"
-    name_claim: str = "name"
-    trust_unverified_email: bool = False
-    email_domains: frozenset[str] = frozenset()
-    tenants: frozenset[str] = frozenset()
 
 
 class IdTokenClaims(Protocol):
@@ -232,17 +215,14 @@ class Provider:
     Args:
         id: its name in settings, addresses and logs.
         label: the text on the chooser's button.
-        groups_claim: None if groups do not matter.
     """
 
     id: str
     label: str
     preset: ProviderKind
     registration: Registration
-    policy: Policy
     rules: ClaimRules
     userinfo: Userinfo
-    groups_claim: str | None
     discovery: Discovery
     send: Send
 

@@ -14,9 +14,8 @@ import json
 from dataclasses import dataclass
 
 from broker.errors import BrokerError, EmailContradicts, EmailMalformed, EmailMissing, EmailUnverified
-from broker.identity import check_email
+from broker.identity import ClaimRules, check_email
 from broker.providers.kind import (
-    ClaimRules,
     ClaimTrace,
     Command,
     ConsolePaths,
@@ -89,8 +88,8 @@ class Oidc(ProviderKind):
         """Return the claims that the provider must send."""
         rules = provider.rules
         claims = dict.fromkeys((rules.email_claim, "email_verified", rules.name_claim))
-        if provider.policy.allowed_groups and provider.groups_claim:
-            claims[provider.groups_claim] = None
+        if provider.rules.allowed_groups and provider.rules.groups_claim:
+            claims[provider.rules.groups_claim] = None
         return (Value("Claims", " ".join(claims), provider.console_paths.scopes, "In the ID token, or from userinfo."),)
 
     def commands(self, provider: Provider, to_register: ToRegister) -> tuple[Command, ...]:
@@ -219,16 +218,15 @@ def taken(candidate: EmailCandidate, considered: tuple[ClaimTrace, ...], verdict
 
 def _refuse(value: object) -> EmailUnverified:
     """Return the refusal for a value of `email_verified`; None if the provider does not send the claim."""
-    if value is None:
-        refusal = EmailUnverified(expected="email_verified: true", got="email_verified: absent")
-        refusal.remedy = f"The provider does not send email_verified: have it added to its claims. {refusal.remedy}"
-        return refusal
     # Complete, because redaction finds only a complete echo; and never in the remedy.
     shown = json.dumps(value) if isinstance(value, bool | str | int | float) else "an array or object"
-    refusal = EmailUnverified(expected="email_verified: true", got=f"email_verified: {shown}")
-    if value is not False and value != "false":
-        refusal.remedy = f"The provider sends an email_verified that is neither true nor false. {refusal.remedy}"
-    return refusal
+    remedy = EmailUnverified.remedy
+    if value is None:
+        shown = "absent"
+        remedy = f"The provider does not send email_verified: have it added to its claims. {remedy}"
+    elif value is not False and value != "false":
+        remedy = f"The provider sends an email_verified that is neither true nor false. {remedy}"
+    return EmailUnverified(expected="email_verified: true", got=f"email_verified: {shown}", remedy=remedy)
 
 
 def _verifies(document: Document, email: str) -> bool:

@@ -14,10 +14,10 @@ import re
 from collections.abc import Collection
 from urllib.parse import urlsplit
 
+from broker.identity import ClaimRules
 from broker.oidc.registration import Registration
 from broker.providers.kind import (
     APPLICATION_NAME,
-    ClaimRules,
     Command,
     ConsolePaths,
     EmailDecision,
@@ -132,10 +132,10 @@ class Okta(ProviderKind):
 
     def claim_values(self, provider: Provider) -> tuple[Value, ...]:
         """Return the groups claim if the policy needs groups."""
-        if not (provider.policy.allowed_groups and provider.groups_claim):
+        if not (provider.rules.allowed_groups and provider.rules.groups_claim):
             return ()
         where = f"{_APPLICATION} > Sign On > OpenID Connect ID Token > Groups claim filter"
-        return (Value("Groups claim", provider.groups_claim, where),)
+        return (Value("Groups claim", provider.rules.groups_claim, where),)
 
     def commands(self, provider: Provider, to_register: ToRegister) -> tuple[Command, ...]:
         """Return Terraform's resource for a client with a secret; for other credentials the admin uploads a key."""
@@ -151,12 +151,12 @@ class Okta(ProviderKind):
 def _terraform(provider: Provider, to_register: ToRegister) -> str:
     registration = provider.registration
     groups = ""
-    if provider.policy.allowed_groups and provider.groups_claim:
+    if provider.rules.allowed_groups and provider.rules.groups_claim:
         groups = f"""
   groups_claim {{
     type        = "FILTER"
     filter_type = "REGEX"
-    name        = {hcl(provider.groups_claim)}
+    name        = {hcl(provider.rules.groups_claim)}
     value       = ".*"
   }}"""
     return f"""\
