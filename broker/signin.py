@@ -288,7 +288,9 @@ def check_id_token(
     registration = provider.registration
     id_token = check_claims(
         signed,
-        expected_issuer=provider.preset.expected_issuer(registration, signed, provider.rules),
+        expected_issuer=provider.preset.expected_issuer(
+            registration, signed.claims, provider.rules, key_issuer=signed.key_issuer
+        ),
         expected_audience=registration.client_id,
         expected_nonce=bound.nonce,
         access_token=tokens.access_token,

@@ -168,8 +168,7 @@ def _judge(provider: Provider, given: GivenClaims) -> tuple[tuple[ClaimTrace, ..
     checked = "tid (ID token)"  # before iss: the expected issuer may depend on the tenant
     try:
         if "tid" in claims or "iss" in claims:
-            unverified = UnverifiedIdToken(claims)
-            expected_issuer = provider.preset.expected_issuer(provider.registration, unverified, provider.rules)
+            expected_issuer = provider.preset.expected_issuer(provider.registration, claims, provider.rules)
             checked = "iss (ID token)"
             if "iss" in claims:
                 check_issuer(claims, expected_issuer=expected_issuer)

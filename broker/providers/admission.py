@@ -15,11 +15,9 @@ _EMAIL_NOT_IN_SCOPES = "Without email in scopes the provider leaves the address 
 def wants_userinfo(provider: Provider, id_token: IdTokenClaims) -> bool:
     """Tell whether to request userinfo, if the provider has the endpoint."""
     if provider.userinfo == "when_needed":
-        claims = PersonClaims(id_token, None)
-        has_email = (
-            claims.claim(provider.rules.email_claim) or provider.preset.decide_email(claims, provider.rules).email
-        )
-        return not (has_email and clean_name(claims.claim(provider.rules.name_claim)))
+        claims, rules = PersonClaims(id_token, None), provider.rules
+        has_email = claims.claim(rules.email_claim) or provider.preset.decide_email(claims, rules).email
+        return not (has_email and clean_name(claims.claim(rules.name_claim)))
     return provider.userinfo == "always"
 
 
@@ -71,11 +69,7 @@ def decide_identity(
 
 
 def _decide_name(claims: PersonClaims, rules: ClaimRules, email: str, *, username: bool) -> tuple[str, str]:
-    """Return the display name, never empty, and the claim it came from.
-
-    Args:
-        username: accept `preferred_username`.
-    """
+    """Return the display name, never empty, and its claim; with `username` also from `preferred_username`."""
     if name := clean_name(claims.claim(rules.name_claim)):
         return name, rules.name_claim
     given, family = clean_name(claims.claim("given_name")), clean_name(claims.claim("family_name"))

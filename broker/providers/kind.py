@@ -11,8 +11,11 @@ import shlex
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any, ClassVar, Literal, Protocol
+
+import jinja2
 
 from broker.errors import BrokerError
 from broker.identity import ClaimRules
@@ -21,6 +24,7 @@ from broker.oidc.id_token import VerifiedIdToken
 from broker.oidc.registration import Registration
 
 APPLICATION_NAME = "Comm100 sign-in"  # of the application that the commands register
+TERRAFORM_NOTE = "Then: terraform output -raw client_secret > client-secret. Terraform keeps the secret in its state"
 
 Userinfo = Literal["always", "when_needed", "never"]
 Document = Mapping[str, Any]
@@ -42,18 +46,6 @@ class IdTokenClaims(Protocol):
         """All claims."""
 
 
-class ClaimsOfKey(Protocol):
-    """Claims and the key they are signed with: SignedClaims at a sign-in, an UnverifiedIdToken in `broker explain`."""
-
-    @property
-    def key_issuer(self) -> str | None:
-        """The issuer that the key is bound to; None if the key is not bound."""
-
-    @property
-    def claims(self) -> Document:
-        """All claims."""
-
-
 @dataclass(frozen=True, slots=True)
 class UnverifiedIdToken:
     """The claims of an ID token that nobody verified: an admin gives them to `broker explain`."""
@@ -61,7 +53,6 @@ class UnverifiedIdToken:
     claims: Document = field(repr=False)
     issuer: str = ""
     subject: str = ""
-    key_issuer: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,12 +90,7 @@ class VerifiedClaims(PersonClaims):
 
 @dataclass(frozen=True, slots=True)
 class ClaimTrace:
-    """One claim that was considered for the e-mail address.
-
-    Args:
-        claim: its name and its document.
-        verdict: why the claim was taken or not; never the value.
-    """
+    """One claim that was considered for the e-mail address, and why it was taken or not; never its value."""
 
     claim: str
     verdict: str
@@ -116,9 +102,7 @@ class EmailDecision:
 
     Args:
         email: checked; None if no address may be believed.
-        email_from: the claim and its document.
-        refusal: why there is no address.
-        considered: every claim that was considered, in order.
+        refusal: why there is no address; None: no claim has one.
     """
 
     email: str | None
@@ -132,9 +116,7 @@ class ConsolePaths:
     """Where an admin finds each value in the provider's console; each text is a place, without a verb.
 
     Args:
-        issuer: the issuer, or the value it is made of.
         client_secret: the client secret, or the public half of the broker's key.
-        scopes: the scopes that the client may request.
         tenant: empty for providers without tenants.
         client_secret_expires: empty if the console shows no end; then `broker init` does not ask for it.
     """
@@ -155,7 +137,7 @@ class InvalidSetting:
 
     Args:
         problem: the rest of a sentence that begins with the name of the setting.
-        meant: the value that was probably meant; empty if unknown.
+        meant: the probable value; empty if unknown.
     """
 
     problem: str
@@ -164,12 +146,7 @@ class InvalidSetting:
 
 @dataclass(frozen=True, slots=True)
 class Value:
-    """One value to copy.
-
-    Args:
-        label: the name of the field that takes the value, in the other side's words.
-        where: the menu path to the field.
-    """
+    """One value to copy into the field `label`, which the menu path `where` leads to."""
 
     label: str
     value: str
@@ -179,12 +156,7 @@ class Value:
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """One text to paste into a shell or a file.
-
-    Args:
-        title: the program.
-        text: contains no secret and prints none.
-    """
+    """A text for a program, to paste into a shell or a file; it contains no secret and prints none."""
 
     title: str
     text: str
@@ -193,7 +165,7 @@ class Command:
 
 @dataclass(frozen=True, slots=True)
 class ToRegister:
-    """What every registration of the broker needs, whatever the kind of provider.
+    """What a registration needs, whatever the kind of provider.
 
     Args:
         start_uri: the login initiation address for portals that add `iss`.
@@ -210,12 +182,7 @@ class ToRegister:
 
 @dataclass(frozen=True, slots=True)
 class Provider:
-    """One identity provider as the admin configured it.
-
-    Args:
-        id: its name in settings, addresses and logs.
-        label: the text on the chooser's button.
-    """
+    """One identity provider as the admin configured it."""
 
     id: str
     label: str
@@ -236,6 +203,11 @@ class Provider:
         """Whether the broker proves its identity with a client secret."""
         return self.registration.client_secret is not None
 
+    @property
+    def needed_groups_claim(self) -> str:
+        """The claim that the provider must send with the groups; empty if groups do not matter."""
+        return self.rules.groups_claim or "" if self.rules.allowed_groups else ""
+
 
 def defaults_with(**own: str) -> Mapping[str, object]:
     """Return the defaults of most kinds, with a kind's own."""
@@ -251,16 +223,15 @@ def defaults_with(**own: str) -> Mapping[str, object]:
 
 
 class ProviderKind(ABC):
-    """What the broker knows about one kind of provider. A kind is stateless; `KINDS` has one instance of each.
+    """What the broker knows about one kind of provider; stateless.
 
     Attributes:
         name: the value of the setting `preset`.
-        title: the name in the menu of `broker init`.
-        aliases: further names that `broker init` accepts.
-        guide: the document with the steps of the registration.
+        title: the name in the menu of `broker init`, which accepts `aliases`, too.
         registration_note: what to do beside copying the values.
+        console: where an admin finds values.
+        remedies: what to do about a refusal, by words of the provider in lower case; the first match counts.
         needs: settings without a default.
-        defaults: settings with a default.
         has_tenants: `tenant` or `tenants` is required, and the issuer is made of it.
         private_key_algorithm: the signature algorithm for a private key; None: by the type of the key.
         wants_certificate: the file of the private key must contain its certificate.
@@ -279,6 +250,8 @@ class ProviderKind(ABC):
     aliases: ClassVar[tuple[str, ...]] = ()
     guide: ClassVar[str]
     registration_note: ClassVar[str]
+    console: ClassVar[ConsolePaths]
+    remedies: ClassVar[Mapping[str, str]] = MappingProxyType({})
     needs: ClassVar[tuple[str, ...]] = ("issuer", "client_id", "email_domains")
     defaults: ClassVar[Mapping[str, object]] = defaults_with()
     has_tenants: ClassVar[bool] = False
@@ -294,12 +267,22 @@ class ProviderKind(ABC):
     def decide_email(self, claims: PersonClaims, rules: ClaimRules) -> EmailDecision:
         """Decide which claim is the e-mail address, and whether it may be believed."""
 
-    @abstractmethod
-    def console_paths(self, issuer: str) -> ConsolePaths:
+    def console_paths(self, _issuer: str) -> ConsolePaths:
         """Return where an admin finds values in the console of the product that the issuer belongs to."""
+        return self.console
 
-    def expected_issuer(self, registration: Registration, _signed: ClaimsOfKey, _rules: ClaimRules) -> str:
+    def expected_issuer(
+        self,
+        registration: Registration,
+        _claims: Document,
+        _rules: ClaimRules,
+        *,
+        key_issuer: str | None = None,  # noqa: ARG002
+    ) -> str:
         """Return what `iss` of this ID token must be (OpenID Connect Core, section 3.1.3.7, 2).
+
+        Args:
+            key_issuer: the issuer that the signing key is bound to; None if there is none.
 
         Raises:
             BrokerError: no issuer is acceptable for this token.
@@ -318,13 +301,14 @@ class ProviderKind(ABC):
         """Return the vendor's own parameters of the authorization request."""
         return {}
 
-    def remedy(self, _said: str) -> str | None:
-        """Return what an admin can do about a refusal.
+    def remedy(self, said: str) -> str | None:
+        """Return what an admin can do about a refusal, by the provider's words.
 
         Args:
-            _said: `error` and `error_description`, unverified.
+            said: `error` and `error_description`, unverified.
         """
-        return None
+        lowered = said.lower()
+        return next((advice for words, advice in self.remedies.items() if words in lowered), None)
 
     def parse_error_page(self, _text: str) -> str | None:
         """Return the vendor's error code on an authorization page that did not redirect to the broker.
@@ -402,20 +386,33 @@ class ProviderKind(ABC):
         return ()
 
 
-def shell(value: str) -> str:
-    """Quote one word for a POSIX shell."""
-    return shlex.quote(value)
+def render_command(template: str, provider: Provider, to_register: ToRegister, **more: object) -> str:
+    """Return the text of a command, in which every value is quoted for its program.
+
+    Args:
+        template: a file in `commands`.
+        more: further values of the template.
+    """
+    values = {"application": APPLICATION_NAME, "provider": provider, "to_register": to_register}
+    return _COMMANDS.get_template(template).render(values, **more)
 
 
-def hcl(value: str) -> str:
-    """Quote a string for Terraform.
+def _hcl(value: str | Iterable[str]) -> str:
+    """Quote a string, or a list of strings, for Terraform.
 
     The escapes are those of JSON, and of template sequences
     (https://developer.hashicorp.com/terraform/language/expressions/strings).
     """
+    if not isinstance(value, str):
+        return f"[{', '.join(map(_hcl, value))}]"
     return json.dumps(value, ensure_ascii=False).replace("${", "$${").replace("%{", "%%{")
 
 
-def hcl_list(values: Iterable[str]) -> str:
-    """Quote a list of strings for Terraform."""
-    return f"[{', '.join(map(hcl, values))}]"
+_COMMANDS = jinja2.Environment(
+    loader=jinja2.FileSystemLoader(Path(__file__).with_name("commands")),
+    autoescape=False,  # noqa: S701 - no HTML: values go through the filter of their program
+    undefined=jinja2.StrictUndefined,
+    trim_blocks=True,
+    keep_trailing_newline=True,
+)
+_COMMANDS.filters |= {"shell": shlex.quote, "hcl": _hcl, "json": json.dumps}
