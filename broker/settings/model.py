@@ -15,9 +15,7 @@ from broker.settings.provider import ProviderSettings
 from broker.settings.secrets import (
     OutboundProxy,
     OwnKeys,
-    PrivateKey,
     Secret,
-    SecretKeys,
     Section,
     SharedSecret,
 )
@@ -229,7 +227,7 @@ class Settings(Section):
 
 def secret_files(settings: Settings) -> Mapping[str, Callable[[], bool]]:
     """Return, by the path of each secret in a file, a function that tells whether the file is rejected now."""
-    secrets: dict[str, Secret | SecretKeys | PrivateKey | None] = {"secret_keys": settings.secret_keys}
+    secrets: dict[str, Secret[Any] | None] = {"secret_keys": settings.secret_keys}
     secrets["outbound_proxy"] = settings.outbound_proxy
     secrets |= {f"sites.{id_}.shared_secret": site.shared_secret for id_, site in settings.sites.items()}
     for id_, provider in settings.identity_providers.items():

@@ -23,14 +23,14 @@ from broker.oidc.registration import RESERVED_PARAMETERS, SignatureAlgorithm
 from broker.providers import KINDS, InvalidSetting, ProviderKind
 from broker.settings.secrets import (
     CREDENTIAL_DETAILS,
+    CREDENTIALS,
     ClientPrivateKey,
     ClientSecret,
     FederatedToken,
     OwnProxy,
     SecretInput,
     Section,
-    check_belongs,
-    check_credential,
+    missing_secret,
 )
 from broker.settings.values import (
     FROZEN,
@@ -129,16 +129,6 @@ def _date(value: Any) -> Any:
     if isinstance(value, datetime) or not isinstance(value, date):
         raise InvalidValue("must be a date: year-month-day")
     return value
-
-
-def _has_tenants(info: ValidationInfo) -> bool:
-    kind = _kind(info)
-    return kind is not None and kind.has_tenants
-
-
-def _check_tenant(given: bool, info: ValidationInfo) -> None:
-    if given and not _has_tenants(info):
-        raise InvalidValue(f"must not be given: it belongs to the preset {_WITH_TENANTS}")
 
 
 class ProviderSettings(Section):
@@ -278,23 +268,19 @@ class ProviderSettings(Section):
         kind = KINDS.get(str(given.get("preset") or DEFAULT_PRESET), KINDS[DEFAULT_PRESET])
         return {**kind.defaults_for(given), **given}
 
-    @field_validator("tenant")
+    @field_validator("tenant", "tenants")
     @classmethod
-    def _check_tenant(cls, one: str, info: ValidationInfo) -> str:
-        _check_tenant(given=True, info=info)
-        return one
-
-    @field_validator("tenants")
-    @classmethod
-    def _check_tenants(cls, several: tuple[str, ...] | None, info: ValidationInfo) -> tuple[str, ...] | None:
-        if "preset" not in info.data or "tenant" not in info.data:
-            return several  # refused already
-        _check_tenant(given=bool(several), info=info)
-        if several and info.data["tenant"] is not None:
+    def _check_tenants(cls, given: Any, info: ValidationInfo) -> Any:
+        kind = _kind(info)
+        if kind is not None and given and not kind.has_tenants:
+            raise InvalidValue(f"must not be given: it belongs to the preset {_WITH_TENANTS}")
+        if kind is None or info.field_name == "tenant" or "tenant" not in info.data:
+            return given  # preset or tenant is refused already
+        if given and info.data["tenant"] is not None:
             raise InvalidValue("is given beside tenant: keep one of the two")
-        if not several and info.data["tenant"] is None and _has_tenants(info):
+        if kind.has_tenants and not given and info.data["tenant"] is None:
             raise InvalidValue("is required, or tenants: Entra > Overview > Tenant ID", key="tenant")
-        return several
+        return given
 
     @field_validator("issuer")
     @classmethod
@@ -329,19 +315,22 @@ class ProviderSettings(Section):
             raise InvalidValue("names client_id, which is believed anyway: name further audiences only")
         return audiences
 
-    @field_validator("client_secret", "private_key", "federated_token", mode="before")
+    @field_validator("client_secret", "private_key", "federated_token", *CREDENTIAL_DETAILS, mode="before")
     @classmethod
-    def _check_credential(cls, given: SecretInput, info: ValidationInfo) -> SecretInput:
-        if method := info.data.get("client_authentication"):
-            check_credential(given, method)
+    def _check_belongs(cls, given: Any, info: ValidationInfo) -> Any:
+        """Check that a credential is given if `client_authentication` needs it; it and its details, only then."""
+        field, method = str(info.field_name), info.data.get("client_authentication")
+        if method is None:
+            return given  # refused already
+        credential = CREDENTIAL_DETAILS.get(field, field)
+        key = given.given_as if isinstance(given, SecretInput) else field
+        if key and credential != CREDENTIALS[method]:
+            others = " or ".join(other for other, needed in CREDENTIALS.items() if needed == credential)
+            problem = f"must not be given while client_authentication is {method}: it belongs to {others}"
+            raise InvalidValue(problem, key=key)
+        if not key and credential == CREDENTIALS[method]:
+            raise missing_secret(credential, f", while client_authentication is {method}")
         return given
-
-    @field_validator(*CREDENTIAL_DETAILS)
-    @classmethod
-    def _check_said_of_a_credential(cls, value: Any, info: ValidationInfo) -> Any:
-        if (method := info.data.get("client_authentication")) and value is not None:
-            check_belongs(CREDENTIAL_DETAILS[str(info.field_name)], method)
-        return value
 
     @field_validator("allowed_groups")
     @classmethod
