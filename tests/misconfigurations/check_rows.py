@@ -71,7 +71,7 @@ SETTINGS = [
         put(files={"client-secret": ""}), as_it_was),
     Row("a secret file with the variable's name in it", "begins with a name, such as CLIENT_SECRET=",
         "the secret alone", put(files={"client-secret": f"OKTA_CLIENT_SECRET={SECRET}"}), as_it_was),
-    Row("a secret in quotes", "stands in quotes", "the secret alone",
+    Row("a secret in quotes", "is in quotes", "the secret alone",
         put(files={"comm100-secret": f'"{SHARED_SECRET}"'}), as_it_was),
 ]  # fmt: skip
 
