@@ -1,8 +1,5 @@
 """The errors of the broker, grouped by whose fault they are.
 
-Each error has a stable code, a sentence and advice for the person, and a remedy for the admin. `web.responses` renders
-an error.
-
     BrokerError                  code, status, sentence and advice for the person, remedy for the admin
       SettingsError              the settings cannot be used; holds every mistake
       ServiceError         503   the broker itself, or its proxy
@@ -27,13 +24,7 @@ from broker.text import redact
 
 @dataclass(frozen=True, slots=True)
 class Advice:
-    """What a person reads beside the error's own sentence.
-
-    Args:
-        title: the page's heading.
-        now: what to do now, in one or two sentences.
-        who: who can fix it.
-    """
+    """What a person reads beside the error's sentence: the heading, what to do now, and who can help."""
 
     title: str
     now: str
@@ -83,8 +74,8 @@ class BrokerError(Exception):
     """What went wrong, for a program (`code`), a person (`user_message`, `advice`) and an admin (`remedy`).
 
     Args:
-        expected: what a right value would have been; for the log only.
-        got: what came instead; for the log only.
+        expected: the right value; for the log only.
+        got: the actual value; for the log only.
         remedy: for this cause; empty: the remedy of the class.
         retry_after: seconds after which another attempt makes sense; None if the other side did not say.
     """
@@ -154,7 +145,7 @@ class ServiceError(BrokerError, status=503):
 
 
 class Overloaded(ServiceError, code="overloaded"):
-    """More sign-ins in flight, or requests to the provider, than there are places."""
+    """More sign-ins in flight, or requests to the provider, than the limit."""
 
     user_message = "Many people are signing in at the moment."
     remedy = "Add replicas, or find out why the provider answers slowly."
@@ -166,7 +157,7 @@ class Overloaded(ServiceError, code="overloaded"):
 
 
 class OutboundProxyFailed(ServiceError, code="outbound_proxy_failed"):
-    """The proxy of the settings cannot be reached, or does not connect us (RFC 9110, section 9.3.6)."""
+    """The outbound proxy cannot be reached, or refuses to connect (RFC 9110, section 9.3.6)."""
 
     remedy = (
         "Check outbound_proxy: its address, its user name and password, and that the proxy allows and reaches this "
@@ -233,7 +224,7 @@ class ResponseModeUnsupported(RequestError, code="response_mode_unsupported", st
 
 
 class NotANavigation(RequestError, code="not_a_navigation"):
-    """A prefetch or a script's fetch, which must start and consume nothing."""
+    """A prefetch or a script's fetch, which starts and consumes nothing."""
 
     user_message = "This address is for opening in a browser tab only."
     remedy = "A prefetch or a script called; nothing was started. Link to the address, do not fetch it."
@@ -291,7 +282,7 @@ class RedirectUrlRefused(RequestError, code="redirect_url_refused"):
 
 
 class InitiationRefused(RequestError, code="initiation_refused"):
-    """A third-party initiated sign-in that is not this provider's (OpenID Connect Core, section 4)."""
+    """A third-party initiated sign-in of another issuer (OpenID Connect Core, section 4)."""
 
     remedy = (
         "A portal started the sign-in with another issuer than the provider's, or with an odd login_hint. Compare "
@@ -312,7 +303,7 @@ class SiteNotOffered(RequestError, code="site_not_offered", status=503):
 
 
 class TransactionError(BrokerError, status=400):
-    """The sign-in under way cannot be told from a forged one: start again."""
+    """The sign-in under way cannot be told from a forged sign-in."""
 
     user_message = "This sign-in could not be recognised."
     advice = _START_AGAIN
@@ -325,7 +316,7 @@ class StateMissing(TransactionError, code="state_missing"):
 
 
 class StateInvalid(TransactionError, code="state_invalid"):
-    """The state was not signed by one of our keys, or not a byte of it may differ."""
+    """The state is not signed with one of our keys, or was altered."""
 
     remedy = "The state is not one of ours, or its key is no longer in secret_keys. All replicas need the same keys."
 
@@ -441,7 +432,7 @@ class ProviderUnreachable(ProviderUnavailable, code="provider_unreachable"):
 
 
 class ProviderCertificate(ProviderUnavailable, code="provider_certificate"):
-    """The provider's certificate is not trusted; the error at hand has the remedy of its cause."""
+    """The provider's certificate is not trusted; each error has the remedy of its cause."""
 
     user_message = "Your organisation's sign-in service cannot be reached from here."
     remedy = "Have the provider's certificate corrected, or its authority put into trusted_ca_file."
@@ -701,7 +692,7 @@ class GroupNotAllowed(NotAdmitted, code="group_not_allowed"):
 
 
 class GroupsOverage(NotAdmitted, code="groups_overage"):
-    """The provider left the groups out because there are too many; we never follow its address for them."""
+    """The provider left the groups out, because there are too many; its address for them is never followed."""
 
     user_message = "You are in so many groups that your organisation's sign-in service did not name them."
     remedy = (

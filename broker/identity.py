@@ -30,10 +30,8 @@ class Identity:
 
     Args:
         email: checked, in lower case; Comm100 identifies an agent by the address only.
-        email_from: the claim and the document of the address.
         name: for display; never an identity.
         name_from: the claim or rule of the name.
-        subject: the provider's identifier of the person.
     """
 
     email: str

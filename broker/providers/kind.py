@@ -387,12 +387,7 @@ class ProviderKind(ABC):
 
 
 def render_command(template: str, provider: Provider, to_register: ToRegister, **more: object) -> str:
-    """Return the text of a command, in which every value is quoted for its program.
-
-    Args:
-        template: a file in `commands`.
-        more: further values of the template.
-    """
+    """Return the text of a command by a template in `commands`, which quotes every value for its program."""
     values = {"application": APPLICATION_NAME, "provider": provider, "to_register": to_register}
     return _COMMANDS.get_template(template).render(values, **more)
 

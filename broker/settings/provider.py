@@ -49,7 +49,6 @@ from broker.settings.values import (
 
 DEFAULT_PRESET = "oidc"
 
-
 _DISCOVERY = re.compile(r"/\.well-known/(openid-configuration|oauth-authorization-server)/?$")
 _WITH_TENANTS = " or ".join(kind.name for kind in KINDS.values() if kind.has_tenants)
 
@@ -89,12 +88,6 @@ def _domain(text: str, info: ValidationInfo) -> str:
 Domain = Annotated[StrictStr, *own_value(), AfterValidator(_domain)]
 
 
-def _domains(values: tuple[str, ...]) -> tuple[str, ...]:
-    if not values:
-        raise InvalidValue("is an empty list: name at least one domain")
-    return each_once(values)
-
-
 def _scope(text: str) -> str:
     if not re.fullmatch(r"[!#-\[\]-~]+", text):  # RFC 6749, section 3.3
         raise InvalidValue("must be a scope: printable ASCII without spaces and quotes")
@@ -120,15 +113,15 @@ def _parameters(values: Any) -> Any:
     return values
 
 
-def _date(value: Any) -> Any:
-    if isinstance(value, str) and re.fullmatch(r"\d{4}-\d{2}-\d{2}", value):
-        try:
-            return date.fromisoformat(value)
-        except ValueError:
-            raise InvalidValue("must be a date that exists") from None
-    if isinstance(value, datetime) or not isinstance(value, date):
+def _date(value: Any) -> date:
+    if isinstance(value, date) and not isinstance(value, datetime):
+        return value
+    if not isinstance(value, str) or not re.fullmatch(r"\d{4}-\d{2}-\d{2}", value):
         raise InvalidValue("must be a date: year-month-day")
-    return value
+    try:
+        return date.fromisoformat(value)
+    except ValueError:
+        raise InvalidValue("must be a date that exists") from None
 
 
 class ProviderSettings(Section):
@@ -193,10 +186,10 @@ class ProviderSettings(Section):
         description="A token the platform gives us, for federated_credential; read again whenever it is renewed.",
         examples=["/var/run/secrets/azure/tokens/azure-identity-token"],
     )
-    email_domains: Annotated[tuple[Domain, ...], AfterValidator(_domains)] = Field(
+    email_domains: Annotated[tuple[Domain, ...], AfterValidator(each_once)] = Field(
         description="The domains whose addresses this provider may assert; subdomains are not implied.",
         examples=[["acme.example"]],
-        json_schema_extra={"minItems": 1},
+        min_length=1,
     )
     label: Annotated[Text, Field(max_length=60)] = Field(
         description="Text on the chooser's button; default: made from the id.", examples=["Acme"]

@@ -1,4 +1,4 @@
-"""Secrets: values that are used but never shown, the files they are in, and what each kind of secret must be like.
+"""Secrets: values that are never shown, the files that hold them, and the rules for each kind.
 
 Functions named `check_` and `parse_` raise `InvalidValue`; no message holds any part of a secret.
 """
@@ -159,7 +159,7 @@ class SecretInput:
 
 
 class Section(BaseModel):
-    """A part of the settings: unknown keys are refused, null counts as not given, nothing changes afterwards."""
+    """A part of the settings: frozen, without unknown keys; null counts as not given."""
 
     model_config = ConfigDict(
         extra="forbid", frozen=True, hide_input_in_errors=True, arbitrary_types_allowed=True, ser_json_inf_nan="strings"
@@ -185,7 +185,7 @@ class Section(BaseModel):
         return (*cls.model_fields, *(f"{key}_file" for key in cls.secret_keys_of_section))
 
 
-# -------------------- what a secret must be like
+# -------------------- rules for each kind of secret
 
 # No word of less than seven characters: a short one, such as todo, occurs in one of 10,000 random secrets.
 _PLACEHOLDER = re.compile(
@@ -213,7 +213,7 @@ def check_shared_secret(text: str) -> str:
 
 
 def check_client_secret(text: str) -> str:
-    """Return a secret that a provider chose: any text except a placeholder."""
+    """Return a secret of a provider: any text except a placeholder."""
     _check_one_line(text)
     if is_placeholder_secret(text):
         raise InvalidValue("is a placeholder, not a secret")
@@ -256,8 +256,6 @@ def read_private_key(pem: str, *, algorithm: str | None, key_id: str | None, wan
     Args:
         pem: RSA of 2048 bits or more, or P-256, without a passphrase.
         algorithm: to sign with; None: by the key's type.
-        key_id: the `kid` by which the provider knows the public key.
-        wants_certificate: the certificate is required.
     """
     try:
         certificates = x509.load_pem_x509_certificates(pem.encode()) if "-----BEGIN CERTIFICATE-----" in pem else []
@@ -305,7 +303,7 @@ CREDENTIAL_DETAILS: Mapping[str, str] = {
     "private_key_id": "private_key",
     "private_key_algorithm": "private_key",
 }
-"""Keys that describe a credential, and mean nothing without it."""
+"""The credential that each of these keys describes."""
 
 
 def missing_secret(key: str, reason: str = "") -> InvalidValue:
@@ -317,7 +315,7 @@ def missing_secret(key: str, reason: str = "") -> InvalidValue:
 
 
 def _read_secret(
-    given: Any, info: ValidationInfo, read: Callable[[str], T], required: bool = False
+    given: Any, info: ValidationInfo, read: Callable[[str], T], *, required: bool = False
 ) -> Secret[T] | None:
     if not isinstance(given, SecretInput):
         raise TypeError("secrets are paired by their section")
@@ -343,7 +341,7 @@ def _text_of(given: object) -> str:
 
 def _secret(read: Callable[[str], T], *, required: bool = False) -> BeforeValidator:
     def make(given: Any, info: ValidationInfo) -> Secret[T] | None:
-        return _read_secret(given, info, read, required)
+        return _read_secret(given, info, read, required=required)
 
     return BeforeValidator(make)
 

@@ -1,7 +1,7 @@
-"""Check single values: host names, addresses, files, and texts that were meant to be replaced.
+"""Check single values: texts, host names, addresses and files.
 
-Functions named `check_` and `parse_` return a usable value or raise `InvalidValue`. No message repeats a value: an
-address can hold a password.
+Functions named `check_` and `parse_` return a usable value or raise `InvalidValue`. No message repeats a value, because
+an address can hold a password.
 """
 
 from __future__ import annotations
@@ -50,12 +50,7 @@ class UnreadableFile(InvalidValue):
 
 @dataclass(frozen=True, slots=True)
 class ValidationContext:
-    """What the validity of a value depends on besides the value.
-
-    Args:
-        folder: where relative paths start.
-        on_loopback: for development: http and loopback addresses are accepted.
-    """
+    """What the validity of a value depends on: where relative paths start, and whether loopback is accepted."""
 
     folder: Path
     on_loopback: bool
@@ -86,14 +81,14 @@ NO_PLACEHOLDER_SCHEMA: Mapping[str, Any] = {
 
 
 def check_no_placeholder(text: str) -> str:
-    """Refuse a value that was meant to be replaced."""
+    """Return a value that is no placeholder."""
     if re.search(_PLACEHOLDER, text):
         raise InvalidValue("is a placeholder: replace it with your own value")
     return text
 
 
 def is_placeholder_secret(text: str) -> bool:
-    """Tell whether a secret was meant to be replaced; a random secret may have brackets inside."""
+    """Tell whether a secret is a placeholder; a random secret may have brackets inside."""
     return re.search(f"(?i:^<.*>$|{_PLACEHOLDER_WORDS})", text, re.DOTALL) is not None
 
 
@@ -148,7 +143,7 @@ def parse_network(text: Any) -> Network:
 
 
 def check_email_domain(text: str) -> str:
-    """Return a lower-case ASCII domain with a dot, such as `acme.example`."""
+    """Return a mail domain: lower-case ASCII with a dot."""
     if not is_host_name(text) or "." not in text:
         raise InvalidValue(
             "must be a mail domain in lower-case ASCII, without @ and wildcard (subdomains are not implied)"
@@ -192,7 +187,6 @@ def check_url(text: str, *, plain_host: bool = False, query: bool = False, loopb
     """Split an http or https URL in which every parser sees the same host.
 
     Args:
-        text: the URL.
         plain_host: demand a host in lower case without the default port, as browsers write it.
         query: accept query and fragment.
         loopback: accept http and loopback addresses, for a broker on loopback.
@@ -341,8 +335,8 @@ def read_named_file(path: object, info: ValidationInfo, read: Callable[[Path], T
         raise InvalidValue(f"names a file that {invalid.problem}{where}", key=key, example=invalid.example) from None
 
 
-def _read_authorities(path: Any, info: ValidationInfo) -> Path:
-    return read_named_file(path, info, check_authorities)
+def _in_file(read: Callable[[Path], object]) -> BeforeValidator:
+    return BeforeValidator(lambda path, info: read_named_file(path, info, read))
 
 
 def check_authorities(file: Path) -> Path:
@@ -382,10 +376,6 @@ class Logo:
     def data_uri(self) -> str:
         """The image as an address (RFC 2397), so that a page needs no second request."""
         return f"data:{self.media_type};base64,{base64.b64encode(self.content).decode()}"
-
-
-def _read_logo(path: Any, info: ValidationInfo) -> Logo:
-    return read_named_file(path, info, read_logo)
 
 
 def read_logo(file: Path) -> Logo:
@@ -443,11 +433,7 @@ def each_once(values: tuple[T, ...]) -> tuple[T, ...]:
 
 
 def own_value(pattern: str | None = None) -> tuple[AfterValidator, WithJsonSchema]:
-    """Return the annotations of a text that must not be a placeholder.
-
-    Args:
-        pattern: for the schema; the model does not check it.
-    """
+    """Return the annotations of a text that is no placeholder; only the schema checks the pattern."""
     form = {"type": "string"} if pattern is None else {"type": "string", "pattern": pattern}
     return (AfterValidator(check_no_placeholder), WithJsonSchema({**form, **NO_PLACEHOLDER_SCHEMA}))
 
@@ -465,6 +451,6 @@ Socket = Annotated[
     WithJsonSchema({"type": "string", "pattern": ":[0-9]{1,5}$"}),
 ]
 Range = Annotated[Network, BeforeValidator(parse_network), WithJsonSchema({"type": "string"})]
-Authorities = Annotated[Path, BeforeValidator(_read_authorities)]
-Picture = Annotated[Logo, BeforeValidator(_read_logo), PlainSerializer(repr), WithJsonSchema({"type": "string"})]
+Authorities = Annotated[Path, _in_file(check_authorities)]
+Picture = Annotated[Logo, _in_file(read_logo), PlainSerializer(repr), WithJsonSchema({"type": "string"})]
 FROZEN = (AfterValidator(MappingProxyType), PlainSerializer(dict))
