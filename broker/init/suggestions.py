@@ -56,8 +56,7 @@ def _issuer(text: str, answers: Answers) -> str:
     if parts is None:
         return ""
     issuer = kind_of(answers).suggest_issuer(f"{parts.scheme}://{parts.netloc}{parts.path}")
-    mistaken = (kind.mistaken_issuer(issuer) for kind in KINDS.values())
-    return next((invalid.meant for invalid in mistaken if invalid is not None), issuer)
+    return next(filter(None, (kind.issuer_of_page(issuer) for kind in KINDS.values())), issuer)
 
 
 def _tenant(text: str, answers: Answers) -> str:

@@ -38,7 +38,6 @@ from broker.providers.kind import (
     ConsolePaths,
     Document,
     EmailDecision,
-    InvalidSetting,
     PersonClaims,
     Provider,
     ProviderKind,
@@ -184,39 +183,36 @@ class Entra(ProviderKind):
         one = isinstance(tenant, str) and _GUID.fullmatch(tenant)
         return {**self.defaults, "issuer": f"{_AUTHORITY}/{tenant}/v2.0" if one else f"{_AUTHORITY}{_SEVERAL}v2.0"}
 
-    def check_tenant(self, text: str) -> InvalidSetting | None:
+    def check_tenant(self, text: str) -> str:
         """Accept only a GUID in lower case, as tokens spell it."""
         where = f"a tenant id is found in {_TENANT_ID}"
         if text.lower() in {"common", "organizations"}:
-            return InvalidSetting(
-                f"must name one organisation, not all: enter its tenant id, or several in tenants; {where}"
-            )
+            return f"must name one organisation, not all: enter its tenant id, or several in tenants; {where}"
         if text.lower() in {"consumers", PERSONAL_ACCOUNTS_TENANT}:
-            return InvalidSetting(
-                f"must not name personal Microsoft accounts, which anyone can make: name your organisation's tenant; "
+            return (
+                "must not name personal Microsoft accounts, which anyone can make: name your organisation's tenant; "
                 f"{where}"
             )
         if _GUID.fullmatch(text):
-            return None
+            return ""
         if _GUID.fullmatch(text.lower()):
-            return InvalidSetting("must be in lower case, as tokens spell it")
+            return "must be in lower case, as tokens spell it"
         if "." in text:
-            return InvalidSetting(f"must be the tenant's id, not its domain name, which can change; {where}")
-        return InvalidSetting(f"must be the tenant's id, of the form in the example; {where}")
+            return f"must be the tenant's id, not its domain name, which can change; {where}"
+        return f"must be the tenant's id, of the form in the example; {where}"
 
-    def check_issuer(self, issuer: str, *, tenant: str | None) -> InvalidSetting | None:
+    def check_issuer(self, issuer: str, *, tenant: str | None) -> str:
         """Refuse the issuer of another tenant, or one that does not fit several tenants.
 
         The admin gives an issuer for a national cloud or for a test.
         """
         several = _SEVERAL in issuer
         if tenant is None:
-            problem = f"must contain {_SEVERAL} while tenants is given, or be left out"
-            return None if several else InvalidSetting(problem)
+            return "" if several else f"must contain {_SEVERAL} while tenants is given, or be left out"
         named = _GUID.findall(issuer.lower())
         if several or (named and tenant not in named):
-            return InvalidSetting("is not the one of tenant: leave it out, unless your tenant is in a national cloud")
-        return None
+            return "is not the one of tenant: leave it out, unless your tenant is in a national cloud"
+        return ""
 
     def metadata_issuer(self, issuer: str, *, several_tenants: bool) -> str:
         """Return the issuer; for several tenants the template, to be filled with the tenant of a token."""

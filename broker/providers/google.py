@@ -21,7 +21,6 @@ from broker.providers.kind import (
     ConsolePaths,
     Document,
     EmailDecision,
-    InvalidSetting,
     PersonClaims,
     ProviderKind,
     defaults_with,
@@ -131,13 +130,11 @@ class Google(ProviderKind):
         code = re.search(r"redirect_uri_mismatch|invalid_client|deleted_client|invalid_scope|org_internal", said)
         return code[0] if code else None
 
-    def check_email_domain(self, domain: str) -> InvalidSetting | None:
+    def check_email_domain(self, domain: str) -> str:
         """Refuse the domains of consumer accounts."""
         if domain in {"gmail.com", "googlemail.com"}:
-            return InvalidSetting(
-                f"must not name {domain}: consumer accounts cannot be used, only those of Google Workspace"
-            )
-        return None
+            return f"must not name {domain}: consumer accounts cannot be used, only those of Google Workspace"
+        return ""
 
     def doubt_client_id(self, client_id: str, *, tenant: str) -> str:  # noqa: ARG002
         """Doubt an id without Google's ending."""

@@ -132,19 +132,6 @@ class ConsolePaths:
 
 
 @dataclass(frozen=True, slots=True)
-class InvalidSetting:
-    """Why a vendor's setting cannot be used.
-
-    Args:
-        problem: the rest of a sentence that begins with the name of the setting.
-        meant: the probable value; empty if unknown.
-    """
-
-    problem: str
-    meant: str = ""
-
-
-@dataclass(frozen=True, slots=True)
 class Value:
     """One value to copy into the field `label`, which the menu path `where` leads to."""
 
@@ -237,6 +224,7 @@ class ProviderKind(ABC):
         wants_certificate: the file of the private key must contain its certificate.
         any_product: the kind stands for many products, so that `broker init` asks for a short name, and reads from
             the discovery document which client authentication and algorithm the product wants.
+        page_is_no_issuer: why an address that `issuer_of_page` knows is not an issuer.
         client_secrets_expire: the provider gives every client secret an end, and announces it nowhere.
         prompt_for_another_account: the value of `prompt` that lets a person choose another account.
         end_session_needs_hint: signing out without a hint ends on an error page of the provider.
@@ -258,6 +246,7 @@ class ProviderKind(ABC):
     private_key_algorithm: ClassVar[str | None] = None
     wants_certificate: ClassVar[bool] = False
     any_product: ClassVar[bool] = False
+    page_is_no_issuer: ClassVar[str] = ""
     client_secrets_expire: ClassVar[bool] = True
     prompt_for_another_account: ClassVar[str] = "login"
     end_session_needs_hint: ClassVar[bool] = False
@@ -322,25 +311,28 @@ class ProviderKind(ABC):
         """Return the defaults beside the settings given, unvalidated."""
         return self.defaults
 
-    def check_email_domain(self, _domain: str) -> InvalidSetting | None:
-        """Return why the provider cannot assert addresses of a domain."""
-        return None
+    def check_email_domain(self, _domain: str) -> str:
+        """Return why the provider cannot assert addresses of a domain; empty if it can.
 
-    def check_tenant(self, _text: str) -> InvalidSetting | None:
-        """Return why a text is not the id of one tenant."""
-        return None
+        The text is the rest of a sentence that begins with the name of the setting, as in each `check_` method.
+        """
+        return ""
 
-    def check_issuer(self, _issuer: str, *, tenant: str | None) -> InvalidSetting | None:  # noqa: ARG002
-        """Return why an issuer does not fit the tenant.
+    def check_tenant(self, _text: str) -> str:
+        """Return why a text is not the id of one tenant; empty if it may be one."""
+        return ""
+
+    def check_issuer(self, _issuer: str, *, tenant: str | None) -> str:  # noqa: ARG002
+        """Return why an issuer does not fit the tenant; empty if it does.
 
         Args:
             tenant: the only tenant; None for several tenants.
         """
-        return None
+        return ""
 
-    def mistaken_issuer(self, _address: str) -> InvalidSetting | None:
-        """Return why an address, whatever the configured kind, is one of this vendor's pages and not an issuer."""
-        return None
+    def issuer_of_page(self, _address: str) -> str:
+        """Return the issuer of a page of this vendor, whatever the configured kind; empty for other addresses."""
+        return ""
 
     def metadata_issuer(self, issuer: str, *, several_tenants: bool) -> str:  # noqa: ARG002
         """Return the `issuer` that the metadata must contain."""

@@ -21,7 +21,6 @@ from broker.providers.kind import (
     Command,
     ConsolePaths,
     EmailDecision,
-    InvalidSetting,
     PersonClaims,
     Provider,
     ProviderKind,
@@ -77,6 +76,7 @@ class Okta(ProviderKind):
         "Create it under Applications > Create App Integration > OIDC - OpenID Connect > Web Application. Afterwards "
         "assign the people or a group under Assignments: Okta refuses everybody else."
     )
+    page_is_no_issuer = "is the address of Okta's Admin Console: the issuer is the Okta domain without -admin"
     client_secrets_expire = False
     end_session_needs_hint = True  # https://developer.okta.com/docs/guides/sign-users-out/
 
@@ -94,13 +94,10 @@ class Okta(ProviderKind):
         parts = urlsplit(registration.issuer)
         return {registration.issuer, f"{parts.scheme}://{parts.netloc}"}
 
-    def mistaken_issuer(self, address: str) -> InvalidSetting | None:
-        """Refuse the address of the Admin Console."""
-        if (issuer := _ADMIN_CONSOLE.sub(r"\1.\2", address)) == address:
-            return None
-        return InvalidSetting(
-            "is the address of Okta's Admin Console: the issuer is the Okta domain without -admin", meant=issuer
-        )
+    def issuer_of_page(self, address: str) -> str:
+        """Return the issuer of an address of the Admin Console."""
+        issuer = _ADMIN_CONSOLE.sub(r"\1.\2", address)
+        return "" if issuer == address else issuer
 
     def suggest_issuer(self, address: str) -> str:
         """Return the Okta domain, with the path of a custom authorization server if the address has one."""

@@ -20,7 +20,7 @@ from pydantic import (
 
 from broker.oidc.client_assertion import AssertionAlgorithm
 from broker.oidc.registration import RESERVED_PARAMETERS, SignatureAlgorithm
-from broker.providers import KINDS, InvalidSetting, ProviderKind
+from broker.providers import KINDS, ProviderKind
 from broker.settings.secrets import (
     CREDENTIAL_DETAILS,
     CREDENTIALS,
@@ -53,10 +53,10 @@ _DISCOVERY = re.compile(r"/\.well-known/(openid-configuration|oauth-authorizatio
 _WITH_TENANTS = " or ".join(kind.name for kind in KINDS.values() if kind.has_tenants)
 
 
-def _refuse(refusal: InvalidSetting | None, key: str) -> None:
-    """Raise what a provider kind says about a setting; None is accepted."""
-    if refusal is not None:
-        raise InvalidValue(refusal.problem, example=f"{key}: {refusal.meant}" if refusal.meant else None)
+def _refuse(problem: str) -> None:
+    """Raise what a provider kind says about a setting; an empty text accepts it."""
+    if problem:
+        raise InvalidValue(problem)
 
 
 def _kind(info: ValidationInfo) -> ProviderKind | None:
@@ -72,20 +72,26 @@ def _preset(text: str) -> str:
 
 def _tenant(text: str, info: ValidationInfo) -> str:
     kind = _kind(info)
-    _refuse(kind.check_tenant(text) if kind else None, "tenant")
+    _refuse(kind.check_tenant(text) if kind else "")
     return text
 
 
 def _domain(text: str, info: ValidationInfo) -> str:
     check_email_domain(text)
     kind = _kind(info)
-    _refuse(kind.check_email_domain(text) if kind else None, "email_domains")
+    _refuse(kind.check_email_domain(text) if kind else "")
     if is_public_mail(text):
         raise InvalidValue(f"must not name {text}: anyone can get an address there")
     return text
 
 
 Domain = Annotated[StrictStr, *own_value(), AfterValidator(_domain)]
+
+
+def _domains(values: tuple[str, ...]) -> tuple[str, ...]:
+    if not values:
+        raise InvalidValue("is an empty list: name at least one domain")
+    return each_once(values)
 
 
 def _scope(text: str) -> str:
@@ -186,10 +192,10 @@ class ProviderSettings(Section):
         description="A token the platform gives us, for federated_credential; read again whenever it is renewed.",
         examples=["/var/run/secrets/azure/tokens/azure-identity-token"],
     )
-    email_domains: Annotated[tuple[Domain, ...], AfterValidator(each_once)] = Field(
+    email_domains: Annotated[tuple[Domain, ...], AfterValidator(_domains)] = Field(
         description="The domains whose addresses this provider may assert; subdomains are not implied.",
         examples=[["acme.example"]],
-        min_length=1,
+        json_schema_extra={"minItems": 1},  # min_length would also count the domains that are refused
     )
     label: Annotated[Text, Field(max_length=60)] = Field(
         description="Text on the chooser's button; default: made from the id.", examples=["Acme"]
@@ -286,9 +292,10 @@ class ProviderSettings(Section):
                 example=f"issuer: {before}",
             )
         for kind in KINDS.values():
-            _refuse(kind.mistaken_issuer(text), "issuer")
+            if issuer := kind.issuer_of_page(text):
+                raise InvalidValue(kind.page_is_no_issuer, example=f"issuer: {issuer}")
         if (own := _kind(info)) and "tenant" in info.data and "tenants" in info.data:
-            _refuse(own.check_issuer(text, tenant=info.data["tenant"]), "issuer")
+            _refuse(own.check_issuer(text, tenant=info.data["tenant"]))
         return text
 
     @field_validator("metadata_url")

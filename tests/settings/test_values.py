@@ -149,7 +149,7 @@ def row(path: str, value: Any, then: object, id: str) -> Any:  # noqa: A002
         row(OKTA + "client_id", 12, "must be text", "number"),
         row(OKTA + "client_id", "", "must be text", "empty"),
         row(OKTA + "client_id", " abc", "without white space at its ends", "space"),
-        row(OKTA + "email_domains", [], "must name at least one", "none"),
+        row(OKTA + "email_domains", [], "name at least one domain", "none"),
         row(OKTA + "email_domains", "acme.example", "must be a list", "no list"),
         row(OKTA + "email_domains", ["Acme.example"], "lower-case ASCII", "upper case"),
         row(OKTA + "email_domains", ["@acme.example"], "without @", "at sign"),
