@@ -168,7 +168,9 @@ def _judge(provider: Provider, given: GivenClaims) -> tuple[tuple[ClaimTrace, ..
     checked = "tid (ID token)"  # before iss: the expected issuer may depend on the tenant
     try:
         if "tid" in claims or "iss" in claims:
-            expected_issuer = provider.preset.expected_issuer(provider.registration, claims, provider.rules)
+            expected_issuer = provider.preset.expected_issuer(
+                provider.registration, claims, provider.rules, key_issuer=None
+            )
             checked = "iss (ID token)"
             if "iss" in claims:
                 check_issuer(claims, expected_issuer=expected_issuer)

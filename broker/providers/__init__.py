@@ -1,7 +1,7 @@
 """The kinds of identity providers: one file and one class per vendor, listed in `KINDS`.
 
-To add a kind: one file, one line in `KINDS`, a guide in `docs/admin/guides/`, and a recorded discovery document in
-`tests/data/`.
+To add a kind: one file, its commands as templates in `commands/`, one line in `KINDS`, a guide in
+`docs/admin/guides/`, and a recorded discovery document in `tests/data/`.
 """
 
 from __future__ import annotations

@@ -139,7 +139,7 @@ class Entra(ProviderKind):
         return EmailDecision(None, "", _refuse(claims, rules), considered)
 
     def expected_issuer(
-        self, registration: Registration, claims: Document, rules: ClaimRules, *, key_issuer: str | None = None
+        self, registration: Registration, claims: Document, rules: ClaimRules, *, key_issuer: str | None
     ) -> str:
         """Return the configured issuer, or the template filled with an admitted tenant.
 

@@ -104,7 +104,7 @@ class Google(ProviderKind):
         claims: Document,
         _rules: ClaimRules,
         *,
-        key_issuer: str | None = None,  # noqa: ARG002
+        key_issuer: str | None,  # noqa: ARG002
     ) -> str:
         """Return the issuer in the spelling of the token: Google documents it with and without the scheme."""
         bare = registration.issuer.removeprefix("https://")

@@ -266,7 +266,7 @@ class ProviderKind(ABC):
         _claims: Document,
         _rules: ClaimRules,
         *,
-        key_issuer: str | None = None,  # noqa: ARG002
+        key_issuer: str | None,  # noqa: ARG002
     ) -> str:
         """Return what `iss` of this ID token must be (OpenID Connect Core, section 3.1.3.7, 2).
 
