@@ -70,8 +70,6 @@ class Topic:
     """A check of a subject, which makes its findings.
 
     Args:
-        subject: a provider's id, a site's id, or `settings`.
-        check: one of `CHECKS`.
         guide: the guide for the kind of provider; empty if the subject is not a provider.
     """
 
@@ -85,22 +83,22 @@ class Topic:
 
     def warning(self, message: str, remedy: str) -> Finding:
         """Return a finding that sign-ins work, but an admin has to look at something."""
-        return self._finding("warning", message, remedy or TEST_SIGN_IN)
+        return self._finding("warning", message, remedy)
 
     def failed(self, message: str, remedy: str, *, setting: str = "") -> Finding:
         """Return a finding that sign-ins do not work."""
-        return self._finding("failed", message, remedy or TEST_SIGN_IN, setting=setting)
+        return self._finding("failed", message, remedy, setting=setting)
 
-    def unknown(self, message: str, remedy: str = TEST_SIGN_IN, *, optional: bool = False) -> Finding:
+    def unknown(self, message: str, remedy: str = "", *, optional: bool = False) -> Finding:
         """Return a finding that the check cannot tell."""
-        return self._finding("unknown", message, remedy or TEST_SIGN_IN, optional=optional)
+        return self._finding("unknown", message, remedy, optional=optional)
 
     def _finding(
         self, status: Status, message: str, remedy: str, *, optional: bool = False, setting: str = ""
     ) -> Finding:
         document = self.guide if self.guide and self.check in GUIDED else "docs/admin/check.md"
-        doc = f"{document}#{self.check}"
-        return Finding(self.subject, self.check, status, message, remedy, doc, optional, setting)
+        remedy = remedy or ("" if status == "ok" else TEST_SIGN_IN)
+        return Finding(self.subject, self.check, status, message, remedy, f"{document}#{self.check}", optional, setting)
 
 
 def unusable_settings(mistakes: Iterable[Mistake]) -> list[Finding]:
