@@ -1,4 +1,4 @@
-"""The documents that a provider publishes: discovery document and keys, checked by the functions of a sign-in."""
+"""Checks the discovery document and the keys of a provider with the functions of a sign-in."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ _METHOD_NAMES = {"federated_credential": "private_key_jwt"}
 
 @dataclass(frozen=True, slots=True)
 class Documents:
-    """What the address of the discovery document answered, and the findings about it.
+    """The answer with the discovery document, and the findings about it.
 
     Args:
-        answer: None if there was none that can be read.
+        answer: None if no answer came, or none that can be read.
         document: None if the answer is not a JSON object with status 200.
         metadata: None if the document is not usable, or is of another issuer.
-        findings: in the order of the checks, up to the first that the next check cannot do without.
+        findings: in the order of the checks, up to the first failure that the next check depends on.
     """
 
     answer: ProviderResponse | None
@@ -80,11 +80,9 @@ def _read_document(provider: Provider, url: str, answer: ProviderResponse) -> tu
         message = f"{url} answers, but not with JSON: {sentence(error.got)}"
         return None, topic.failed(message, f"{compare} A proxy may have answered in its place.")
     except ProviderUnavailable as error:
-        remedy = error.remedy
-        got = error.got
+        got, remedy = error.got, error.remedy
     except BrokerError as error:
-        remedy = provider.kind.remedy(str(error.got)) or compare
-        got = error.got
+        got, remedy = error.got, provider.kind.remedy(str(error.got)) or compare
         if answer.location is not None:
             remedy = f"Redirects are not followed: set issuer to the address that answers itself. {remedy}"
     return None, topic.failed(f"{url} answers with status {sentence(got)}", remedy)
@@ -185,20 +183,20 @@ def _compare_announced(provider: Provider, topic: Topic, metadata: ProviderMetad
             "Unless the ID token has the e-mail address, nobody can sign in: the provider has to correct the member. "
             "If the ID token has it, set userinfo: never.",
         )
-    ours = provider.registration.signing_algorithms
+    configured = provider.registration.signing_algorithms
     algorithms = _texts(document.get("id_token_signing_alg_values_supported"))
-    if algorithms and not ours & set(algorithms):
-        return _compare_algorithms(topic, algorithms, sorted(ours))
+    if algorithms and not configured & set(algorithms):
+        return _compare_algorithms(topic, algorithms, sorted(configured))
     if other := describe_other_method(provider, _texts(document.get("token_endpoint_auth_methods_supported"))):
         return topic.warning(f"The provider {other}", OTHER_METHOD_REMEDY)
     return topic.ok("The discovery document has everything a sign-in needs.")
 
 
-def _compare_algorithms(topic: Topic, announced: list[str], ours: list[str]) -> Finding:
+def _compare_algorithms(topic: Topic, announced: list[str], configured: list[str]) -> Finding:
     usable = [one for one in announced if one in SIGNATURE_ALGORITHMS]
     message = (
         f"The provider announces that it signs with {printable(announced)}, but signing_algorithms has "
-        f"{', '.join(ours)}."
+        f"{', '.join(configured)}."
     )
     if usable:
         return topic.warning(
@@ -209,7 +207,7 @@ def _compare_algorithms(topic: Topic, announced: list[str], ours: list[str]) -> 
     return topic.failed(
         f"{message} {why} never accepted.",
         "Change the client's ID token signature algorithm at the provider to "
-        f"{'RS256' if 'RS256' in ours else ours[0]}.",
+        f"{'RS256' if 'RS256' in configured else configured[0]}.",
     )
 
 

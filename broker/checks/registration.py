@@ -20,7 +20,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 from broker.checks.finding import CHECK_SECONDS, TEST_SIGN_IN, Finding, Topic, sentence
 from broker.checks.provider import OTHER_METHOD_REMEDY, describe_other_method, topic_of
-from broker.checks.reach import no_answer
+from broker.checks.reach import no_answer, page_request
 from broker.errors import (
     BrokerError,
     CallbackIssuer,
@@ -33,7 +33,7 @@ from broker.errors import (
 )
 from broker.logout import build_end_session_url
 from broker.oidc.authorization import INTERACTION_ERRORS, TEMPORARY_ERRORS, build_authorization_url, check_callback
-from broker.oidc.messages import DOCUMENT_LIMIT, ProviderRequest, ProviderResponse, is_failing, safe_error_text
+from broker.oidc.messages import ProviderRequest, ProviderResponse, is_failing, safe_error_text
 from broker.oidc.metadata import ProviderMetadata
 from broker.oidc.registration import EXPIRY_WARNING_DAYS, Registration
 from broker.oidc.tokens import build_token_request, check_token_response
@@ -84,8 +84,9 @@ async def check_redirect_uri(provider: Provider, metadata: ProviderMetadata) -> 
         return None, topic.failed(f"No request can be made: {printable(error.expected)}.", error.remedy)
     try:
         async with asyncio.timeout(CHECK_SECONDS):
-            first = await _get(provider, first_url)
-            second = await _get(provider, second_url) if _may_be_about_prompt(provider, first) else None
+            first, second = await provider.send(page_request(first_url)), None
+            if _may_be_about_prompt(provider, first):
+                second = await provider.send(page_request(second_url))
     except BrokerError as error:
         return None, replace(no_answer(topic, first_url, error), status="unknown", setting="")
     except TimeoutError:
@@ -96,34 +97,34 @@ async def check_redirect_uri(provider: Provider, metadata: ProviderMetadata) -> 
 async def check_sign_out_uri(provider: Provider, end_session_endpoint: str) -> Finding:
     """Ask to sign out without a session: a registered address gets the answer (RP-Initiated Logout, section 3)."""
     topic, console_paths = topic_of(provider, "redirect_uri"), provider.console_paths
-    ours = f"{provider.registration.redirect_uri.removesuffix(f'/callback/{provider.id}')}/logout"
-    by_eye = f"Compare by eye: {ours} has to stand at {console_paths.sign_out_uri}."
+    address = f"{provider.registration.redirect_uri.removesuffix(f'/callback/{provider.id}')}/logout"
+    by_eye = f"Compare by eye: {address} has to stand at {console_paths.sign_out_uri}."
     url = build_end_session_url(
         end_session_endpoint,
         client_id=provider.registration.client_id,
-        post_logout_redirect_uri=ours,
+        post_logout_redirect_uri=address,
         state=secrets.token_urlsafe(16),
         id_token_hint="",
         logout_hint="",
     )
     try:
-        answer = await _get(provider, url)
+        answer = await provider.send(page_request(url))
     except BrokerError as error:
         message = no_answer(topic, url, error).message
-        return topic.unknown(f"Sign-out address {ours}: {message}", by_eye, optional=True)
-    if _comes_back(answer, ours):
-        return topic.ok(f"After signing out, the provider comes back to {ours}.")
+        return topic.unknown(f"Sign-out address {address}: {message}", by_eye, optional=True)
+    if _comes_back(answer, address):
+        return topic.ok(f"After signing out, the provider comes back to {address}.")
     code, text = _read_page(provider, answer)
     told = code or text
     names = (_NAMES_SIGN_OUT_URI.search(told) or _NAMES_REDIRECT_URI.search(told)) and not _WANTS_A_HINT.search(told)
     if names and (code is not None or (answer.status >= 400 and not is_failing(answer))):
         return topic.failed(
-            f"The sign-out address {ours} is not registered at the provider: signing out ends on its error page.",
+            f"The sign-out address {address} is not registered at the provider: signing out ends on its error page.",
             f"Add exactly this address at {console_paths.sign_out_uri}.",
         )
     shows = "shows a page or leads elsewhere" if answer.status < 400 else "shows an error page"
     return topic.unknown(
-        f"Whether the sign-out address {ours} is registered is not known: the provider {shows} ({answer.status}).",
+        f"Whether the sign-out address {address} is registered is not known: the provider {shows} ({answer.status}).",
         by_eye,
         optional=True,
     )
@@ -210,12 +211,8 @@ def _authorization_url(provider: Provider, metadata: ProviderMetadata, hints: Ma
     )
 
 
-async def _get(provider: Provider, url: str) -> ProviderResponse:
-    return await provider.send(ProviderRequest("GET", url, DOCUMENT_LIMIT, {"Accept": "text/html"}))
-
-
-def _comes_back(answer: ProviderResponse, ours: str) -> bool:
-    return answer.location is not None and re.split(r"[?#]", answer.location)[0] == ours
+def _comes_back(answer: ProviderResponse, address: str) -> bool:
+    return answer.location is not None and re.split(r"[?#]", answer.location)[0] == address
 
 
 def _compare_by_eye(provider: Provider) -> str:
@@ -244,15 +241,15 @@ def _error_in(provider: Provider, answer: ProviderResponse) -> tuple[str, str]:
 def _evaluate_authorization(
     provider: Provider, metadata: ProviderMetadata, first: ProviderResponse, second: ProviderResponse | None
 ) -> tuple[bool | None, Finding]:
-    topic, ours = topic_of(provider, "redirect_uri"), provider.registration.redirect_uri
+    topic, redirect_uri = topic_of(provider, "redirect_uri"), provider.registration.redirect_uri
     answer = second or first
-    if _comes_back(answer, ours):
+    if _comes_back(answer, redirect_uri):
         return True, _evaluate_return(provider, metadata, answer)
     if second is None or (second.status >= 400 and not is_failing(second)):
         return _evaluate_page(provider, answer)
-    came_back = _comes_back(first, ours)
+    came_back = _comes_back(first, redirect_uri)
     if came_back and second.status < 400:
-        return True, topic.ok(f"The provider comes back to {ours}. It refuses prompt=none only.")
+        return True, topic.ok(f"The provider comes back to {redirect_uri}. It refuses prompt=none only.")
     failing = f"at prompt=none ({first.status})" if is_failing(first) else f"at a sign-in request ({second.status})"
     return (True if came_back else None), topic.unknown(
         f"The provider fails {failing}, which tells nothing about the registration.", _compare_by_eye(provider)
@@ -278,11 +275,11 @@ def _check_iss(provider: Provider, metadata: ProviderMetadata, answer: ProviderR
 def _evaluate_return(provider: Provider, metadata: ProviderMetadata, answer: ProviderResponse) -> Finding:
     if (finding := _check_iss(provider, metadata, answer)) is not None:
         return finding
-    topic, ours = topic_of(provider, "redirect_uri"), provider.registration.redirect_uri
+    topic, redirect_uri = topic_of(provider, "redirect_uri"), provider.registration.redirect_uri
     error, said = _error_in(provider, answer)
     if not error or error in INTERACTION_ERRORS:  # the request is fine, but the provider would have to show a page
-        return topic.ok(f"The provider comes back to {ours}.")
-    message = f"{ours} is registered, but the provider refuses the request: {sentence(said)}"
+        return topic.ok(f"The provider comes back to {redirect_uri}.")
+    message = f"{redirect_uri} is registered, but the provider refuses the request: {sentence(said)}"
     remedy = provider.kind.remedy(said)
     if error in TEMPORARY_ERRORS:
         return topic.warning(message, remedy or ProviderReportedFailure.remedy)
