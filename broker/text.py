@@ -1,4 +1,4 @@
-"""Makes foreign text fit to be shown or logged: visible, bounded, without secrets and e-mail addresses."""
+"""Makes foreign text safe to show and to log: visible, bounded, without secrets and e-mail addresses."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ _IGNORABLE_RANGES = (
 
 
 def is_invisible(character: str) -> bool:
-    """Tell whether a character is ignored or blank when it is displayed, whatever its Unicode category."""
+    """Tell whether a character is displayed as nothing or as a blank; its Unicode category does not tell."""
     return any(first <= ord(character) <= last for first, last in _IGNORABLE_RANGES)
 
 
@@ -104,14 +104,14 @@ def mask_emails(text: str) -> str:
 
 
 def redact(value: Any, secrets: Iterable[str]) -> Any:
-    """Return a JSON value without these secrets, wherever they stand in it.
+    """Return a JSON value without these secrets, at any depth.
 
     Found in any case: the secret itself, percent-encoded once and twice, form-encoded, escaped as JSON and as HTML, and
     each longer word of it, because a provider may have encoded or dropped the characters between the words.
 
     Args:
-        value: text, or what came out of JSON; below five levels of nesting it is cut.
-        secrets: codes, tokens and credentials; those of fewer than four characters are passed over.
+        value: text or parsed JSON; levels below the fifth are cut.
+        secrets: codes, tokens and credentials; a secret of fewer than four characters is ignored.
     """
     return _redacted(value, _needles(secrets), 1)
 
