@@ -1,7 +1,4 @@
-"""Builds providers, sites and the service from the settings: the composition root.
-
-Time, network and keys are arguments.
-"""
+"""Builds providers, sites and the service from the settings: the composition root. Time and network are arguments."""
 
 from __future__ import annotations
 
@@ -11,6 +8,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from urllib.parse import urlsplit
 
 from starlette.types import ASGIApp
@@ -19,7 +17,6 @@ from broker import checks
 from broker.comm100 import Site
 from broker.errors import BrokerError, InternalError, ProviderUnreachable
 from broker.identity import Policy
-from broker.in_flight import Broker
 from broker.log import EventLog, SignInEvent, log_start, warn_of_expiry
 from broker.metrics import Metrics
 from broker.oidc.client import ClientFactory, HttpClient, NetworkPolicy, ProviderClient, open_client
@@ -29,16 +26,17 @@ from broker.oidc.messages import ProviderRequest, ProviderResponse
 from broker.oidc.registration import Registration
 from broker.providers import KINDS, ClaimRules, Provider
 from broker.settings import NO_PROXY, ProviderSettings, Settings, SiteSettings, insecure_options, secret_files
-from broker.web.client_address import ClientAddresses
+from broker.signin import Broker
 from broker.web.context import Setup, WebContext
 from broker.web.cooldown import Cooldown
 from broker.web.middleware import SecurityHeaders
 from broker.web.operations import operations_site
 from broker.web.pages import LANGUAGES, Pages
+from broker.web.request import ClientAddresses
 from broker.web.routes import public_site
 from broker.web.setup_pages import SetupPages
 
-WARMTH_SECONDS = 30.0  # between looks at what is missing or old
+WARMTH_SECONDS = 30.0  # between checks for missing or old documents
 NO_PROXY_TRUSTED = (
     "Add your proxy's address to trusted_proxies. Until then, all people behind the proxy share one bound for rejected "
     "codes, and the log shows the proxy's address. If there is no proxy, you do not have to do anything."
@@ -47,48 +45,17 @@ NO_PROXY_TRUSTED = (
 _log = logging.getLogger("broker")
 
 
-class Stopping:
-    """Tells whether the service is about to stop: it then reports that it is not ready, and gets no new requests."""
-
-    def __init__(self) -> None:
-        self.begun = False
-
-    def __call__(self) -> bool:
-        """Return whether stopping has begun."""
-        return self.begun
-
-
 @dataclass(frozen=True, slots=True)
 class Service:
     """A service that is ready to be served.
 
     Args:
-        public: the application of the public port.
-        operations: the application of the operations port.
-        stopping: set `begun` when the service begins to stop.
+        stopping: set when the service begins to stop; it then reports that it is not ready, and gets no new requests.
     """
 
     public: ASGIApp
     operations: ASGIApp
-    stopping: Stopping
-
-
-@dataclass(frozen=True, slots=True)
-class Outcomes:
-    """Records each outcome in the log and in the metrics."""
-
-    log: EventLog
-    metrics: Metrics
-
-    def record(self, event: SignInEvent) -> None:
-        """Record how a sign-in, or a refused request, ended."""
-        self.metrics.count_sign_in(event)
-        self.log.write_sign_in(event)
-
-    def record_dry_run(self, event: SignInEvent) -> None:
-        """Record how a test sign-in ended; it counts as no sign-in."""
-        self.metrics.count_dry_run(event)
-        self.log.write_dry_run(event)
+    stopping: asyncio.Event
 
 
 @asynccontextmanager
@@ -97,55 +64,46 @@ async def create_app(
 ) -> AsyncIterator[Service]:
     """Build the service, and keep its HTTP clients open while it runs.
 
-    The providers do not have to answer: requests are repeated later.
+    The service starts even if providers do not answer: requests are repeated later.
 
     Args:
-        http: opens an HTTP client.
         clock: seconds since the epoch.
         sleep: waits before keys are requested again.
     """
     async with AsyncExitStack() as stack:
-        networks = {network_policy_of(settings, provider) for provider in settings.identity_providers.values()}
-        clients = {network: await stack.enter_async_context(http(network)) for network in networks}
+        networks = {id_: network_policy_of(settings, provider) for id_, provider in settings.identity_providers.items()}
+        clients = {network: await stack.enter_async_context(http(network)) for network in set(networks.values())}
         metrics = Metrics(insecure_options(settings))
-        outcomes = Outcomes(EventLog(log_email=settings.log_email, secret_keys=settings.secret_keys.reveal), metrics)
-        senders = {
-            id_: metrics.timed(id_, _sender(settings, provider, clients))
-            for id_, provider in settings.identity_providers.items()
-        }
+        log = EventLog(log_email=settings.log_email, secret_keys=settings.secret_keys.reveal)
         everyone = {
-            id_: wire_provider(settings, id_, send=send, clock=clock, sleep=sleep) for id_, send in senders.items()
+            id_: wire_provider(
+                settings, id_, send=metrics.timed(id_, _sender(clients[network], network)), clock=clock, sleep=sleep
+            )
+            for id_, network in networks.items()
         }
         providers = {id_: one for id_, one in everyone.items() if settings.identity_providers[id_].enabled}
         broker = Broker(
-            sites={identifier: wire_site(settings, identifier) for identifier in settings.sites},
+            sites={id_: wire_site(settings, id_) for id_ in settings.sites},
             providers=providers,
             secret_keys=settings.secret_keys.reveal,
             clock=clock,
         )
         _announce(settings, broker, metrics)
-        pages = _pages(settings)
         checks = Cooldown(
             lambda: run_checks(settings, offline=False, begin=lambda _subject, _check: None, http=http, clock=clock)
         )
         stack.push_async_callback(checks.stop)
-        web = WebContext(
-            broker=broker,
-            pages=pages,
-            record=outcomes.record,
-            record_dry_run=outcomes.record_dry_run,
-            setup=_setup(settings, broker, everyone, checks),
-            public_url=settings.public_url,
-            client_addresses=ClientAddresses(settings.trusted_proxies),
-        )
-        stopping = Stopping()
-        operations = operations_site(providers, metrics=metrics.export, stopping=stopping)
+        web = _web_context(settings, broker, everyone, checks, partial(_record, log, metrics))
+        stopping = asyncio.Event()
+        operations = operations_site(providers, metrics=metrics.export, stopping=stopping.is_set)
         await stack.enter_async_context(_warmth(providers.values()))
-        yield Service(
-            public=public_site(web),
-            operations=SecurityHeaders(operations, https=False),
-            stopping=stopping,
-        )
+        yield Service(public_site(web), SecurityHeaders(operations, https=False), stopping)
+
+
+def _record(log: EventLog, metrics: Metrics, event: SignInEvent) -> None:
+    """Record in the metrics and in the log how a request ended."""
+    metrics.count(event)
+    log.write(event)
 
 
 def _announce(settings: Settings, broker: Broker, metrics: Metrics) -> None:
@@ -170,26 +128,31 @@ def _announce(settings: Settings, broker: Broker, metrics: Metrics) -> None:
         metrics.watch_secret(setting, is_rejected)
 
 
-def _setup(settings: Settings, broker: Broker, everyone: Mapping[str, Provider], checks: Cooldown) -> Setup:
-    return Setup(
-        pages=SetupPages(site_name=settings.site_name, logo=_logo(settings)),
-        providers=everyone,
-        offered_at={id_: tuple(broker.sites[site] for site in sites_of(settings, id_)) for id_ in everyone},
-        run_checks=checks,
-        last_login_requests={},
+def _web_context(
+    settings: Settings,
+    broker: Broker,
+    everyone: Mapping[str, Provider],
+    checks: Cooldown,
+    record: Callable[[SignInEvent], None],
+) -> WebContext:
+    logo = settings.logo_file.data_uri if settings.logo_file else None
+    return WebContext(
+        broker=broker,
+        pages={
+            language: Pages(language, support_email=settings.support_email, site_name=settings.site_name, logo=logo)
+            for language in LANGUAGES
+        },
+        record=record,
+        setup=Setup(
+            pages=SetupPages(site_name=settings.site_name, logo=logo),
+            providers=everyone,
+            offered_at={id_: tuple(broker.sites[site] for site in sites_of(settings, id_)) for id_ in everyone},
+            run_checks=checks,
+            last_login_requests={},
+        ),
+        public_url=settings.public_url,
+        client_addresses=ClientAddresses(settings.trusted_proxies),
     )
-
-
-def _logo(settings: Settings) -> str | None:
-    return settings.logo_file.data_uri if settings.logo_file else None
-
-
-def _pages(settings: Settings) -> dict[str, Pages]:
-    logo = _logo(settings)
-    return {
-        language: Pages(language, support_email=settings.support_email, site_name=settings.site_name, logo=logo)
-        for language in LANGUAGES
-    }
 
 
 async def run_checks(
@@ -211,9 +174,7 @@ async def run_checks(
     networks = {id_: network_policy_of(settings, provider) for id_, provider in settings.identity_providers.items()}
     async with AsyncExitStack() as stack:
         send = {
-            network: ProviderClient(
-                await stack.enter_async_context(http(network)), private_networks=network.private_networks
-            ).send
+            network: _sender(await stack.enter_async_context(http(network)), network)
             for network in {elsewhere, *networks.values()}
         }
         targets = checks.Targets(
@@ -241,8 +202,7 @@ async def reach_provider(
     provider = settings.identity_providers[identifier]
     network = network_policy_of(settings, provider)
     async with http(network) as client:
-        send = ProviderClient(client, private_networks=network.private_networks).send
-        yield wire_provider(settings, identifier, send=send, clock=clock)
+        yield wire_provider(settings, identifier, send=_sender(client, network), clock=clock)
 
 
 @asynccontextmanager
@@ -258,7 +218,7 @@ async def _warmth(providers: Iterable[Provider]) -> AsyncIterator[None]:
 
 
 async def _keep_warm(provider: Provider) -> None:
-    """Fetch metadata and keys before a sign-in needs them, and log once when that stops or starts to work."""
+    """Fetch metadata and keys before a sign-in needs them, and log when that begins to fail or to work."""
     was_well: bool | None = None
     while True:
         failure: BrokerError | None = None
@@ -279,16 +239,16 @@ async def _keep_warm(provider: Provider) -> None:
         await asyncio.sleep(WARMTH_SECONDS)
 
 
-def _sender(settings: Settings, provider: ProviderSettings, clients: Mapping[NetworkPolicy, HttpClient]) -> Send:
-    network = network_policy_of(settings, provider)
-    return ProviderClient(clients[network], private_networks=network.private_networks).send
+def _sender(client: HttpClient, network: NetworkPolicy) -> Send:
+    return ProviderClient(client, private_networks=network.private_networks).send
 
 
 def network_policy_of(settings: Settings, provider: ProviderSettings) -> NetworkPolicy:
     """Return which addresses requests to a provider may reach, and through which proxy."""
+    proxy = provider.outbound_proxy or settings.outbound_proxy
     return NetworkPolicy(
         trusted_ca_file=settings.trusted_ca_file,
-        outbound_proxy=_proxy_of(settings, provider),
+        outbound_proxy=None if proxy is None or proxy.reveal() == NO_PROXY else proxy.reveal,
         private_networks=provider.allow_private_network or settings.on_loopback,
     )
 
@@ -297,11 +257,6 @@ def reach_of_browsers(settings: Settings) -> NetworkPolicy:
     """Return which addresses requests to Comm100 and to the broker may reach: browsers may use private addresses."""
     proxy = settings.outbound_proxy
     return NetworkPolicy(settings.trusted_ca_file, proxy.reveal if proxy else None, private_networks=True)
-
-
-def _proxy_of(settings: Settings, provider: ProviderSettings) -> Callable[[], str] | None:
-    proxy = provider.outbound_proxy or settings.outbound_proxy
-    return None if proxy is None or proxy.reveal() == NO_PROXY else proxy.reveal
 
 
 async def send_nothing(request: ProviderRequest) -> ProviderResponse:
@@ -321,16 +276,10 @@ def wire_provider(
     clock: Clock = time.time,
     sleep: Sleep = asyncio.sleep,
 ) -> Provider:
-    """Return one identity provider, enabled or not.
-
-    Args:
-        sleep: waits before keys are requested again.
-    """
+    """Return one identity provider, enabled or not."""
     provider = settings.identity_providers[identifier]
-    registration, email_domains = (
-        _registration(settings, identifier, provider, clock),
-        frozenset(provider.email_domains),
-    )
+    registration = _registration(settings, identifier, provider, clock)
+    email_domains = frozenset(provider.email_domains)
     return Provider(
         id=identifier,
         label=provider.label,
@@ -374,7 +323,7 @@ def _registration(settings: Settings, identifier: str, provider: ProviderSetting
 
 
 def _client_assertion(provider: ProviderSettings, clock: Clock) -> Callable[[str], str] | None:
-    """Return the function that makes the assertion for an audience: signed by our key, or the platform's own token."""
+    """Return the function that makes the assertion for an audience: signed by the broker, or the platform's token."""
     token, private_key = provider.federated_token, provider.private_key
     if token is not None:
         return lambda _audience: token.reveal()

@@ -23,7 +23,7 @@ EXIT_UNUSABLE = 2
 
 app = typer.Typer(
     name="broker",
-    help="Signs Comm100 agents in with your organisation's OpenID Connect provider.",
+    help="Sign Comm100 agents in with your organisation's OpenID Connect provider.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -47,27 +47,27 @@ def init(  # noqa: PLR0913, PLR0917 - one argument for each option
             show_default=False,
         ),
     ] = None,
-    public_url: Annotated[str | None, typer.Option(help="Where browsers will reach the broker.")] = None,
-    provider: Annotated[str | None, typer.Option(help="okta, entra, google, or oidc for any other.")] = None,
-    issuer: Annotated[str | None, typer.Option(help="The provider's issuer (okta, oidc).")] = None,
-    tenant: Annotated[str | None, typer.Option(help="The tenant's id, or one of its domains (entra).")] = None,
+    public_url: Annotated[str | None, typer.Option(help="The address at which browsers reach the broker.")] = None,
+    provider: Annotated[str | None, typer.Option(help="okta, entra, google, or oidc for any other provider.")] = None,
+    issuer: Annotated[str | None, typer.Option(help="The provider's issuer, for okta and oidc.")] = None,
+    tenant: Annotated[str | None, typer.Option(help="The tenant ID or a domain of the tenant, for entra.")] = None,
     id_: Annotated[
         str | None,
-        typer.Option("--id", help="The provider's id, part of the redirect URI. Default: the provider's kind."),
+        typer.Option("--id", help="The provider's id in the settings, part of the redirect URI. Default: the kind."),
     ] = None,
-    client_id: Annotated[str | None, typer.Option(help="The client ID the provider gave.")] = None,
+    client_id: Annotated[str | None, typer.Option(help="The client ID at the provider.")] = None,
     client_secret_file: Annotated[
-        str | None, typer.Option(metavar="FILE", help="Holds the client secret; - for standard input.")
+        str | None, typer.Option(metavar="FILE", help="The file with the client secret; - is standard input.")
     ] = None,
     client_secret_expires: Annotated[
-        str | None, typer.Option(metavar="DAY", help="The day it expires, as 2027-03-31.")
+        str | None, typer.Option(metavar="DAY", help="The expiry date of the client secret, as 2027-03-31.")
     ] = None,
     email_domain: Annotated[
-        list[str] | None, typer.Option(help="A domain whose addresses the provider may assert; again for another.")
+        list[str] | None, typer.Option(help="A domain of your agents' addresses; repeat for another domain.")
     ] = None,
     endpoint: Annotated[str | None, typer.Option(help="Comm100's JWT SSO endpoint.")] = None,
     shared_secret_file: Annotated[
-        str | None, typer.Option(metavar="FILE", help="Holds Comm100's shared secret; - for standard input.")
+        str | None, typer.Option(metavar="FILE", help="The file with Comm100's shared secret; - is standard input.")
     ] = None,
     trusted_ca_file: Annotated[
         str | None, typer.Option(metavar="FILE", help="Certificates of your own authority, in PEM form.")
@@ -75,16 +75,14 @@ def init(  # noqa: PLR0913, PLR0917 - one argument for each option
     allow_private_network: Annotated[
         bool, typer.Option("--allow-private-network", help="The provider may be on a private address.")
     ] = False,
-    outbound_proxy: Annotated[
-        str | None, typer.Option(metavar="URL", help="The proxy to the internet, if there is one.")
-    ] = None,
+    outbound_proxy: Annotated[str | None, typer.Option(metavar="URL", help="The proxy to the internet.")] = None,
     scope: Annotated[
-        list[str] | None, typer.Option(help="A scope to ask for; again for another. Default: by the provider's kind.")
+        list[str] | None, typer.Option(help="A scope to request; repeat for another scope. Default: by the kind.")
     ] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files that are there already.")] = False,
-    offline: Annotated[bool, typer.Option("--offline", help="Ask no other machine, now and when checking.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace existing files.")] = False,
+    offline: Annotated[bool, typer.Option("--offline", help="Send no requests, also not in the check.")] = False,
 ) -> None:
-    """Ask for the few values needed, write the settings file and its secrets, and check them."""
+    """Ask for the values needed, write the settings file and the secrets, and check them."""
     from broker import init as beginning
 
     given = {
@@ -119,10 +117,10 @@ def init(  # noqa: PLR0913, PLR0917 - one argument for each option
 @app.command()
 def check(
     config: ConfigOption = None,
-    offline: Annotated[bool, typer.Option("--offline", help="Only what needs no network.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")] = False,
+    offline: Annotated[bool, typer.Option("--offline", help="Run only the checks that need no network.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Check the settings, each identity provider and each site, and say what to correct."""
+    """Check the settings, each identity provider and each site, and print what to correct."""
     from broker import checks
     from broker.errors import SettingsError
     from broker.settings import load_settings
@@ -137,7 +135,7 @@ def check(
 
 @app.command()
 def serve(config: ConfigOption = None) -> None:
-    """Run the service."""
+    """Run the broker until SIGTERM or Ctrl-C."""
     signal.signal(signal.SIGTERM, _stop)  # until the service handles signals itself: loading takes a while
     from broker import log, server
 
@@ -152,10 +150,10 @@ def serve(config: ConfigOption = None) -> None:
 
 @app.command("setup-link")
 def setup_link(
-    hours: Annotated[int, typer.Option("--hours", min=1, max=MAX_HOURS, help="For how long the link is good.")] = 1,
+    hours: Annotated[int, typer.Option("--hours", min=1, max=MAX_HOURS, help="The lifetime of the link in hours.")] = 1,
     config: ConfigOption = None,
 ) -> None:
-    """Print a link to the setup page. Whoever has it can open the page until it expires."""
+    """Print a link to the setup page. Protect the link like a password: it opens the page for anybody."""
     from broker.signing import build_setup_url, make_link
 
     settings = _settings(config)
@@ -170,25 +168,28 @@ def explain(
     claims: Annotated[
         typer.FileBinaryRead,
         typer.Option(
-            "--claims", metavar="FILE", help="What the provider says of a person, in JSON; - for standard input."
+            "--claims", metavar="FILE", help="The file with the claims of a person, in JSON; - is standard input."
         ),
     ],
     site: Annotated[
         str | None,
         typer.Option(
-            "--site", metavar="ID", help="The Comm100 site. Default: the first with this provider.", show_default=False
+            "--site",
+            metavar="ID",
+            help="The Comm100 site. Default: the first site that offers the provider.",
+            show_default=False,
         ),
     ] = None,
     config: ConfigOption = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Say what would happen to a person with these claims, and why."""
+    """Tell whether a person with these claims is admitted, why, and what Comm100 would get."""
     from broker import dry_run
     from broker.app import sites_of, wire_provider, wire_site
 
     settings = _settings(config)
     try:
-        provider_id = dry_run.pick("identity provider of these settings", idp, tuple(settings.identity_providers))
+        provider_id = dry_run.pick("identity provider in the settings", idp, tuple(settings.identity_providers))
         site_id = dry_run.pick(f"site that offers {provider_id}", site, sites_of(settings, provider_id))
         given = dry_run.read_claims(claims.read(dry_run.INPUT_LIMIT + 1))
     except dry_run.UnusableInput as error:
@@ -211,10 +212,10 @@ def schema() -> None:
 @app.command()
 def demo(
     port: Annotated[
-        int | None, typer.Option(min=1, max=65535, help="The first port wanted.", show_default=False)
+        int | None, typer.Option(min=1, max=65535, help="The first of four ports. Default: 8000.", show_default=False)
     ] = None,
 ) -> None:
-    """Run everything on this machine: an OpenID provider, a Comm100 stand-in, and the broker between them."""
+    """Run the broker with an identity provider and a Comm100 stand-in on this machine."""
     from broker import demo as embedded
 
     raise typer.Exit(embedded.run(port))

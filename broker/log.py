@@ -30,17 +30,17 @@ LogEmail = Literal["hashed", "plain", "none"]
 
 @dataclass(frozen=True, slots=True)
 class SignInEvent:
-    """How a sign-in, or a refused request, ended.
+    """How a sign-in, a test sign-in or a refused request ended.
 
     Args:
         trace_id: also shown on the page.
         client: the browser's address, as far as trusted proxies tell it.
-        site: id of the Comm100 site; empty if unknown.
-        provider: id of the identity provider; empty if unknown.
+        site: empty if unknown.
+        provider: empty if unknown.
         error: None after a success.
         identity: None unless a person was verified.
         seconds: from the request to the answer.
-        is_signin: the request belongs to a sign-in.
+        is_dry_run: the request belongs to a test sign-in, which is no sign-in.
     """
 
     trace_id: str
@@ -51,20 +51,22 @@ class SignInEvent:
     identity: Identity | None
     seconds: float
     is_signin: bool = True
+    is_dry_run: bool = False
 
     @property
     def is_strangers_request(self) -> bool:
-        """Tell a refused request that belongs to no sign-in from a sign-in."""
-        return not self.is_signin and self.error is not None and self.error.status < 500
+        """Whether a refused request belongs to no sign-in."""
+        is_ours = self.is_signin or self.is_dry_run
+        return not is_ours and self.error is not None and self.error.status < 500
+
+    @property
+    def outcome(self) -> tuple[str, str]:
+        """The result and the reason that log and metrics have in common."""
+        return outcome_of(self.error, success="admitted" if self.is_dry_run else "signed_in")
 
 
-def result_of(error: BrokerError | None, *, success: str) -> tuple[str, str]:
-    """Return the result and the reason that log and metrics have in common.
-
-    Args:
-        error: None after a success.
-        success: the result of a success.
-    """
+def outcome_of(error: BrokerError | None, *, success: str = "signed_in") -> tuple[str, str]:
+    """Return the result and the reason of an error, or of a success."""
     if error is None:
         return success, "none"
     return "failed" if error.status >= 500 else "refused", error.code
@@ -74,26 +76,20 @@ class EventLog:
     """Writes the line of each sign-in and test sign-in.
 
     Args:
-        log_email: how a person's address appears.
-        secret_keys: newest first; the newest is the key of the address's hash.
+        secret_keys: returns the current keys; the first is the key for hashes of addresses.
     """
 
     def __init__(self, *, log_email: LogEmail, secret_keys: Callable[[], Sequence[str]]) -> None:
         self._log_email = log_email
         self._secret_keys = secret_keys
 
-    def write_sign_in(self, event: SignInEvent) -> None:
-        """Write how a sign-in, or a refused request, ended."""
-        name, level = ("request refused", logging.INFO) if event.is_strangers_request else ("sign-in", None)
-        self._write(name, event, success="signed_in", level=level)
-
-    def write_dry_run(self, event: SignInEvent) -> None:
-        """Write how a test sign-in ended."""
-        self._write("test sign-in", event, success="admitted")
-
-    def _write(self, name: str, event: SignInEvent, *, success: str, level: int | None = None) -> None:
-        error = event.error
-        result, code = result_of(error, success=success)
+    def write(self, event: SignInEvent) -> None:
+        """Write how a request ended."""
+        error, (result, code) = event.error, event.outcome
+        level = logging.INFO if error is None else logging.ERROR if error.status >= 500 else logging.WARNING
+        name = "test sign-in" if event.is_dry_run else "sign-in"
+        if event.is_strangers_request:
+            name, level = "request refused", logging.INFO
         facts: dict[str, object] = {
             "result": result,
             "code": code,
@@ -107,14 +103,14 @@ class EventLog:
             facts |= self._person(event.identity)
         if error is not None:
             facts |= {"expected": error.expected, "got": error.got, "remedy": error.remedy}
-        LOGGER.log(_level(error) if level is None else level, name, extra={"facts": facts})
+        LOGGER.log(level, name, extra={"facts": facts})
 
     def _person(self, identity: Identity) -> dict[str, object]:
         facts: dict[str, object] = {"email_from": identity.email_from, "name_from": identity.name_from}
         if self._log_email == "plain":
             facts["email"] = identity.email
         elif self._log_email == "hashed":
-            # Keyed: addresses are few enough to try all. Shortened: the hash only tells people apart.
+            # Keyed, because addresses can be guessed. Shortened, because the hash only tells people apart.
             key = self._secret_keys()[0].encode()
             facts["email_hash"] = hmac.digest(key, b"log_email\0" + identity.email.encode(), hashlib.sha256).hex()[:16]
             facts["email_domain"] = identity.email_domain
@@ -122,12 +118,7 @@ class EventLog:
 
 
 def log_start(facts: Mapping[str, object], insecure_options: Sequence[str]) -> None:
-    """Write that the service starts, and warn of each insecure option by name.
-
-    Args:
-        facts: what tells one start from another: addresses, ids.
-        insecure_options: those that are on.
-    """
+    """Write that the service starts, and warn of each insecure option that is on."""
     LOGGER.info("started", extra={"facts": facts})
     for option in insecure_options:
         LOGGER.warning("insecure option is on", extra={"facts": {"option": option}})
@@ -137,8 +128,6 @@ def warn_of_expiry(provider: str, expires: date, *, now: float) -> None:
     """Warn if a client secret expires within `EXPIRY_WARNING_DAYS`.
 
     Args:
-        provider: its id.
-        expires: as the admin wrote in the settings.
         now: seconds since the epoch.
     """
     moment = datetime(expires.year, expires.month, expires.day, tzinfo=UTC).timestamp()
@@ -181,8 +170,6 @@ def log_to(stream: TextIO, level: int = logging.INFO, *, keeps_addresses: bool =
     """Send the logs of the whole process to a stream, as JSON lines.
 
     Args:
-        stream: standard output in the service.
-        level: the lowest level written.
         keeps_addresses: do not mask e-mail addresses.
     """
     handler = logging.StreamHandler(stream)
@@ -193,10 +180,6 @@ def log_to(stream: TextIO, level: int = logging.INFO, *, keeps_addresses: bool =
         logging.getLogger(library).setLevel(logging.WARNING)
     # uvicorn logs a warning for each malformed request, which any stranger can send.
     logging.getLogger("uvicorn").setLevel(logging.ERROR)
-
-
-def _level(error: BrokerError | None) -> int:
-    return logging.INFO if error is None else logging.ERROR if error.status >= 500 else logging.WARNING
 
 
 def _fact(value: object, *, masks: bool = False, limit: int = MAX_CHARACTERS) -> object:
@@ -213,7 +196,7 @@ def _fact(value: object, *, masks: bool = False, limit: int = MAX_CHARACTERS) ->
 
 
 def _facts(values: Sequence[object], *, masks: bool) -> list[object]:
-    """Return the first values as JSON values, until all together have the length that a list may have."""
+    """Return the first values as JSON values, up to the length that a list may have."""
     facts: list[object] = []
     left = MAX_LIST_CHARACTERS
     for value in values[:MAX_LISTED]:

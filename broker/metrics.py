@@ -32,7 +32,7 @@ from broker.errors import (
     TooManyRejectedCodes,
     every_error,
 )
-from broker.log import SignInEvent, result_of
+from broker.log import SignInEvent, outcome_of
 from broker.oidc.discovery import Cached, Discovery, Send
 from broker.oidc.messages import ProviderRequest, ProviderResponse, RequestKind, is_failing
 
@@ -44,11 +44,7 @@ _BUCKETS = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)  # seconds; after the last the 
 
 
 class Metrics:
-    """The metrics of one service.
-
-    Args:
-        insecure_options: those that are on.
-    """
+    """The metrics of one service; `insecure_options` are those that are on."""
 
     def __init__(self, insecure_options: Sequence[str] = ()) -> None:
         disable_created_metrics()  # type: ignore[no-untyped-call] # they double the series, and no alert uses them
@@ -93,7 +89,7 @@ class Metrics:
         self._export_process(insecure_options)
 
     def _export_process(self, insecure_options: Sequence[str]) -> None:
-        """Export what does not change while the service runs, and the figures of the process."""
+        """Export version and insecure options, and the figures of the process."""
         build = self._gauge("comm100_sso_build_info", "1, with the version that runs.", ["version"])
         build.labels(installed_version()).set(1)
         options = self._gauge(
@@ -116,41 +112,31 @@ class Metrics:
 
     # -------------------------------------------------------------------------------------------------------- sign-ins
 
-    def count_sign_in(self, event: SignInEvent) -> None:
-        """Count how a sign-in, or a refused request, ended."""
-        self._signins.labels(event.site, event.provider, *result_of(event.error, success="signed_in")).inc()
-
-    def count_dry_run(self, event: SignInEvent) -> None:
-        """Count how a test sign-in ended."""
-        self._dry_runs.labels(event.provider, *result_of(event.error, success="admitted")).inc()
+    def count(self, event: SignInEvent) -> None:
+        """Count how a request ended."""
+        if event.is_dry_run:
+            self._dry_runs.labels(event.provider, *event.outcome).inc()
+        else:
+            self._signins.labels(event.site, event.provider, *event.outcome).inc()
 
     def expect_sign_ins(self, site: str, provider: str) -> None:
-        """Export at 0 the results that alerts watch: successes, and failures that are not the person's doing.
+        """Export at 0 the results that alerts watch: successes, and failures that the person does not cause.
 
-        Prometheus sees an increase only from a series' second value on: otherwise the first failure would be lost.
-
-        Args:
-            site: its id.
-            provider: the id of a provider that the site offers.
+        Prometheus sees an increase only from the second value of a series; the first failure would be lost.
         """
-        self._signins.labels(site, provider, *result_of(None, success="signed_in"))
+        self._signins.labels(site, provider, *outcome_of(None))
         for error in every_error():
             # SettingsError ends a start, not a sign-in.
             if (error.status >= 500 or issubclass(error, UNPROVEN)) and error is not SettingsError:
-                self._signins.labels(site, provider, *result_of(error(), success="signed_in"))
+                self._signins.labels(site, provider, *outcome_of(error()))
 
     # ------------------------------------------------------------------------------------------- providers and secrets
 
     def timed(self, provider: str, send: Send) -> Send:
-        """Return a `send` that measures each call.
-
-        Args:
-            provider: its id.
-            send: the provider's client.
-        """
+        """Return a `send` that measures each call to a provider."""
         seconds = self._call_seconds
         for call, result in product(_CALLS, ("answered", "failed")):
-            seconds.labels(provider, call, result)  # at 0 from the start, for the reason above
+            seconds.labels(provider, call, result)  # at 0 from the start, as in expect_sign_ins
 
         async def send_timed(request: ProviderRequest) -> ProviderResponse:
             began, result = time.perf_counter(), "failed"
@@ -171,12 +157,7 @@ class Metrics:
             self._fresh_until.labels(provider, name).set_function(partial(getattr, document, "fresh_until"))
 
     def watch_secret(self, setting: str, is_rejected: Callable[[], bool]) -> None:
-        """Export whether a secret's file is rejected, read at each scrape.
-
-        Args:
-            setting: the secret's path in the settings.
-            is_rejected: reads the file.
-        """
+        """Export whether a secret's file is rejected, read at each scrape."""
         self._rejected.labels(setting).set_function(lambda: float(is_rejected()))
 
     def set_secret_expiry(self, provider: str, expires: date) -> None:

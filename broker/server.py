@@ -87,7 +87,7 @@ def _server(application: ASGIApp) -> _Server:
 
 async def _stop_when(asked_to_stop: asyncio.Event, service: Service, public: uvicorn.Server) -> None:
     await asked_to_stop.wait()
-    service.stopping.begun = True
+    service.stopping.set()
     public.should_exit = True
 
 

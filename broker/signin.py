@@ -1,18 +1,20 @@
-"""One sign-in, from Comm100's redirect to the token Comm100 accepts, told on one screen.
+"""The sign-ins of one process: `begin` ends at the provider, `complete` at Comm100.
 
-`begin` ends at the provider, `complete` at Comm100. A test sign-in (`dry_run`) takes the same steps as `complete`.
+A test sign-in (`dry_run`) takes the same steps. Replicas share nothing: the state, the browser's cookie and the
+provider's one-time code hold across them.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+import asyncio
+from collections import Counter, OrderedDict
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
 from broker.comm100 import (
-    CheckedRedirectUrl,
     Site,
     build_claims,
     build_delivery_url,
@@ -28,22 +30,25 @@ from broker.errors import (
     Overloaded,
     ProviderRefused,
     ProviderReported,
+    ProviderTimedOut,
     ProviderUnavailable,
     TokenRequestRefused,
+    TransactionSpent,
 )
 from broker.identity import Identity
-from broker.in_flight import Broker
 from broker.logout import LogoutHint
 from broker.oidc.authorization import build_authorization_url, check_callback, check_issuer_of_callback
-from broker.oidc.id_token import VerifiedIdToken, check_claims
+from broker.oidc.discovery import Clock
+from broker.oidc.id_token import SignedClaims, VerifiedIdToken, check_claims, verify_signature
 from broker.oidc.messages import without_echo
 from broker.oidc.metadata import ProviderMetadata
-from broker.oidc.signature import SignedClaims, verify_signature
 from broker.oidc.tokens import TokenResponse, build_token_request, check_token_response
 from broker.oidc.userinfo import build_userinfo_request, check_userinfo
 from broker.providers import Provider, VerifiedClaims, admit_person, wants_userinfo
-from broker.rejected_codes import Origin, Verdict
+from broker.rejected_codes import Origin, RejectedCodes, Verdict
+from broker.signing import CLOCK_LEEWAY
 from broker.transaction import (
+    LIFETIME,
     BoundTransaction,
     BrowserCookie,
     DryRunTransaction,
@@ -53,6 +58,10 @@ from broker.transaction import (
     sign,
 )
 
+DEADLINE_SECONDS = 8.0  # of /login and of /callback, however many calls to the provider they need
+MAX_IN_FLIGHT = 2000  # sign-ins being begun or completed at once, with one provider
+MAX_REFUSED = 20_000  # refused sign-ins remembered
+RETRY_AFTER_SECONDS = 5  # what a person is told when all places are taken
 MAX_REFETCHES = 2  # of the keys, for one sign-in
 MAX_ADDRESS_CHARACTERS = 1750  # of the provider's, in all: Entra refuses about 1,800 (AADSTS90015)
 FORGEABLE = "The words came through the browser: anybody can write them."
@@ -78,40 +87,16 @@ class SignedIn:
 
 async def begin(
     broker: Broker,
-    site: Site,
-    provider: Provider,
-    *,
-    redirect_url: CheckedRedirectUrl | None,
-    restarted: bool,
-    trace_id: str,
-    hints: Mapping[str, str] | None = None,
-) -> AuthorizationRedirect:
-    """Begin a sign-in: return the provider's address for the browser.
-
-    Args:
-        redirect_url: checked for this site; None if Comm100 sent none.
-        restarted: this sign-in replaces one that was lost.
-        trace_id: the log has the whole sign-in under this id.
-        hints: for the provider (`prompt`, `login_hint`), made or bounded by us.
-
-    Raises:
-        ProviderUnavailable, InvalidProviderResponse: there is no usable metadata of the provider.
-    """
-    transaction = SignInTransaction(site.id, provider.id, redirect_url, restarted, trace_id)
-    return await redirect_to_provider(broker, provider, transaction, hints=hints)
-
-
-async def redirect_to_provider(
-    broker: Broker,
     provider: Provider,
     transaction: SignInTransaction | DryRunTransaction,
     *,
     hints: Mapping[str, str] | None = None,
 ) -> AuthorizationRedirect:
-    """Sign a sign-in or a test sign-in, and return the provider's address with its state.
+    """Begin a sign-in or a test sign-in: return the provider's address for the browser.
 
     Args:
-        hints: for the provider, made or bounded by us.
+        transaction: with a `redirect_url` that was checked for the site.
+        hints: for the provider (`prompt`, `login_hint`), made or bounded by the broker.
 
     Raises:
         ProviderUnavailable, InvalidProviderResponse: there is no usable metadata of the provider.
@@ -135,7 +120,7 @@ async def complete(
     unverified_parameters: Mapping[str, str],
     origins: Sequence[Origin],
 ) -> SignedIn:
-    """Take the provider's answer, and return the address that brings the token to Comm100.
+    """Complete a sign-in: return the address that delivers the token to Comm100.
 
     Args:
         cookie_value: of the cookie named `opened.cookie_name`, unverified; None if the browser has no such cookie.
@@ -145,7 +130,7 @@ async def complete(
     Raises:
         BrokerError: at the first check that fails. No later step runs.
     """
-    # The state is ours, of this provider and this browser, and used once (RFC 9700, sections 4.4.2 and 4.7).
+    # The broker signed the state for this provider and this browser; it is used once (RFC 9700, 4.4.2 and 4.7).
     bound = bind(opened, cookie_value, provider=provider.id, now=broker.clock())
     broker.replays.consume(bound.id, broker.clock())
     # The settings may have changed since /login.
@@ -163,7 +148,6 @@ async def complete(
         signed = await verify_with_newest_keys(provider, tokens)
         id_token = check_id_token(provider, bound, signed, tokens, unverified_parameters, now=broker.clock())
         claims = await ask_userinfo(provider, metadata, tokens, id_token)
-        # The person is known. May they enter, and what does Comm100 read?
         identity = admit_person(provider, claims)
         token = build_token(build_claims(identity, site, now=broker.clock()), site)
         return SignedIn(
@@ -172,10 +156,10 @@ async def complete(
 
 
 class Redemption:
-    """The redemption of a sign-in's one code: the provider's verdict about it, and the secrets that came up.
+    """Redeems the code of one sign-in; keeps the provider's verdict about the code, and the secrets.
 
     Attributes:
-        secrets: what must never be logged or shown, even if the provider repeats it.
+        secrets: never logged or shown, even if the provider repeats them.
     """
 
     def __init__(self, broker: Broker, provider: Provider, bound: BoundTransaction[Any]) -> None:
@@ -232,7 +216,7 @@ class Redemption:
 
 
 def check_answer(provider: Provider, metadata: ProviderMetadata, unverified_parameters: Mapping[str, str]) -> str:
-    """Return the code, if this provider sends one (RFC 9207; RFC 6749, section 4.1.2).
+    """Return the code in the provider's answer (RFC 9207; RFC 6749, section 4.1.2).
 
     Args:
         unverified_parameters: of the callback, each given once.
@@ -276,7 +260,7 @@ def check_id_token(
     *,
     now: float,
 ) -> VerifiedIdToken:
-    """Check that the ID token is the provider's, for us, for this sign-in, now (OpenID Connect Core, 3.1.3.7).
+    """Check issuer, audience, times, nonce and subject of the ID token (OpenID Connect Core, section 3.1.3.7).
 
     Args:
         unverified_parameters: of the callback; their `iss` has to name the issuer of the token.
@@ -303,7 +287,7 @@ def check_id_token(
 async def ask_userinfo(
     provider: Provider, metadata: ProviderMetadata, tokens: TokenResponse, id_token: VerifiedIdToken
 ) -> VerifiedClaims:
-    """Return the claims of the ID token, and of userinfo where the provider's setting wants it (Core, section 5.3).
+    """Return the claims of the ID token, and of userinfo if the settings ask for it (Core, section 5.3).
 
     Raises:
         BrokerError: userinfo is not available, or is about another person.
@@ -319,7 +303,7 @@ def _callback_issuers(provider: Provider) -> Mapping[str, str]:
 
 
 def _advise(provider: Provider, error: BrokerError) -> None:
-    """Replace the remedy where the provider's own words say more; warn where the words came through the browser."""
+    """Give the remedy that the provider's words ask for; warn if the words came through the browser."""
     if isinstance(error, ProviderRefused | ProviderUnavailable | ClientRejected | TokenRequestRefused):
         error.remedy = provider.kind.remedy(str(error.got)) or error.remedy
     if isinstance(error, ProviderReported):
@@ -329,8 +313,113 @@ def _advise(provider: Provider, error: BrokerError) -> None:
 def _remember(
     provider: Provider, metadata: ProviderMetadata, tokens: TokenResponse, id_token: VerifiedIdToken
 ) -> LogoutHint | None:
-    """Return what signing out at the provider will need; None where the provider does not offer it."""
+    """Return what signing out at the provider will need; None if the provider has no sign-out."""
     if metadata.end_session_endpoint is None:
         return None
     hint = id_token.claims.get("login_hint")  # Entra: what its logout_hint wants
     return LogoutHint(provider.id, tokens.unverified_id_token, hint if isinstance(hint, str) else "")
+
+
+class Broker:
+    """Holds what all sign-ins of this process share.
+
+    Args:
+        sites: by id; the first is the default.
+        providers: by id; those that are enabled.
+        secret_keys: returns the current keys, newest first.
+        clock: seconds since the epoch.
+        max_in_flight: of one provider.
+        deadline: seconds for `begin` or `complete`.
+    """
+
+    def __init__(
+        self,
+        *,
+        sites: Mapping[str, Site],
+        providers: Mapping[str, Provider],
+        secret_keys: Callable[[], Sequence[str]],
+        clock: Clock,
+        max_in_flight: int = MAX_IN_FLIGHT,
+        max_refused: int = MAX_REFUSED,
+        deadline: float = DEADLINE_SECONDS,
+    ) -> None:
+        self.sites = sites
+        self.providers = providers
+        self.secret_keys = secret_keys
+        self.clock = clock
+        self.replays = ReplayCache(max_refused)
+        self.rejected_codes = RejectedCodes(clock)
+        self._max_in_flight = max_in_flight
+        self._deadline = deadline
+        self._in_flight: Counter[str] = Counter()
+
+    @asynccontextmanager
+    async def in_flight(
+        self, provider_id: str, turn: AbstractAsyncContextManager[None] | None = None
+    ) -> AsyncIterator[None]:
+        """Hold one of a provider's places for sign-ins in flight, at most until the deadline.
+
+        Args:
+            provider_id: a slow provider takes no places from the others.
+            turn: entered before a place is taken, and within the deadline.
+
+        Raises:
+            Overloaded: all places are taken.
+            ProviderTimedOut: the deadline passed.
+        """
+        try:
+            async with asyncio.timeout(self._deadline), turn or nullcontext():
+                if self._in_flight[provider_id] >= self._max_in_flight:
+                    raise Overloaded(
+                        expected=f"at most {self._max_in_flight} sign-ins in flight with this provider",
+                        got="more",
+                        retry_after=RETRY_AFTER_SECONDS,
+                    )
+                self._in_flight[provider_id] += 1
+                try:
+                    yield
+                finally:
+                    self._in_flight[provider_id] -= 1
+        except TimeoutError:
+            raise ProviderTimedOut(expected=f"all answers within {self._deadline:g} s", got="not all") from None
+
+
+class ReplayCache:
+    """Remembers the sign-ins that are over: each state is consumed once, for as long as it is valid.
+
+    Args:
+        max_refused: refused sign-ins remembered. Those that got tokens are forgotten by age only.
+    """
+
+    def __init__(self, max_refused: int = MAX_REFUSED) -> None:
+        self._max_refused = max_refused
+        self._consumed: OrderedDict[str, float] = OrderedDict()
+        self._refused: OrderedDict[str, float] = OrderedDict()
+
+    def consume(self, transaction_id: str, now: float) -> None:
+        """Mark a sign-in as over, however it ends.
+
+        Args:
+            now: seconds since the epoch.
+
+        Raises:
+            TransactionSpent: it was over already.
+        """
+        if transaction_id in self._consumed or transaction_id in self._refused:
+            raise TransactionSpent(expected="a sign-in under way", got="a sign-in that is over")
+        for remembered in (self._consumed, self._refused):
+            while remembered and next(iter(remembered.values())) < now - LIFETIME - CLOCK_LEEWAY:
+                remembered.popitem(last=False)
+        self._consumed[transaction_id] = now
+
+    def mark_refused(self, transaction_id: str) -> None:
+        """Move a consumed sign-in without tokens to the refused ones, of which the oldest is forgotten.
+
+        Strangers can cause many refused sign-ins. They must not push out the ones that got tokens.
+        """
+        consumed_at = self._consumed.pop(transaction_id, None)
+        if consumed_at is None:
+            return  # a clock was set forward, so that it was forgotten while it was under way
+        self._refused[transaction_id] = consumed_at
+        if len(self._refused) > self._max_refused:
+            self._refused.popitem(last=False)

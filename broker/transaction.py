@@ -1,8 +1,8 @@
-"""One sign-in under way: signed in the state, bound to one browser by one cookie, stored nowhere.
+"""Keeps a sign-in under way in a signed state and in a cookie of one browser; the server stores nothing.
 
 The cookie holds fresh randomness. Its hash is the transaction's id, which the state carries. The nonce and the PKCE
-verifier are derived from the randomness and our secret key. So a state is worth nothing without the cookie of its
-browser, and the state, which the provider and its logs see, holds no secret.
+verifier are derived from the randomness and a secret key. So a state is useless without the cookie of its browser. The
+provider and its logs see the state, which holds no secret.
 
 The provider's address has a maximum length. The state carries as much of a long redirect_url as fits, and the hash of
 the whole; the rest travels in the cookie. The setup link of a test sign-in travels in the cookie, too.
@@ -45,10 +45,9 @@ class SignInTransaction:
     """What a sign-in remembers until the callback.
 
     Args:
-        site: id of the Comm100 site.
         redirect_url: None if Comm100 sent none. At the callback it has to be checked again.
-        restarted: the broker started this sign-in again by itself, which it does once.
-        trace_id: the log has the whole sign-in under this id.
+        restarted: the broker restarted this sign-in by itself, which it does once.
+        trace_id: of the whole sign-in in the log.
     """
 
     site: str
@@ -63,9 +62,9 @@ class DryRunTransaction:
     """What a test sign-in remembers until the callback.
 
     Args:
-        provider: its id; the provider may be switched off.
-        setup_link: the token of the link that allows the test; it has to be valid at the callback, too.
-        trace_id: the log has the whole test sign-in under this id.
+        provider: its id; it may be switched off.
+        setup_link: the token of the setup link, which has to be valid at the callback, too.
+        trace_id: of the whole test sign-in in the log.
     """
 
     provider: str
@@ -90,12 +89,12 @@ class BrowserCookie:
 
     @property
     def lifetime(self) -> int:
-        """Seconds the browser keeps it. Overflow outlives its sign-in, so that the sign-in can be started again."""
+        """Seconds in the browser. A cookie with overflow outlives its sign-in, so that the person can start again."""
         return OVERFLOW_LIFETIME if self.has_overflow else LIFETIME
 
     @property
     def has_overflow(self) -> bool:
-        """Whether a text travels in it."""
+        """Whether a part of a text travels in the cookie."""
         return self.value.count(".") == 2
 
     @property
@@ -112,7 +111,7 @@ class BrowserCookie:
 
 @dataclass(frozen=True, slots=True)
 class SignedTransaction:
-    """A sign-in that begins: what goes to the provider and what stays with the browser."""
+    """A new sign-in: the values for the provider, and the cookie for the browser."""
 
     state: str = field(repr=False)
     nonce: str = field(repr=False)
@@ -122,7 +121,7 @@ class SignedTransaction:
 
 @dataclass(frozen=True, slots=True)
 class BoundTransaction(Generic[T]):
-    """A transaction that this browser began, at this provider, at most ten minutes ago.
+    """A transaction that this browser began at this provider, at most ten minutes ago.
 
     Args:
         issued: seconds since the epoch.
@@ -137,12 +136,12 @@ class BoundTransaction(Generic[T]):
 
 @dataclass(frozen=True, slots=True)
 class _Opened(ABC, Generic[T]):
-    """A state that we signed; not bound to the browser yet.
+    """A state that the broker signed, not bound to a browser yet.
 
     Args:
         id: the hash of the browser's randomness.
         issued: seconds since the epoch.
-        overflow_hash: of the text whose end travels in the cookie; None if nothing does.
+        overflow_hash: of the text whose end travels in the cookie; None if there is no such text.
         head: the beginning of that text.
         key: the secret key that signed the state.
     """
@@ -161,7 +160,7 @@ class _Opened(ABC, Generic[T]):
         return _cookie_name(self.id)
 
     def overflow(self, cookie_value: str | None) -> str | None:
-        """Return the text whose end travelled in the cookie; None if the browser no longer has it unchanged."""
+        """Return the text whose end travelled in the cookie; None if the cookie is lost or was changed."""
         _, tail = _unpack(cookie_value or "")
         text = self.head + (tail or "")
         return text if tail is not None and hmac.compare_digest(_text_hash(text), self.overflow_hash or "") else None
@@ -238,7 +237,7 @@ def open_any(unverified_state: str, *, secret_keys: Sequence[str]) -> OpenedStat
         secret_keys: any of them may have signed it.
 
     Raises:
-        StateInvalid: none of them did, or it is not byte for byte what we signed.
+        StateInvalid: the broker did not sign it, or it is not byte for byte what the broker signed.
     """
     if signed := unsign_value(unverified_state, purpose=_SIGN_IN, secret_keys=secret_keys):
         payload, key = signed
@@ -251,7 +250,7 @@ def open_any(unverified_state: str, *, secret_keys: Sequence[str]) -> OpenedStat
 
 
 def bind(opened: _Opened[T], cookie_value: str | None, *, provider: str, now: float) -> BoundTransaction[T]:
-    """Return the transaction, if this browser began it, at this provider, not long ago.
+    """Return the transaction if this browser began it at this provider within the last ten minutes.
 
     Args:
         cookie_value: of the cookie named `opened.cookie_name`, unverified; None if the browser has no such cookie.
@@ -291,14 +290,13 @@ def is_cookie_name(name: str) -> bool:
 
 
 def surplus(cookies: Sequence[BrowserCookie], new: BrowserCookie) -> list[BrowserCookie]:
-    """Return the cookies to delete so that a new one fits by number and by size, the oldest first.
+    """Return the cookies to delete so that a new cookie fits by number and by size, the oldest first.
 
-    Only cookies with overflow are deleted because of their size. Any link can bring a long redirect_url, and it must
-    not end the sign-ins with short ones.
+    Only cookies with overflow are deleted because of their size: a long redirect_url, which any link can bring, must
+    not end other sign-ins.
 
     Args:
-        cookies: of the sign-ins under way in this browser, in the order it sent them.
-        new: about to be set.
+        cookies: of the sign-ins under way in this browser, in the order that the browser sent.
     """
     # Of cookies made in the same second, a browser sends the older ones first (RFC 6265, section 5.4).
     newest_first = sorted(cookies, key=lambda cookie: cookie.issued)[::-1]
@@ -315,7 +313,7 @@ def surplus(cookies: Sequence[BrowserCookie], new: BrowserCookie) -> list[Browse
 def _sign_in_state(
     transaction: SignInTransaction, payload: dict[str, Any], key: str, max_state: int
 ) -> tuple[str, str | None]:
-    """Return the state, and the part of redirect_url for which it has no room."""
+    """Return the state, and the end of redirect_url if the state has no room for it."""
     redirect_url = transaction.redirect_url
     payload = {**payload, "s": transaction.site, **({"r": 1} if transaction.restarted else {})}
     whole = payload if redirect_url is None else {**payload, "u": redirect_url}
@@ -346,7 +344,7 @@ def _opened(payload: dict[str, Any], key: str) -> dict[str, Any]:
 
 
 def _unpack(cookie_value: str) -> tuple[bytes, str | None]:
-    """Return randomness and overflow of an unverified cookie; what cannot be read is empty and matches nothing."""
+    """Return randomness and overflow of an unverified cookie; unreadable randomness is empty and matches nothing."""
     _, _, rest = cookie_value.partition(".")
     randomness, _, packed = rest.partition(".")
     if not packed:

@@ -219,7 +219,7 @@ async def test_readiness_tells_of_each_provider_and_depends_on_none(world: World
                 "eu": {"metadata": "missing", "keys": "missing", "last_failure": "provider_failing"},
             },
         }
-        service.stopping.begun = True
+        service.stopping.set()
         assert (await get(service.operations, "/readyz"))[0] == 503
         assert (await get(service.operations, "/healthz"))[0] == 200
         assert (await get(service.public, "/login?idp=idp"))[0] == 303, "whoever is here is still served"

@@ -148,7 +148,7 @@ def counted(metrics: Metrics, name: str) -> dict[tuple[str, ...], float]:
 def test_outcomes_add_up() -> None:
     one, other = Metrics(), Metrics()
     for event in (SIGNED_IN, SIGNED_IN, REFUSED, FAILED):
-        one.count_sign_in(event)
+        one.count(event)
     assert counted(one, "comm100_sso_signins_total") == {
         ("main", "idp", "signed_in", "none"): 2,
         ("main", "idp", "refused", "cookie_missing"): 1,
@@ -161,7 +161,7 @@ def test_outcomes_add_up() -> None:
 @pytest.mark.parametrize("error", [one for one in every_error() if one is not SettingsError], ids=lambda one: one.code)
 def test_every_refusal_is_counted_under_its_code(error: type[BrokerError]) -> None:
     metrics = Metrics()
-    metrics.count_sign_in(replace(SIGNED_IN, error=error()))
+    metrics.count(replace(SIGNED_IN, error=error()))
     result = "failed" if error.status >= 500 else "refused"
     assert counted(metrics, "comm100_sso_signins_total") == {("main", "idp", result, error.code): 1}
 
@@ -176,7 +176,7 @@ def test_every_refusal_is_counted_under_its_code(error: type[BrokerError]) -> No
 )
 def test_a_test_sign_in_counts_as_no_sign_in(event: SignInEvent, labels: tuple[str, ...]) -> None:
     metrics = Metrics()
-    metrics.count_dry_run(event)
+    metrics.count(replace(event, is_dry_run=True))
     assert counted(metrics, "comm100_sso_test_signins_total") == {labels: 1}
     assert counted(metrics, "comm100_sso_signins_total") == {}
 

@@ -67,7 +67,7 @@ def pick(kind: str, wanted: str | None, among: Sequence[str]) -> str:
     if not among:
         raise UnusableInput(f"There is no {kind}.")
     if wanted is not None and wanted not in among:
-        raise UnusableInput(f"{wanted!r} is no {kind}. Known: {', '.join(among)}.")
+        raise UnusableInput(f"There is no {kind} with the id {wanted!r}. Known: {', '.join(among)}.")
     return wanted or among[0]
 
 
@@ -85,11 +85,11 @@ def read_claims(given: bytes) -> GivenClaims:
     try:
         text = given.decode(json.detect_encoding(given)).strip()
     except UnicodeDecodeError:
-        raise UnusableInput("The claims are no text.") from None
+        raise UnusableInput("The claims are not text.") from None
     token = "".join(text.split()).strip('"')
     if _TOKEN.fullmatch(token) or _ENCRYPTED.fullmatch(token):
         return GivenClaims(_payload(token), None, from_token=True)
-    document = _object(text, "The claims are no JSON object and no token")
+    document = _object(text, "The claims are neither a JSON object nor a token")
     if not {"id_token", "userinfo"} & set(document):
         return GivenClaims(document, None, from_token=False)
     id_token, userinfo = document.get("id_token"), document.get("userinfo")
@@ -140,12 +140,14 @@ def judge_person(
 def _payload(token: str) -> JsonObject:
     if not _TOKEN.fullmatch(token):
         encrypted = _ENCRYPTED.fullmatch(token)
-        raise UnusableInput("The token is encrypted: its claims cannot be read." if encrypted else "This is no token.")
+        raise UnusableInput(
+            "The token is encrypted: its claims cannot be read." if encrypted else "This is not a token."
+        )
     payload = token.split(".")[1]
     try:
-        return _object(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)), "The token holds no JSON object")
+        return _object(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)), "The token has no JSON object")
     except ValueError:
-        raise UnusableInput("The token is cut: its claims cannot be decoded.") from None
+        raise UnusableInput("The token is truncated: its claims cannot be decoded.") from None
 
 
 def _object(text: bytes | str, complaint: str) -> JsonObject:
@@ -159,7 +161,7 @@ def _where(error: AnswerUnreadable) -> str:
     """Return the place of a syntax error in the JSON, or the other reasons."""
     if isinstance(broken := error.__context__, json.JSONDecodeError):
         return f": broken in line {broken.lineno}, column {broken.colno}"
-    return ", or a member comes twice, or they are nested too deep"
+    return ". Or a member appears twice, or the JSON is nested too deep"
 
 
 def _judge(provider: Provider, given: GivenClaims) -> tuple[tuple[ClaimTrace, ...], Identity | BrokerError]:
@@ -193,12 +195,12 @@ def _notes(provider: Provider, site: Site, given: GivenClaims) -> tuple[str, ...
     if given.from_token:
         notes.append("The token was only decoded: its signature, audience and times were not verified.")
     if provider.id not in site.provider_ids:
-        notes.append("The provider is switched off (enabled: false): nobody can sign in with it yet.")
+        notes.append("The provider has enabled: false: agents cannot sign in with it yet.")
     if provider.rules.tenants and "tid" not in given.id_token and "iss" not in given.id_token:
         notes.append("The claims name no tenant (tid, iss), so the tenant was not checked. A sign-in needs a tenant.")
     wanted = wants_userinfo(provider, UnverifiedIdToken(given.id_token))
     if wanted and given.userinfo is None:
-        notes.append("A sign-in also requests userinfo, if the provider has it; there is none in these claims.")
+        notes.append("A sign-in also requests userinfo if the provider offers it. These claims have no userinfo.")
     if given.userinfo is not None and not wanted:
-        notes.append(f"userinfo was not looked at: a sign-in does not request it (userinfo: {provider.userinfo}).")
+        notes.append(f"userinfo was ignored: a sign-in does not request userinfo (userinfo: {provider.userinfo}).")
     return tuple(notes)

@@ -11,20 +11,19 @@ from broker.dry_run.report import DryRun, Preview
 from broker.dry_run.steps import Established, describe_steps
 from broker.errors import BrokerError
 from broker.identity import Identity
-from broker.in_flight import Broker
-from broker.oidc.id_token import VerifiedIdToken
+from broker.oidc.id_token import SignedClaims, VerifiedIdToken
 from broker.oidc.metadata import ProviderMetadata
-from broker.oidc.signature import SignedClaims
 from broker.oidc.tokens import TokenResponse
 from broker.providers import ClaimTrace, EmailDecision, Provider, VerifiedClaims
 from broker.rejected_codes import Origin
 from broker.signin import (
     AuthorizationRedirect,
+    Broker,
     Redemption,
     ask_userinfo,
+    begin,
     check_answer,
     check_id_token,
-    redirect_to_provider,
     verify_with_newest_keys,
 )
 from broker.text import REDACTED, redact
@@ -47,7 +46,7 @@ async def begin_dry_run(
     """
     transaction = DryRunTransaction(provider.id, setup_link, trace_id)
     hints = {"prompt": provider.kind.prompt_for_another_account} if another_account else None
-    return await redirect_to_provider(broker, provider, transaction, hints=hints)
+    return await begin(broker, provider, transaction, hints=hints)
 
 
 async def run_dry_run(

@@ -21,9 +21,8 @@ from broker.errors import (
     IdTokenTime,
 )
 from broker.identity import Identity
-from broker.oidc.id_token import VerifiedIdToken
+from broker.oidc.id_token import SignedClaims, VerifiedIdToken
 from broker.oidc.metadata import ProviderMetadata
-from broker.oidc.signature import SignedClaims
 from broker.oidc.tokens import TokenResponse
 from broker.providers import EmailDecision, Provider, VerifiedClaims
 from broker.text import printable

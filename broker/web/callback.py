@@ -1,4 +1,4 @@
-"""The redirect URI, where the provider sends the browser back."""
+"""Completes sign-ins at the redirect URI, where the provider sends the browser back."""
 
 from __future__ import annotations
 
@@ -15,29 +15,35 @@ from broker.oidc.messages import safe_error_text
 from broker.signin import SignedIn, complete
 from broker.transaction import BrowserCookie, OpenedDryRun, OpenedState, open_any
 from broker.web.context import Refused, RequestContext, Restart, WebContext
-from broker.web.cookies import read_cookie, read_cookies, set_cookie
-from broker.web.request import check_navigation, given, parameter_names, provider_of, read_unverified_parameters, single
-from broker.web.responses import drop_cookies, see_other
+from broker.web.request import (
+    check_navigation,
+    given,
+    parameter_names,
+    provider_of,
+    read_cookie,
+    read_unverified_parameters,
+    single,
+)
+from broker.web.responses import drop_cookies, see_other, set_cookie
 from broker.web.setup import finish_dry_run
 
 MAX_STATES = 5  # opened, although one is allowed
 
 
 async def callback(web: WebContext, request: Request, context: RequestContext) -> Response:
-    """`GET /callback/{idp}`: the redirect URI; ends at Comm100, or with the report of a test sign-in."""
+    """Complete a sign-in and redirect to Comm100, or report a test sign-in (`GET /callback/{idp}`)."""
     check_navigation(request)
     states = given(request, "state")
     opened = _open_states(web, states)
     if len(states) == 1 and opened and isinstance(opened[0], OpenedDryRun):
         return await finish_dry_run(web, request, context, opened[0])
     provider = provider_of(request, web.broker.providers)
-    # Each sign-in named here is over, so the browser needs none of their cookies any more.
+    # Each sign-in named here is over: its cookie is deleted.
     cookie_names = tuple(state.cookie_name for state in opened)
     context = replace(context, provider=provider.id, restart=Restart(), used_cookies=cookie_names)
     try:
         state = _choose_state(request, states, opened)
-        cookie = read_cookies(request.headers.raw, https=web.https).get(state.cookie_name)
-        cookie_value = cookie.value if cookie else None
+        cookie_value = read_cookie(request.headers.raw, state.cookie_name, https=web.https)
         context = replace(
             context,
             trace_id=state.trace_id or context.trace_id,
@@ -111,7 +117,7 @@ def _restart_of(web: WebContext, request: Request, state: OpenedState, cookie_va
 
 
 def _deliver(web: WebContext, request: Request, signed_in: SignedIn) -> Response:
-    """Send the browser to Comm100 with the token, and keep what signing out at the provider will need."""
+    """Redirect to Comm100 with the token, and set the cookie that signing out at the provider needs."""
     response = see_other(signed_in.location)
     if signed_in.logout_hint is None:
         has_older = read_cookie(request.headers.raw, COOKIE_NAME, https=web.https) is not None

@@ -1,4 +1,4 @@
-"""The parts that every endpoint shares, and what is known of one request.
+"""What all endpoints share, and what is known of one request.
 
 Every address begins with `public_url`: no header of a request has a say in it.
 """
@@ -16,12 +16,11 @@ from broker.checks import Finding
 from broker.comm100 import Site
 from broker.errors import BrokerError
 from broker.identity import Identity
-from broker.in_flight import Broker
 from broker.log import SignInEvent
 from broker.providers import Provider
-from broker.web.client_address import ClientAddresses
+from broker.signin import Broker
 from broker.web.pages import Pages, choose_language
-from broker.web.request import LastLoginRequest
+from broker.web.request import ClientAddresses, LastLoginRequest
 from broker.web.setup_pages import SetupPages
 
 
@@ -30,10 +29,8 @@ class Setup:
     """The parts of the setup page.
 
     Args:
-        pages: what an admin sees.
         providers: by id, with those that are switched off: only test sign-ins use these.
         offered_at: by the provider's id, the sites that offer the provider, or will once it is switched on.
-        run_checks: returns the findings of `broker check`.
         last_login_requests: by the site's id; each login request replaces the one before.
     """
 
@@ -49,18 +46,13 @@ class WebContext:
     """The parts of the public site.
 
     Args:
-        broker: the sign-ins.
         pages: by language.
-        record: writes the event of a sign-in to the log and the metrics.
-        record_dry_run: writes the event of a test sign-in, which has a metric of its own.
-        setup: the setup page.
-        public_url: where browsers reach the broker.
+        record: writes the event of a request to the log and the metrics.
     """
 
     broker: Broker
     pages: Mapping[str, Pages]
     record: Callable[[SignInEvent], None]
-    record_dry_run: Callable[[SignInEvent], None]
     setup: Setup
     public_url: str
     client_addresses: ClientAddresses
@@ -74,8 +66,8 @@ class WebContext:
         """Return the address where a sign-in starts.
 
         Args:
-            site: id of the site; empty for the default site.
-            parameters: of the query; None leaves a parameter out.
+            site: empty for the default site.
+            parameters: None leaves a parameter out.
         """
         query = urlencode({name: value for name, value in parameters.items() if value is not None})
         return f"{self.public_url}/login{f'/{site}' if site else ''}{f'?{query}' if query else ''}"
@@ -91,10 +83,10 @@ class Restart:
     """How a person can start again after an error.
 
     Args:
-        site: id of the site; empty for the default site.
-        provider: id of the identity provider; None if the person has to choose again.
+        site: empty for the default site.
+        provider: None if the person has to choose again.
         redirect_url: checked; None if there is none.
-        address: leads there instead, as it is: the site's `start_url`, or the setup page.
+        address: used as it is instead: the site's `start_url`, or the setup page.
         automatic: the browser may start again without a click. Such a sign-in does not restart a second time.
         page_lost: the browser no longer has the `redirect_url`.
     """
@@ -113,10 +105,9 @@ class RequestContext:
 
     Args:
         trace_id: on the page and in the log.
-        client: the browser's address.
         is_signin: the path and method are those of a sign-in; refusals of other requests are logged as info.
-        site: id of the site; empty until the site is known to exist.
-        provider: id of the identity provider; empty until the provider is known to exist.
+        site: empty until the site is known to exist.
+        provider: empty until the provider is known to exist.
         is_dry_run: a test sign-in, which does not count as a sign-in.
         restart: how a person can start again; None if a page offers no link.
         used_cookies: names of cookies that are deleted, also when the request fails.
@@ -137,7 +128,15 @@ class RequestContext:
         """Return how the request ended, for the log and the metrics."""
         seconds = time.perf_counter() - self.started
         return SignInEvent(
-            self.trace_id, self.client, self.site, self.provider, error, identity, seconds, self.is_signin
+            trace_id=self.trace_id,
+            client=self.client,
+            site=self.site,
+            provider=self.provider,
+            error=error,
+            identity=identity,
+            seconds=seconds,
+            is_signin=self.is_signin,
+            is_dry_run=self.is_dry_run,
         )
 
 

@@ -1,7 +1,7 @@
 """Runs the checks for the setup page: one run at a time, with a cooldown after each run.
 
-Each run sends the credential and an invalid code to every provider. Providers slow down a client that does so too
-often, and then the agents' sign-ins would fail.
+Each run sends the credential and an invalid code to every provider. Too many runs would make providers slow down the
+client, and the agents' sign-ins would fail.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from broker.checks import Finding
 from broker.errors import ProviderTimedOut
 
 MAX_SECONDS = 30.0  # of one run; more than the checks' own bounds add up to
-COOLDOWN_SECONDS = 5.0  # after a run, in which its findings are returned again
+COOLDOWN_SECONDS = 5.0  # after a run; calls meanwhile get its findings
 
 Findings = tuple[Finding, ...]
 
@@ -48,7 +48,7 @@ class Cooldown:
         return await asyncio.shield(run)
 
     async def stop(self) -> None:
-        """End a run that is under way, because the service stops."""
+        """Cancel a run that is under way."""
         if self._under_way is not None:
             self._under_way.cancel()
             await asyncio.gather(self._under_way, return_exceptions=True)

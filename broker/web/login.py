@@ -1,9 +1,8 @@
-"""Where sign-ins start: Comm100's Remote Login URL, and a provider's portal."""
+"""Begins sign-ins at Comm100's Remote Login URL, and for a provider's portal."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
 from urllib.parse import urlsplit
@@ -17,22 +16,23 @@ from broker.identity import check_email
 from broker.providers import Provider
 from broker.signin import begin
 from broker.text import redact_path
-from broker.transaction import BrowserCookie
+from broker.transaction import BrowserCookie, SignInTransaction
 from broker.web.context import Refused, RequestContext, Restart, WebContext
-from broker.web.cookies import LAST_PROVIDER_COOKIE, read_cookie, set_cookie
 from broker.web.pages import Choice
 from broker.web.request import (
+    LAST_PROVIDER_COOKIE,
     check_navigation,
-    describe_login_request,
     given,
     is_framed,
     listed,
     parameter_names,
     provider_of,
+    read_cookie,
+    read_login_request,
     single,
     site_of,
 )
-from broker.web.responses import redirect_to_provider, show_page
+from broker.web.responses import redirect_to_provider, set_cookie, show_page
 
 LAST_PROVIDER_LIFETIME = 180 * 86400  # seconds
 
@@ -40,7 +40,7 @@ _log = logging.getLogger("broker")
 
 
 async def login(web: WebContext, request: Request, context: RequestContext) -> Response:
-    """`GET /login[/{site}]`: Comm100's Remote Login URL; ends at the identity provider."""
+    """Begin a sign-in and redirect to the provider (`GET /login[/{site}]`, Comm100's Remote Login URL)."""
     check_navigation(request)
     site = site_of(request, web.broker.sites)
     context = replace(context, site=site.id, restart=Restart(address=site.start_url) if site.start_url else None)
@@ -60,7 +60,11 @@ async def login(web: WebContext, request: Request, context: RequestContext) -> R
             return _offer_choice(web, request, site, redirect_url)
         context = replace(context, provider=provider.id)
         hints = {"prompt": provider.kind.prompt_for_another_account} if single(request, "another_account") else {}
-        response = await _begin(web, request, context, site, provider, redirect_url, hints)
+        restarted = single(request, "restarted") is not None
+        transaction = SignInTransaction(site.id, provider.id, redirect_url, restarted, context.trace_id)
+        redirect = await begin(web.broker, provider, transaction, hints=hints)
+        _log_what_came(context, request, redirect_url)
+        response = redirect_to_provider(web, request, redirect)
     except Exception as error:
         raise Refused(error, context) from error
     if chosen is not None:
@@ -70,7 +74,7 @@ async def login(web: WebContext, request: Request, context: RequestContext) -> R
 
 
 async def initiate(web: WebContext, request: Request, context: RequestContext) -> Response:
-    """`GET /initiate/{idp}`: a provider's portal starts the sign-in (OpenID Connect Core, section 4)."""
+    """Begin a sign-in for a provider's portal (`GET /initiate/{idp}`; OpenID Connect Core, section 4)."""
     check_navigation(request)
     provider = provider_of(request, web.broker.providers)
     context = replace(context, provider=provider.id)
@@ -82,13 +86,17 @@ async def initiate(web: WebContext, request: Request, context: RequestContext) -
         if is_framed(request):
             return _offer_new_tab(web, request, web.login_url(site.id, idp=provider.id, redirect_url=redirect_url))
         hints = _bounded_hint(single(request, "login_hint"))
-        return await _begin(web, request, context, site, provider, redirect_url, hints)
+        restarted = single(request, "restarted") is not None
+        transaction = SignInTransaction(site.id, provider.id, redirect_url, restarted, context.trace_id)
+        redirect = await begin(web.broker, provider, transaction, hints=hints)
+        _log_what_came(context, request, redirect_url)
+        return redirect_to_provider(web, request, redirect)
     except Exception as error:
         raise Refused(error, context) from error
 
 
 def _redirect_url(web: WebContext, request: Request, site: Site) -> CheckedRedirectUrl | None:
-    """Return the checked redirect_url; what came is kept for the setup page."""
+    """Return the checked redirect_url, and keep the request for the setup page."""
     code = "none"
     try:
         redirect_url = single(request, "redirect_url") or None  # an empty one counts as none
@@ -97,34 +105,12 @@ def _redirect_url(web: WebContext, request: Request, site: Site) -> CheckedRedir
         code = refusal.code
         raise
     finally:
-        if request.headers.get("sec-fetch-site") != "same-origin":  # else a page of ours sent it
+        if request.headers.get("sec-fetch-site") != "same-origin":  # else a page of the broker sent it
             wanted = request.query_params.getlist("redirect_url")
             query = request.scope["query_string"].decode("latin-1")
-            web.setup.last_login_requests[site.id] = describe_login_request(
+            web.setup.last_login_requests[site.id] = read_login_request(
                 query, "".join(wanted[:1]), code=code, at=web.broker.clock()
             )
-
-
-async def _begin(
-    web: WebContext,
-    request: Request,
-    context: RequestContext,
-    site: Site,
-    provider: Provider,
-    redirect_url: CheckedRedirectUrl | None,
-    hints: Mapping[str, str],
-) -> Response:
-    redirect = await begin(
-        web.broker,
-        site,
-        provider,
-        redirect_url=redirect_url,
-        restarted=single(request, "restarted") is not None,
-        trace_id=context.trace_id,
-        hints=hints,
-    )
-    _log.info("sign-in begins", extra={"facts": _what_came(context, request, redirect_url)})
-    return redirect_to_provider(web, request, redirect)
 
 
 def _target(web: WebContext, provider: Provider, target: str) -> tuple[Site, CheckedRedirectUrl | None]:
@@ -133,7 +119,7 @@ def _target(web: WebContext, provider: Provider, target: str) -> tuple[Site, Che
     if not sites:
         raise NoSuchPage(expected=f"a site that offers {provider.id}", got=f"sites: {listed(web.broker.sites)}")
     if not target or target.startswith(f"{web.public_url}/") or target == web.public_url:
-        # A portal that requires a target has an address of the broker.
+        # A portal that requires a target uses an address of the broker.
         named = target.partition("?")[0]
         return next((site for site in sites if named == web.login_url(site.id)), sites[0]), None
     for site in sites:
@@ -174,7 +160,7 @@ def _provider_for(web: WebContext, site: Site, wanted: str | None, login_hints: 
 
 
 def _provider_of_domain(web: WebContext, site: Site, login_hints: list[str]) -> Provider | None:
-    """Return the only provider that may assert the hint's domain; None if no or several providers may."""
+    """Return the only provider that may assert the domain of the hint; None if there is no such or more than one."""
     try:
         domain = check_email(login_hints[0] if len(login_hints) == 1 else None).rpartition("@")[2]
     except EmailMalformed:
@@ -194,10 +180,10 @@ def _bounded_hint(login_hint: str | None) -> dict[str, str]:
     return {"login_hint": login_hint}
 
 
-def _what_came(context: RequestContext, request: Request, redirect_url: str | None) -> dict[str, object]:
-    """Return what Comm100 sent, which tells an admin the delivery that applies; without values that name a person."""
+def _log_what_came(context: RequestContext, request: Request, redirect_url: str | None) -> None:
+    """Log what Comm100 sent, without values that name a person; an admin sees which delivery applies."""
     wanted = urlsplit(redirect_url or "")
-    return {
+    facts = {
         "trace_id": context.trace_id,
         "client": context.client,
         "site": context.site,
@@ -207,3 +193,4 @@ def _what_came(context: RequestContext, request: Request, redirect_url: str | No
         "redirect_url_path": wanted.path,
         "redirect_url_parameters": parameter_names(wanted.query),
     }
+    _log.info("sign-in begins", extra={"facts": facts})

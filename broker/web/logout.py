@@ -1,4 +1,4 @@
-"""Comm100's Remote Logout URL: deletes the broker's cookies, and signs out at the provider if the provider can."""
+"""Signs out: deletes the broker's cookies, and redirects to the provider's sign-out if there is one."""
 
 from __future__ import annotations
 
@@ -14,8 +14,7 @@ from broker.errors import BrokerError
 from broker.logout import COOKIE_NAME, build_end_session_url, decrypt_logout_hint
 from broker.signing import encode_base64url, sign_value, unsign_value
 from broker.web.context import Refused, RequestContext, Restart, WebContext
-from broker.web.cookies import read_cookie, read_cookies
-from broker.web.request import check_navigation, single, site_of
+from broker.web.request import check_navigation, read_cookie, read_cookies, single, site_of
 from broker.web.responses import drop_cookies, see_other, show_page
 
 STATE_LIFETIME = 600  # seconds from /logout to the provider and back
@@ -24,7 +23,7 @@ _PURPOSE = b"broker logout state 2"
 
 
 async def logout(web: WebContext, request: Request, context: RequestContext) -> Response:
-    """`GET /logout[/{site}]`: Comm100's Remote Logout URL, and where the provider sends the browser back."""
+    """Sign out (`GET /logout[/{site}]`, Comm100's Remote Logout URL), or answer a browser back from the provider."""
     check_navigation(request)
     site = site_of(request, web.broker.sites)
     remembered = read_cookie(request.headers.raw, COOKIE_NAME, https=web.https)
@@ -45,14 +44,14 @@ async def logout(web: WebContext, request: Request, context: RequestContext) -> 
 async def _sign_out(web: WebContext, request: Request, site: Site, remembered: str | None) -> Response:
     pages = web.pages_for(request.scope)
     back_from = _site_of_state(web, single(request, "state"), remembered)
-    if back_from is not None:  # back from the provider: never go round in circles
+    if back_from is not None:  # back from the provider: do not redirect there again
         return show_page(pages, pages.signed_out(back_from.start_url))
     elsewhere = await _end_session_url(web, remembered, site)
     return see_other(elsewhere) if elsewhere else show_page(pages, pages.signed_out(site.start_url))
 
 
 async def _end_session_url(web: WebContext, remembered: str | None, site: Site) -> str | None:
-    """Return the address that signs out at the provider; None if nobody is signed in there, or there is no address."""
+    """Return the provider's address for signing out; None without a sign-in there or without such an address."""
     keys = web.broker.secret_keys()
     hint = decrypt_logout_hint(remembered or "", now=web.broker.clock(), secret_keys=keys)
     provider = web.broker.providers.get(hint.provider) if hint else None
@@ -61,7 +60,7 @@ async def _end_session_url(web: WebContext, remembered: str | None, site: Site) 
     try:
         metadata = await provider.discovery.metadata.get()
     except BrokerError:
-        return None  # the provider is down: the local page says what was done
+        return None  # the provider is down: show the broker's own page
     hints = hint.id_token or hint.logout_hint
     if metadata.end_session_endpoint is None or (provider.kind.end_session_needs_hint and not hints):
         return None
@@ -78,12 +77,12 @@ async def _end_session_url(web: WebContext, remembered: str | None, site: Site) 
 def _site_of_state(web: WebContext, state: str | None, remembered: str | None) -> Site | None:
     """Return the site in the state, if this browser's sign-out made the state; None starts a sign-out.
 
-    Another browser's state must not count: the person would read that they are signed out, but the provider would not
-    have signed them out.
+    The state of another browser does not count: the page would say that the person is signed out, but the provider
+    would not have done so.
 
     Args:
         state: unverified.
-        remembered: the cookie, which is gone since the sign-out began, or still the same.
+        remembered: the cookie, which the sign-out deleted; a browser that still sends it sends the same value.
     """
     unsigned = unsign_value(state or "", purpose=_PURPOSE, secret_keys=web.broker.secret_keys())
     if unsigned is None:
@@ -95,5 +94,5 @@ def _site_of_state(web: WebContext, state: str | None, remembered: str | None) -
 
 
 def _hash(cookie_value: str) -> str:
-    """Return a hash of 128 bits: short for an address, and long enough to tell the broker's cookies apart."""
+    """Return a hash of 128 bits: short enough for an address, and long enough to tell cookies apart."""
     return encode_base64url(hashlib.sha256(cookie_value.encode()).digest()[:16])

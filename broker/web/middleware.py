@@ -1,17 +1,16 @@
 """ASGI middleware: security headers of every response, bounds on a request, and the spelling of a path.
 
-SecurityHeaders wraps the framework's own middleware too; otherwise its response to an unexpected exception would go
-out without the headers.
+SecurityHeaders wraps the framework's own middleware, too: its response to an unexpected exception needs the headers.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from broker.web.cookies import our_cookies
+from broker.web.request import Headers, our_cookies
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,14 +22,13 @@ class Excess:
     got: str
 
 
-Headers = Iterable[tuple[bytes, bytes]]
 Refuse = Callable[[Scope, Receive, Send, Excess], Awaitable[None]]
 """Responds to a request that is out of bounds."""
 
 MAX_TARGET_BYTES = 8 * 1024
 """Bytes of path and query together, as sent; a callback with a long state and code needs about 3,000."""
 MAX_PARAMETERS = 100
-"""Number of parameters in the query; what Comm100, portals and providers send are at most about twenty."""
+"""Number of parameters in the query; Comm100, portals and providers send about twenty at most."""
 MAX_HEADER_BYTES = 16 * 1024
 """Bytes of all header lines together, with `: ` and line end."""
 MAX_COOKIE_BYTES = 8 * 1024
@@ -38,8 +36,8 @@ MAX_COOKIE_BYTES = 8 * 1024
 MAX_COOKIES = 60
 """Number of the broker's cookies; a browser has 7 at most."""
 
-# Two years. Neither includeSubDomains nor preload: other hosts of the domain are not the broker's, and preload takes
-# months to undo. An admin who wants them sets them at the proxy.
+# Two years. Without includeSubDomains, because other hosts of the domain are not the broker's, and without preload,
+# which takes months to undo. An admin who wants them sets them at the proxy.
 _STRICT_TRANSPORT_SECURITY = "max-age=63072000"
 
 _NOTHING_LOADS = b"default-src 'none'"
@@ -93,8 +91,7 @@ class SecurityHeaders:
 
     def __init__(self, app: ASGIApp, *, https: bool) -> None:
         self._app = app
-        self._headers = build_security_headers(https=https)
-        self._replaced = frozenset(name for name, _ in self._headers) | {b"server"}
+        self._headers = dict(build_security_headers(https=https))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Run the wrapped application with a `send` that completes the headers (ASGI)."""
@@ -107,21 +104,20 @@ class SecurityHeaders:
         await self._app(scope, receive, send_with_headers)
 
     def _complete(self, headers: Headers) -> list[tuple[bytes, bytes]]:
-        kept = [(name, value) for name, value in headers if not self._is_replaced(name.lower())]
-        ours = dict(self._headers)
+        kept, ours = [], self._headers.copy()
         for name, value in headers:
-            if name.lower() == b"content-security-policy" and value.startswith(_NOTHING_LOADS):
-                ours[b"content-security-policy"] = value
+            lowered = name.lower()
+            if lowered == b"content-security-policy" and value.startswith(_NOTHING_LOADS):
+                ours[lowered] = value
+            elif lowered not in ours and lowered != b"server" and not lowered.startswith(b"access-control-"):
+                kept.append((name, value))
         if _MAY_BE_FRAMED in ours[b"content-security-policy"]:
             del ours[b"x-frame-options"]  # it cannot name several sites
         return [*kept, *ours.items()]
 
-    def _is_replaced(self, name: bytes) -> bool:
-        return name in self._replaced or name.startswith(b"access-control-")
-
 
 class RequestBounds:
-    """Gives a request that is too large to `refuse` before anything else reads the request."""
+    """Calls `refuse` for a request that is too large, before anything else reads the request."""
 
     def __init__(self, app: ASGIApp, *, refuse: Refuse, https: bool) -> None:
         self._app = app
@@ -138,7 +134,10 @@ class RequestBounds:
             message = await _first_of_body(receive)
             if message["type"] == "http.disconnect":
                 return
-            excess = _check_chunks(message)
+            if count := len(message.get("body", b"")):  # no byte at all counts as no body
+                more = " or more" if message.get("more_body") else ""
+                got = f"Transfer-Encoding: chunked, {count} byte{'s' if count > 1 else ''}{more}"
+                excess = Excess(413, "no body", got)
         if excess is None:
             await self._app(scope, receive, send)
         else:
@@ -179,15 +178,6 @@ async def _first_of_body(receive: Receive) -> Message:
             return message
 
 
-def _check_chunks(message: Message) -> Excess | None:
-    """Refuse a body sent in chunks; an empty one counts as no body."""
-    count = len(message.get("body", b""))
-    if not count:
-        return None
-    more = " or more" if message.get("more_body") else ""
-    return Excess(413, "no body", f"Transfer-Encoding: chunked, {count} byte{'s' if count > 1 else ''}{more}")
-
-
 def _target_bytes(scope: Scope) -> int:
     query: bytes = scope["query_string"]
     path: bytes = scope.get("raw_path") or scope["path"].encode()
@@ -212,7 +202,7 @@ class PlainPaths:
 
 
 def _without_extra_slashes(path: str) -> str:
-    """Drop one slash at the end and a second slash at the start, which joined addresses have; no more."""
+    """Drop one slash at the end and a second slash at the start, which carelessly joined addresses have."""
     if path.startswith("//") and not path.startswith("///"):
         path = path[1:]
     if path != "/" and path.endswith("/") and not path.endswith("//"):

@@ -1,4 +1,4 @@
-"""The pages that people see, and their languages; a page is one HTML string with one inline style.
+"""Renders the pages that people see, in the language of the browser; a page is one HTML string with one inline style.
 
 A page shows nothing from a request or a provider: callers pass an error, the trace id, and links that they built.
 """
@@ -23,7 +23,7 @@ ENGLISH = "en"
 LANGUAGES = (ENGLISH, "fr", "de", "es", "pt-BR", "zh-Hans")
 """Language tags (RFC 5646), no two of which share their first subtag."""
 
-MAX_CHARACTERS = 1_000  # of a header; browsers of people with many languages send some hundred
+MAX_CHARACTERS = 1_000  # of Accept-Language; with many languages a browser sends some hundred
 MAX_RANGES = 30
 
 _RANGE = re.compile(
@@ -50,7 +50,7 @@ def open_templates(language: str, *, site_name: str | None = None, logo: str | N
 
     Args:
         language: one of `LANGUAGES`.
-        site_name: name of this service on its pages; None uses the translated default.
+        site_name: on every page; None uses the translated default.
         logo: a picture as a data URI; None shows the default.
     """
     environment = jinja2.Environment(
@@ -67,6 +67,11 @@ def open_templates(language: str, *, site_name: str | None = None, logo: str | N
     site_name = site_name or translations.gettext("Comm100 sign-in")
     environment.globals |= {"language": language, "site_name": site_name, "logo": logo}
     return environment
+
+
+def hash_inline(content: str) -> str:
+    """Return the base64 of the SHA-256 of an inline style or script, for the Content-Security-Policy."""
+    return base64.b64encode(hashlib.sha256(content.encode()).digest()).decode()
 
 
 class Pages:
@@ -92,8 +97,7 @@ class Pages:
         self._gettext = open_translations(language).gettext
         self._support_email = support_email
         self._templates = {name: environment.get_template(name) for name in _TEMPLATES}
-        style = self._templates["style.css"].render()
-        self.style_sha256 = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
+        self.style_sha256 = hash_inline(self._templates["style.css"].render())
 
     def problem(
         self,
@@ -108,7 +112,7 @@ class Pages:
         """Return the page for an error: what happened, what to do now, who can fix it, code and trace id.
 
         Args:
-            error: what went wrong; the page never shows `expected`, `got` or `remedy`.
+            error: the page never shows `expected`, `got` or `remedy`.
             start_again: address of "Start again"; None shows no such link.
             use_another_account: address of "Use another account"; None shows no such link.
             refreshes: the response has a Refresh header, which the page announces.
@@ -131,11 +135,7 @@ class Pages:
         return self._templates["home.html"].render()
 
     def signed_out(self, start_url: str | None) -> str:
-        """Return the page after signing out.
-
-        Args:
-            start_url: address of "Sign in again"; None shows no such link.
-        """
+        """Return the page after signing out, with a link "Sign in again" if there is a `start_url`."""
         return self._templates["signed_out.html"].render(start_url=start_url)
 
     def new_tab(self, href: str) -> str:
@@ -143,11 +143,7 @@ class Pages:
         return self._templates["new_tab.html"].render(href=href)
 
     def choose(self, site_label: str, choices: Sequence[Choice]) -> str:
-        """Return the page on which a person chooses an identity provider.
-
-        Args:
-            site_label: as in "Sign in to ...".
-        """
+        """Return the page on which a person chooses an identity provider, titled "Sign in to ..."."""
         return self._templates["choose.html"].render(site_label=site_label, choices=choices)
 
     def _mailto(self, address: str, error: BrokerError, trace_id: str) -> str:
@@ -172,7 +168,7 @@ def choose_language(accept_language: str) -> str:
     """Return the language of the pages that the browser prefers, English by default.
 
     Only the first subtag counts: pt-PT gets Brazilian Portuguese, and Chinese of any region and script gets simplified
-    Chinese (as CLDR's distances between languages have it). Malformed parts and parts beyond the bounds are ignored.
+    Chinese, as in CLDR's language distances. Malformed parts and parts beyond the bounds are ignored.
 
     Args:
         accept_language: the value of Accept-Language (RFC 9110, section 12.5.4); several headers joined by commas.

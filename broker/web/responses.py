@@ -1,4 +1,4 @@
-"""Responses: pages, redirects, and the one place where an error becomes a page.
+"""Builds responses: pages, redirects, cookies, and the page for an error.
 
 A page shows the same code and trace id as the log. No response reflects anything from a request.
 """
@@ -20,24 +20,24 @@ from broker.errors import (
     TransactionSpent,
 )
 from broker.signin import AuthorizationRedirect
-from broker.transaction import surplus
+from broker.transaction import LIFETIME, BrowserCookie, surplus
 from broker.web.context import RequestContext, Restart, WebContext
-from broker.web.cookies import delete_cookie, read_cookies, set_cookie
 from broker.web.middleware import build_content_security_policy
 from broker.web.pages import Pages
+from broker.web.request import prefix, read_cookies
 
 RETRY_AFTER = 10  # seconds, if the provider named none
-RESTART_DELAY = 1  # seconds to see why the page changes
+RESTART_DELAY = 1  # seconds to see that the page changes
 RESTART_DELAY_PAGE_LOST = 10  # seconds to read that the wanted page is lost, too
 
-# A sign-in that came back too late, twice or without its cookie can simply be started again.
+# A sign-in that came back too late, twice or without its cookie can start again.
 _RESTARTABLE = (TransactionExpired, TransactionSpent, CookieMissing)
-# The provider would let the same account in again at once, so the link asks for another account.
+# The provider would sign in the same account again at once, so the link asks for another account.
 _WRONG_ACCOUNT = (NotAdmitted, AccessDenied)
 
 
 def show_page(pages: Pages, page: str, status: int = 200, *, may_be_framed: bool = False) -> Response:
-    """Return a page, with its language and what decided the language (RFC 9110, sections 8.5 and 12.5.5)."""
+    """Return a response with a page and its language (RFC 9110, sections 8.5 and 12.5.5)."""
     policy = build_content_security_policy(style_sha256=pages.style_sha256, may_be_framed=may_be_framed)
     headers = {
         "Content-Language": pages.language,
@@ -48,17 +48,31 @@ def show_page(pages: Pages, page: str, status: int = 200, *, may_be_framed: bool
 
 
 def see_other(location: str) -> Response:
-    """Return a 303, so that a browser never sends a body on; `location` goes out byte for byte."""
+    """Return a 303, so that a browser never sends a body to `location`; it is sent byte for byte."""
     return Response(status_code=303, headers={"Location": location})
 
 
 def redirect_to_provider(web: WebContext, request: Request, redirect: AuthorizationRedirect) -> Response:
-    """Send the browser to the provider with the cookie of this sign-in; the oldest sign-ins under way make room."""
+    """Redirect to the provider and set the cookie of this sign-in; delete the oldest cookies that leave no room."""
     response = see_other(redirect.location)
     cookie = redirect.cookie
     response.headers.append("Set-Cookie", set_cookie(cookie, https=web.https, max_age=cookie.lifetime))
     under_way = read_cookies(request.headers.raw, https=web.https)
     return drop_cookies(web, response, (old.name for old in surplus(list(under_way.values()), cookie)))
+
+
+def set_cookie(cookie: BrowserCookie, *, https: bool, max_age: int = LIFETIME) -> str:
+    """Return the Set-Cookie value that sets a cookie.
+
+    Args:
+        max_age: seconds.
+    """
+    return f"{prefix(https=https)}{cookie.name}={cookie.value}; Max-Age={max_age}; {_attributes(https=https)}"
+
+
+def delete_cookie(name: str, *, https: bool) -> str:
+    """Return the Set-Cookie value that deletes a cookie."""
+    return f"{prefix(https=https)}{name}=; Max-Age=0; {_attributes(https=https)}"
 
 
 def drop_cookies(web: WebContext, response: Response, names: Iterable[str]) -> Response:
@@ -74,10 +88,6 @@ def show_problem(
     """Return the page for an error.
 
     Args:
-        web: the parts of the public site.
-        scope: of the request.
-        error: what went wrong.
-        context: what was known of the request then.
         status: replaces the error's own status; None keeps it.
     """
     pages, restart = web.pages_for(scope), context.restart
@@ -102,6 +112,10 @@ def show_problem(
     elif error.status == 503:
         response.headers["Retry-After"] = str(RETRY_AFTER)
     return drop_cookies(web, response, context.used_cookies)
+
+
+def _attributes(*, https: bool) -> str:
+    return f"Path=/; HttpOnly; SameSite=Lax{'; Secure' if https else ''}"
 
 
 def _start_again(web: WebContext, restart: Restart | None) -> str | None:

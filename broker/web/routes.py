@@ -1,4 +1,4 @@
-"""The public site: every address, and what all addresses have in common."""
+"""Routes the requests of the public port, and turns each error into a page, a log line and a metric."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 
 from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -44,12 +45,7 @@ def public_site(web: WebContext) -> ASGIApp:
     def page(endpoint: Endpoint) -> Callable[[Request], Awaitable[Response]]:
         return partial(handle, endpoint, web)
 
-    def instead(endpoint: Endpoint) -> Callable[[Request, Exception], Awaitable[Response]]:
-        async def handle_exception(request: Request, _: Exception) -> Response:  # a lambda would run in a thread
-            return await handle(endpoint, web, request)
-
-        return handle_exception
-
+    no_route = partial(_refuse_without_route, web)
     application = Starlette(
         routes=[
             Route("/", page(home)),
@@ -64,7 +60,7 @@ def public_site(web: WebContext) -> ASGIApp:
             Route("/logout", page(logout)),
             Route("/logout/{site}", page(logout)),
         ],
-        exception_handlers={404: instead(no_such_page), 405: instead(method_not_allowed)},
+        exception_handlers={404: no_route, 405: no_route},
     )
     application.router.redirect_slashes = False  # it would build an address from Host
     bounded = RequestBounds(application, refuse=partial(_refuse_excess, web), https=web.https)
@@ -72,7 +68,7 @@ def public_site(web: WebContext) -> ASGIApp:
 
 
 async def handle(endpoint: Endpoint, web: WebContext, request: Request) -> Response:
-    """Run an endpoint; each error ends in a page, a log line and a metric."""
+    """Run an endpoint, and return the page of the error that it raises."""
     try:
         return await endpoint(web, request, _new_context(web, request.scope))
     except Refused as refused:
@@ -82,19 +78,17 @@ async def handle(endpoint: Endpoint, web: WebContext, request: Request) -> Respo
 
 
 async def home(web: WebContext, request: Request, _context: RequestContext) -> Response:
-    """`GET /`: what this service is, and nothing secret."""
+    """Show what this service is (`GET /`)."""
     pages = web.pages_for(request.scope)
     return show_page(pages, pages.home())
 
 
-async def no_such_page(_web: WebContext, request: Request, _context: RequestContext) -> Response:
-    """Every other address."""
-    raise NoSuchPage(expected="an address of ours", got=redact_path(request.scope["path"]))
-
-
-async def method_not_allowed(_web: WebContext, request: Request, _context: RequestContext) -> Response:
-    """Every other method: starts and consumes nothing."""
-    raise _error_of_method(request.scope)
+async def _refuse_without_route(web: WebContext, request: Request, reason: Exception) -> Response:
+    """Refuse every other address and every other method; this starts and consumes nothing."""
+    error = _error_of_method(request.scope)
+    if isinstance(reason, HTTPException) and reason.status_code == 404:
+        error = NoSuchPage(expected="an address of the broker", got=redact_path(request.scope["path"]))
+    return _refuse(web, request, error, _new_context(web, request.scope))
 
 
 def _new_context(web: WebContext, scope: Scope) -> RequestContext:
@@ -114,8 +108,7 @@ def _refuse(web: WebContext, request: Request, error: Exception, context: Reques
         _log.error("defect", exc_info=error, extra={"facts": {"trace_id": context.trace_id}})
         error = InternalError()
     error.redact(request.query_params.getlist("code") + request.query_params.getlist("state"))
-    record = web.record_dry_run if context.is_dry_run else web.record
-    record(context.event(error))
+    web.record(context.event(error))
     return show_problem(web, request.scope, error, context)
 
 

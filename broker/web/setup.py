@@ -1,7 +1,6 @@
-"""The setup page, its checks and its test sign-in, for an admin with a valid setup link.
+"""Shows the setup page, its checks and its test sign-in to an admin with a valid setup link.
 
-Each address checks the link first, and the end of a test sign-in checks it again. Only these pages may show what a
-provider said; none of them leads to Comm100.
+Only these pages may show what a provider said; none of them leads to Comm100.
 """
 
 from __future__ import annotations
@@ -9,6 +8,7 @@ from __future__ import annotations
 import logging
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from urllib.parse import urlsplit
 
 from starlette.requests import Request
@@ -21,9 +21,15 @@ from broker.registration import ProviderSetup, setup_of_provider, setup_of_site
 from broker.signing import SetupLink, build_setup_url, check_link
 from broker.transaction import OpenedDryRun
 from broker.web.context import Refused, RequestContext, Restart, WebContext
-from broker.web.cookies import read_cookies
 from broker.web.middleware import build_content_security_policy
-from broker.web.request import check_navigation, is_framed, provider_of, read_unverified_parameters, single
+from broker.web.request import (
+    check_navigation,
+    is_framed,
+    provider_of,
+    read_cookie,
+    read_unverified_parameters,
+    single,
+)
 from broker.web.responses import drop_cookies, redirect_to_provider
 from broker.web.setup_pages import SetupLinks
 
@@ -31,41 +37,39 @@ _log = logging.getLogger("broker")
 
 
 async def setup(web: WebContext, request: Request, context: RequestContext) -> Response:
-    """`GET /setup`: what to copy and where it goes, the last login requests, and links to everything else."""
+    """Show the setup page (`GET /setup`): what to register, the last login requests, and links to all other pages."""
     link = _check_visit(web, request)
-    now, parts = web.broker.clock(), web.setup
-    page = parts.pages.overview(
-        providers=[_setup_of(web, provider) for provider in parts.providers.values()],
-        sites=[
-            setup_of_site(site, public_url=web.public_url, only=len(web.broker.sites) == 1)
-            for site in web.broker.sites.values()
-        ],
-        last_seen=parts.last_login_requests,
-        links=_links(web, link.token),
+    sites = web.broker.sites
+    page = web.setup.pages.overview(
+        providers=[_setup_of(web, provider) for provider in web.setup.providers.values()],
+        sites=[setup_of_site(site, public_url=web.public_url, only=len(sites) == 1) for site in sites.values()],
+        last_seen=web.setup.last_login_requests,
+        links=SetupLinks(web.public_url, link.token),
         expires=link.expires,
-        now=now,
+        now=web.broker.clock(),
     )
     _log.info("setup page opened", extra={"facts": {"trace_id": context.trace_id, "client": context.client}})
     return _show(web, page, has_script=True)
 
 
 async def setup_commands(web: WebContext, request: Request, _context: RequestContext) -> Response:
-    """`GET /setup/commands/{idp}`: ready commands that register the broker at one provider."""
+    """Show the commands that register the broker at a provider (`GET /setup/commands/{idp}`)."""
     link = _check_visit(web, request)
     provider = provider_of(request, web.setup.providers)
-    page = web.setup.pages.commands(_setup_of(web, provider), links=_links(web, link.token))
+    page = web.setup.pages.commands(_setup_of(web, provider), links=SetupLinks(web.public_url, link.token))
     return _show(web, page, has_script=True)
 
 
 async def setup_check(web: WebContext, request: Request, context: RequestContext) -> Response:
-    """`GET /setup/check`: the findings of `broker check`, from inside the service."""
+    """Run `broker check` inside the service and show the findings (`GET /setup/check`)."""
     link = _check_visit(web, request)
     _log.info("setup page checks", extra={"facts": {"trace_id": context.trace_id, "client": context.client}})
-    return _show(web, web.setup.pages.checks(await web.setup.run_checks(), links=_links(web, link.token)))
+    findings = await web.setup.run_checks()
+    return _show(web, web.setup.pages.checks(findings, links=SetupLinks(web.public_url, link.token)))
 
 
 async def setup_test(web: WebContext, request: Request, context: RequestContext) -> Response:
-    """`GET /setup/test/{idp}`: a test sign-in starts; ends at the identity provider."""
+    """Begin a test sign-in and redirect to the provider (`GET /setup/test/{idp}`)."""
     link = _check_visit(web, request)
     provider = provider_of(request, web.setup.providers)
     restart = Restart(address=build_setup_url(web.public_url, link.token))
@@ -94,33 +98,26 @@ async def finish_dry_run(web: WebContext, request: Request, context: RequestCont
     Raises:
         Refused: `TransactionError` or `SetupLinkRefused`: this browser may not see a report.
     """
-    cookie = read_cookies(request.headers.raw, https=web.https).get(opened.cookie_name)
-    cookie_value = cookie.value if cookie else None
+    cookie_value = read_cookie(request.headers.raw, opened.cookie_name, https=web.https)
     token = opened.overflow(cookie_value) or ""
-    context = replace(
-        context,
-        trace_id=opened.trace_id or context.trace_id,
-        used_cookies=(opened.cookie_name,),
-    )
+    context = replace(context, trace_id=opened.trace_id or context.trace_id, used_cookies=(opened.cookie_name,))
     try:
         provider = provider_of(request, web.setup.providers)
-        context = replace(
-            context, provider=provider.id, is_dry_run=True, restart=_restart_of_dry_run(web, request, token)
-        )
+        restart = _restart_of_dry_run(web, request, token)
+        context = replace(context, provider=provider.id, is_dry_run=True, restart=restart)
         report = await run_dry_run(
             web.broker,
             provider,
             web.setup.offered_at[provider.id],
             opened=opened,
             cookie_value=cookie_value,
-            check_setup_link=lambda unverified: _check_link(web, request, unverified),
+            check_setup_link=partial(_check_link, web, request),
             unverified_parameters=read_unverified_parameters(request),
             origins=web.client_addresses.origins_of(request.scope, context.client),
         )
-        response = _show_report(web, context, report, token)
+        return drop_cookies(web, _show_report(web, context, report, token), context.used_cookies)
     except Exception as error:
         raise Refused(error, context) from error
-    return drop_cookies(web, response, context.used_cookies)
 
 
 def _restart_of_dry_run(web: WebContext, request: Request, unverified_token: str) -> Restart | None:
@@ -144,17 +141,13 @@ def _check_visit(web: WebContext, request: Request) -> SetupLink:
 
 
 def _check_link(web: WebContext, request: Request, unverified_token: str) -> SetupLink:
-    hosts = request.headers.getlist("host")
-    own = urlsplit(web.public_url).netloc
-    if len(hosts) != 1 or not _is_same_host(hosts[0], own, https=web.https):
+    """Return the setup link if it is valid; the browser must use the host of `public_url`."""
+    hosts, own = request.headers.getlist("host"), urlsplit(web.public_url).netloc
+    port = ":443" if web.https else ":80"
+    if len(hosts) != 1 or hosts[0].lower().removesuffix(port) != own.lower().removesuffix(port):
         raise SetupLinkRefused(expected=f"Host: {own}", got=hosts)
     keys = web.broker.secret_keys()
     return check_link(unverified_token, public_url=web.public_url, now=web.broker.clock(), secret_keys=keys)
-
-
-def _is_same_host(one: str, other: str, *, https: bool) -> bool:
-    port = ":443" if https else ":80"
-    return one.lower().removesuffix(port) == other.lower().removesuffix(port)
 
 
 def _setup_of(web: WebContext, provider: Provider) -> ProviderSetup:
@@ -167,22 +160,10 @@ def _setup_of(web: WebContext, provider: Provider) -> ProviderSetup:
     )
 
 
-def _links(web: WebContext, token: str) -> SetupLinks:
-    def address(path: str) -> str:
-        return f"{web.public_url}/setup{path}?link={token}"
-
-    return SetupLinks(
-        overview=build_setup_url(web.public_url, token),
-        checks=address("/check"),
-        commands={id_: address(f"/commands/{id_}") for id_ in web.setup.providers},
-        test={id_: address(f"/test/{id_}") for id_ in web.setup.providers},
-    )
-
-
 def _show_report(web: WebContext, context: RequestContext, report: DryRun, token: str) -> Response:
     """Show the report of a test sign-in, always with status 200: a proxy may replace the page of a 502."""
-    web.record_dry_run(context.event(report.refusal, report.identity))
-    return _show(web, web.setup.pages.dry_run(report, links=_links(web, token)))
+    web.record(context.event(report.refusal, report.identity))
+    return _show(web, web.setup.pages.dry_run(report, links=SetupLinks(web.public_url, token)))
 
 
 def _show(web: WebContext, page: str, *, has_script: bool = False) -> Response:

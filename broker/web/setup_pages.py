@@ -1,16 +1,14 @@
 """The pages for an admin who sets the broker up; always in English.
 
-They show what a provider said: bounded, escaped and without invisible characters. No secret, token or code is passed
-to them.
+They show what a provider said: bounded, escaped and without invisible characters. Callers pass no secret, token or
+code.
 """
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import itertools
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from types import MappingProxyType
 
@@ -18,11 +16,13 @@ from broker.checks import WORST_FIRST, Finding, first_untold, merged
 from broker.dry_run import DryRun
 from broker.errors import every_error
 from broker.registration import ProviderSetup, SiteSetup
-from broker.text import printable, printable_json
-from broker.web.pages import ENGLISH, open_templates
+from broker.signing import build_setup_url
+from broker.text import mask_emails, printable, printable_json
+from broker.web.pages import ENGLISH, hash_inline, open_templates
 from broker.web.request import LastLoginRequest
 
 MAX_CLAIMS = 40  # of one document
+MAX_PART_CHARACTERS = 200  # of host or path in a redirect_url
 
 _REMEDIES: Mapping[str, str] = MappingProxyType({error.code: error.remedy for error in every_error()})
 _TIMES = frozenset({"iat", "nbf", "exp", "auth_time"})
@@ -34,12 +34,28 @@ _STEP_WORDS = MappingProxyType(
 
 @dataclass(frozen=True, slots=True)
 class SetupLinks:
-    """Complete addresses with the signed link in them; `commands` and `test` by the provider's id."""
+    """The addresses of the setup pages, with the setup link's token in each."""
 
-    overview: str
-    checks: str
-    commands: Mapping[str, str]
-    test: Mapping[str, str]
+    public_url: str
+    token: str = field(repr=False)
+
+    @property
+    def overview(self) -> str:
+        """The setup page."""
+        return build_setup_url(self.public_url, self.token)
+
+    @property
+    def checks(self) -> str:
+        """The page that runs the checks."""
+        return f"{self.public_url}/setup/check?link={self.token}"
+
+    def commands(self, provider: str) -> str:
+        """Return the address of the page with a provider's commands."""
+        return f"{self.public_url}/setup/commands/{provider}?link={self.token}"
+
+    def test(self, provider: str) -> str:
+        """Return the address that begins a test sign-in at a provider."""
+        return f"{self.public_url}/setup/test/{provider}?link={self.token}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,8 +78,8 @@ class SetupPages:
     def __init__(self, *, site_name: str | None = None, logo: str | None = None) -> None:
         environment = open_templates(ENGLISH, site_name=site_name, logo=logo)
         self._template = environment.get_template
-        self.style_sha256 = _sha256(self._template("setup_style.css").render())
-        self.script_sha256 = _sha256(self._template("setup_script.js").render())
+        self.style_sha256 = hash_inline(self._template("setup_style.css").render())
+        self.script_sha256 = hash_inline(self._template("setup_script.js").render())
 
     def overview(
         self,
@@ -86,7 +102,7 @@ class SetupPages:
         return self._template("setup.html").render(
             providers=providers,
             sites=sites,
-            seen={site: _describe(one, now) for site, one in last_seen.items()},
+            seen={site: describe_login_request(one, now) for site, one in last_seen.items()},
             links=links,
             expires=f"{_moment(expires)} ({_span(expires - now)} from now)",
             off=[one for one in providers if not one.enabled],
@@ -139,10 +155,6 @@ class SetupPages:
         )
 
 
-def _sha256(text: str) -> str:
-    return base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
-
-
 def _moment(at: float) -> str:
     moment = datetime.fromtimestamp(at, UTC)
     return f"{moment.day} {moment:%B %Y, %H:%M} UTC"
@@ -157,13 +169,18 @@ def _span(seconds: float) -> str:
     return "1 minute" if minutes == 1 else f"{minutes} minutes" if minutes else "less than a minute"
 
 
-def _describe(seen: LastLoginRequest, now: float) -> dict[str, str]:
-    """Return the last login request in words, with the remedy if it was refused."""
+def describe_login_request(seen: LastLoginRequest, now: float) -> dict[str, str]:
+    """Return the last login request in words, with the remedy if it was refused; anybody can send such a request.
+
+    Args:
+        now: seconds since the epoch.
+    """
+    path = mask_emails(seen.redirect_url_path)  # before it is cut, or an address at the end would lose its @
     came = {
         "When": f"{_moment(seen.at)} ({_span(now - seen.at)} ago)",
         "Parameters": ", ".join(map(printable, seen.parameters)) or "none",
-        "Host in redirect_url": printable(seen.redirect_url_host) or "none",
-        "Path in redirect_url": printable(seen.redirect_url_path) or "none",
+        "Host in redirect_url": printable(seen.redirect_url_host, MAX_PART_CHARACTERS, ascii_only=True) or "none",
+        "Path in redirect_url": printable(path, MAX_PART_CHARACTERS, ascii_only=True) or "none",
         "Parameters in redirect_url": ", ".join(map(printable, seen.redirect_url_parameters)) or "none",
         "Outcome": "accepted" if seen.code == "none" else f"refused: {seen.code}",
     }
@@ -219,5 +236,6 @@ def _next_steps(dry_run: DryRun) -> Iterable[str]:
     yield "Compare the e-mail address with the agent's in Comm100: it must be the same, and the agent must exist there."
     if not dry_run.enabled:
         where = f"identity_providers.{dry_run.provider}"
-        yield f"Remove enabled: false from {where} and restart the broker, so that agents can choose it."
-    yield "Switch on JWT SSO in Comm100, as the setup page says, and sign in from its sign-in page in a private window."
+        yield f"Remove enabled: false from {where} and restart the broker. Then agents can choose the provider."
+    yield "Switch on JWT SSO in Comm100 as the setup page says."
+    yield "Sign in from Comm100's sign-in page in a private window."

@@ -4,7 +4,7 @@
 {{- default .Chart.Name .Values.nameOverride | trunc 63 | trimSuffix "-" -}}
 {{- end -}}
 
-{{/* At most 50 characters: suffixes such as -operations follow. */}}
+{{/* At most 50 characters, because suffixes such as -operations follow. */}}
 {{- define "broker.fullname" -}}
 {{- if .Values.fullnameOverride -}}
 {{- .Values.fullnameOverride | trunc 50 | trimSuffix "-" -}}
@@ -29,13 +29,13 @@ app.kubernetes.io/name: {{ include "broker.name" . | quote }}
 app.kubernetes.io/instance: {{ .Release.Name | quote }}
 {{- end -}}
 
-{{/* Labels of the pods that serve, without the pods of tests and checks. */}}
+{{/* Labels of the server pods, without the pods of tests and checks. */}}
 {{- define "broker.selectorLabels" -}}
 {{ include "broker.instanceLabels" . }}
 app.kubernetes.io/component: server
 {{- end -}}
 
-{{/* Labels of an object. Pods do not get them: they change with every version. */}}
+{{/* Labels of an object. Pods do not get these labels, because they change with every version. */}}
 {{- define "broker.labels" -}}
 {{ include "broker.instanceLabels" . }}
 app.kubernetes.io/version: {{ default .Chart.AppVersion .Values.image.tag | trunc 63 | trimAll "-_." | quote }}

@@ -1,4 +1,4 @@
-{{/* Parts of the pods that serve and of the pods that check. They differ in the command and the source of the settings. */}}
+{{/* Parts of the server pods and the check pods, which differ in the command and the source of the settings. */}}
 
 {{/* Fields that all pods share. */}}
 {{- define "broker.podCommon" -}}
@@ -121,8 +121,8 @@ volumeMounts:
 {{- end -}}
 
 {{/*
-A pod that runs `broker check` once. It reads the settings from its own annotation instead of the ConfigMap: the order
-in which objects are created (Argo CD's waves, hooks) does not matter. Argument: the root.
+A pod that runs `broker check` once. It reads the settings from its own annotation, not from the ConfigMap, so the order
+of creation (Argo CD's waves, hooks) does not matter. Argument: the root.
 */}}
 {{- define "broker.checkPodSpec" -}}
 restartPolicy: Never

@@ -33,10 +33,8 @@ def test_each_of_several_sites_and_providers_has_its_own(helm_4: Helm4) -> None:
 
 def test_the_subject_of_a_federated_credential_is_told(helm_4: Helm4) -> None:
     notes = helm_4.notes(values_of("entra-workload-identity"))
-    assert (
-        f"subject system:serviceaccount:{NAMESPACE}:{RELEASE}-comm100-sso-broker, audience api://AzureADTokenExchange"
-        in notes
-    )
+    assert f"Subject:   system:serviceaccount:{NAMESPACE}:{RELEASE}-comm100-sso-broker\n" in notes
+    assert "Audience:  api://AzureADTokenExchange\n" in notes
 
 
 @pytest.mark.parametrize(

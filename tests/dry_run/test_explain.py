@@ -158,16 +158,16 @@ def test_a_provider_that_is_switched_off_is_explained_and_said_to_be_so(tmp_path
     write_settings(tmp_path, enabled=False)
     status, said = explained(tmp_path, VERIFIED)
     assert (status, said["email"]) == (0, ADA)
-    assert any("switched off" in note for note in said["notes"])
+    assert any("enabled: false" in note for note in said["notes"])
 
 
 @pytest.mark.parametrize(
     ("userinfo", "claims", "admitted", "noted"),
     [
-        pytest.param("always", VERIFIED, True, "there is none", id="asked, and not given"),
-        pytest.param("never", {"id_token": {}, "userinfo": VERIFIED}, False, "not looked at", id="given, never asked"),
+        pytest.param("always", VERIFIED, True, "no userinfo", id="asked, and not given"),
+        pytest.param("never", {"id_token": {}, "userinfo": VERIFIED}, False, "was ignored", id="given, never asked"),
         pytest.param("when_needed", {"id_token": VERIFIED, "userinfo": {"email": "eve@acme.example"}}, True,
-                     "not looked at", id="given, and not needed"),
+                     "was ignored", id="given, and not needed"),
         pytest.param("when_needed", {"id_token": {"email": ADA, "email_verified": True}, "userinfo": {"name": "Ada"}},
                      True, "", id="given and needed for the name"),
     ],
@@ -209,8 +209,8 @@ def test_the_text_is_plain_and_aligned(tmp_path: Path) -> None:
         "  email  ada@acme.example",
         "  name   [31mAda",
         "",
-        "Note: A sign-in also requests userinfo, if the provider has it; there is none in",
-        "these claims.",
+        "Note: A sign-in also requests userinfo if the provider offers it. These claims",
+        "have no userinfo.",
     ]
 
 

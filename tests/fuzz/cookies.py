@@ -9,7 +9,8 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from broker.transaction import BrowserCookie
-from broker.web.cookies import delete_cookie, prefix, read_cookies, set_cookie
+from broker.web.request import prefix, read_cookies
+from broker.web.responses import delete_cookie, set_cookie
 
 NAME = frozenset(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-")
 VALUE = NAME | frozenset(b".")

@@ -14,11 +14,11 @@ from broker.comm100 import Site, build_claims, build_token
 from broker.errors import BrokerError, CodeRejected, InvalidProviderResponse, NotAdmitted, ProviderUnavailable
 from broker.identity import Identity, Policy, admit
 from broker.oidc.authorization import build_authorization_url
+from broker.oidc.id_token import verify_signature
 from broker.oidc.keys import check_keys
 from broker.oidc.messages import ProviderResponse
 from broker.oidc.metadata import ProviderMetadata, check_discovery
 from broker.oidc.registration import SIGNATURE_ALGORITHMS, Registration
-from broker.oidc.signature import verify_signature
 from broker.oidc.tokens import TokenResponse, build_token_request, check_token_response
 from broker.oidc.userinfo import build_userinfo_request, check_userinfo
 from broker.providers import KINDS, ClaimRules, PersonClaims, UnverifiedIdToken, decide_identity

@@ -14,11 +14,10 @@ from typing import Any
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from broker.errors import BrokerError, InvalidProviderResponse
-from broker.oidc.id_token import check_claims
+from broker.oidc.id_token import SignedClaims, check_claims, verify_signature
 from broker.oidc.keys import KeySet, check_keys
 from broker.oidc.messages import ProviderResponse
 from broker.oidc.registration import SIGNATURE_ALGORITHMS
-from broker.oidc.signature import SignedClaims, verify_signature
 from tests.fakes.clock import START
 
 ISSUER = "https://idp.example"

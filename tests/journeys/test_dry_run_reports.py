@@ -210,7 +210,7 @@ async def test_the_log_has_a_test_sign_in_under_one_trace_id_and_no_address(worl
 
 
 def trace_id_of(page: httpx.Response) -> str:
-    return text_of(page).rpartition("Trace id, as in the log\n")[2].partition("\n")[0]
+    return text_of(page).rpartition("Trace id in the log\n")[2].partition("\n")[0]
 
 
 def test_the_code_of_a_test_sign_in_cannot_make_a_token_or_name_an_address_of_comm100() -> None:

@@ -14,12 +14,11 @@ from typing import Any
 
 from joserfc import jws
 
-from broker.oidc.id_token import VerifiedIdToken, check_claims
+from broker.oidc.id_token import VerifiedIdToken, check_claims, verify_signature
 from broker.oidc.keys import KeySet, check_keys
 from broker.oidc.messages import ProviderResponse
 from broker.oidc.metadata import ProviderMetadata
 from broker.oidc.registration import Registration
-from broker.oidc.signature import verify_signature
 from tests.fakes.clock import START
 from tests.fakes.provider import SigningKey, new_key
 

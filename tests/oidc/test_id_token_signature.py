@@ -21,8 +21,8 @@ from broker.errors import (
     IdTokenSignature,
     InvalidProviderResponse,
 )
+from broker.oidc.id_token import MAX_HEADER_BYTES, SignedClaims, verify_signature
 from broker.oidc.registration import SIGNATURE_ALGORITHMS
-from broker.oidc.signature import MAX_HEADER_BYTES, SignedClaims, verify_signature
 from tests.oidc.samples import SECRET, b64, claims, key_set, published, sign, signing_key
 
 HEADER = {"alg": "RS256", "typ": "JWT", "kid": "key-1"}

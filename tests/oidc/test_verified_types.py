@@ -7,8 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from broker.oidc.id_token import VerifiedIdToken
-from broker.oidc.signature import SignedClaims, verify_signature
+from broker.oidc.id_token import SignedClaims, VerifiedIdToken, verify_signature
 from tests.oidc.samples import ISSUER, check, claims, key_set, published, sign, signing_key
 
 

@@ -7,7 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from broker.transaction import BrowserCookie
-from broker.web.cookies import read_cookies, set_cookie
+from broker.web.request import read_cookies
+from broker.web.responses import set_cookie
 from tests.fuzz.cookies import judge
 
 NAMES = st.from_regex(r"signin_[A-Za-z0-9_-]{10}", fullmatch=True)

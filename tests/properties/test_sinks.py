@@ -23,7 +23,8 @@ from broker.metrics import Metrics
 from broker.providers import ClaimTrace
 from broker.text import is_invisible, printable, redact
 from broker.web.pages import Pages
-from broker.web.request import describe_login_request
+from broker.web.request import read_login_request
+from broker.web.setup_pages import describe_login_request
 from tests.registration.sample_pages import LINKS, PAGES, dry_run
 from tests.test_text import SECRETS, SPELLINGS
 
@@ -52,7 +53,7 @@ def log_line(said: str, secret: str) -> str:
     handler.setFormatter(JsonLines())
     LOGGER.addHandler(handler)
     try:
-        EventLog(log_email="hashed", secret_keys=lambda: ["k" * 32]).write_sign_in(event(said, secret))
+        EventLog(log_email="hashed", secret_keys=lambda: ["k" * 32]).write(event(said, secret))
     finally:
         LOGGER.removeHandler(handler)
     (line,) = stream.getvalue().splitlines()
@@ -62,7 +63,7 @@ def log_line(said: str, secret: str) -> str:
 
 def metrics(said: str, secret: str) -> str:
     counts = Metrics()
-    counts.count_sign_in(event(said, secret))
+    counts.count(event(said, secret))
     return counts.export().decode()
 
 
@@ -98,8 +99,8 @@ def check(said: str, secret: str) -> str:
 
 def last_login(said: str, secret: str) -> str:
     redirect_url = redact(f"https://{said}/{said}?{said}=1", [secret])
-    seen = describe_login_request(f"{said}=1&b=2", redirect_url, code="none", at=1.0)
-    return " ".join([seen.redirect_url_host, seen.redirect_url_path, *seen.redirect_url_parameters, *seen.parameters])
+    seen = read_login_request(f"{said}=1&b=2", redirect_url, code="none", at=1.0)
+    return " ".join(describe_login_request(seen, now=2.0).values())
 
 
 SINKS: dict[str, tuple[Callable[[str, str], str], int]] = {

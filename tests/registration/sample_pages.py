@@ -16,16 +16,11 @@ from broker.web.setup_pages import SetupLinks, SetupPages
 from tests.fakes.admin import run_dry_run
 from tests.fakes.clock import START, Clock
 from tests.fakes.world import World, section_for
-from tests.registration.scene import PROVIDERS, settings, setups
+from tests.registration.scene import settings, setups
 
 TOKEN = "eyJleHAiOjE4MDAwMDM2MDB9.aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
 URL = "https://sso.acme.example"
-LINKS = SetupLinks(
-    overview=f"{URL}/setup?link={TOKEN}",
-    checks=f"{URL}/setup/check?link={TOKEN}",
-    commands={id_: f"{URL}/setup/commands/{id_}?link={TOKEN}" for id_ in PROVIDERS},
-    test={id_: f"{URL}/setup/test/{id_}?link={TOKEN}" for id_ in PROVIDERS},
-)
+LINKS = SetupLinks(URL, TOKEN)
 PAGES = SetupPages()
 ADA = {"email": "ada@acme.example", "email_from": "email (ID token)", "name": "Ada", "name_from": "name"}
 

@@ -8,7 +8,7 @@ from ipaddress import ip_network
 import pytest
 
 from broker.rejected_codes import Origin
-from broker.web.client_address import ClientAddresses, find_client_address
+from broker.web.request import ClientAddresses, find_client_address
 from tests.fakes.world import BROKER, World
 
 PEER = "127.0.0.1"  # of every request of these tests

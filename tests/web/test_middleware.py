@@ -11,7 +11,6 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from broker.logout import COOKIE_NAME
-from broker.web.cookies import LAST_PROVIDER_COOKIE, our_cookies, prefix
 from broker.web.middleware import (
     MAX_COOKIE_BYTES,
     MAX_COOKIES,
@@ -23,6 +22,7 @@ from broker.web.middleware import (
     SecurityHeaders,
     build_content_security_policy,
 )
+from broker.web.request import LAST_PROVIDER_COOKIE, our_cookies, prefix
 
 SITE = "https://sso.acme.example"
 EXPECTED = {

@@ -1,4 +1,4 @@
-"""What is kept of Comm100's last call: visible, bounded, and no values."""
+"""What is kept and shown of Comm100's last call: visible, bounded, and no values."""
 
 from __future__ import annotations
 
@@ -6,39 +6,52 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from broker.web.request import MAX_NAMES, MAX_PART_CHARACTERS, LastLoginRequest, describe_login_request
+from broker.web.request import MAX_NAMES, LastLoginRequest, read_login_request
+from broker.web.setup_pages import MAX_PART_CHARACTERS, describe_login_request
 
 
 def kept(redirect_url: str, query: str = "") -> LastLoginRequest:
-    return describe_login_request(query, redirect_url, code="none", at=1.0)
+    return read_login_request(query, redirect_url, code="none", at=1.0)
+
+
+def shown(redirect_url: str, query: str = "") -> dict[str, str]:
+    return describe_login_request(kept(redirect_url, query), now=2.0)
 
 
 @pytest.mark.parametrize(
     ("redirect_url", "host", "path", "names"),
     [
-        pytest.param("", "", "", (), id="none"),
-        pytest.param("https://A.example/x?b=1&a=2&c", "a.example", "/x", ("a", "b"), id="an address"),
-        pytest.param("https://a.example/u/ada@b.example/x", "a.example", "***@b.example/x", (), id="an e-mail address"),
-        pytest.param("https://a.example/ada%2540b.example", "a.example", "***%2540b.example", (), id="one in disguise"),
-        pytest.param("/relative", "", "/relative", (), id="no host"),
-        pytest.param("https://[", "", "", (), id="no address"),
-        pytest.param("https://a.example/\u202e\x00", "a.example", "/\\u202e\\u0000", (), id="invisible characters"),
+        pytest.param("", "none", "none", "none", id="none"),
+        pytest.param("https://A.example/x?b=1&a=2&c", "a.example", "/x", "a, b", id="an address"),
+        pytest.param("https://a.example/u/ada@b.example/x", "a.example", "***@b.example/x", "none", id="an e-mail"),
+        pytest.param("https://a.example/ada%2540b.example", "a.example", "***%2540b.example", "none", id="in disguise"),
+        pytest.param("/relative", "none", "/relative", "none", id="no host"),
+        pytest.param("https://[", "none", "none", "none", id="no address"),
+        pytest.param("https://a.example/\u202e\x00", "a.example", "/\\u202e\\u0000", "none", id="invisible characters"),
     ],
 )
-def test_host_path_and_names_are_kept(redirect_url: str, host: str, path: str, names: tuple[str, ...]) -> None:
-    seen = kept(redirect_url)
-    assert (seen.redirect_url_host, seen.redirect_url_path, seen.redirect_url_parameters) == (host, path, names)
+def test_host_path_and_names_are_shown(redirect_url: str, host: str, path: str, names: str) -> None:
+    seen = shown(redirect_url)
+    assert seen["Host in redirect_url"] == host
+    assert seen["Path in redirect_url"] == path
+    assert seen["Parameters in redirect_url"] == names
+
+
+def test_an_e_mail_address_is_masked_before_its_end_is_cut_off() -> None:
+    path = f"/{'a' * MAX_PART_CHARACTERS}@b.example"
+    assert shown(f"https://a.example{path}")["Path in redirect_url"] == "***@b.example"
 
 
 def test_the_values_of_parameters_are_not_kept() -> None:
-    assert "secret" not in repr(kept("https://a.example/?token=secret&secret", "redirect_url=secret&secret"))
+    seen = kept("https://a.example/?token=secret&secret", "redirect_url=secret&secret")
+    assert "secret" not in repr(seen)
+    assert "secret" not in seen.redirect_url_path
 
 
 @given(st.text(max_size=500), st.text(max_size=500))
-def test_whatever_comes_is_bounded_and_visible(redirect_url: str, query: str) -> None:
-    seen = kept(redirect_url, query)
-    for text in (seen.redirect_url_host, seen.redirect_url_path, *seen.redirect_url_parameters, *seen.parameters):
+def test_whatever_comes_is_shown_bounded_and_visible(redirect_url: str, query: str) -> None:
+    for text in shown(redirect_url, query).values():
         assert text.isascii()
         assert text.isprintable()
         assert len(text) <= 6 * MAX_PART_CHARACTERS
-    assert len(seen.parameters) <= MAX_NAMES
+    assert len(kept(redirect_url, query).parameters) <= MAX_NAMES

@@ -131,7 +131,7 @@ def test_every_command_is_on_the_page_of_its_provider_and_can_be_copied(tmp_path
     providers, _ = setups(tmp_path, settings())
     for id_, setup in providers.items():
         assert Page(sample_pages.commands(tmp_path, id_)).copied == [one.text for one in setup.commands]
-        assert (LINKS.commands[id_] in overview.links()) == bool(setup.commands)
+        assert (LINKS.commands(id_) in overview.links()) == bool(setup.commands)
 
 
 def test_every_place_is_named_beside_its_value(tmp_path: Path, overview: Page) -> None:
@@ -142,15 +142,19 @@ def test_every_place_is_named_beside_its_value(tmp_path: Path, overview: Page) -
             assert " ".join(one.where.split()) in overview.text
 
 
-def test_each_provider_has_a_test_sign_in_in_a_tab_that_cannot_reach_back(overview: Page) -> None:
+def test_each_provider_has_a_test_sign_in_in_a_tab_that_cannot_reach_back(tmp_path: Path, overview: Page) -> None:
+    providers, _ = setups(tmp_path, settings())
     tests = [of for tag, of in overview.tags if tag == "a" and of.get("target")]
-    assert [of["href"] for of in tests] == list(LINKS.test.values())
+    assert [of["href"] for of in tests] == [LINKS.test(id_) for id_ in providers]
     assert {(of["target"], of["rel"]) for of in tests} == {("_blank", "noopener")}
 
 
 def test_a_provider_that_is_not_enabled_is_marked_and_how_to_enable_it_is_said(overview: Page) -> None:
     assert "Test sign-in: Acme google (not yet offered to agents)" in overview.text
-    step = "Remove enabled: false from identity_providers.google and restart the broker, so that agents can choose it."
+    step = (
+        "Remove enabled: false from identity_providers.google and restart the broker. "
+        "Then agents can choose the provider."
+    )
     assert step in overview.text
     assert overview.text.count("not yet offered to agents") == 2
 
@@ -241,7 +245,7 @@ def test_a_refusal_comes_with_reason_remedy_and_another_try() -> None:
     assert EmailDomainNotAllowed.remedy in page.text
     assert "failed E-mail address" in page.text
     assert "not reached Policy" in page.text
-    assert LINKS.test["okta"] in page.links()
+    assert LINKS.test("okta") in page.links()
 
 
 def test_a_test_that_ended_before_any_claim_says_so() -> None:

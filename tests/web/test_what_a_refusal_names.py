@@ -63,10 +63,12 @@ BAD_REQUESTS = [
         "/login?idp=ipd", {}, "an identity provider of site main: idp", "ipd", id="a provider misspelt in the query"
     ),
     pytest.param("/login/main?idp=ada@acme.example", {}, None, "***@acme.example", id="an address for a provider"),
-    pytest.param("/logn?a=b", {}, "an address of ours", "/logn", id="a path misspelt, without its query"),
-    pytest.param("/callback", {}, "an address of ours", "/callback", id="the callback without a provider"),
-    pytest.param("/a/" + "x" * 41, {}, "an address of ours", "/a/[left out]", id="a part that may be a link or a code"),
-    pytest.param("/" + "a/" * 200, {}, "an address of ours", "/" + "a/" * 59 + "a", id="a long path"),
+    pytest.param("/logn?a=b", {}, "an address of the broker", "/logn", id="a path misspelt, without its query"),
+    pytest.param("/callback", {}, "an address of the broker", "/callback", id="the callback without a provider"),
+    pytest.param(
+        "/a/" + "x" * 41, {}, "an address of the broker", "/a/[left out]", id="a part that may be a link or a code"
+    ),
+    pytest.param("/" + "a/" * 200, {}, "an address of the broker", "/" + "a/" * 59 + "a", id="a long path"),
     pytest.param("/login?redirect_url=https://evil.example/x?y=z", {}, None, "evil.example", id="another host"),
     pytest.param(
         f"/login?redirect_url={PAGE}&redirect_url=x", {}, "redirect_url once", "2 times", id="a parameter twice"

@@ -9,7 +9,7 @@ from contextlib import AsyncExitStack
 import pytest
 
 from broker.errors import Overloaded, ProviderTimedOut, TransactionSpent
-from broker.in_flight import Broker
+from broker.signin import Broker
 from broker.signing import CLOCK_LEEWAY
 from broker.transaction import LIFETIME
 from tests.fakes.clock import START, Clock
