@@ -442,6 +442,7 @@ class ProviderUnavailable(BrokerError, status=503):
         phase: str = "",
     ) -> None:
         super().__init__(expected=expected, got=got, retry_after=retry_after, remedy=remedy)
+        self.phase = phase
 
     advice = _LATER
 
