@@ -16,7 +16,7 @@ from starlette.types import ASGIApp
 from broker import checks
 from broker.comm100 import Site
 from broker.errors import BrokerError, InternalError, ProviderUnreachable
-from broker.identity import Policy
+from broker.identity import ClaimRules
 from broker.log import EventLog, SignInEvent, log_start, warn_of_expiry
 from broker.metrics import Metrics
 from broker.oidc.client import ClientFactory, HttpClient, NetworkPolicy, ProviderClient, open_client
@@ -24,7 +24,7 @@ from broker.oidc.client_assertion import build_client_assertion
 from broker.oidc.discovery import Clock, Discovery, Send, Sleep
 from broker.oidc.messages import ProviderRequest, ProviderResponse
 from broker.oidc.registration import Registration
-from broker.providers import KINDS, ClaimRules, Provider
+from broker.providers import KINDS, Provider
 from broker.settings import NO_PROXY, ProviderSettings, Settings, SiteSettings, insecure_options, secret_files
 from broker.signin import Broker
 from broker.web.context import Setup, WebContext
@@ -279,22 +279,21 @@ def wire_provider(
     """Return one identity provider, enabled or not."""
     provider = settings.identity_providers[identifier]
     registration = _registration(settings, identifier, provider, clock)
-    email_domains = frozenset(provider.email_domains)
     return Provider(
         id=identifier,
         label=provider.label,
         kind=KINDS[provider.preset],
         registration=registration,
-        policy=Policy(email_domains, frozenset(provider.allowed_groups or ())),
         rules=ClaimRules(
             email_claim=provider.email_claim or "email",
             name_claim=provider.name_claim or "name",
             trust_unverified_email=provider.trust_unverified_email,
-            email_domains=email_domains,
+            email_domains=frozenset(provider.email_domains),
             tenants=frozenset(provider.tenants or ()),
+            groups_claim=provider.groups_claim,
+            allowed_groups=frozenset(provider.allowed_groups or ()),
         ),
         userinfo=provider.userinfo,
-        groups_claim=provider.groups_claim,
         discovery=Discovery(registration, send, clock, sleep),
         send=send,
     )

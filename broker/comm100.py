@@ -1,7 +1,4 @@
-"""Comm100's side: which redirect_url is acceptable, the token's claims, and the address that delivers the token.
-
-Nothing here knows how an `Identity` came about.
-"""
+"""Comm100's side: which redirect_url is acceptable, the token's claims, and the address that delivers the token."""
 
 from __future__ import annotations
 
@@ -63,12 +60,9 @@ class Site:
     Args:
         endpoint: "JWT SSO endpoint" of the Control Panel.
         shared_secret: returns the current secret as displayed; its UTF-8 bytes are the key, never decoded.
-        delivery: whether the token goes to the endpoint, or is appended to redirect_url.
         redirect_hosts: accepted in redirect_url besides the endpoint's host, in lower case.
         token_lifetime: seconds, at most 300.
-        claims: constant claims of the token.
-        provider_ids: the enabled identity providers of this site.
-        start_url: where a sign-in starts; None if it is not set.
+        provider_ids: of the enabled identity providers.
         on_loopback: for development: accept the endpoint's own origin, even with http and a port.
     """
 
@@ -91,7 +85,7 @@ def check_redirect_url(unverified_url: str, site: Site) -> CheckedRedirectUrl:
         unverified_url: from Comm100's redirect, decoded once.
 
     Raises:
-        RedirectUrlRefused: it is not; a redirect_url is never repaired.
+        RedirectUrlRefused: for any other address; a redirect_url is never repaired.
     """
     if len(unverified_url) > MAX_REDIRECT_URL_CHARACTERS:
         raise RedirectUrlRefused(expected=f"at most {MAX_REDIRECT_URL_CHARACTERS} characters", got=len(unverified_url))
@@ -112,7 +106,6 @@ def build_claims(identity: Identity, site: Site, *, now: float) -> dict[str, Cla
     """Return the claims of Comm100's token.
 
     Args:
-        identity: the admitted person.
         now: seconds since the epoch.
     """
     issued = int(now)
@@ -226,7 +219,6 @@ class _Target:
     """A parameter that leads away from the endpoint.
 
     Args:
-        name: of the parameter.
         value: up to the end of the piece.
         as_read: the value as a browser reads it.
         is_relative: the value begins with two slashes, without a scheme.

@@ -1,7 +1,4 @@
-"""The person that a provider vouches for: the record, the grammar of address and name, and who may enter.
-
-Nothing here knows a provider or Comm100.
-"""
+"""The person that a provider vouches for: the record, the grammar of address and name, and who may enter."""
 
 from __future__ import annotations
 
@@ -33,10 +30,8 @@ class Identity:
 
     Args:
         email: checked, in lower case; Comm100 identifies an agent by the address only.
-        email_from: the claim and the document of the address.
         name: for display; never an identity.
         name_from: the claim or rule of the name.
-        subject: the provider's identifier of the person.
     """
 
     email: str
@@ -99,19 +94,27 @@ def clean_name(unverified_name: object) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Policy:
-    """Who may enter by one provider.
+class ClaimRules:
+    """The admin's rules for one provider: which claims describe a person, and who may enter.
 
     Args:
-        email_domains: the domains the provider may assert, in lower case; subdomains are not implied.
+        trust_unverified_email: accept an address without `email_verified`; an insecure option.
+        email_domains: the domains that the provider may assert, in lower case; subdomains are not implied.
+        tenants: Entra: the admitted tenants of a multi-tenant application; empty for a single tenant.
+        groups_claim: None if groups do not matter.
         allowed_groups: the person must be in one of them; empty if groups do not matter.
     """
 
-    email_domains: frozenset[str]
+    email_claim: str = "email"
+    name_claim: str = "name"
+    trust_unverified_email: bool = False
+    email_domains: frozenset[str] = frozenset()
+    tenants: frozenset[str] = frozenset()
+    groups_claim: str | None = None
     allowed_groups: frozenset[str] = frozenset()
 
 
-def admit(identity: Identity, policy: Policy, *, groups: object, groups_left_out: bool = False) -> None:
+def admit(identity: Identity, rules: ClaimRules, *, groups: object, groups_left_out: bool = False) -> None:
     """Return if the person may enter; this is the last decision of a sign-in.
 
     Args:
@@ -123,16 +126,14 @@ def admit(identity: Identity, policy: Policy, *, groups: object, groups_left_out
         GroupsOverage: groups decide, and the provider left them out.
         GroupNotAllowed: the person is in none of the allowed groups, or the provider sent no groups.
     """
-    if identity.email_domain not in policy.email_domains:
-        raise EmailDomainNotAllowed(expected=sorted(policy.email_domains), got=identity.email_domain)
-    if policy.allowed_groups and groups_left_out and groups is None:
-        raise GroupsOverage(expected=sorted(policy.allowed_groups), got="more groups than a token holds")
-    if policy.allowed_groups and not policy.allowed_groups & _names(groups):
+    if identity.email_domain not in rules.email_domains:
+        raise EmailDomainNotAllowed(expected=sorted(rules.email_domains), got=identity.email_domain)
+    if rules.allowed_groups and groups_left_out and groups is None:
+        raise GroupsOverage(expected=sorted(rules.allowed_groups), got="more groups than a token holds")
+    if rules.allowed_groups and not rules.allowed_groups & _names(groups):
         got = sorted(_names(groups))[:MAX_NAMED_GROUPS] or "no groups at all"
-        refusal = GroupNotAllowed(expected=sorted(policy.allowed_groups), got=got)
-        if groups is None:
-            refusal.remedy = NO_GROUPS_SENT
-        raise refusal
+        remedy = NO_GROUPS_SENT if groups is None else ""
+        raise GroupNotAllowed(expected=sorted(rules.allowed_groups), got=got, remedy=remedy)
 
 
 def _without_invisible_ends(name: str) -> str:

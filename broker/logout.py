@@ -54,14 +54,14 @@ def encrypt_logout_hint(hint: LogoutHint, *, now: float, secret_keys: Sequence[s
 
 
 def decrypt_logout_hint(cookie_value: str, *, now: float, secret_keys: Sequence[str]) -> LogoutHint | None:
-    """Return what an unverified cookie holds; None if we did not encrypt it, or it is too old.
+    """Return what an unverified cookie holds; None if the broker did not encrypt it, or it is too old.
 
     Args:
         now: seconds since the epoch.
         secret_keys: any of them may have encrypted it.
     """
     try:
-        # Fernet checks the age by the machine's clock, not by ours: `signed_at` is checked below.
+        # Fernet checks the age by the machine's clock, not by `now`: `signed_at` is checked below.
         packed = _fernet(tuple(secret_keys)).decrypt(cookie_value + "=" * (-len(cookie_value) % 4))
         signed_at, provider, id_token, logout_hint = json.loads(zlib.decompress(packed))
     except (InvalidToken, zlib.error, ValueError):

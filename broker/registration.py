@@ -28,14 +28,9 @@ class ProviderSetup:
     """What to register at one identity provider.
 
     Args:
-        preset: the provider's kind.
-        enabled: whether agents see the provider.
-        email_domains: sorted.
         site_ids: the sites that offer the provider, or will once it is enabled.
-        values: to copy, in the order of the provider's form.
-        commands: do the same registration; empty if the provider has no such tool.
-        note: what to do beside copying the values.
-        guide: the document with the steps.
+        values: in the order of the provider's form.
+        commands: for the same registration; empty if the provider has no such tool.
     """
 
     id: str
@@ -56,7 +51,6 @@ class SiteSetup:
 
     Args:
         secret_length: bytes of the shared secret.
-        compare: prints the fingerprint of another copy of the shared secret.
     """
 
     id: str
@@ -91,7 +85,7 @@ def setup_of_provider(
         label=provider.label,
         preset=kind.name,
         enabled=enabled,
-        email_domains=tuple(sorted(provider.policy.email_domains)),
+        email_domains=tuple(sorted(provider.rules.email_domains)),
         site_ids=site_ids,
         values=(
             Value("Redirect URI", to_register.redirect_uri, console_paths.redirect_uri),

@@ -1,7 +1,7 @@
 """Bounds the rejected codes that one address may send to a provider's token endpoint; accepted codes never count.
 
-A stranger can send invented codes. Each one costs a token request with our credential, and providers limit those
-requests for a whole organisation. Why the limits are these: docs/development/decisions/0017-rejected-codes.md.
+A stranger can send invented codes. Each code costs a token request with the broker's credential, and providers limit
+those requests for a whole organisation. The reason for each limit: docs/development/decisions/0017-rejected-codes.md.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Literal
 from broker.errors import TooManyRejectedCodes
 
 MAX_ADDRESSES = 20_000
-FORGET_SECONDS = 3600.0  # without a call; then an address counts as new
+FORGET_SECONDS = 3600.0  # without a call, after which an address counts as new
 WINDOW_SECONDS = 60.0  # in which a full count of rejected codes runs out
 WAIT_SECONDS = 4.0  # a callback waits at most for others of its address; half the deadline of a sign-in
 
@@ -27,12 +27,12 @@ Verdict = Literal["accepted", "rejected", "unanswered", "not asked"]
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What one address may have.
+    """The limits of one origin.
 
     Args:
         rejected: codes rejected within `WINDOW_SECONDS`.
         unjudged: further calls in flight of an address that is new; each accepted code adds one.
-        most_unjudged: what `unjudged` grows to.
+        most_unjudged: the upper limit of `unjudged`.
     """
 
     rejected: int
@@ -49,9 +49,9 @@ class Origin:
     """Where a callback came from.
 
     Args:
-        network: an IPv4 address or an IPv6 /64; empty if it is not known.
-        shared: it stands for many people, such as a proxy that is not trusted.
-        claimed_by: the network of the peer that claims this one, if that peer is not trusted.
+        network: an IPv4 address or an IPv6 /64; empty if unknown.
+        shared: many people use this network, such as a proxy that is not trusted.
+        claimed_by: the network of an untrusted peer that claims to forward for this network.
     """
 
     network: str
@@ -60,20 +60,20 @@ class Origin:
 
     @property
     def limits(self) -> Limits:
-        """What this origin may have."""
+        """The limits of this origin."""
         return OF_MANY_PEOPLE if self.shared else OF_ONE_ADDRESS
 
 
 @dataclass(slots=True)
 class _Record:
-    """What is known of one origin.
+    """The count of one origin.
 
     Args:
-        trust: calls in flight beyond the budget of rejected codes.
-        rejected: codes, falling with time.
-        at: when `rejected` was brought up to date.
-        in_flight: calls that are not judged yet.
-        waiting: callbacks that wait for one of them to be judged; told whether they may call.
+        trust: calls allowed in flight beyond the budget of rejected codes.
+        at: when `rejected` was last updated, in seconds.
+        rejected: codes; the count falls with time.
+        in_flight: calls without a verdict yet.
+        waiting: callbacks that wait for such a verdict; the result tells whether they may call.
     """
 
     trust: int
@@ -84,12 +84,12 @@ class _Record:
 
 
 class RejectedCodes:
-    """Counts the codes that the providers rejected, by where they came from.
+    """Counts the codes that the providers rejected, by origin.
 
     Args:
-        clock: seconds.
-        wait_seconds: a callback waits at most.
-        max_addresses: remembered; beyond that the one that called longest ago is forgotten.
+        clock: seconds since the epoch.
+        wait_seconds: the longest wait of a callback.
+        max_addresses: origins remembered; beyond, the origin with the oldest call is forgotten.
     """
 
     def __init__(
@@ -109,8 +109,8 @@ class RejectedCodes:
         """Hold one call for each origin of a callback.
 
         Args:
-            origins: the widest first, so that a peer at its bound can create no records by claiming addresses.
-            verdict: asked at the end: what the provider said about the code.
+            origins: the widest first, so that a peer at its limit can create no records by claiming addresses.
+            verdict: called at the end: the provider's verdict on the code.
 
         Raises:
             TooManyRejectedCodes: an origin has no call left.
@@ -122,14 +122,13 @@ class RejectedCodes:
 
     @asynccontextmanager
     async def turn(self, origin: Origin, verdict: Callable[[], Verdict]) -> AsyncIterator[None]:
-        """Hold one of the calls an origin may have in flight.
+        """Hold one call of an origin.
 
         Args:
-            origin: of the callback.
-            verdict: asked at the end: what the provider said about the code.
+            verdict: called at the end: the provider's verdict on the code.
 
         Raises:
-            TooManyRejectedCodes: too many codes of the origin were rejected, or are not judged yet.
+            TooManyRejectedCodes: too many codes of the origin were rejected, or have no verdict yet.
         """
         record, limits = self._record(origin), origin.limits
         if _is_spent(record, limits):
@@ -154,7 +153,7 @@ class RejectedCodes:
         return record
 
     def _forget(self, now: float) -> None:
-        """Forget origins without a recent call, and of too many the oldest. Origins with calls in flight stay."""
+        """Forget origins without a recent call, and the oldest above the limit. Origins with calls in flight stay."""
         for _ in range(2):  # one more than a call adds
             origin, record = next(iter(self._records.items()))
             if record.in_flight or record.waiting:
@@ -170,7 +169,7 @@ class RejectedCodes:
         record.at = now
 
     async def _wait(self, record: _Record, limits: Limits) -> None:
-        """Wait until calls of the same origin are judged; the place is handed over by `_leave`."""
+        """Wait for the verdict on other calls of the origin; `_leave` hands over the place."""
         place: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         record.waiting.append(place)
         try:
@@ -178,7 +177,7 @@ class RejectedCodes:
                 may_call = await asyncio.shield(place)
         except BaseException as end:
             if place.done() and place.result():
-                self._leave(record, limits)  # the place came as the wait ended
+                self._leave(record, limits)  # handed over while the wait ended
             elif not place.done():
                 record.waiting.remove(place)
             if isinstance(end, TimeoutError):
@@ -188,7 +187,7 @@ class RejectedCodes:
             raise _refusal(record, limits)
 
     def _leave(self, record: _Record, limits: Limits) -> None:
-        """Hand free places to waiting callbacks in their order; refuse them all if no place will come."""
+        """Hand free places to waiting callbacks in their order; refuse all of them if no place will become free."""
         record.in_flight -= 1
         while record.waiting and (_is_spent(record, limits) or _is_free(record, limits)):
             may_call = not _is_spent(record, limits)

@@ -272,7 +272,9 @@ def check_id_token(
     registration = provider.registration
     id_token = check_claims(
         signed,
-        expected_issuer=provider.kind.expected_issuer(registration, signed, provider.rules),
+        expected_issuer=provider.kind.expected_issuer(
+            registration, signed.claims, provider.rules, key_issuer=signed.key_issuer
+        ),
         expected_audience=registration.client_id,
         expected_nonce=bound.nonce,
         access_token=tokens.access_token,

@@ -1,4 +1,4 @@
-"""Makes foreign text fit to be shown or logged: visible, bounded, without secrets and e-mail addresses."""
+"""Makes foreign text safe to show and to log: visible, bounded, without secrets and e-mail addresses."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ _IGNORABLE_RANGES = (
 
 
 def is_invisible(character: str) -> bool:
-    """Tell whether a character is ignored or blank when it is displayed, whatever its Unicode category."""
+    """Tell whether a character is displayed as nothing or as a blank; its Unicode category does not tell."""
     return any(first <= ord(character) <= last for first, last in _IGNORABLE_RANGES)
 
 
@@ -104,14 +104,14 @@ def mask_emails(text: str) -> str:
 
 
 def redact(value: Any, secrets: Iterable[str]) -> Any:
-    """Return a JSON value without these secrets, wherever they stand in it.
+    """Return a JSON value without these secrets, at any depth.
 
     Found in any case: the secret itself, percent-encoded once and twice, form-encoded, escaped as JSON and as HTML, and
     each longer word of it, because a provider may have encoded or dropped the characters between the words.
 
     Args:
-        value: text, or what came out of JSON; below five levels of nesting it is cut.
-        secrets: codes, tokens and credentials; those of fewer than four characters are passed over.
+        value: text or parsed JSON; levels below the fifth are cut.
+        secrets: codes, tokens and credentials; a secret of fewer than four characters is ignored.
     """
     return _redacted(value, _needles(secrets), 1)
 
@@ -160,9 +160,12 @@ def _abridged(value: object, levels: int) -> object:
 
 def _redacted(value: object, needles: list[tuple[str, str]], depth: int) -> object:
     if isinstance(value, str):
-        lowered = value.lower()
-        found = [pattern for needle, pattern in needles if needle in lowered]
-        return re.sub("|".join(found), REDACTED, value, flags=re.IGNORECASE) if found else value
+        found = _found(value, needles)
+        if not found:
+            return value
+        left = re.sub("|".join(found), REDACTED, value, flags=re.IGNORECASE)
+        # A pattern does not match a letter whose cases differ in length, such as a sharp s.
+        return REDACTED if _found(left, needles) else left
     if not isinstance(value, Mapping | list | tuple):
         return value
     if depth == _DEPTH:
@@ -172,15 +175,25 @@ def _redacted(value: object, needles: list[tuple[str, str]], depth: int) -> obje
     return [_redacted(one, needles, depth + 1) for one in value]
 
 
+def _found(text: str, needles: list[tuple[str, str]]) -> list[str]:
+    folded = _folded(text)
+    return [pattern for needle, pattern in needles if needle in folded]
+
+
+def _folded(text: str) -> str:
+    """Return the same text for every case of a text; `casefold` alone keeps the dotless i apart from its capital."""
+    return text.upper().casefold()
+
+
 def _needles(secrets: Iterable[str]) -> list[tuple[str, str]]:
-    """Return what to search in lower case, and its pattern; the longest first, for one may be a part of another."""
+    """Return the folded texts to search, each with its pattern; the longest first: a shorter may be a part of it."""
     needles: dict[str, str] = {}
     for secret in secrets:
         if len(secret) < MIN_SECRET_CHARACTERS:
             continue
         for part in (secret, *sorted(_WORD.findall(secret), key=len, reverse=True)[:_WORDS]):
             rest = r"\S*" if len(part) > _TELLING else ""
-            needles |= {one.lower(): re.escape(one) + rest for one in _spellings(part[:_TELLING])}
+            needles |= {_folded(one): re.escape(one) + rest for one in _spellings(part[:_TELLING])}
     return sorted(needles.items(), key=lambda needle: len(needle[0]), reverse=True)
 
 

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from broker.errors import EmailDomainNotAllowed, GroupNotAllowed, NotAdmitted
-from broker.identity import Identity, Policy, admit
+from broker.identity import ClaimRules, Identity, admit
 
 DOMAINS = frozenset({"acme.example", "acme-labs.example"})
 
@@ -19,7 +19,7 @@ def person(email: str = "ada@acme.example") -> Identity:
 @pytest.mark.requirement("S-20")
 @pytest.mark.parametrize("email", ["ada@acme.example", "ada@acme-labs.example"])
 def test_an_address_of_the_providers_domains_enters(email: str) -> None:
-    admit(person(email), Policy(DOMAINS), groups=None)
+    admit(person(email), ClaimRules(email_domains=DOMAINS), groups=None)
 
 
 @pytest.mark.requirement("S-20")
@@ -38,14 +38,14 @@ def test_an_address_of_the_providers_domains_enters(email: str) -> None:
 def test_an_address_of_another_domain_is_refused(email: str) -> None:
     """Subdomains are not implied."""
     with pytest.raises(EmailDomainNotAllowed) as refusal:
-        admit(person(email), Policy(DOMAINS), groups=None)
+        admit(person(email), ClaimRules(email_domains=DOMAINS), groups=None)
     assert refusal.value.expected == sorted(DOMAINS)
     assert refusal.value.got == email.partition("@")[2]
 
 
 @pytest.mark.requirement("S-20")
 def test_a_subdomain_that_is_listed_does_not_let_its_parent_in() -> None:
-    policy = Policy(frozenset({"mail.acme.example"}))
+    policy = ClaimRules(email_domains=frozenset({"mail.acme.example"}))
     admit(person("ada@mail.acme.example"), policy, groups=None)
     with pytest.raises(EmailDomainNotAllowed):
         admit(person("ada@acme.example"), policy, groups=None)
@@ -54,10 +54,10 @@ def test_a_subdomain_that_is_listed_does_not_let_its_parent_in() -> None:
 @pytest.mark.requirement("S-20")
 def test_a_provider_without_domains_lets_nobody_in() -> None:
     with pytest.raises(EmailDomainNotAllowed):
-        admit(person(), Policy(frozenset()), groups=None)
+        admit(person(), ClaimRules(), groups=None)
 
 
-GROUPS = Policy(DOMAINS, frozenset({"agents", "supervisors"}))
+GROUPS = ClaimRules(email_domains=DOMAINS, allowed_groups=frozenset({"agents", "supervisors"}))
 
 
 @pytest.mark.parametrize(
@@ -99,7 +99,7 @@ def test_who_is_in_no_allowed_group_is_refused(groups: object) -> None:
 
 def test_where_no_group_is_demanded_none_is_looked_at() -> None:
     for groups in (None, [], ["anything"], 7, {"a": [1]}):
-        admit(person(), Policy(DOMAINS), groups=groups)
+        admit(person(), ClaimRules(email_domains=DOMAINS), groups=groups)
 
 
 def test_the_domain_is_judged_before_the_group() -> None:

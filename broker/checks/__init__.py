@@ -1,6 +1,6 @@
-"""The checks: each identity provider and site, with the functions of a sign-in; what is wrong and what to do.
+"""Checks each identity provider and site with the functions of a sign-in, and says what is wrong and what to do.
 
-Nothing is changed anywhere, and no secret is in a finding.
+The checks change nothing, and no finding has a secret.
 """
 
 from broker.checks.finding import (

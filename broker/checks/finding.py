@@ -1,4 +1,4 @@
-"""Findings: the closed list of checks, one record for the result of a check, and the order of findings."""
+"""The list of all checks, the result of a check, and the order of results."""
 
 from __future__ import annotations
 
@@ -48,11 +48,11 @@ class Finding:
         subject: a provider's id, a site's id, or `settings`.
         check: one of `CHECKS`.
         status: `unknown` if the other side does not tell.
-        message: what was found, for an admin; never a secret.
-        remedy: what to do; empty for `ok` only.
+        message: for an admin; never a secret.
+        remedy: empty for `ok` only.
         doc: the section of the documentation that explains the check.
-        optional: sign-ins work without it.
-        setting: the setting that is probably missing; empty if none is.
+        optional: sign-ins work although the check is not `ok`.
+        setting: probably missing; empty if no setting is.
     """
 
     subject: str
@@ -70,8 +70,6 @@ class Topic:
     """A check of a subject, which makes its findings.
 
     Args:
-        subject: a provider's id, a site's id, or `settings`.
-        check: one of `CHECKS`.
         guide: the guide for the kind of provider; empty if the subject is not a provider.
     """
 
@@ -84,23 +82,23 @@ class Topic:
         return self._finding("ok", message, "")
 
     def warning(self, message: str, remedy: str) -> Finding:
-        """Return a finding that sign-ins work, but an admin has to look at something."""
-        return self._finding("warning", message, remedy or TEST_SIGN_IN)
+        """Return a finding that an admin has to look at, while sign-ins work."""
+        return self._finding("warning", message, remedy)
 
     def failed(self, message: str, remedy: str, *, setting: str = "") -> Finding:
-        """Return a finding that sign-ins do not work."""
-        return self._finding("failed", message, remedy or TEST_SIGN_IN, setting=setting)
+        """Return a finding that stops sign-ins."""
+        return self._finding("failed", message, remedy, setting=setting)
 
-    def unknown(self, message: str, remedy: str = TEST_SIGN_IN, *, optional: bool = False) -> Finding:
-        """Return a finding that the check cannot tell."""
-        return self._finding("unknown", message, remedy or TEST_SIGN_IN, optional=optional)
+    def unknown(self, message: str, remedy: str = "", *, optional: bool = False) -> Finding:
+        """Return a finding of a check without a result."""
+        return self._finding("unknown", message, remedy, optional=optional)
 
     def _finding(
         self, status: Status, message: str, remedy: str, *, optional: bool = False, setting: str = ""
     ) -> Finding:
         document = self.guide if self.guide and self.check in GUIDED else "docs/admin/check.md"
-        doc = f"{document}#{self.check}"
-        return Finding(self.subject, self.check, status, message, remedy, doc, optional, setting)
+        remedy = remedy or ("" if status == "ok" else TEST_SIGN_IN)
+        return Finding(self.subject, self.check, status, message, remedy, f"{document}#{self.check}", optional, setting)
 
 
 def unusable_settings(mistakes: Iterable[Mistake]) -> list[Finding]:
@@ -110,7 +108,7 @@ def unusable_settings(mistakes: Iterable[Mistake]) -> list[Finding]:
 
 
 def not_tried(subject: str, checks: Iterable[str], findings: list[Finding], *, guide: str = "") -> list[Finding]:
-    """Return a finding for each of these checks that has none, with the check that prevented it.
+    """Return a finding for each check without a finding, naming the check that failed before it.
 
     Args:
         findings: of the subject, in the order of the checks.
@@ -132,7 +130,7 @@ def worst_first(findings: Iterable[Finding]) -> list[Finding]:
 
 
 def merged(findings: Iterable[Finding]) -> Iterator[tuple[list[str], Finding]]:
-    """Yield the names of checks with the same status and message, such as "Not tried", and the first finding of them.
+    """Yield the names of checks with the same status and message, such as "Not tried", and their first finding.
 
     Args:
         findings: of one subject, the worst first.

@@ -1,4 +1,4 @@
-"""The documents that a provider publishes: discovery document and keys, checked by the functions of a sign-in."""
+"""Checks the discovery document and the keys of a provider with the functions of a sign-in."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from broker.checks.finding import Finding, Topic, sentence
 from broker.checks.reach import failed_step, no_answer, reach
-from broker.errors import AnswerUnreadable, BrokerError, MetadataInvalid, MetadataIssuer, ProviderUnavailable
+from broker.errors import AnswerUnreadable, BrokerError, MetadataIssuer, ProviderUnavailable
 from broker.oidc.keys import MAX_CANDIDATES, MAX_KEYS, KeySet, build_keys_request, check_keys
 from broker.oidc.messages import JsonObject, ProviderResponse, check_success, read_json_object
 from broker.oidc.metadata import ProviderMetadata, build_discovery_request, check_discovery
@@ -17,18 +17,19 @@ from broker.text import printable
 
 CLOCK_WARNING_SECONDS = 30.0
 CLOCK_FAILED_SECONDS = 60.0  # what a sign-in allows, in the times of an ID token
+OTHER_METHOD_REMEDY = "Set client_authentication to one of those, as the client is registered there."
 _METHOD_NAMES = {"federated_credential": "private_key_jwt"}
 
 
 @dataclass(frozen=True, slots=True)
 class Documents:
-    """What the address of the discovery document answered, and the findings about it.
+    """The answer with the discovery document, and the findings about it.
 
     Args:
-        answer: None if there was none that can be read.
+        answer: None if no answer came, or none that can be read.
         document: None if the answer is not a JSON object with status 200.
         metadata: None if the document is not usable, or is of another issuer.
-        findings: in the order of the checks, up to the first that the next check cannot do without.
+        findings: in the order of the checks, up to the first failure that the next check depends on.
     """
 
     answer: ProviderResponse | None
@@ -53,32 +54,24 @@ def topic_of(provider: Provider, check: str) -> Topic:
 
 
 async def check_documents(provider: Provider, *, proxied: bool = False) -> Documents:
-    """Fetch the discovery document; return it with the findings dns, tls, discovery, issuer and metadata.
-
-    Args:
-        proxied: requests take the outbound proxy, which resolves the names.
-    """
+    """Fetch the discovery document; return it with the findings dns, tls, discovery, issuer and metadata."""
     request = build_discovery_request(provider.registration.issuer, provider.registration.metadata_url)
     answer, findings = await reach(provider.send, request, provider.id, proxied=proxied)
     if isinstance(answer, BrokerError):
         if failed_step(answer) == "answer":
             findings.append(no_answer(topic_of(provider, "discovery"), request.url, answer))
         return Documents(None, None, None, tuple(findings))
-    document, discovery = check_discovery_answer(provider, answer)
+    document, discovery = _read_document(provider, request.url, answer)
     findings.append(discovery)
     if document is None:
         return Documents(answer, None, None, tuple(findings))
-    findings.append(issuer := check_issuer(provider, answer))
-    if issuer.status == "failed":
-        return Documents(answer, document, None, tuple(findings))
-    metadata, finding = check_metadata(provider, answer)
-    return Documents(answer, document, metadata, (*findings, finding))
+    metadata, compared = check_metadata(provider, answer)
+    return Documents(answer, document, metadata, (*findings, *compared))
 
 
-def check_discovery_answer(provider: Provider, answer: ProviderResponse) -> tuple[JsonObject | None, Finding]:
-    """Check that the answer is a JSON object with status 200, and return the object."""
+def _read_document(provider: Provider, url: str, answer: ProviderResponse) -> tuple[JsonObject | None, Finding]:
+    """Return the JSON object of an answer with status 200, and the finding about it."""
     topic = topic_of(provider, "discovery")
-    url = build_discovery_request(provider.registration.issuer, provider.registration.metadata_url).url
     compare = f"Compare issuer with {provider.console_paths.issuer}."
     try:
         check_success(answer)
@@ -87,50 +80,32 @@ def check_discovery_answer(provider: Provider, answer: ProviderResponse) -> tupl
         message = f"{url} answers, but not with JSON: {sentence(error.got)}"
         return None, topic.failed(message, f"{compare} A proxy may have answered in its place.")
     except ProviderUnavailable as error:
-        return None, topic.failed(f"{url} answers with status {sentence(error.got)}", error.remedy)
+        got, remedy = error.got, error.remedy
     except BrokerError as error:
-        remedy = provider.kind.remedy(str(error.got)) or compare
+        got, remedy = error.got, provider.kind.remedy(str(error.got)) or compare
         if answer.location is not None:
             remedy = f"Redirects are not followed: set issuer to the address that answers itself. {remedy}"
-        return None, topic.failed(f"{url} answers with status {sentence(error.got)}", remedy)
+    return None, topic.failed(f"{url} answers with status {sentence(got)}", remedy)
 
 
-def check_issuer(provider: Provider, answer: ProviderResponse) -> Finding:
-    """Compare the issuer in the document with the configured issuer, as a sign-in does.
+def check_metadata(provider: Provider, answer: ProviderResponse) -> tuple[ProviderMetadata | None, list[Finding]]:
+    """Check a discovery document as a sign-in does, and compare it with the settings.
+
+    The findings are `issuer`, and `metadata` unless the issuer failed.
 
     Args:
         answer: a JSON object.
     """
-    topic = topic_of(provider, "issuer")
-    expected = provider.registration.metadata_issuer
+    registration, topic = provider.registration, topic_of(provider, "metadata")
+    expected = registration.metadata_issuer
+    same_issuer = topic_of(provider, "issuer").ok(f"The issuer is {expected}, as configured.")
     try:
-        _check_discovery(provider, answer)
-    except MetadataIssuer as error:
-        return _another_issuer(provider, topic, expected, printable(error.got))
-    except MetadataInvalid:
-        pass  # the issuer was compared first; the rest is the next check's
-    return topic.ok(f"The issuer is {expected}, as configured.")
-
-
-def check_metadata(provider: Provider, answer: ProviderResponse) -> tuple[ProviderMetadata | None, Finding]:
-    """Check that the document has what a sign-in needs, and compare what it announces with the settings.
-
-    Args:
-        answer: a JSON object of the right issuer.
-    """
-    topic = topic_of(provider, "metadata")
-    try:
-        metadata = _check_discovery(provider, answer)
+        metadata = check_discovery(answer, expected_issuer=expected, allow_loopback=registration.allow_loopback)
+    except MetadataIssuer as error:  # compared before all else
+        return None, [_another_issuer(provider, expected, printable(error.got))]
     except BrokerError as error:
-        return None, _refused(topic, "The discovery document is not usable.", error)
-    unusable = [one for one in metadata.ignored if one.startswith("userinfo_endpoint")]
-    if unusable and provider.userinfo != "never":
-        return metadata, topic.warning(
-            f"The discovery document has a member that cannot be used and is ignored: {sentence(unusable[0])}",
-            "Unless the ID token has the e-mail address, nobody can sign in: the provider has to correct the member. "
-            "If the ID token has it, set userinfo: never.",
-        )
-    return metadata, _compare_announced(provider, topic, read_json_object(answer.body))
+        return None, [same_issuer, _refused(topic, "The discovery document is not usable.", error)]
+    return metadata, [same_issuer, _compare_announced(provider, topic, metadata, read_json_object(answer.body))]
 
 
 async def check_provider_keys(provider: Provider, metadata: ProviderMetadata) -> Finding:
@@ -155,9 +130,8 @@ def check_clock(provider: Provider, answer: ProviderResponse, clock: Callable[[]
     """
     topic = topic_of(provider, "clock")
     if answer.date is None:
-        return topic.unknown(
-            "The provider's answer has no Date.", "Compare this machine's clock by eye: date -u shows it."
-        )
+        by_eye = "Compare this machine's clock by eye: date -u shows it."
+        return topic.unknown("The provider's answer has no Date.", by_eye)
     ahead = answer.date - clock()
     seconds = round(abs(ahead))
     size = f"{seconds} seconds" if seconds < 120 else f"{round(seconds / 60)} minutes"
@@ -170,32 +144,23 @@ def check_clock(provider: Provider, answer: ProviderResponse, clock: Callable[[]
     return topic.ok("This machine's clock and the provider's agree.")
 
 
-def announces(methods: list[str], method: str) -> bool:
-    """Return whether the announced methods have the configured one.
-
-    Args:
-        method: the value of `client_authentication`.
-    """
-    return _METHOD_NAMES.get(method, method) in methods
+def describe_other_method(provider: Provider, announced: list[str]) -> str:
+    """Say that the announced methods of client authentication lack the configured one; empty if they do not."""
+    method = provider.registration.client_authentication
+    if not announced or _METHOD_NAMES.get(method, method) in announced:
+        return ""
+    return f"announces client authentication by {printable(announced)}, but client_authentication is {method}."
 
 
 def _refused(topic: Topic, message: str, error: BrokerError) -> Finding:
     return topic.failed(f"{message} Expected {printable(error.expected)}, got {sentence(error.got)}", error.remedy)
 
 
-def _check_discovery(provider: Provider, answer: ProviderResponse) -> ProviderMetadata:
-    registration = provider.registration
-    return check_discovery(
-        answer, expected_issuer=registration.metadata_issuer, allow_loopback=registration.allow_loopback
-    )
-
-
-def _another_issuer(provider: Provider, topic: Topic, expected: str, got: str) -> Finding:
+def _another_issuer(provider: Provider, expected: str, got: str) -> Finding:
+    topic, compare = topic_of(provider, "issuer"), f"Compare issuer with {provider.console_paths.issuer}."
     message = f"The discovery document names another issuer. Expected {expected}, got {got}."
     if "://" not in got:  # not an address: the member is missing or not a text
-        return topic.failed(
-            message, f"Compare issuer with {provider.console_paths.issuer}. The provider has to name itself there."
-        )
+        return topic.failed(message, f"{compare} The provider has to name itself there.")
     remedy = f"Set issuer to exactly {got}, if that is your provider."
     if got.rstrip("/") == expected.rstrip("/"):
         ends = "ends with a slash" if got.endswith("/") else "has no slash at the end"
@@ -205,35 +170,33 @@ def _another_issuer(provider: Provider, topic: Topic, expected: str, got: str) -
     if got.lower() == expected.lower():
         return topic.failed(f"{message} Only upper and lower case differ.", remedy)
     if provider.registration.metadata_url is None:
-        remedy = (
-            f"{remedy} If the document is not below that address, leave issuer so and set metadata_url to the "
-            "document's."
-        )
-    return topic.failed(message, f"Compare issuer with {provider.console_paths.issuer}. {remedy}")
+        remedy += " If the document is not below that address, leave issuer so and set metadata_url to the document's."
+    return topic.failed(message, f"{compare} {remedy}")
 
 
-def _compare_announced(provider: Provider, topic: Topic, document: JsonObject) -> Finding:
-    """Compare algorithms and client authentication with the settings; a provider may offer more than it announces."""
-    ours = provider.registration.signing_algorithms
-    algorithms = _texts(document.get("id_token_signing_alg_values_supported"))
-    if algorithms and not ours & set(algorithms):
-        return _compare_algorithms(topic, algorithms, sorted(ours))
-    method = provider.registration.client_authentication
-    methods = _texts(document.get("token_endpoint_auth_methods_supported"))
-    if methods and not announces(methods, method):
+def _compare_announced(provider: Provider, topic: Topic, metadata: ProviderMetadata, document: JsonObject) -> Finding:
+    """Compare what the document announces with the settings; a provider may offer more than it announces."""
+    unusable = [one for one in metadata.ignored if one.startswith("userinfo_endpoint")]
+    if unusable and provider.userinfo != "never":
         return topic.warning(
-            f"The provider announces client authentication by {printable(methods)}, but "
-            f"client_authentication is {method}.",
-            "Set client_authentication to one of those, as the client is registered there.",
+            f"The discovery document has a member that cannot be used and is ignored: {sentence(unusable[0])}",
+            "Unless the ID token has the e-mail address, nobody can sign in: the provider has to correct the member. "
+            "If the ID token has it, set userinfo: never.",
         )
+    configured = provider.registration.signing_algorithms
+    algorithms = _texts(document.get("id_token_signing_alg_values_supported"))
+    if algorithms and not configured & set(algorithms):
+        return _compare_algorithms(topic, algorithms, sorted(configured))
+    if other := describe_other_method(provider, _texts(document.get("token_endpoint_auth_methods_supported"))):
+        return topic.warning(f"The provider {other}", OTHER_METHOD_REMEDY)
     return topic.ok("The discovery document has everything a sign-in needs.")
 
 
-def _compare_algorithms(topic: Topic, announced: list[str], ours: list[str]) -> Finding:
+def _compare_algorithms(topic: Topic, announced: list[str], configured: list[str]) -> Finding:
     usable = [one for one in announced if one in SIGNATURE_ALGORITHMS]
     message = (
         f"The provider announces that it signs with {printable(announced)}, but signing_algorithms has "
-        f"{', '.join(ours)}."
+        f"{', '.join(configured)}."
     )
     if usable:
         return topic.warning(
@@ -244,7 +207,7 @@ def _compare_algorithms(topic: Topic, announced: list[str], ours: list[str]) -> 
     return topic.failed(
         f"{message} {why} never accepted.",
         "Change the client's ID token signature algorithm at the provider to "
-        f"{'RS256' if 'RS256' in ours else ours[0]}.",
+        f"{'RS256' if 'RS256' in configured else configured[0]}.",
     )
 
 

@@ -1,6 +1,6 @@
-"""The way to a host, by one request: name, connection and certificate.
+"""Checks name, connection and certificate of a host by one request.
 
-The request is sent by the client that sign-ins use, so proxy, trusted authorities and address guard are the same.
+The client of the sign-ins sends the request, so proxy, trusted authorities and address guard are the same.
 """
 
 from __future__ import annotations
@@ -18,10 +18,15 @@ from broker.errors import (
     ProviderUnavailable,
 )
 from broker.oidc.discovery import Send
-from broker.oidc.messages import Peer, ProviderRequest, ProviderResponse
+from broker.oidc.messages import DOCUMENT_LIMIT, Peer, ProviderRequest, ProviderResponse
 from broker.text import printable
 
 CERTIFICATE_WARNING_DAYS = 14
+
+
+def page_request(url: str) -> ProviderRequest:
+    """Return the request of a browser that opens a page."""
+    return ProviderRequest("GET", url, DOCUMENT_LIMIT, {"Accept": "text/html"})
 
 
 async def reach(
@@ -29,7 +34,7 @@ async def reach(
 ) -> tuple[ProviderResponse | BrokerError, list[Finding]]:
     """Send a request; return the answer, or the error, and the findings `dns` and `tls`.
 
-    A failed name leaves out `tls`. An error after the handshake leaves both `ok`: the finding about it is the caller's.
+    A failed name leaves out `tls`. An error after the handshake leaves both `ok`; the caller reports that error.
 
     Args:
         proxied: requests take the outbound proxy, which resolves the names.
@@ -57,7 +62,7 @@ def failed_step(error: BrokerError) -> Literal["dns", "tls", "answer"]:
 
 
 def no_answer(topic: Topic, url: str, error: BrokerError) -> Finding:
-    """Return why no answer came from an address, or none that can be read."""
+    """Return the finding that an address gave no answer, or none that can be read."""
     parts = urlsplit(url)
     host = parts.hostname or ""
     got = printable(error.got)

@@ -13,55 +13,52 @@ import re
 import secrets
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, date, datetime
+from typing import Literal
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from broker.checks.finding import CHECK_SECONDS, TEST_SIGN_IN, Finding, Topic, sentence
-from broker.checks.provider import announces, topic_of
-from broker.checks.reach import no_answer
+from broker.checks.provider import OTHER_METHOD_REMEDY, describe_other_method, topic_of
+from broker.checks.reach import no_answer, page_request
 from broker.errors import (
     BrokerError,
     CallbackIssuer,
     ClientRejected,
     CodeRejected,
-    ProviderRefused,
     ProviderReportedFailure,
     ProviderUnavailable,
     TokenRequestRefused,
     TokenResponseInvalid,
 )
 from broker.logout import build_end_session_url
-from broker.oidc.authorization import build_authorization_url, check_callback
-from broker.oidc.messages import DOCUMENT_LIMIT, ProviderRequest, ProviderResponse, is_failing, safe_error_text
+from broker.oidc.authorization import INTERACTION_ERRORS, TEMPORARY_ERRORS, build_authorization_url, check_callback
+from broker.oidc.messages import ProviderRequest, ProviderResponse, is_failing, safe_error_text
 from broker.oidc.metadata import ProviderMetadata
 from broker.oidc.registration import EXPIRY_WARNING_DAYS, Registration
 from broker.oidc.tokens import build_token_request, check_token_response
 from broker.providers import Provider
 from broker.signing import encode_base64url
-from broker.text import printable
+from broker.text import printable, redact
 
 _CONTROL_ENDS = CHECK_SECONDS - 0.5  # seconds after the check began: a slow control request must not fail the check
 
-# Errors of a provider that would have to show a page: the request itself is fine.
-_WANTS_A_PERSON = {"login_required", "interaction_required", "consent_required", "account_selection_required"}
 # Errors that every sign-in would meet (RFC 6749, sections 4.1.2.1 and 5.2).
-_NO_AUTHORIZATION = {"invalid_scope", "unauthorized_client", "unsupported_response_type"}
+_NO_AUTHORIZATION = ("invalid_scope", "unauthorized_client", "unsupported_response_type")
 _NO_TOKENS = ("unauthorized_client", "unsupported_grant_type", "invalid_scope")
-_MAY_PASS = {"temporarily_unavailable", "server_error"}
 
+_NO_VALUE = r"(?!\w|[\"']?\s*[=:]|%3d)"  # a parameter with a value is the request, which error pages repeat
 _NAMES_SCOPE = re.compile(r"(?<![a-z])scopes?(?![a-z])", re.IGNORECASE)
 _NAMES_SCOPE_ERROR = re.compile(r"invalid[_ ]scopes?(?![a-z])", re.IGNORECASE)
-_NAMES_REDIRECT_URI = re.compile(r"redirect[_ ]ur[il]s?(?!_?\w|[\"']?\s*[=:]|%3d)", re.IGNORECASE)
-_NAMES_REDIRECT_ERROR = re.compile(r"(invalid_redirect_uri|redirect_uri_mismatch|AADSTS50011)", re.IGNORECASE)
+_NAMES_REDIRECT_URI = re.compile(
+    rf"redirect[_ ]ur[il]s?{_NO_VALUE}|invalid_redirect_uri|redirect_uri_mismatch|AADSTS50011", re.IGNORECASE
+)
+_NAMES_SIGN_OUT_URI = re.compile(rf"(log|sign)[_ -]?out[_ -](redirect[_ -])?ur[il]s?{_NO_VALUE}", re.IGNORECASE)
+_WANTS_A_HINT = re.compile(rf"id_token_hint{_NO_VALUE}", re.IGNORECASE)
 _NAMES_CLIENT_ERROR = re.compile(
     r"invalid_client|deleted_client|client[_ ]?(id )?not found|AADSTS700016", re.IGNORECASE
 )
-_NAMES_SIGN_OUT_URI = re.compile(
-    r"(log|sign)[_ -]?out[_ -](redirect[_ -])?ur[il]s?(?!_?\w|[\"']?\s*[=:]|%3d)", re.IGNORECASE
-)
-_WANTS_A_HINT = re.compile(r"id_token_hint(?!\w|[\"']?\s*[=:]|%3d)", re.IGNORECASE)
-# Words about the code in token errors other than `invalid_grant`.
+# Words in token errors other than `invalid_grant` and `invalid_client`.
 _NAMES_CODE = re.compile(
     r"invalid_(code|grant)|code_(challenge|verifier)|verification_code|authorization code", re.IGNORECASE
 )
@@ -80,7 +77,6 @@ async def check_redirect_uri(provider: Provider, metadata: ProviderMetadata) -> 
     The first value says whether the provider knows the client ID; None if the provider does not tell.
     """
     topic = topic_of(provider, "redirect_uri")
-    ours = provider.registration.redirect_uri
     try:
         first_url = _authorization_url(provider, metadata, {"prompt": "none"})
         second_url = _authorization_url(provider, metadata, {})
@@ -88,52 +84,47 @@ async def check_redirect_uri(provider: Provider, metadata: ProviderMetadata) -> 
         return None, topic.failed(f"No request can be made: {printable(error.expected)}.", error.remedy)
     try:
         async with asyncio.timeout(CHECK_SECONDS):
-            first = await _get(provider, first_url)
-            second = await _get(provider, second_url) if _may_be_about_prompt(provider, first) else None
+            first, second = await provider.send(page_request(first_url)), None
+            if _may_be_about_prompt(provider, first):
+                second = await provider.send(page_request(second_url))
     except BrokerError as error:
         return None, replace(no_answer(topic, first_url, error), status="unknown", setting="")
     except TimeoutError:
         return None, topic.unknown(f"No answer within {CHECK_SECONDS:.0f} seconds.")
-    if second is not None:
-        return _evaluate_second(provider, metadata, first, second)
-    if _comes_back(first, ours):
-        return True, _evaluate_return(provider, metadata, first)
-    return _evaluate_page(provider, first)
+    return _evaluate_authorization(provider, metadata, first, second)
 
 
 async def check_sign_out_uri(provider: Provider, end_session_endpoint: str) -> Finding:
     """Ask to sign out without a session: a registered address gets the answer (RP-Initiated Logout, section 3)."""
-    topic = topic_of(provider, "redirect_uri")
-    ours = f"{provider.registration.redirect_uri.removesuffix(f'/callback/{provider.id}')}/logout"
+    topic, console_paths = topic_of(provider, "redirect_uri"), provider.console_paths
+    address = f"{provider.registration.redirect_uri.removesuffix(f'/callback/{provider.id}')}/logout"
+    by_eye = f"Compare by eye: {address} has to stand at {console_paths.sign_out_uri}."
     url = build_end_session_url(
         end_session_endpoint,
         client_id=provider.registration.client_id,
-        post_logout_redirect_uri=ours,
+        post_logout_redirect_uri=address,
         state=secrets.token_urlsafe(16),
         id_token_hint="",
         logout_hint="",
     )
-    by_eye = f"Compare by eye: {ours} has to stand at {provider.console_paths.sign_out_uri}."
     try:
-        answer = await _get(provider, url)
+        answer = await provider.send(page_request(url))
     except BrokerError as error:
         message = no_answer(topic, url, error).message
-        return topic.unknown(f"Sign-out address {ours}: {message}", by_eye, optional=True)
-    if _comes_back(answer, ours):
-        return topic.ok(f"After signing out, the provider comes back to {ours}.")
-    text = _text_of(answer)
-    code = provider.kind.parse_error_page(text)
+        return topic.unknown(f"Sign-out address {address}: {message}", by_eye, optional=True)
+    if _comes_back(answer, address):
+        return topic.ok(f"After signing out, the provider comes back to {address}.")
+    code, text = _read_page(provider, answer)
     told = code or text
-    names = _NAMES_SIGN_OUT_URI.search(told) or _NAMES_REDIRECT_URI.search(told) or _NAMES_REDIRECT_ERROR.search(told)
-    refuses = code is not None or (answer.status >= 400 and not is_failing(answer))
-    if refuses and names and not _WANTS_A_HINT.search(told):
+    names = (_NAMES_SIGN_OUT_URI.search(told) or _NAMES_REDIRECT_URI.search(told)) and not _WANTS_A_HINT.search(told)
+    if names and (code is not None or (answer.status >= 400 and not is_failing(answer))):
         return topic.failed(
-            f"The sign-out address {ours} is not registered at the provider: signing out ends on its error page.",
-            f"Add exactly this address at {provider.console_paths.sign_out_uri}.",
+            f"The sign-out address {address} is not registered at the provider: signing out ends on its error page.",
+            f"Add exactly this address at {console_paths.sign_out_uri}.",
         )
     shows = "shows a page or leads elsewhere" if answer.status < 400 else "shows an error page"
     return topic.unknown(
-        f"Whether the sign-out address {ours} is registered is not known: the provider {shows} ({answer.status}).",
+        f"Whether the sign-out address {address} is registered is not known: the provider {shows} ({answer.status}).",
         by_eye,
         optional=True,
     )
@@ -148,7 +139,7 @@ async def check_client_authentication(
 ) -> Finding:
     """Send a token request with an invalid code, and a control request if the provider refuses the code.
 
-    The credential is accepted if the provider refuses our code, but refuses the invented client as a client.
+    The credential is accepted if the provider refuses the code, but refuses the invented client as a client.
 
     Args:
         metadata: of the right issuer: the request has the credential.
@@ -167,13 +158,13 @@ async def check_client_authentication(
         return topic.failed(f"The token request cannot be made: {sentence(error.got)}", error.remedy)
     except ValueError:
         return topic.failed("The token request cannot be made: the credential is unusable.", "Check the credential.")
-    refusal = _refusal_of(request, await provider.send(request))
-    if not refusal.is_about_the_code:
+    refusal = await _refusal_of(provider, request)
+    if _refused_part(refusal) != "code":
         return _evaluate_refusal(provider, topic, refusal, announced, knows_client_id)
     request = _token_request(_invented(provider.registration), metadata)
     try:
         async with asyncio.timeout_at(began + _CONTROL_ENDS):
-            control = _refusal_of(request, await provider.send(request))
+            control = await _refusal_of(provider, request)
     except (BrokerError, TimeoutError):
         return topic.unknown("The provider refuses the invalid code, but does not answer an invented client ID.")
     return _evaluate_control(provider, topic, control)
@@ -206,6 +197,9 @@ def check_expiry(provider: Provider, expires: date | None, *, clock: Callable[[]
     return topic.ok(f"The client secret is valid until {expires.isoformat()}, for {days} more days.")
 
 
+# -------------------- the answers to a browser
+
+
 def _authorization_url(provider: Provider, metadata: ProviderMetadata, hints: Mapping[str, str]) -> str:
     return build_authorization_url(
         metadata,
@@ -217,30 +211,49 @@ def _authorization_url(provider: Provider, metadata: ProviderMetadata, hints: Ma
     )
 
 
-async def _get(provider: Provider, url: str) -> ProviderResponse:
-    return await provider.send(ProviderRequest("GET", url, DOCUMENT_LIMIT, {"Accept": "text/html"}))
+def _comes_back(answer: ProviderResponse, address: str) -> bool:
+    return answer.location is not None and re.split(r"[?#]", answer.location)[0] == address
 
 
-def _comes_back(answer: ProviderResponse, ours: str) -> bool:
-    return answer.location is not None and re.split(r"[?#]", answer.location)[0] == ours
+def _compare_by_eye(provider: Provider) -> str:
+    return (
+        f"Compare by eye: {provider.registration.redirect_uri} has to stand at {provider.console_paths.redirect_uri}."
+    )
 
 
 def _may_be_about_prompt(provider: Provider, answer: ProviderResponse) -> bool:
     """Return whether the provider may refuse `prompt=none` and nothing else."""
     if not _comes_back(answer, provider.registration.redirect_uri):
         return is_failing(answer)
-    error, said = _refusal_in(provider, answer)
-    return bool(error) and error not in _WANTS_A_PERSON | _NO_AUTHORIZATION and not _NAMES_SCOPE.search(said)
+    error, said = _error_in(provider, answer)
+    return bool(error) and error not in (*INTERACTION_ERRORS, *_NO_AUTHORIZATION) and not _NAMES_SCOPE.search(said)
 
 
-def _refusal_in(provider: Provider, answer: ProviderResponse) -> tuple[str, str]:
-    """Return the error in a redirect to our redirect URI, and its description; both empty if there is none."""
+def _error_in(provider: Provider, answer: ProviderResponse) -> tuple[str, str]:
+    """Return the error in a redirect to the redirect URI, and its words; both empty if there is none."""
     parts = urlsplit(answer.location or "")
     parameters = dict(parse_qsl(parts.query) + parse_qsl(parts.fragment))
-    error = parameters.get("error", "")
-    refusal = ProviderRefused(expected="a code", got=safe_error_text(error, parameters.get("error_description")))
-    refusal.redact([secret()] if (secret := provider.registration.client_secret) else [])
-    return error, str(refusal.got)
+    error, secret = parameters.get("error", ""), provider.registration.client_secret
+    said = safe_error_text(error, parameters.get("error_description"))
+    return error, redact(said, [secret()] if secret else [])
+
+
+def _evaluate_authorization(
+    provider: Provider, metadata: ProviderMetadata, first: ProviderResponse, second: ProviderResponse | None
+) -> tuple[bool | None, Finding]:
+    topic, redirect_uri = topic_of(provider, "redirect_uri"), provider.registration.redirect_uri
+    answer = second or first
+    if _comes_back(answer, redirect_uri):
+        return True, _evaluate_return(provider, metadata, answer)
+    if second is None or (second.status >= 400 and not is_failing(second)):
+        return _evaluate_page(provider, answer)
+    came_back = _comes_back(first, redirect_uri)
+    if came_back and second.status < 400:
+        return True, topic.ok(f"The provider comes back to {redirect_uri}. It refuses prompt=none only.")
+    failing = f"at prompt=none ({first.status})" if is_failing(first) else f"at a sign-in request ({second.status})"
+    return (True if came_back else None), topic.unknown(
+        f"The provider fails {failing}, which tells nothing about the registration.", _compare_by_eye(provider)
+    )
 
 
 def _check_iss(provider: Provider, metadata: ProviderMetadata, answer: ProviderResponse) -> Finding | None:
@@ -262,54 +275,35 @@ def _check_iss(provider: Provider, metadata: ProviderMetadata, answer: ProviderR
 def _evaluate_return(provider: Provider, metadata: ProviderMetadata, answer: ProviderResponse) -> Finding:
     if (finding := _check_iss(provider, metadata, answer)) is not None:
         return finding
-    topic = topic_of(provider, "redirect_uri")
-    error, said = _refusal_in(provider, answer)
-    ours = provider.registration.redirect_uri
-    if not error or error in _WANTS_A_PERSON:
-        return topic.ok(f"The provider comes back to {ours}.")
-    message = f"{ours} is registered, but the provider refuses the request: {sentence(said)}"
+    topic, redirect_uri = topic_of(provider, "redirect_uri"), provider.registration.redirect_uri
+    error, said = _error_in(provider, answer)
+    if not error or error in INTERACTION_ERRORS:  # the request is fine, but the provider would have to show a page
+        return topic.ok(f"The provider comes back to {redirect_uri}.")
+    message = f"{redirect_uri} is registered, but the provider refuses the request: {sentence(said)}"
     remedy = provider.kind.remedy(said)
-    if error in _MAY_PASS:
+    if error in TEMPORARY_ERRORS:
         return topic.warning(message, remedy or ProviderReportedFailure.remedy)
-    if error == "invalid_scope" or _NAMES_SCOPE.search(said):
+    if _NAMES_SCOPE.search(said):
         return topic.failed(message, remedy or f"Compare scopes with {provider.console_paths.scopes}.")
     if error == "access_denied":  # without asking a person: the reason may be this machine's address
         return topic.unknown(message, f"{remedy} {TEST_SIGN_IN}" if remedy else TEST_SIGN_IN)
-    return topic.failed(message, remedy or "Allow the authorization code flow and our scopes there.")
+    return topic.failed(message, remedy or "Allow the authorization code flow and the broker's scopes there.")
 
 
-def _evaluate_second(
-    provider: Provider, metadata: ProviderMetadata, first: ProviderResponse, second: ProviderResponse
-) -> tuple[bool | None, Finding]:
-    topic = topic_of(provider, "redirect_uri")
-    ours = provider.registration.redirect_uri
-    came_back = _comes_back(first, ours)
-    if _comes_back(second, ours):
-        return True, _evaluate_return(provider, metadata, second)
-    if second.status >= 400 and not is_failing(second):
-        return _evaluate_page(provider, second)
-    if came_back and second.status < 400:
-        return True, topic.ok(f"The provider comes back to {ours}. It refuses prompt=none only.")
-    failing = f"at prompt=none ({first.status})" if is_failing(first) else f"at a sign-in request ({second.status})"
-    return (True if came_back else None), topic.unknown(
-        f"The provider fails {failing}, which tells nothing about the registration.",
-        f"Compare by eye: {ours} has to stand at {provider.console_paths.redirect_uri}.",
-    )
-
-
-def _text_of(answer: ProviderResponse) -> str:
-    return f"{unquote(answer.location or '')}\n{answer.body.decode('utf-8', 'replace')}"
+def _read_page(provider: Provider, answer: ProviderResponse) -> tuple[str | None, str]:
+    """Return the code of a known error page, or None, and the text of the page and of the address it leads to."""
+    text = f"{unquote(answer.location or '')}\n{answer.body.decode('utf-8', 'replace')}"
+    return provider.kind.parse_error_page(text), text
 
 
 def _evaluate_page(provider: Provider, answer: ProviderResponse) -> tuple[bool | None, Finding]:
-    topic = topic_of(provider, "redirect_uri")
-    console_paths, registration = provider.console_paths, provider.registration
-    text = _text_of(answer)
-    code = provider.kind.parse_error_page(text)
+    topic, console_paths = topic_of(provider, "redirect_uri"), provider.console_paths
+    registration = provider.registration
+    code, text = _read_page(provider, answer)
     if code is None and answer.status < 400:
         return None, topic.unknown(
             f"The provider shows a page or leads elsewhere (status {answer.status}), which tells nothing.",
-            f"Compare by eye: {registration.redirect_uri} has to stand at {console_paths.redirect_uri}.",
+            _compare_by_eye(provider),
         )
     told = code or text
     if _NAMES_CLIENT_ERROR.search(told):
@@ -317,7 +311,7 @@ def _evaluate_page(provider: Provider, answer: ProviderResponse) -> tuple[bool |
             f"The provider does not know the client ID {printable(registration.client_id)}.",
             f"Compare client_id with {console_paths.client_id}.",
         )
-    if _NAMES_REDIRECT_ERROR.search(told) or _NAMES_REDIRECT_URI.search(told):
+    if _NAMES_REDIRECT_URI.search(told):
         return None, topic.failed(
             f"{registration.redirect_uri} is not registered at the provider.",
             f"Add exactly this address at {console_paths.redirect_uri}.",
@@ -336,29 +330,7 @@ def _evaluate_page(provider: Provider, answer: ProviderResponse) -> tuple[bool |
     )
 
 
-@dataclass(frozen=True, slots=True)
-class _Refusal:
-    """The token endpoint's answer to an invalid code.
-
-    Args:
-        error: the error of a sign-in with this answer; None for tokens.
-        said: the provider's words, without credentials.
-    """
-
-    error: BrokerError | None
-    said: str
-
-    @property
-    def is_about_the_code(self) -> bool:
-        """Whether the provider refused the code."""
-        refused = isinstance(self.error, TokenRequestRefused) and not self.said.startswith(_NO_TOKENS)
-        return isinstance(self.error, CodeRejected) or (refused and _NAMES_CODE.search(self.said) is not None)
-
-    @property
-    def is_about_the_client(self) -> bool:
-        """Whether the provider refused the client."""
-        refused = isinstance(self.error, TokenRequestRefused) and not self.is_about_the_code
-        return isinstance(self.error, ClientRejected) or (refused and _NAMES_CLIENT.search(self.said) is not None)
+# -------------------- the answers to an invalid code
 
 
 def _token_request(registration: Registration, metadata: ProviderMetadata) -> ProviderRequest:
@@ -366,13 +338,30 @@ def _token_request(registration: Registration, metadata: ProviderMetadata) -> Pr
     return build_token_request(metadata, registration, code=code, code_verifier=verifier)
 
 
-def _refusal_of(request: ProviderRequest, answer: ProviderResponse) -> _Refusal:
+async def _refusal_of(provider: Provider, request: ProviderRequest) -> BrokerError | None:
+    """Send a token request; return the error of a sign-in with the answer, without credentials; None for tokens."""
+    answer = await provider.send(request)
     try:
         check_token_response(answer)
     except BrokerError as error:
         error.redact(request.secrets)  # a provider may repeat what it was sent, as it was encoded on the way
-        return _Refusal(error, str(error.got))
-    return _Refusal(None, "")
+        return error
+    return None
+
+
+def _refused_part(refusal: BrokerError | None) -> Literal["code", "client"] | None:
+    """Return which part of the request the provider refused; None if the error does not tell."""
+    match refusal:
+        case CodeRejected():
+            return "code"
+        case ClientRejected():
+            return "client"
+        case TokenRequestRefused():
+            said = str(refusal.got)
+            if _NAMES_CODE.search(said) and not said.startswith(_NO_TOKENS):
+                return "code"
+            return "client" if _NAMES_CLIENT.search(said) else None
+    return None
 
 
 def _invented(registration: Registration) -> Registration:
@@ -394,63 +383,53 @@ def _unverifiable_assertion(client_id: str) -> str:
     return ".".join(map(encode_base64url, (*parts, secrets.token_bytes(256))))
 
 
-def _evaluate_control(provider: Provider, topic: Topic, control: _Refusal) -> Finding:
-    what = _CREDENTIALS.get(provider.registration.client_authentication, "Client ID and secret")
-    if control.is_about_the_client:
+def _evaluate_control(provider: Provider, topic: Topic, control: BrokerError | None) -> Finding:
+    refused = _refused_part(control)
+    if refused == "client":
+        what = _CREDENTIALS.get(provider.registration.client_authentication, "Client ID and secret")
         return topic.ok(f"{what} accepted (tested with an invalid code).")
-    if control.is_about_the_code:
+    if refused == "code":
         return topic.unknown(
             "This provider looks at the code first, so only a test sign-in tells whether it accepts the broker."
         )
-    said = "tokens" if control.error is None else sentence(control.said).rstrip(".")
+    said = "tokens." if control is None else sentence(control.got)
     return topic.unknown(
-        f"The provider refuses the invalid code, but its answer to an invented client ID does not tell: {said}."
+        f"The provider refuses the invalid code, but its answer to an invented client ID does not tell: {said}"
     )
 
 
 def _evaluate_refusal(
-    provider: Provider, topic: Topic, refusal: _Refusal, announced: list[str], knows_client_id: bool | None
+    provider: Provider, topic: Topic, refusal: BrokerError | None, announced: list[str], knows_client_id: bool | None
 ) -> Finding:
-    error, said = refusal.error, refusal.said
-    if error is None:
+    if refusal is None:
         return topic.failed("The token endpoint gives tokens for an invalid code.", "Do not use this provider.")
-    if isinstance(error, ClientRejected):
-        return _evaluate_rejection(provider, topic, said, announced, knows_client_id)
-    if isinstance(error, TokenRequestRefused):
-        remedy = provider.kind.remedy(said)
-        if remedy is not None or said.startswith(_NO_TOKENS):
-            return topic.failed(f"The token endpoint refuses the client: {sentence(said)}", remedy or error.remedy)
-        return topic.unknown(f"The token endpoint refuses an invalid code with an unusual error: {sentence(said)}")
-    if isinstance(error, TokenResponseInvalid):
-        message = f"The token endpoint answers an invalid code with neither tokens nor an error: {sentence(said)}"
-        return topic.unknown(message)
-    remedy = error.remedy if isinstance(error, ProviderUnavailable) else f"{error.remedy} {TEST_SIGN_IN}"
-    return topic.unknown(f"The token endpoint does not tell: {sentence(said)}", remedy)
+    said = sentence(refusal.got)
+    remedy = provider.kind.remedy(str(refusal.got))
+    match refusal:
+        case ClientRejected():
+            message = f"The token endpoint refuses the client: {said}"
+            if other := describe_other_method(provider, announced):
+                message, remedy = f"{message} It {other}", OTHER_METHOD_REMEDY
+            return topic.failed(message, remedy or _compare_client(provider, knows_client_id))
+        case TokenRequestRefused() if remedy is not None or said.startswith(_NO_TOKENS):
+            return topic.failed(f"The token endpoint refuses the client: {said}", remedy or refusal.remedy)
+        case TokenRequestRefused():
+            return topic.unknown(f"The token endpoint refuses an invalid code with an unusual error: {said}")
+        case TokenResponseInvalid():
+            return topic.unknown(f"The token endpoint answers an invalid code with neither tokens nor an error: {said}")
+    remedy = refusal.remedy if isinstance(refusal, ProviderUnavailable) else f"{refusal.remedy} {TEST_SIGN_IN}"
+    return topic.unknown(f"The token endpoint does not tell: {said}", remedy)
 
 
-def _evaluate_rejection(
-    provider: Provider, topic: Topic, said: str, announced: list[str], knows_client_id: bool | None
-) -> Finding:
+def _compare_client(provider: Provider, knows_client_id: bool | None) -> str:
     console_paths = provider.console_paths
-    method = provider.registration.client_authentication
-    message = f"The token endpoint refuses the client: {sentence(said)}"
-    if announced and not announces(announced, method):
-        return topic.failed(
-            f"{message} It announces client authentication by {printable(announced)}, but "
-            f"client_authentication is {method}.",
-            "Set client_authentication to one of those, as the client is registered there.",
-        )
-    if (remedy := provider.kind.remedy(said)) is not None:
-        return topic.failed(message, remedy)
     if knows_client_id is False:
-        compare = f"compare it with {console_paths.client_id}."
-        return topic.failed(message, f"The provider does not know the client ID: {compare}")
-    which = "The provider knows the client ID, so the" if knows_client_id else "Client ID or"
-    places = (
-        (console_paths.client_secret,) if knows_client_id else (console_paths.client_id, console_paths.client_secret)
-    )
-    return topic.failed(
-        message,
+        return f"The provider does not know the client ID: compare it with {console_paths.client_id}."
+    which, places = "Client ID or", [console_paths.client_id, console_paths.client_secret]
+    if knows_client_id:
+        which, places = "The provider knows the client ID, so the", [console_paths.client_secret]
+    method = provider.registration.client_authentication
+    return (
         f"{which} credential is wrong or expired, or client_authentication ({method}) is not what the provider "
-        f"expects. Compare with {', and '.join(dict.fromkeys(places))}.",
+        f"expects. Compare with {', and '.join(dict.fromkeys(places))}."
     )

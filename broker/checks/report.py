@@ -1,4 +1,4 @@
-"""The findings as text: a coloured table on a terminal, plain lines elsewhere. Findings are never read as markup."""
+"""Prints findings: a coloured table on a terminal, plain lines elsewhere. No finding is read as markup."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _WIDTH = 100
 
 @contextmanager
 def watching(console: Console) -> Iterator[Begin]:
-    """Show on a terminal which checks run, while the block runs; elsewhere show nothing."""
+    """Show the running checks on a terminal while the block runs; elsewhere show nothing."""
     if not console.is_terminal:
         yield lambda _subject, _check: None
         return
@@ -37,7 +37,7 @@ def print_report(findings: Sequence[Finding], console: Console) -> None:
     """Print every finding, failed ones first in each subject, and a summary.
 
     Args:
-        findings: of all subjects; those of a subject stand together.
+        findings: of all subjects, grouped by subject.
     """
     if console.is_terminal:
         for subject, group in itertools.groupby(findings, key=lambda one: one.subject):

@@ -1,6 +1,7 @@
-"""All checks: settings, identity providers and sites, side by side; within a subject, causes before consequences.
+"""Runs all checks: settings, identity providers and sites, side by side.
 
-What a failed check makes pointless is not tried. No credential goes to an address from a document of the wrong issuer.
+A check that needs the result of a failed check does not run. No credential goes to an address from a discovery document
+of another issuer.
 """
 
 from __future__ import annotations
@@ -33,12 +34,7 @@ _ONLINE = (
 
 @dataclass(frozen=True, slots=True)
 class ProviderTarget:
-    """One provider to check, enabled or not.
-
-    Args:
-        proxied: requests take the outbound proxy.
-        client_secret_expires: as set by the admin.
-    """
+    """One provider to check, enabled or not."""
 
     provider: Provider
     proxied: bool
@@ -50,9 +46,8 @@ class Targets:
     """Everything to check.
 
     Args:
-        public_url: where browsers reach the broker.
         public_client: asks `public_url` and the sites.
-        insecure_options: the names of all insecure options that are on.
+        insecure_options: the names of those that are on.
     """
 
     public_url: str
@@ -63,10 +58,10 @@ class Targets:
 
 
 async def run_all(targets: Targets, *, offline: bool, clock: Callable[[], float], begin: Begin) -> tuple[Finding, ...]:
-    """Check everything, subjects side by side; return the findings in the order of the subjects.
+    """Check everything; return the findings by subject, failed ones first.
 
     Args:
-        offline: only checks that need no network.
+        offline: run only the checks that need no network.
         clock: seconds since the epoch.
     """
     client = targets.public_client
@@ -77,7 +72,7 @@ async def run_all(targets: Targets, *, offline: bool, clock: Callable[[], float]
         *(_check_provider(one, offline=offline, clock=clock, begin=begin) for one in targets.providers),
         *(check_site(one, client, offline=offline, begin=begin) for one in targets.sites),
     )
-    return tuple(itertools.chain.from_iterable(groups))
+    return tuple(itertools.chain.from_iterable(map(worst_first, groups)))
 
 
 async def _check_provider(
@@ -91,33 +86,28 @@ async def _check_provider(
         findings += documents.findings
         if documents.answer is not None and documents.document is not None:
             findings.append(check_clock(provider, documents.answer, clock))
-        if documents.metadata is not None:
-            findings += await _check_registration(provider, documents, documents.metadata, begin)
+        if (metadata := documents.metadata) is not None:
+            begin(provider.id, "keys")
+            keys, registered = await asyncio.gather(
+                check_provider_keys(provider, metadata), _check_registration(provider, documents, metadata, begin)
+            )
+            findings += [keys, *registered]
         findings += not_tried(provider.id, _ONLINE, findings, guide=provider.kind.guide)
     findings.append(check_expiry(provider, target.client_secret_expires, clock=clock))
-    return worst_first(findings)
+    return findings
 
 
 async def _check_registration(
     provider: Provider, documents: Documents, metadata: ProviderMetadata, begin: Begin
 ) -> list[Finding]:
-    """Check keys and registration side by side.
-
-    The redirect URI comes before the credential: its answer tells whether the provider knows the client ID.
-    """
-
-    async def registration() -> list[Finding]:
-        begin(provider.id, "redirect_uri")
-        knows_client_id, redirect_uri = await check_redirect_uri(provider, metadata)
-        begin(provider.id, "client_authentication")
-        checks = [_check_credential(provider, metadata, documents.announced, knows_client_id)]
-        if metadata.end_session_endpoint is not None:
-            checks.append(check_sign_out_uri(provider, metadata.end_session_endpoint))
-        return [redirect_uri, *await asyncio.gather(*checks)]
-
-    begin(provider.id, "keys")
-    keys, registered = await asyncio.gather(check_provider_keys(provider, metadata), registration())
-    return [keys, *registered]
+    """Check the redirect URI first: its answer tells whether the provider knows the client ID."""
+    begin(provider.id, "redirect_uri")
+    knows_client_id, redirect_uri = await check_redirect_uri(provider, metadata)
+    begin(provider.id, "client_authentication")
+    checks = [_check_credential(provider, metadata, documents.announced, knows_client_id)]
+    if metadata.end_session_endpoint is not None:
+        checks.append(check_sign_out_uri(provider, metadata.end_session_endpoint))
+    return [redirect_uri, *await asyncio.gather(*checks)]
 
 
 async def _check_credential(

@@ -1,6 +1,6 @@
-"""Comm100 sites and the broker's public address.
+"""Checks Comm100 sites and the broker's public address.
 
-Browsers reach them, the broker does not: a request from this machine is a hint only.
+Browsers use these addresses, the broker does not: a request from this machine is a hint only.
 """
 
 from __future__ import annotations
@@ -10,12 +10,12 @@ import re
 from dataclasses import dataclass, replace
 from urllib.parse import urlsplit
 
-from broker.checks.finding import Begin, Finding, Topic, not_tried, sentence, worst_first
-from broker.checks.reach import failed_step, no_answer, reach
+from broker.checks.finding import Begin, Finding, Topic, not_tried, sentence
+from broker.checks.reach import failed_step, no_answer, page_request, reach
 from broker.comm100 import CONTROL_PANEL_MENU, Site
 from broker.errors import AnswerTooLarge, BrokerError
 from broker.oidc.discovery import Send
-from broker.oidc.messages import DOCUMENT_LIMIT, ProviderRequest, ProviderResponse
+from broker.oidc.messages import ProviderResponse
 from broker.text import GUID, printable
 
 SHARED_SECRET_CHARACTERS = 48  # of the form Comm100 shows: Base64 of a GUID's text
@@ -34,39 +34,25 @@ _CONTROL_PANEL = f"Comm100's Control Panel: {CONTROL_PANEL_MENU}"
 
 @dataclass(frozen=True, slots=True)
 class PublicClient:
-    """A client for addresses that browsers reach.
-
-    Args:
-        proxied: requests take the outbound proxy.
-    """
+    """A client for addresses that browsers reach."""
 
     send: Send
     proxied: bool
 
 
 async def check_site(site: Site, client: PublicClient, *, offline: bool, begin: Begin) -> list[Finding]:
-    """Check one Comm100 site.
-
-    Args:
-        offline: only checks that need no network.
-    """
+    """Check the shared secret of a Comm100 site, and its endpoint unless offline."""
     findings = [check_shared_secret(site.shared_secret(), site.id)]
     if not offline:
         begin(site.id, "endpoint")
         findings += await _check_endpoint(site, client)
-    return worst_first(findings)
+    return findings
 
 
 async def check_settings_section(
     public_url: str, client: PublicClient, *, insecure_options: tuple[str, ...], offline: bool, begin: Begin
 ) -> list[Finding]:
-    """Return the insecure options that are on, and whether the public address leads to the broker.
-
-    Args:
-        public_url: where browsers reach the broker.
-        insecure_options: the names of all that are on.
-        offline: only checks that need no network.
-    """
+    """Return the insecure options that are on, and unless offline whether the public address leads to the broker."""
     topic = Topic("settings", "settings")
     findings = [topic.ok("The settings can be used.")]
     for option in insecure_options:
@@ -75,7 +61,7 @@ async def check_settings_section(
     if not offline:
         begin("settings", "public_url")
         findings.append(await _check_public_url(public_url, client))
-    return worst_first(findings)
+    return findings
 
 
 def fingerprint(secret: str) -> str:
@@ -104,7 +90,7 @@ def check_shared_secret(secret: str, site: str = "") -> Finding:
 async def _check_endpoint(site: Site, client: PublicClient) -> list[Finding]:
     """Return the findings dns, tls and endpoint."""
     topic = Topic(site.id, "endpoint")
-    answer, findings = await reach(client.send, _request(site.endpoint), site.id, proxied=client.proxied)
+    answer, findings = await reach(client.send, page_request(site.endpoint), site.id, proxied=client.proxied)
     if isinstance(answer, BrokerError) and failed_step(answer) != "answer":
         if client.proxied:  # browsers may take another way
             remedy = "Sign-ins do not need it: browsers go to Comm100, the broker does not."
@@ -113,13 +99,15 @@ async def _check_endpoint(site: Site, client: PublicClient) -> list[Finding]:
         return [*findings, *not_tried(site.id, ("tls", "endpoint"), findings)]
     where = f"Compare endpoint with the JWT SSO endpoint in {_CONTROL_PANEL}."
     if isinstance(answer, AnswerTooLarge):
-        return [*findings, topic.ok(f"{site.endpoint} answers.")]
-    if isinstance(answer, BrokerError):
-        return [*findings, topic.failed(f"{site.endpoint} gives no answer: {sentence(answer.got)}", where)]
-    if answer.status in (404, 410):
+        finding = topic.ok(f"{site.endpoint} answers.")
+    elif isinstance(answer, BrokerError):
+        finding = topic.failed(f"{site.endpoint} gives no answer: {sentence(answer.got)}", where)
+    elif answer.status in (404, 410):
         message = f"{site.endpoint} answers with status {answer.status}: the address may be wrong."
-        return [*findings, topic.warning(message, where)]
-    return [*findings, topic.ok(f"{site.endpoint} answers (status {answer.status}, without a token).")]
+        finding = topic.warning(message, where)
+    else:
+        finding = topic.ok(f"{site.endpoint} answers (status {answer.status}, without a token).")
+    return [*findings, finding]
 
 
 async def _check_public_url(public_url: str, client: PublicClient) -> Finding:
@@ -127,7 +115,7 @@ async def _check_public_url(public_url: str, client: PublicClient) -> Finding:
     by_eye = f"Open {public_url}/ in a browser: the broker's own page has to come."
     answer: ProviderResponse | None
     try:
-        answer = await client.send(_request(f"{public_url}/"))
+        answer = await client.send(page_request(f"{public_url}/"))
     except AnswerTooLarge:
         answer = None
     except BrokerError as error:
@@ -149,10 +137,6 @@ async def _check_public_url(public_url: str, client: PublicClient) -> Finding:
         "Let the proxy send every path of this host to the broker's public port, unchanged and without a sign-in of "
         "its own. Compare public_url.",
     )
-
-
-def _request(url: str) -> ProviderRequest:
-    return ProviderRequest("GET", url, DOCUMENT_LIMIT, {"Accept": "text/html"})
 
 
 def _towards(answer: ProviderResponse) -> str:

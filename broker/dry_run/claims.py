@@ -120,9 +120,9 @@ def trace_claims(provider: Provider, decision: EmailDecision, refusal: BrokerErr
     if isinstance(refusal, EmailDomainNotAllowed):
         policy = ClaimTrace(decision.email_from, f"refused: {refusal.code}")
     elif isinstance(refusal, GroupNotAllowed | GroupsOverage):
-        policy = ClaimTrace(provider.groups_claim or "", f"refused: {refusal.code}")
-    elif refusal is None and provider.policy.allowed_groups:
-        policy = ClaimTrace(provider.groups_claim or "", "accepted: one of allowed_groups")
+        policy = ClaimTrace(provider.rules.groups_claim or "", f"refused: {refusal.code}")
+    elif refusal is None and provider.rules.allowed_groups:
+        policy = ClaimTrace(provider.rules.groups_claim or "", "accepted: one of allowed_groups")
     else:
         return decision.considered
     return (*decision.considered, policy)
@@ -157,8 +157,9 @@ def _decide(provider: Provider, given: GivenClaims) -> tuple[tuple[ClaimTrace, .
     checked = "tid (ID token)"  # before iss: the expected issuer may depend on the tenant
     try:
         if "tid" in claims or "iss" in claims:
-            unverified = UnverifiedIdToken(claims)
-            expected_issuer = provider.kind.expected_issuer(provider.registration, unverified, provider.rules)
+            expected_issuer = provider.kind.expected_issuer(
+                provider.registration, claims, provider.rules, key_issuer=None
+            )
             checked = "iss (ID token)"
             if "iss" in claims:
                 check_issuer(claims, expected_issuer=expected_issuer)

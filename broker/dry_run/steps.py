@@ -162,11 +162,11 @@ def _email(progress: Progress) -> str:
 
 
 def _email_domain(progress: Progress) -> str:
-    return f"One of {printable(sorted(progress.provider.policy.email_domains))}."
+    return f"One of {printable(sorted(progress.provider.rules.email_domains))}."
 
 
 def _groups(progress: Progress) -> Found:
-    if not progress.provider.policy.allowed_groups:
+    if not progress.provider.rules.allowed_groups:
         return "not_needed", "allowed_groups is not set."
     return "One of allowed_groups."
 

@@ -96,8 +96,7 @@ def _meant_address(key: str, address: SplitResult, answers: Answers) -> str:
     if key == "endpoint":
         return address.geturl()
     issuer = answers.kind.suggest_issuer(address.geturl())
-    mistaken = (kind.mistaken_issuer(issuer) for kind in KINDS.values())
-    return next((invalid.meant for invalid in mistaken if invalid is not None), issuer)
+    return next(filter(None, (kind.issuer_of_page(issuer) for kind in KINDS.values())), issuer)
 
 
 def _address(text: str) -> SplitResult | None:

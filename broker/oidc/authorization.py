@@ -23,7 +23,11 @@ from broker.oidc.metadata import ProviderMetadata
 from broker.oidc.registration import Registration
 
 _NO_CODE_CHARACTER = re.compile(r"[^ -~]")
-_INTERACTION = ("interaction_required", "login_required", "account_selection_required", "consent_required")
+
+INTERACTION_ERRORS = ("interaction_required", "login_required", "account_selection_required", "consent_required")
+"""The provider would have to show a page (OpenID Connect Core, section 3.1.2.6)."""
+TEMPORARY_ERRORS = ("temporarily_unavailable", "server_error")
+"""The provider fails (RFC 6749, section 4.1.2.1)."""
 
 
 def build_authorization_url(
@@ -120,10 +124,10 @@ def check_issuer_of_callback(parameters: Mapping[str, str], issuer: str, *, issu
 def _raise_refusal(error: str, description: str) -> NoReturn:
     # RFC 6749, section 4.1.2.1; OpenID Connect Core, section 3.1.2.6. The description decides nothing.
     said = safe_error_text(error, description)
-    if error in ("temporarily_unavailable", "server_error"):
+    if error in TEMPORARY_ERRORS:
         raise ProviderReportedFailure(expected="a code", got=said)
     if error == "access_denied":
         raise AccessDenied(expected="a code", got=said)
-    if error in _INTERACTION:
+    if error in INTERACTION_ERRORS:
         raise InteractionRequired(expected="a code", got=said)
     raise ProviderError(expected="a code", got=said)

@@ -51,7 +51,7 @@ ACQUIRE_SECONDS = 5.0  # waiting for a free connection
 MAX_CONNECTIONS = 1000  # at once, to one provider
 RETRY_AFTER_SECONDS = 5  # what a person is told when no connection became free
 KEEP_ALIVE_SECONDS = 4.0  # unused; Node and Apache close after 5, and a request that meets the end is lost
-_NO_ENCODING = {"", "identity", "utf-8", "utf8"}  # a character set is none; some servers write theirs there
+_NO_ENCODING = {"", "identity", "utf-8", "utf8"}  # some servers write the character set there
 
 HttpClient = httpx.AsyncClient
 ClientFactory = Callable[["NetworkPolicy"], AbstractAsyncContextManager[HttpClient]]
@@ -136,7 +136,7 @@ class ProviderClient:
         self._places = asyncio.Semaphore(max_connections)
 
     async def send(self, request: ProviderRequest) -> ProviderResponse:
-        """Return the provider's answer, whatever it says.
+        """Return the provider's answer, unverified.
 
         A request is sent a second time only when the first was never sent: the connection could not be made.
 
@@ -201,7 +201,7 @@ class _NeverSent(Exception):
 
 
 def _translated(error: Exception, request: ProviderRequest, progress: Progress) -> Exception:
-    """Return our error for the library's, which may wrap another one."""
+    """Return the broker's error for an error of httpx or aiohttp, which may wrap another."""
     cause = error if isinstance(error, aiohttp.ClientError) else error.__cause__ or error
     place = _place(request)
     match cause:
@@ -272,7 +272,7 @@ def _seconds(found: re.Match[str] | None) -> int | None:
 def _moment(date: str, *, age: str) -> float | None:
     """Read Date, and Age where a cache on the way kept the answer (RFC 9110, 6.6.1; RFC 9111, 5.1)."""
     try:
-        made = parsedate_to_datetime(date).replace(tzinfo=UTC).timestamp()  # in GMT, whatever is written there
+        made = parsedate_to_datetime(date).replace(tzinfo=UTC).timestamp()  # always GMT: the zone is ignored
     except (ValueError, OverflowError):
         return None
     return made + (_seconds(re.fullmatch(r"\s*(\d{1,9})\s*", age)) or 0)

@@ -1,6 +1,6 @@
-"""A provider's metadata and keys, kept between sign-ins: one fetch for everybody, and the last good document.
+"""A provider's metadata and keys, cached between sign-ins: concurrent sign-ins share one fetch.
 
-`Cached` decides when to fetch again, and knows nothing of the document. `Discovery` fetches the two documents.
+`Cached` decides when to fetch again, for any document. `Discovery` fetches the two documents.
 """
 
 from __future__ import annotations
@@ -39,8 +39,7 @@ class Cached(Generic[Document]):
     """The last good document, and the one fetch under way.
 
     Args:
-        fetch: gets the document and says for how many seconds it may be kept.
-        clock: seconds since the epoch.
+        fetch: returns the document and its lifetime in seconds.
         retry_missing: seconds between attempts while there is no document.
         retry_stale: seconds between attempts while there is an old one.
     """
@@ -50,8 +49,8 @@ class Cached(Generic[Document]):
         fetch: Callable[[], Awaitable[tuple[Document, float]]],
         clock: Clock,
         *,
-        retry_missing: float,
-        retry_stale: float,
+        retry_missing: float = RETRY_MISSING_SECONDS,
+        retry_stale: float = RETRY_STALE_SECONDS,
         sleep: Sleep = asyncio.sleep,
     ) -> None:
         self._fetch = fetch
@@ -195,30 +194,14 @@ def _within(now: float, then: float | None, interval: float) -> bool:
 
 
 class Discovery:
-    """One provider's metadata and keys, shared by all sign-ins.
-
-    Args:
-        clock: seconds since the epoch.
-    """
+    """One provider's metadata and keys, shared by all sign-ins."""
 
     def __init__(self, registration: Registration, send: Send, clock: Clock, sleep: Sleep = asyncio.sleep) -> None:
         self._registration = registration
         self._send = send
         self._ignored: tuple[str, ...] = ()
-        self.metadata: Cached[ProviderMetadata] = Cached(
-            self._fetch_metadata,
-            clock,
-            retry_missing=RETRY_MISSING_SECONDS,
-            retry_stale=RETRY_STALE_SECONDS,
-            sleep=sleep,
-        )
-        self.keys: Cached[KeySet] = Cached(
-            self._fetch_keys,
-            clock,
-            retry_missing=RETRY_MISSING_SECONDS,
-            retry_stale=RETRY_STALE_SECONDS,
-            sleep=sleep,
-        )
+        self.metadata: Cached[ProviderMetadata] = Cached(self._fetch_metadata, clock, sleep=sleep)
+        self.keys: Cached[KeySet] = Cached(self._fetch_keys, clock, sleep=sleep)
 
     async def keep_warm(self) -> None:
         """Fetch missing and old documents, so that no sign-in waits for them.

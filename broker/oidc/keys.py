@@ -27,7 +27,7 @@ from broker.text import type_name
 
 MIN_RSA_BITS = 2048  # RFC 7518, section 3.3
 MAX_RSA_BITS = 8192  # beyond, one verification is a denial of service
-MAX_EXPONENT_BITS = 32  # beyond, too; in practice it is 65537
+MAX_EXPONENT_BITS = 32  # beyond, the same; the usual exponent is 65537
 MAX_CANDIDATES = 4  # keys tried for one token: several under one kid are odd, many are an attack
 MAX_KEYS = 100  # of one JWK Set; of the rest only the ids are read
 MAX_IDS = 1000  # of keys that are not used, kept to say why
@@ -35,7 +35,7 @@ MAX_NAMED = 5  # of keys, in one line of the log
 MAX_ID_CHARACTERS = 100  # of an id, in the log
 
 DEFAULT_LIFETIME = 3600.0  # seconds, where the provider says nothing
-MIN_LIFETIME, MAX_LIFETIME = 300.0, 86400.0  # seconds, whatever the provider says
+MIN_LIFETIME, MAX_LIFETIME = 300.0, 86400.0  # seconds, bounds for what the provider says
 
 # The public members of each key type; private and unknown ones are left behind (RFC 7518, section 6; RFC 8037).
 _PUBLIC_MEMBERS: Mapping[str, tuple[str, ...]] = {"RSA": ("n", "e"), "EC": ("crv", "x", "y"), "OKP": ("crv", "x")}
@@ -47,9 +47,9 @@ class VerificationKey:
     """One key that may verify signatures.
 
     Args:
-        algorithm: the only algorithm it is for, if it says so.
+        algorithm: the key's `alg`; None if any fitting algorithm may use the key.
         curve: of an elliptic-curve key; None for RSA.
-        issuer: the only issuer it is for, where the provider says so (Entra does).
+        issuer: the only issuer that signs with the key; None if the provider names none. Entra names it.
     """
 
     kid: str | None
@@ -60,7 +60,7 @@ class VerificationKey:
 
     @property
     def purpose(self) -> str:
-        """Return what the key verifies, for people: its own `alg`, its curve, or its type."""
+        """Return what the key verifies, for an admin: its own `alg`, its curve, or its type."""
         return self.algorithm or self.curve or "RSA"
 
     def fits(self, algorithm: str) -> bool:
@@ -198,7 +198,7 @@ def _verification_key(jwk: object) -> VerificationKey | str:
 
 
 def _other_purpose(jwk: Mapping[str, Any]) -> str | None:
-    """Say what it is for, if not for signatures: by `use`, `key_ops` and `alg` (RFC 7517, sections 4.2 to 4.4)."""
+    """Return another purpose than signatures, by `use`, `key_ops` and `alg` (RFC 7517, sections 4.2 to 4.4)."""
     use, operations, algorithm = jwk.get("use"), jwk.get("key_ops"), jwk.get("alg")
     if use not in (None, "sig"):
         return f"use: {short_text(use)}"
@@ -215,7 +215,7 @@ def _shown_id(kid: str) -> str:
 
 
 def _key_object(key_type: str, public: dict[str, Any]) -> Key | str:
-    """Return the key, or why it is none."""
+    """Return the key, or why it cannot be used."""
     try:
         if key_type == "RSA":  # measured first: the library only warns of a short one, and would build a long one
             bits, exponent = _bits(public["n"]), _bits(public["e"])

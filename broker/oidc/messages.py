@@ -25,7 +25,18 @@ RESPONSE_LIMIT = 256 * KIBIBYTE  # bytes of a token or userinfo response
 MAX_NAME_CHARACTERS = 60  # of a member's name in a log
 MAX_WORDS_CHARACTERS = 500  # of a provider's error, and of its description
 MAX_PLACE_CHARACTERS = 4000
-MIN_ECHO_CHARACTERS = 8  # of a code; a shorter one has no words in it, and is found by chance
+MIN_ECHO_CHARACTERS = 8  # of a code; a shorter code is found by chance
+MAX_PAGE_BYTES = 4 * KIBIBYTE  # of a page that is searched for words
+MAX_PAGE_CHARACTERS = 120  # of a page's words, in a log
+MAX_HEADER_CHARACTERS = 1000  # of WWW-Authenticate
+
+_CODES = ("error", "errorCode", "error_code", "code")
+_INNER_CODES = ("code", "error", "errorCode", "type", "status")
+_DESCRIPTIONS = ("error_description", "errorSummary", "errorDescription", "error_message", "message", "detail", "title")
+
+_PARAMETER = re.compile(r"\b([A-Za-z_]{1,40})\s{0,5}=\s{0,5}(?:\"([^\"]*)\"|([^\s,\"]+))")
+_HIDDEN = {"<script": "</script", "<style": "</style", "<!--": "--"}  # parts that no page shows: begin and end
+_TITLE = re.compile(r"<title[^<>]*>([^<]+)", re.IGNORECASE)
 
 JsonObject = dict[str, Any]
 RequestKind = Literal["metadata", "keys", "token", "userinfo", "other"]
@@ -132,7 +143,7 @@ def without_echo(answer: ProviderResponse, code: str) -> ProviderResponse:
 
 
 def text_member(document: Mapping[str, Any], member: str, error: type[BrokerError]) -> str:
-    """Return a member that must be a non-empty string; raise `error` if it is not."""
+    """Return a member that must be a non-empty string; raise `error` otherwise."""
     value = document.get(member)
     if not isinstance(value, str) or not value:
         raise error(expected=f"{member}: a string", got=f"{member}: {type_name(value)}")
@@ -179,13 +190,13 @@ def _finite(digits: str) -> float:
 
 
 def safe_error_text(error: object, description: object) -> str:
-    """Return what a provider says in its own words, without long opaque words: it may echo a code or a credential.
+    """Return the words of a provider without long opaque words: the provider may echo a code or a credential.
 
-    Known credentials are redacted later by their value, whatever they look like.
+    Known credentials are redacted later, by their value.
 
     Args:
-        error: the `error` member or parameter, unverified.
-        description: `error_description`, of any type.
+        error: the `error` member or parameter, unverified and of any type.
+        description: `error_description`, the same.
     """
     return redact_opaque(
         ": ".join(whole_words(part) for part in (error, description) if isinstance(part, str) and part)
@@ -212,7 +223,7 @@ def character_at(found: re.Match[str]) -> str:
 
 
 def place(url: str) -> str:
-    """Return an address as a log may hold it: the host, its port if one is named, and the path, never the query.
+    """Return the part of an address that a log may hold: host, port and path, never the query.
 
     Args:
         url: absolute, or a path alone; it may be unverified.
@@ -226,30 +237,13 @@ def place(url: str) -> str:
     return f"{parts.netloc.rpartition('@')[2]}{redact_path(parts.path)}" or "no address"
 
 
-MAX_PAGE_BYTES = 4 * KIBIBYTE  # of a page, looked at for its words
-MAX_PAGE_CHARACTERS = 120  # of its words, shown
-MAX_HEADER_CHARACTERS = 1000  # of WWW-Authenticate
-
-_CODES = ("error", "errorCode", "error_code", "code")
-_INNER_CODES = ("code", "error", "errorCode", "type", "status")
-_DESCRIPTIONS = ("error_description", "errorSummary", "errorDescription", "error_message", "message", "detail", "title")
-
-_PARAMETER = re.compile(r"\b([A-Za-z_]{1,40})\s{0,5}=\s{0,5}(?:\"([^\"]*)\"|([^\s,\"]+))")
-_HIDDEN = {
-    "<script": "</script",
-    "<style": "</style",
-    "<!--": "--",
-}  # what begins a part that no page shows, and its end
-_TITLE = re.compile(r"<title[^<>]*>([^<]+)", re.IGNORECASE)
-
-
 @dataclass(frozen=True, slots=True)
 class Said:
-    """What a provider says about a refusal; unverified.
+    """A provider's words of a refusal, unverified.
 
     Args:
-        code: the error in its machine-readable form; empty if there is none.
-        words: code and description, fit for a log; empty if it says nothing.
+        code: the machine-readable error; empty if there is none.
+        words: code and description, safe to log; empty if there are none.
     """
 
     code: str
@@ -261,7 +255,7 @@ _NOTHING = Said("", "")
 
 
 def read_refusal(answer: ProviderResponse) -> Said:
-    """Return what the body says, and the WWW-Authenticate header where the body names no error."""
+    """Return the refusal in the body, or in the WWW-Authenticate header if the body names no error."""
     body = _read_body(answer)
     if body.code:
         return body
@@ -271,24 +265,13 @@ def read_refusal(answer: ProviderResponse) -> Said:
 
 
 def read_refusal_members(document: Mapping[str, Any]) -> Said:
-    """Return the error a JSON object names; a null or empty `error` is none."""
+    """Return the error that a JSON object names; a null or empty `error` counts as absent."""
     # The members of an error object, as Google's and Microsoft's APIs send it, or of the first in a list of errors.
     errors = document.get("errors")
     for inner in (document.get("error"), errors[0] if isinstance(errors, list) and errors else None):
         if isinstance(inner, Mapping):
-            code = next((text for member in _INNER_CODES if (text := _text(inner.get(member)))), "")
-            return _said(code, {**document, **inner})
-    return _said(next((text for member in _CODES if (text := _text(document.get(member)))), ""), document)
-
-
-def read_refusal_form(text: str) -> Said:
-    """Return the error that a body encoded as a form names, as GitHub's do."""
-    if "error" not in text or "=" not in text or "<" in text:
-        return _NOTHING
-    try:
-        return read_refusal_members(dict(parse_qsl(text, max_num_fields=50)))
-    except ValueError:
-        return _NOTHING
+            return _said(_first_text(inner, _INNER_CODES), {**document, **inner})
+    return _said(_first_text(document, _CODES), document)
 
 
 def describe_refusal(answer: ProviderResponse, said: Said | None = None) -> str:
@@ -319,10 +302,20 @@ def _read_body(answer: ProviderResponse) -> Said:
     except AnswerUnreadable:
         text = answer.body[:MAX_PAGE_BYTES].decode("utf-8", "replace").lstrip("\ufeff").strip()
         if len(answer.body) > MAX_PAGE_BYTES:
-            text = text.rpartition(" ")[0]  # half of a credential would no longer be known by its value
-        form = read_refusal_form(text)
+            text = text.rpartition(" ")[0]  # the redactor does not find half of a credential
+        form = _read_form(text)
         return form if form.code or answer.status < 400 else Said("", _words_of_page(text))
     return Said(said.code, said.words, in_json=True)
+
+
+def _read_form(text: str) -> Said:
+    """Return the error that a body encoded as a form names; GitHub sends such bodies."""
+    if "error" not in text or "=" not in text or "<" in text:
+        return _NOTHING
+    try:
+        return read_refusal_members(dict(parse_qsl(text, max_num_fields=50)))
+    except ValueError:
+        return _NOTHING
 
 
 def _read_header(value: str | None) -> Said:
@@ -339,8 +332,11 @@ def _read_header(value: str | None) -> Said:
 
 
 def _said(code: str, document: Mapping[str, Any]) -> Said:
-    description = next((text for member in _DESCRIPTIONS if (text := _text(document.get(member)))), "")
-    return Said(code, safe_error_text(code, description))
+    return Said(code, safe_error_text(code, _first_text(document, _DESCRIPTIONS)))
+
+
+def _first_text(document: Mapping[str, Any], members: Collection[str]) -> str:
+    return next((text for member in members if (text := _text(document.get(member)))), "")
 
 
 def _words_of_page(text: str) -> str:
@@ -364,17 +360,7 @@ def _shown_text(page: str) -> str:
 
 
 def _text(value: object) -> str:
-    """Return a text or a whole number as text; anything else says nothing."""
+    """Return a text or a whole number as text; empty for anything else."""
     if isinstance(value, int) and not isinstance(value, bool):
         return str(value) if abs(value) < 10**9 else ""
     return value.strip() if isinstance(value, str) else ""
-
-
-def names_any(text: str, names: Collection[str]) -> bool:
-    """Tell whether a text has one of these codes as a whole word, in any case.
-
-    Args:
-        names: codes in lower case.
-    """
-    words = set(re.findall(r"[a-z0-9_]+", text.lower()))
-    return not words.isdisjoint(names)

@@ -142,7 +142,7 @@ def _check_own_query(authorization_endpoint: str, own_parameters: Collection[str
     """A query there is kept, and no parameter may come twice (RFC 6749, section 3.1)."""
     query = parse_qs(urlsplit(authorization_endpoint).query, keep_blank_values=True)
     if taken := sorted(query.keys() & set(own_parameters)):
-        raise MetadataInvalid(expected="authorization_endpoint: none of our parameters", got=taken)
+        raise MetadataInvalid(expected="authorization_endpoint: no parameter of the broker", got=taken)
     return authorization_endpoint
 
 

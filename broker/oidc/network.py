@@ -92,7 +92,7 @@ def fault_of(error: ssl.SSLCertVerificationError) -> CertificateFault:
 
 
 def why_refused(error: ssl.SSLCertVerificationError, host: str) -> str:
-    """Say what is wrong with a host's certificate: our word and OpenSSL's."""
+    """Say what is wrong with a host's certificate, in the broker's words and in OpenSSL's."""
     message = error.verify_message.rstrip(".")
     return f"certificate of {host}: {fault_of(error).cause}: {message[: 2 * MAX_QUOTED]}"
 
@@ -166,7 +166,7 @@ _ENDS_IN_A_NUMBER = re.compile(r"(?:.*\.)?(?:[0-9]+|0x[0-9a-f]*)\.?", re.IGNOREC
 def is_loopback(host: str) -> bool:
     """Tell whether a URL's host is this machine by its very name: localhost (RFC 6761, section 6.3), 127.0.0.0/8, ::1.
 
-    An IPv4 address inside an IPv6 address does not count, whatever the Python version says.
+    An IPv4 address inside an IPv6 address does not count, in every Python version.
     """
     try:
         address = ipaddress.ip_address(host)

@@ -44,7 +44,7 @@ class Registration:
         max_age: seconds since the person last gave credentials; None for no limit.
         allow_loopback: accept plain http and loopback addresses, in development.
         metadata_url: None if the metadata is below the issuer.
-        trusted_audiences: believed in `aud` beside our client id (OpenID Connect Core, section 3.1.3.7, 3).
+        trusted_audiences: accepted in `aud` beside the client ID (OpenID Connect Core, section 3.1.3.7, 3).
     """
 
     issuer: str

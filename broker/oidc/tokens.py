@@ -27,7 +27,6 @@ from broker.oidc.messages import (
     character_at,
     describe_refusal,
     is_failing,
-    names_any,
     read_json_object,
     read_refusal,
     read_refusal_members,
@@ -54,6 +53,7 @@ _ENTRA_CREDENTIAL = re.compile(
     r"AADSTS(700016|7000112|7000114|70001|7000215|7000216|7000218|7000222|700023|700024|700027|700030|700211|700212|"
     r"700213|70021|50012)(?!\d)|AADB2C90081(?!\d)"
 )
+_INVALID_CLIENT = re.compile(r"(?<!\w)invalid_client(?!\w)", re.IGNORECASE | re.ASCII)
 _NAMES_CREDENTIAL = re.compile(
     r"(invalid|incorrect|wrong|bad|unknown|expired|missing)\s(or\s\w+\s)?client\s(or\b|secret|credential|id\b|assertion|"
     r"authentication)|client\s(secret|credentials?|assertion|authentication)\s(is|was|has|failed|invalid|expired|not)|"
@@ -86,7 +86,7 @@ def build_token_request(
     }
     method = registration.client_authentication
     if registration.client_assertion is not None:
-        # RFC 7523, section 2.2; the client id beside it is what Entra wants and others take.
+        # RFC 7523, section 2.2; Entra wants the client ID beside it, and other providers accept it.
         parameters["client_assertion_type"] = CLIENT_ASSERTION_TYPE
         parameters["client_assertion"] = registration.client_assertion(metadata.token_endpoint)
         method = "none"
@@ -109,7 +109,7 @@ def check_token_response(answer: ProviderResponse) -> TokenResponse:
 
     Raises:
         ProviderFailing: for a 5xx or 429.
-        CodeRejected, ClientRejected, TokenRequestRefused: a refusal, in whatever form it comes.
+        CodeRejected, ClientRejected, TokenRequestRefused: a refusal, in any form.
         TokenResponseInvalid: a member missing or of the wrong type.
         AnswerUnexpected, AnswerUnreadable: not the answer of a token endpoint.
     """
@@ -167,7 +167,7 @@ def _judge_error(answer: ProviderResponse, said: Said, got: str) -> BrokerError:
 
 
 def _rejects_credential(status: int, code: str, words: str) -> bool:
-    """Tell whether our credential is refused: by the error, by a 401, or by `unauthorized_client` as explained below.
+    """Tell whether the credential is refused: by the error, by a 401, or by `unauthorized_client` as explained below.
 
     By RFC 6749, section 5.2, `invalid_client` comes with 400 or 401. Providers differ in the status and in the error.
     """
@@ -177,7 +177,7 @@ def _rejects_credential(status: int, code: str, words: str) -> bool:
         # A 400 is mostly a grant type that is not allowed (RFC 6749, section 5.2). Keycloak and Glewlwyd say it of a
         # wrong secret, with 401, 403, or a 400 that names the credential.
         return status == 403 or _NAMES_CREDENTIAL.search(words) is not None
-    return not code and names_any(words, ("invalid_client",))
+    return not code and _INVALID_CLIENT.search(words) is not None
 
 
 def _normalised(code: str) -> str:

@@ -1,7 +1,7 @@
 """The kinds of identity providers: one file and one class per vendor, listed in `KINDS`.
 
-To add a kind: one file, one line in `KINDS`, a guide in `docs/admin/guides/`, and a recorded discovery document in
-`tests/data/`.
+To add a kind: one file, its commands as templates in `commands/`, one line in `KINDS`, a guide in
+`docs/admin/guides/`, and a recorded discovery document in `tests/data/`.
 """
 
 from __future__ import annotations
@@ -9,15 +9,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
+from broker.identity import ClaimRules
 from broker.providers.admission import admit_person, decide_identity, wants_userinfo
 from broker.providers.entra import Entra
 from broker.providers.google import Google
 from broker.providers.kind import (
-    ClaimRules,
     ClaimTrace,
     ConsolePaths,
     EmailDecision,
-    InvalidSetting,
     PersonClaims,
     Provider,
     ProviderKind,
@@ -34,7 +33,6 @@ __all__ = [
     "ClaimTrace",
     "ConsolePaths",
     "EmailDecision",
-    "InvalidSetting",
     "PersonClaims",
     "Provider",
     "ProviderKind",

@@ -6,16 +6,18 @@ A sign-in, a test sign-in and `broker explain` all ask here.
 from __future__ import annotations
 
 from broker.errors import EmailMissing
-from broker.identity import Identity, admit, clean_name
-from broker.providers.kind import ClaimRules, EmailDecision, IdTokenClaims, PersonClaims, Provider, ProviderKind
+from broker.identity import ClaimRules, Identity, admit, clean_name
+from broker.providers.kind import EmailDecision, IdTokenClaims, PersonClaims, Provider, ProviderKind
+
+_EMAIL_NOT_IN_SCOPES = "Without email in scopes the provider leaves the address out: add it there."
 
 
 def wants_userinfo(provider: Provider, id_token: IdTokenClaims) -> bool:
     """Tell whether to request userinfo, if the provider has the endpoint."""
     if provider.userinfo == "when_needed":
-        claims = PersonClaims(id_token, None)
-        has_email = claims.claim(provider.rules.email_claim) or provider.kind.decide_email(claims, provider.rules).email
-        return not (has_email and clean_name(claims.claim(provider.rules.name_claim)))
+        claims, rules = PersonClaims(id_token, None), provider.rules
+        has_email = claims.claim(rules.email_claim) or provider.kind.decide_email(claims, rules).email
+        return not (has_email and clean_name(claims.claim(rules.name_claim)))
     return provider.userinfo == "always"
 
 
@@ -28,15 +30,16 @@ def admit_person(provider: Provider, claims: PersonClaims, decision: EmailDecisi
     Raises:
         BrokerError: no address may be believed, or the policy refuses the person.
     """
+    rules = provider.rules
     try:
-        identity = decide_identity(provider.kind, claims, provider.rules, decision)
+        identity = decide_identity(provider.kind, claims, rules, decision)
     except EmailMissing as missing:
-        if "email" not in provider.registration.scopes and provider.rules.email_claim == "email":
-            missing.remedy = "Without email in scopes the provider leaves the address out: add it there."
+        if "email" not in provider.registration.scopes and rules.email_claim == "email":
+            raise EmailMissing(expected=missing.expected, got=missing.got, remedy=_EMAIL_NOT_IN_SCOPES) from None
         raise
-    name = provider.groups_claim
+    name = rules.groups_claim
     groups = claims.claim(name) if name else None
-    admit(identity, provider.policy, groups=groups, groups_left_out=_leaves_groups_out(claims, name))
+    admit(identity, rules, groups=groups, groups_left_out=_leaves_groups_out(claims, name))
     return identity
 
 
@@ -66,11 +69,7 @@ def decide_identity(
 
 
 def _decide_name(claims: PersonClaims, rules: ClaimRules, email: str, *, username: bool) -> tuple[str, str]:
-    """Return the display name, never empty, and the claim it came from.
-
-    Args:
-        username: accept `preferred_username`.
-    """
+    """Return the display name, never empty, and its claim; with `username` also from `preferred_username`."""
     if name := clean_name(claims.claim(rules.name_claim)):
         return name, rules.name_claim
     given, family = clean_name(claims.claim("given_name")), clean_name(claims.claim("family_name"))

@@ -14,7 +14,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import replace
@@ -29,28 +28,23 @@ from broker.errors import (
     IdTokenIssuer,
     TenantNotAllowed,
 )
-from broker.identity import check_email
+from broker.identity import ClaimRules, check_email
 from broker.oidc.messages import short_text
 from broker.oidc.registration import Registration
 from broker.providers.kind import (
-    APPLICATION_NAME,
-    ClaimRules,
-    ClaimsOfKey,
+    TERRAFORM_NOTE,
     ClaimTrace,
     Command,
     ConsolePaths,
     Document,
     EmailDecision,
-    InvalidSetting,
     PersonClaims,
     Provider,
     ProviderKind,
     ToRegister,
     Value,
     defaults_with,
-    hcl,
-    hcl_list,
-    shell,
+    render_command,
 )
 from broker.providers.oidc import email_candidates, taken
 from broker.text import GUID
@@ -114,6 +108,7 @@ class Entra(ProviderKind):
     title = "Microsoft Entra ID"
     aliases = ("microsoft", "azure")
     guide = "docs/admin/guides/entra.md"
+    console = _CONSOLE_PATHS
     registration_note = (
         "Create it under App registrations > New registration, with a redirect URI of the platform Web. Restrict who "
         "may sign in: Enterprise applications > the application > Properties > Assignment required."
@@ -146,18 +141,16 @@ class Entra(ProviderKind):
                 return replace(decision, considered=considered)
         return EmailDecision(None, "", _refuse(claims, rules), considered)
 
-    def console_paths(self, _issuer: str) -> ConsolePaths:
-        """Return the menus of the Entra admin center."""
-        return _CONSOLE_PATHS
-
-    def expected_issuer(self, registration: Registration, signed: ClaimsOfKey, rules: ClaimRules) -> str:
+    def expected_issuer(
+        self, registration: Registration, claims: Document, rules: ClaimRules, *, key_issuer: str | None
+    ) -> str:
         """Return the configured issuer, or the template filled with an admitted tenant.
 
         Raises:
             TenantNotAllowed: the token is of another tenant, or of a personal account.
             IdTokenIssuer: the token names no tenant, or its key belongs to another issuer.
         """
-        tenant = signed.claims.get("tid")
+        tenant = claims.get("tid")
         issuer = registration.metadata_issuer
         if _TENANT_TEMPLATE in issuer:
             if not isinstance(tenant, str) or not _GUID.fullmatch(tenant):
@@ -165,8 +158,8 @@ class Entra(ProviderKind):
             if tenant not in rules.tenants or tenant == PERSONAL_ACCOUNTS_TENANT:
                 raise TenantNotAllowed(expected=sorted(rules.tenants), got=tenant)
             issuer = issuer.replace(_TENANT_TEMPLATE, tenant)
-        if signed.key_issuer is not None and signed.key_issuer.replace(_TENANT_TEMPLATE, str(tenant)) != issuer:
-            raise IdTokenIssuer(expected=f"a key of {issuer}", got=f"a key of {signed.key_issuer}")
+        if key_issuer is not None and key_issuer.replace(_TENANT_TEMPLATE, str(tenant)) != issuer:
+            raise IdTokenIssuer(expected=f"a key of {issuer}", got=f"a key of {key_issuer}")
         return issuer
 
     def callback_issuers(self, registration: Registration, rules: ClaimRules) -> Mapping[str, str]:
@@ -193,39 +186,36 @@ class Entra(ProviderKind):
         one = isinstance(tenant, str) and _GUID.fullmatch(tenant)
         return {**self.defaults, "issuer": f"{_AUTHORITY}/{tenant}/v2.0" if one else f"{_AUTHORITY}{_SEVERAL}v2.0"}
 
-    def check_tenant(self, text: str) -> InvalidSetting | None:
+    def check_tenant(self, text: str) -> str:
         """Accept only a GUID in lower case, as tokens spell it."""
         where = f"a tenant id is found in {_TENANT_ID}"
         if text.lower() in {"common", "organizations"}:
-            return InvalidSetting(
-                f"must name one organisation, not all: enter its tenant id, or several in tenants; {where}"
-            )
+            return f"must name one organisation, not all: enter its tenant id, or several in tenants; {where}"
         if text.lower() in {"consumers", PERSONAL_ACCOUNTS_TENANT}:
-            return InvalidSetting(
-                f"must not name personal Microsoft accounts, which anyone can make: name your organisation's tenant; "
+            return (
+                "must not name personal Microsoft accounts, which anyone can make: name your organisation's tenant; "
                 f"{where}"
             )
         if _GUID.fullmatch(text):
-            return None
+            return ""
         if _GUID.fullmatch(text.lower()):
-            return InvalidSetting("must be in lower case, as tokens spell it")
+            return "must be in lower case, as tokens spell it"
         if "." in text:
-            return InvalidSetting(f"must be the tenant's id, not its domain name, which can change; {where}")
-        return InvalidSetting(f"must be the tenant's id, of the form in the example; {where}")
+            return f"must be the tenant's id, not its domain name, which can change; {where}"
+        return f"must be the tenant's id, of the form in the example; {where}"
 
-    def check_issuer(self, issuer: str, *, tenant: str | None) -> InvalidSetting | None:
+    def check_issuer(self, issuer: str, *, tenant: str | None) -> str:
         """Refuse the issuer of another tenant, or one that does not fit several tenants.
 
         The admin gives an issuer for a national cloud or for a test.
         """
         several = _SEVERAL in issuer
         if tenant is None:
-            problem = f"must contain {_SEVERAL} while tenants is given, or be left out"
-            return None if several else InvalidSetting(problem)
+            return "" if several else f"must contain {_SEVERAL} while tenants is given, or be left out"
         named = _GUID.findall(issuer.lower())
         if several or (named and tenant not in named):
-            return InvalidSetting("is not the one of tenant: leave it out, unless your tenant is in a national cloud")
-        return None
+            return "is not the one of tenant: leave it out, unless your tenant is in a national cloud"
+        return ""
 
     def metadata_issuer(self, issuer: str, *, several_tenants: bool) -> str:
         """Return the issuer; for several tenants the template, to be filled with the tenant of a token."""
@@ -285,35 +275,33 @@ class Entra(ProviderKind):
                 "xms_edov is not in that list: add it under Manifest, in optionalClaims > idToken, beside email.",
             )
         ]
-        if provider.policy.allowed_groups and provider.groups_claim:
+        if name := provider.needed_groups_claim:
             where = f"{token_configuration} > Add groups claim"
             note = "Groups assigned to the application, as Group ID."
-            values.append(Value("Groups claim", provider.groups_claim, where, note))
+            values.append(Value("Groups claim", name, where, note))
         return tuple(values)
 
     def commands(self, provider: Provider, to_register: ToRegister) -> tuple[Command, ...]:
         """Return the registration for the Azure CLI and for Terraform."""
+        values = {
+            "tenant": _tenant(provider),
+            "audience": "AzureADMultipleOrgs" if provider.rules.tenants else "AzureADMyOrg",
+            "optional_claims": {"idToken": [{"name": name} for name in _OPTIONAL_CLAIMS]},
+        }
+        cli = render_command("entra.sh.j2", provider, to_register, **values)
+        terraform = render_command("entra.tf.j2", provider, to_register, **values)
         if not provider.has_client_secret:
             note = "Then add the certificate or the federated credential under Certificates & secrets."
-            return (
-                Command("Azure CLI", _azure_cli(provider, to_register, ""), note),
-                Command("Terraform", _terraform(provider, to_register, ""), note),
-            )
-        end = to_register.client_secret_end
-        expires = f"In broker.yaml: client_secret_expires: {end}"
+            return (Command("Azure CLI", cli, note), Command("Terraform", terraform, note))
+        expires = f"In broker.yaml: client_secret_expires: {to_register.client_secret_end}"
         return (
             Command(
                 "Azure CLI",
-                _azure_cli(provider, to_register, _CREDENTIAL_BY_CLI.format(end=end)),
+                cli,
                 "For a Unix shell, such as Azure Cloud Shell. It prints the client ID, and writes the secret into the "
                 f"file client-secret. {expires}",
             ),
-            Command(
-                "Terraform",
-                _terraform(provider, to_register, _CREDENTIAL_BY_TERRAFORM.format(end=end)),
-                "Then: terraform output -raw client_secret > client-secret. Terraform keeps the secret in its state. "
-                f"{expires}",
-            ),
+            Command("Terraform", terraform, f"{TERRAFORM_NOTE}. {expires}"),
         )
 
 
@@ -367,17 +355,13 @@ def _refuse(claims: PersonClaims, rules: ClaimRules) -> BrokerError:
     if is_guest(claims.signed):
         return GuestNotAllowed(expected="a member of the tenant, or a verified address", got="a guest")
     candidates, _ = email_candidates(claims, rules.email_claim)
-    refusal: BrokerError
     if not isinstance(candidates, BrokerError):
-        refusal = EmailUnverified(expected="xms_edov: true", got="xms_edov absent or not true")
-    elif isinstance(candidates, EmailMissing):
-        refusal = EmailMissing(
-            expected="email, verified_primary_email or a user principal name", got="none that counts"
-        )
-    else:
-        return candidates
-    refusal.remedy = _NO_ADDRESS  # the general remedy speaks of email_verified, which Entra does not send
-    return refusal
+        # The general remedy speaks of email_verified, which Entra does not send.
+        return EmailUnverified(expected="xms_edov: true", got="xms_edov absent or not true", remedy=_NO_ADDRESS)
+    if isinstance(candidates, EmailMissing):
+        expected = "email, verified_primary_email or a user principal name"
+        return EmailMissing(expected=expected, got="none that counts", remedy=_NO_ADDRESS)
+    return candidates
 
 
 def says_domain_owner_verified(document: Document) -> bool:
@@ -405,76 +389,6 @@ def _address_in_domains(value: object, rules: ClaimRules) -> str | None:
     except EmailMalformed:
         return None
     return email if email.rpartition("@")[2] in rules.email_domains else None
-
-
-_CREDENTIAL_BY_CLI = """\
-umask 077
-az ad app credential reset --id "$APP_ID" --append --display-name broker --end-date {end} \\
-  --query password --output tsv > client-secret
-"""
-_CREDENTIAL_BY_TERRAFORM = """
-resource "azuread_application_password" "comm100" {{
-  application_id = azuread_application.comm100.id
-  display_name   = "broker"
-  end_date       = "{end}T00:00:00Z"
-}}
-
-output "client_secret" {{
-  value     = azuread_application_password.comm100.value
-  sensitive = true
-}}
-"""
-
-
-def _azure_cli(provider: Provider, to_register: ToRegister, secret: str) -> str:
-    tenant = _tenant(provider)
-    optional_claims = json.dumps({"idToken": [{"name": name} for name in _OPTIONAL_CLAIMS]})
-    groups = 'az ad app update --id "$APP_ID" --set groupMembershipClaims=ApplicationGroup\n'
-    return f"""\
-az login --allow-no-subscriptions{f" --tenant {shell(tenant)}" if tenant else ""}
-APP_ID=$(az ad app create --display-name {shell(APPLICATION_NAME)} --sign-in-audience {_audience(provider)} \\
-  --web-redirect-uris {shell(to_register.redirect_uri)} {shell(to_register.post_logout_uri)} \\
-  --web-home-page-url {shell(to_register.home_page)} \\
-  --optional-claims {shell(optional_claims)} \\
-  --query appId --output tsv)
-az ad sp create --id "$APP_ID" --output none
-{groups if provider.policy.allowed_groups else ""}{secret}echo "client_id: $APP_ID"
-"""
-
-
-def _terraform(provider: Provider, to_register: ToRegister, secret: str) -> str:
-    optional_claims = "".join(f"\n    id_token {{ name = {hcl(name)} }}" for name in _OPTIONAL_CLAIMS)
-    groups = '\n  group_membership_claims = ["ApplicationGroup"]' if provider.policy.allowed_groups else ""
-    return f"""\
-terraform {{
-  required_providers {{
-    azuread = {{ source = "hashicorp/azuread", version = "~> 3.0" }}
-  }}
-}}
-
-resource "azuread_application" "comm100" {{
-  display_name     = {hcl(APPLICATION_NAME)}
-  sign_in_audience = {hcl(_audience(provider))}{groups}
-
-  web {{
-    homepage_url  = {hcl(to_register.home_page)}
-    redirect_uris = {hcl_list([to_register.redirect_uri, to_register.post_logout_uri])}
-  }}
-
-  optional_claims {{{optional_claims}
-  }}
-}}
-
-resource "azuread_service_principal" "comm100" {{
-  client_id = azuread_application.comm100.client_id
-}}
-
-output "client_id" {{ value = azuread_application.comm100.client_id }}
-{secret}"""
-
-
-def _audience(provider: Provider) -> str:
-    return "AzureADMultipleOrgs" if provider.rules.tenants else "AzureADMyOrg"
 
 
 def _tenant(provider: Provider) -> str:

@@ -14,14 +14,13 @@ from collections.abc import Mapping
 from urllib.parse import unquote
 
 from broker.errors import HostedDomainNotAllowed
+from broker.identity import ClaimRules
 from broker.oidc.registration import Registration
 from broker.providers.kind import (
-    ClaimRules,
-    ClaimsOfKey,
     ClaimTrace,
     ConsolePaths,
+    Document,
     EmailDecision,
-    InvalidSetting,
     PersonClaims,
     ProviderKind,
     defaults_with,
@@ -66,6 +65,8 @@ class Google(ProviderKind):
     name = "google"
     title = "Google Workspace"
     guide = "docs/admin/guides/google.md"
+    console = _CONSOLE_PATHS
+    remedies = _REMEDIES
     registration_note = (
         "Create it in the Google Cloud console: Google Auth Platform > Clients > Create client > Web application, with "
         "the audience Internal, so that only your organisation's people can sign in. Google has no command for this, "
@@ -97,14 +98,17 @@ class Google(ProviderKind):
         considered = (ClaimTrace("hd (ID token)", "in email_domains"), *decision.considered)
         return EmailDecision(decision.email, decision.email_from, decision.refusal, considered)
 
-    def console_paths(self, _issuer: str) -> ConsolePaths:
-        """Return the menus of the Google Cloud console."""
-        return _CONSOLE_PATHS
-
-    def expected_issuer(self, registration: Registration, signed: ClaimsOfKey, _rules: ClaimRules) -> str:
+    def expected_issuer(
+        self,
+        registration: Registration,
+        claims: Document,
+        _rules: ClaimRules,
+        *,
+        key_issuer: str | None,  # noqa: ARG002
+    ) -> str:
         """Return the issuer in the spelling of the token: Google documents it with and without the scheme."""
         bare = registration.issuer.removeprefix("https://")
-        return bare if signed.claims.get("iss") == bare else registration.issuer
+        return bare if claims.get("iss") == bare else registration.issuer
 
     def callback_issuers(self, registration: Registration, _rules: ClaimRules) -> Mapping[str, str]:
         """Return both spellings of the issuer."""
@@ -114,10 +118,6 @@ class Google(ProviderKind):
     def parameters(self, email_domains: frozenset[str]) -> Mapping[str, str]:
         """Return the `hd` hint, with which the account chooser offers the right accounts; it protects nothing."""
         return {"hd": next(iter(email_domains)) if len(email_domains) == 1 else "*"}
-
-    def remedy(self, said: str) -> str | None:
-        """Return what to do about a refusal, by Google's words."""
-        return next((advice for words, advice in _REMEDIES.items() if words in said), None)
 
     def parse_error_page(self, text: str) -> str | None:
         """Return the error code from the page's address, which contains it in Base64."""
@@ -130,13 +130,11 @@ class Google(ProviderKind):
         code = re.search(r"redirect_uri_mismatch|invalid_client|deleted_client|invalid_scope|org_internal", said)
         return code[0] if code else None
 
-    def check_email_domain(self, domain: str) -> InvalidSetting | None:
+    def check_email_domain(self, domain: str) -> str:
         """Refuse the domains of consumer accounts."""
         if domain in {"gmail.com", "googlemail.com"}:
-            return InvalidSetting(
-                f"must not name {domain}: consumer accounts cannot be used, only those of Google Workspace"
-            )
-        return None
+            return f"must not name {domain}: consumer accounts cannot be used, only those of Google Workspace"
+        return ""
 
     def doubt_client_id(self, client_id: str, *, tenant: str) -> str:  # noqa: ARG002
         """Doubt an id without Google's ending."""

@@ -11,36 +11,23 @@ import shlex
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any, ClassVar, Literal, Protocol
 
+import jinja2
+
 from broker.errors import BrokerError
-from broker.identity import Policy
+from broker.identity import ClaimRules
 from broker.oidc.discovery import Discovery, Send
 from broker.oidc.id_token import VerifiedIdToken
 from broker.oidc.registration import Registration
 
 APPLICATION_NAME = "Comm100 sign-in"  # of the application that the commands register
+TERRAFORM_NOTE = "Then: terraform output -raw client_secret > client-secret. Terraform keeps the secret in its state"
 
 Userinfo = Literal["always", "when_needed", "never"]
 Document = Mapping[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class ClaimRules:
-    """The admin's rules for the claims of one provider.
-
-    Args:
-        trust_unverified_email: accept an address without `email_verified`; an insecure option.
-        email_domains: the domains that the provider may assert.
-        tenants: Entra: the admitted tenants of a multi-tenant application; empty for a single tenant.
-    """
-
-    email_claim: str = "email"
-    name_claim: str = "name"
-    trust_unverified_email: bool = False
-    email_domains: frozenset[str] = frozenset()
-    tenants: frozenset[str] = frozenset()
 
 
 class IdTokenClaims(Protocol):
@@ -59,18 +46,6 @@ class IdTokenClaims(Protocol):
         """All claims."""
 
 
-class ClaimsOfKey(Protocol):
-    """Claims and the key they are signed with: SignedClaims at a sign-in, an UnverifiedIdToken in `broker explain`."""
-
-    @property
-    def key_issuer(self) -> str | None:
-        """The issuer that the key is bound to; None if the key is not bound."""
-
-    @property
-    def claims(self) -> Document:
-        """All claims."""
-
-
 @dataclass(frozen=True, slots=True)
 class UnverifiedIdToken:
     """The claims of an ID token that nobody verified: an admin gives them to `broker explain`."""
@@ -78,7 +53,6 @@ class UnverifiedIdToken:
     claims: Document = field(repr=False)
     issuer: str = ""
     subject: str = ""
-    key_issuer: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,12 +90,7 @@ class VerifiedClaims(PersonClaims):
 
 @dataclass(frozen=True, slots=True)
 class ClaimTrace:
-    """One claim that was considered for the e-mail address.
-
-    Args:
-        claim: its name and its document.
-        verdict: why the claim was taken or not; never the value.
-    """
+    """One claim that was considered for the e-mail address, and why it was taken or not; never its value."""
 
     claim: str
     verdict: str
@@ -133,9 +102,7 @@ class EmailDecision:
 
     Args:
         email: checked; None if no address may be believed.
-        email_from: the claim and its document.
-        refusal: why there is no address.
-        considered: every claim that was considered, in order.
+        refusal: why there is no address; None: no claim has one.
     """
 
     email: str | None
@@ -149,9 +116,7 @@ class ConsolePaths:
     """Where an admin finds each value in the provider's console; each text is a place, without a verb.
 
     Args:
-        issuer: the issuer, or the value it is made of.
         client_secret: the client secret, or the public half of the broker's key.
-        scopes: the scopes that the client may request.
         tenant: empty for providers without tenants.
     """
 
@@ -165,26 +130,8 @@ class ConsolePaths:
 
 
 @dataclass(frozen=True, slots=True)
-class InvalidSetting:
-    """Why a vendor's setting cannot be used.
-
-    Args:
-        problem: the rest of a sentence that begins with the name of the setting.
-        meant: the value that was probably meant; empty if unknown.
-    """
-
-    problem: str
-    meant: str = ""
-
-
-@dataclass(frozen=True, slots=True)
 class Value:
-    """One value to copy.
-
-    Args:
-        label: the name of the field that takes the value, in the other side's words.
-        where: the menu path to the field.
-    """
+    """One value to copy into the field `label`, which the menu path `where` leads to."""
 
     label: str
     value: str
@@ -194,12 +141,7 @@ class Value:
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """One text to paste into a shell or a file.
-
-    Args:
-        title: the program.
-        text: contains no secret and prints none.
-    """
+    """A text for a program, to paste into a shell or a file; it contains no secret and prints none."""
 
     title: str
     text: str
@@ -208,7 +150,7 @@ class Command:
 
 @dataclass(frozen=True, slots=True)
 class ToRegister:
-    """What every registration of the broker needs, whatever the kind of provider.
+    """What a registration needs, whatever the kind of provider.
 
     Args:
         start_uri: the login initiation address for portals that add `iss`.
@@ -225,22 +167,14 @@ class ToRegister:
 
 @dataclass(frozen=True, slots=True)
 class Provider:
-    """One identity provider as the admin configured it.
-
-    Args:
-        id: its name in settings, addresses and logs.
-        label: the text on the chooser's button.
-        groups_claim: None if groups do not matter.
-    """
+    """One identity provider as the admin configured it."""
 
     id: str
     label: str
     kind: ProviderKind
     registration: Registration
-    policy: Policy
     rules: ClaimRules
     userinfo: Userinfo
-    groups_claim: str | None
     discovery: Discovery
     send: Send
 
@@ -253,6 +187,11 @@ class Provider:
     def has_client_secret(self) -> bool:
         """Whether the broker proves its identity with a client secret."""
         return self.registration.client_secret is not None
+
+    @property
+    def needed_groups_claim(self) -> str:
+        """The claim that the provider must send with the groups; empty if groups do not matter."""
+        return self.rules.groups_claim or "" if self.rules.allowed_groups else ""
 
 
 def defaults_with(**own: str) -> Mapping[str, object]:
@@ -269,21 +208,21 @@ def defaults_with(**own: str) -> Mapping[str, object]:
 
 
 class ProviderKind(ABC):
-    """What the broker knows about one kind of provider. A kind is stateless; `KINDS` has one instance of each.
+    """What the broker knows about one kind of provider; stateless.
 
     Attributes:
         name: the value of the setting `preset`.
-        title: the name in the menu of `broker init`.
-        aliases: further names that `broker init` accepts.
-        guide: the document with the steps of the registration.
+        title: the name in the menu of `broker init`, which accepts `aliases`, too.
         registration_note: what to do beside copying the values.
+        console: where an admin finds values.
+        remedies: what to do about a refusal, by words of the provider in lower case; the first match counts.
         needs: settings without a default.
-        defaults: settings with a default.
         has_tenants: `tenant` or `tenants` is required, and the issuer is made of it.
         private_key_algorithm: the signature algorithm for a private key; None: by the type of the key.
         wants_certificate: the file of the private key must contain its certificate.
         any_product: the kind stands for many products, so that `broker init` asks for a short name, and reads from
             the discovery document which client authentication and algorithm the product wants.
+        page_is_no_issuer: why an address that `issuer_of_page` knows is not an issuer.
         client_secrets_expire: the provider gives every client secret an end, and announces it nowhere.
         expiry_hint: how `broker init` asks for the end of the client secret; empty if it does not ask.
         prompt_for_another_account: the value of `prompt` that lets a person choose another account.
@@ -298,12 +237,15 @@ class ProviderKind(ABC):
     aliases: ClassVar[tuple[str, ...]] = ()
     guide: ClassVar[str]
     registration_note: ClassVar[str]
+    console: ClassVar[ConsolePaths]
+    remedies: ClassVar[Mapping[str, str]] = MappingProxyType({})
     needs: ClassVar[tuple[str, ...]] = ("issuer", "client_id", "email_domains")
     defaults: ClassVar[Mapping[str, object]] = defaults_with()
     has_tenants: ClassVar[bool] = False
     private_key_algorithm: ClassVar[str | None] = None
     wants_certificate: ClassVar[bool] = False
     any_product: ClassVar[bool] = False
+    page_is_no_issuer: ClassVar[str] = ""
     client_secrets_expire: ClassVar[bool] = True
     expiry_hint: ClassVar[str] = ""
     prompt_for_another_account: ClassVar[str] = "login"
@@ -314,12 +256,22 @@ class ProviderKind(ABC):
     def decide_email(self, claims: PersonClaims, rules: ClaimRules) -> EmailDecision:
         """Decide which claim is the e-mail address, and whether it may be believed."""
 
-    @abstractmethod
-    def console_paths(self, issuer: str) -> ConsolePaths:
+    def console_paths(self, _issuer: str) -> ConsolePaths:
         """Return where an admin finds values in the console of the product that the issuer belongs to."""
+        return self.console
 
-    def expected_issuer(self, registration: Registration, _signed: ClaimsOfKey, _rules: ClaimRules) -> str:
+    def expected_issuer(
+        self,
+        registration: Registration,
+        _claims: Document,
+        _rules: ClaimRules,
+        *,
+        key_issuer: str | None,  # noqa: ARG002
+    ) -> str:
         """Return what `iss` of this ID token must be (OpenID Connect Core, section 3.1.3.7, 2).
+
+        Args:
+            key_issuer: the issuer that the signing key is bound to; None if there is none.
 
         Raises:
             BrokerError: no issuer is acceptable for this token.
@@ -338,13 +290,14 @@ class ProviderKind(ABC):
         """Return the vendor's own parameters of the authorization request."""
         return {}
 
-    def remedy(self, _said: str) -> str | None:
-        """Return what an admin can do about a refusal.
+    def remedy(self, said: str) -> str | None:
+        """Return what an admin can do about a refusal, by the provider's words.
 
         Args:
-            _said: `error` and `error_description`, unverified.
+            said: `error` and `error_description`, unverified.
         """
-        return None
+        lowered = said.lower()
+        return next((advice for words, advice in self.remedies.items() if words in lowered), None)
 
     def parse_error_page(self, _text: str) -> str | None:
         """Return the vendor's error code on an authorization page that did not redirect to the broker.
@@ -358,25 +311,28 @@ class ProviderKind(ABC):
         """Return the defaults beside the settings given, unvalidated."""
         return self.defaults
 
-    def check_email_domain(self, _domain: str) -> InvalidSetting | None:
-        """Return why the provider cannot assert addresses of a domain."""
-        return None
+    def check_email_domain(self, _domain: str) -> str:
+        """Return why the provider cannot assert addresses of a domain; empty if it can.
 
-    def check_tenant(self, _text: str) -> InvalidSetting | None:
-        """Return why a text is not the id of one tenant."""
-        return None
+        The text is the rest of a sentence that begins with the name of the setting, as in each `check_` method.
+        """
+        return ""
 
-    def check_issuer(self, _issuer: str, *, tenant: str | None) -> InvalidSetting | None:  # noqa: ARG002
-        """Return why an issuer does not fit the tenant.
+    def check_tenant(self, _text: str) -> str:
+        """Return why a text is not the id of one tenant; empty if it may be one."""
+        return ""
+
+    def check_issuer(self, _issuer: str, *, tenant: str | None) -> str:  # noqa: ARG002
+        """Return why an issuer does not fit the tenant; empty if it does.
 
         Args:
             tenant: the only tenant; None for several tenants.
         """
-        return None
+        return ""
 
-    def mistaken_issuer(self, _address: str) -> InvalidSetting | None:
-        """Return why an address, whatever the configured kind, is one of this vendor's pages and not an issuer."""
-        return None
+    def issuer_of_page(self, _address: str) -> str:
+        """Return the issuer of a page of this vendor, whatever the configured kind; empty for other addresses."""
+        return ""
 
     def metadata_issuer(self, issuer: str, *, several_tenants: bool) -> str:  # noqa: ARG002
         """Return the `issuer` that the metadata must contain."""
@@ -422,20 +378,28 @@ class ProviderKind(ABC):
         return ()
 
 
-def shell(value: str) -> str:
-    """Quote one word for a POSIX shell."""
-    return shlex.quote(value)
+def render_command(template: str, provider: Provider, to_register: ToRegister, **more: object) -> str:
+    """Return the text of a command by a template in `commands`, which quotes every value for its program."""
+    values = {"application": APPLICATION_NAME, "provider": provider, "to_register": to_register}
+    return _COMMANDS.get_template(template).render(values, **more)
 
 
-def hcl(value: str) -> str:
-    """Quote a string for Terraform.
+def _hcl(value: str | Iterable[str]) -> str:
+    """Quote a string, or a list of strings, for Terraform.
 
     The escapes are those of JSON, and of template sequences
     (https://developer.hashicorp.com/terraform/language/expressions/strings).
     """
+    if not isinstance(value, str):
+        return f"[{', '.join(map(_hcl, value))}]"
     return json.dumps(value, ensure_ascii=False).replace("${", "$${").replace("%{", "%%{")
 
 
-def hcl_list(values: Iterable[str]) -> str:
-    """Quote a list of strings for Terraform."""
-    return f"[{', '.join(map(hcl, values))}]"
+_COMMANDS = jinja2.Environment(
+    loader=jinja2.FileSystemLoader(Path(__file__).with_name("commands")),
+    autoescape=False,  # noqa: S701 - no HTML: values go through the filter of their program
+    undefined=jinja2.StrictUndefined,
+    trim_blocks=True,
+    keep_trailing_newline=True,
+)
+_COMMANDS.filters |= {"shell": shlex.quote, "hcl": _hcl, "json": json.dumps}

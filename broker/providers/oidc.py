@@ -14,9 +14,8 @@ import json
 from dataclasses import dataclass
 
 from broker.errors import BrokerError, EmailContradicts, EmailMalformed, EmailMissing, EmailUnverified
-from broker.identity import check_email
+from broker.identity import ClaimRules, check_email
 from broker.providers.kind import (
-    ClaimRules,
     ClaimTrace,
     Command,
     ConsolePaths,
@@ -27,7 +26,7 @@ from broker.providers.kind import (
     ProviderKind,
     ToRegister,
     Value,
-    shell,
+    render_command,
 )
 
 _REGISTRATION = "the client's registration at the provider"
@@ -64,6 +63,7 @@ class Oidc(ProviderKind):
         "Register a confidential web client with the authorization code flow. The provider must send email_verified: "
         "true; in Keycloak that is Users > the person > Email verified."
     )
+    console = _CONSOLE_PATHS
     any_product = True
 
     def decide_email(self, claims: PersonClaims, rules: ClaimRules) -> EmailDecision:
@@ -88,9 +88,8 @@ class Oidc(ProviderKind):
     def claim_values(self, provider: Provider) -> tuple[Value, ...]:
         """Return the claims that the provider must send."""
         rules = provider.rules
-        claims = dict.fromkeys((rules.email_claim, "email_verified", rules.name_claim))
-        if provider.policy.allowed_groups and provider.groups_claim:
-            claims[provider.groups_claim] = None
+        names = (rules.email_claim, "email_verified", rules.name_claim, provider.needed_groups_claim)
+        claims = dict.fromkeys(filter(None, names))
         return (Value("Claims", " ".join(claims), provider.console_paths.scopes, "In the ID token, or from userinfo."),)
 
     def commands(self, provider: Provider, to_register: ToRegister) -> tuple[Command, ...]:
@@ -99,37 +98,9 @@ class Oidc(ProviderKind):
         if not realm:
             return ()
         server = provider.registration.issuer.removesuffix(f"/realms/{realm}")
-        client = [f"-s {shell(f'{key}={value}')}" for key, value in _client(provider, to_register).items()]
-        create = " \\\n  ".join([f"kcadm.sh create clients -r {shell(realm)} -i", *client])
-        lines = [
-            f"kcadm.sh config credentials --server {shell(server)} --realm master --user admin",
-            f"ID=$({create})",
-        ]
-        note = ""
-        if provider.has_client_secret:
-            lines += [
-                "umask 077",
-                f'kcadm.sh get "clients/$ID/client-secret" -r {shell(realm)} --fields value --format csv --noquotes \\',
-                "  > client-secret",
-            ]
-            note = "It writes the secret into the file client-secret."
-        return (Command("Keycloak's kcadm.sh", "\n".join(lines) + "\n", note),)
-
-
-def _client(provider: Provider, to_register: ToRegister) -> dict[str, str]:
-    """Return the members of Keycloak's client representation; values other than text are JSON."""
-    registration = provider.registration
-    return {
-        "clientId": registration.client_id,
-        "enabled": "true",
-        "publicClient": json.dumps(registration.client_authentication == "none"),
-        "standardFlowEnabled": "true",
-        "directAccessGrantsEnabled": "false",
-        "redirectUris": json.dumps([to_register.redirect_uri]),
-        "baseUrl": to_register.home_page,
-        'attributes."post.logout.redirect.uris"': to_register.post_logout_uri,
-        'attributes."pkce.code.challenge.method"': "S256",
-    }
+        text = render_command("keycloak.sh.j2", provider, to_register, server=server, realm=realm)
+        note = "It writes the secret into the file client-secret." if provider.has_client_secret else ""
+        return (Command("Keycloak's kcadm.sh", text, note),)
 
 
 def _realm(provider: Provider) -> str:
@@ -140,12 +111,7 @@ def _realm(provider: Provider) -> str:
 
 @dataclass(frozen=True, slots=True)
 class EmailCandidate:
-    """An address in one document.
-
-    Args:
-        email: checked for its form; not yet believed.
-        source: the claim and its document.
-    """
+    """An address in one document, whose form is checked; not yet believed."""
 
     email: str
     source: str
@@ -155,11 +121,7 @@ class EmailCandidate:
 def email_candidates(
     claims: PersonClaims, name: str
 ) -> tuple[list[EmailCandidate] | BrokerError, tuple[ClaimTrace, ...]]:
-    """Return the address in each document, or why the addresses cannot be used; and what was considered.
-
-    Args:
-        name: the claim that holds the address.
-    """
+    """Return the address in each document, or why the addresses cannot be used; and the claims considered."""
     candidates: list[EmailCandidate] = []
     considered: list[ClaimTrace] = []
     for place, document in claims.documents():
@@ -208,27 +170,21 @@ def decide_by_email_verified(
 
 
 def taken(candidate: EmailCandidate, considered: tuple[ClaimTrace, ...], verdict: str) -> EmailDecision:
-    """Return the decision for an address.
-
-    Args:
-        considered: the claims that were considered before.
-        verdict: why the address was taken.
-    """
+    """Return the decision for an address, which adds a verdict to the claims considered before."""
     return EmailDecision(candidate.email, candidate.source, None, (*considered, ClaimTrace(candidate.source, verdict)))
 
 
 def _refuse(value: object) -> EmailUnverified:
     """Return the refusal for a value of `email_verified`; None if the provider does not send the claim."""
-    if value is None:
-        refusal = EmailUnverified(expected="email_verified: true", got="email_verified: absent")
-        refusal.remedy = f"The provider does not send email_verified: have it added to its claims. {refusal.remedy}"
-        return refusal
     # Complete, because redaction finds only a complete echo; and never in the remedy.
     shown = json.dumps(value) if isinstance(value, bool | str | int | float) else "an array or object"
-    refusal = EmailUnverified(expected="email_verified: true", got=f"email_verified: {shown}")
-    if value is not False and value != "false":
-        refusal.remedy = f"The provider sends an email_verified that is neither true nor false. {refusal.remedy}"
-    return refusal
+    remedy = EmailUnverified.remedy
+    if value is None:
+        shown = "absent"
+        remedy = f"The provider does not send email_verified: have it added to its claims. {remedy}"
+    elif value is not False and value != "false":
+        remedy = f"The provider sends an email_verified that is neither true nor false. {remedy}"
+    return EmailUnverified(expected="email_verified: true", got=f"email_verified: {shown}", remedy=remedy)
 
 
 def _verifies(document: Document, email: str) -> bool:

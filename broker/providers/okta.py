@@ -14,21 +14,19 @@ import re
 from collections.abc import Collection
 from urllib.parse import urlsplit
 
+from broker.identity import ClaimRules
 from broker.oidc.registration import Registration
 from broker.providers.kind import (
-    APPLICATION_NAME,
-    ClaimRules,
+    TERRAFORM_NOTE,
     Command,
     ConsolePaths,
     EmailDecision,
-    InvalidSetting,
     PersonClaims,
     Provider,
     ProviderKind,
     ToRegister,
     Value,
-    hcl,
-    hcl_list,
+    render_command,
 )
 from broker.providers.oidc import decide_by_email_verified
 
@@ -72,10 +70,13 @@ class Okta(ProviderKind):
     name = "okta"
     title = "Okta"
     guide = "docs/admin/guides/okta.md"
+    console = _CONSOLE_PATHS
+    remedies = _REMEDIES
     registration_note = (
         "Create it under Applications > Create App Integration > OIDC - OpenID Connect > Web Application. Afterwards "
         "assign the people or a group under Assignments: Okta refuses everybody else."
     )
+    page_is_no_issuer = "is the address of Okta's Admin Console: the issuer is the Okta domain without -admin"
     client_secrets_expire = False
     end_session_needs_hint = True  # https://developer.okta.com/docs/guides/sign-users-out/
 
@@ -88,27 +89,15 @@ class Okta(ProviderKind):
         """
         return decide_by_email_verified(claims, rules, accept_missing_email_verified=True)
 
-    def console_paths(self, _issuer: str) -> ConsolePaths:
-        """Return the menus of the Okta Admin Console."""
-        return _CONSOLE_PATHS
-
     def portal_issuers(self, registration: Registration) -> Collection[str]:
         """Return the issuer and the organisation's own: the dashboard uses the latter for every server."""
         parts = urlsplit(registration.issuer)
         return {registration.issuer, f"{parts.scheme}://{parts.netloc}"}
 
-    def remedy(self, said: str) -> str | None:
-        """Return what to do about a refusal, by Okta's words."""
-        lowered = said.lower()
-        return next((advice for words, advice in _REMEDIES.items() if words in lowered), None)
-
-    def mistaken_issuer(self, address: str) -> InvalidSetting | None:
-        """Refuse the address of the Admin Console."""
-        if (issuer := _ADMIN_CONSOLE.sub(r"\1.\2", address)) == address:
-            return None
-        return InvalidSetting(
-            "is the address of Okta's Admin Console: the issuer is the Okta domain without -admin", meant=issuer
-        )
+    def issuer_of_page(self, address: str) -> str:
+        """Return the issuer of an address of the Admin Console."""
+        issuer = _ADMIN_CONSOLE.sub(r"\1.\2", address)
+        return "" if issuer == address else issuer
 
     def suggest_issuer(self, address: str) -> str:
         """Return the Okta domain, with the path of a custom authorization server if the address has one."""
@@ -132,58 +121,14 @@ class Okta(ProviderKind):
 
     def claim_values(self, provider: Provider) -> tuple[Value, ...]:
         """Return the groups claim if the policy needs groups."""
-        if not (provider.policy.allowed_groups and provider.groups_claim):
+        if not (name := provider.needed_groups_claim):
             return ()
         where = f"{_APPLICATION} > Sign On > OpenID Connect ID Token > Groups claim filter"
-        return (Value("Groups claim", provider.groups_claim, where),)
+        return (Value("Groups claim", name, where),)
 
     def commands(self, provider: Provider, to_register: ToRegister) -> tuple[Command, ...]:
         """Return Terraform's resource for a client with a secret; for other credentials the admin uploads a key."""
         if not provider.has_client_secret:
             return ()
-        note = (
-            "Then: terraform output -raw client_secret > client-secret. Terraform keeps the secret in its state; "
-            "people still have to be assigned."
-        )
-        return (Command("Terraform", _terraform(provider, to_register), note),)
-
-
-def _terraform(provider: Provider, to_register: ToRegister) -> str:
-    registration = provider.registration
-    groups = ""
-    if provider.policy.allowed_groups and provider.groups_claim:
-        groups = f"""
-  groups_claim {{
-    type        = "FILTER"
-    filter_type = "REGEX"
-    name        = {hcl(provider.groups_claim)}
-    value       = ".*"
-  }}"""
-    return f"""\
-terraform {{
-  required_providers {{
-    okta = {{ source = "okta/okta" }}
-  }}
-}}
-
-resource "okta_app_oauth" "comm100" {{
-  label                      = {hcl(APPLICATION_NAME)}
-  type                       = "web"
-  grant_types                = ["authorization_code"]
-  response_types             = ["code"]
-  pkce_required              = true
-  token_endpoint_auth_method = {hcl(registration.client_authentication)}
-  redirect_uris              = {hcl_list([to_register.redirect_uri])}
-  post_logout_redirect_uris  = {hcl_list([to_register.post_logout_uri])}
-  login_mode                 = "SPEC"
-  login_uri                  = {hcl(to_register.start_uri)}
-  login_scopes               = {hcl_list(registration.scopes)}
-  hide_web                   = false{groups}
-}}
-
-output "client_id" {{ value = okta_app_oauth.comm100.client_id }}
-output "client_secret" {{
-  value     = okta_app_oauth.comm100.client_secret
-  sensitive = true
-}}
-"""
+        terraform = render_command("okta.tf.j2", provider, to_register)
+        return (Command("Terraform", terraform, f"{TERRAFORM_NOTE}; people still have to be assigned."),)

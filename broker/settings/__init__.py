@@ -5,16 +5,14 @@ from broker.settings.messages import describe, list_mistakes
 from broker.settings.model import Settings, SiteSettings, insecure_options, secret_files
 from broker.settings.provider import ProviderSettings
 from broker.settings.schema import settings_schema
-from broker.settings.secrets import NO_PROXY, PrivateKey, Secret, SecretKeys
+from broker.settings.secrets import NO_PROXY, Secret
 from broker.settings.values import Listen
 
 __all__ = [
     "NO_PROXY",
     "Listen",
-    "PrivateKey",
     "ProviderSettings",
     "Secret",
-    "SecretKeys",
     "Settings",
     "SiteSettings",
     "check_settings",

@@ -1,4 +1,4 @@
-"""Read and check the settings, and the rules between their sections."""
+"""Read and check the settings, and the rules between their sections, which hold for the tree as written."""
 
 from __future__ import annotations
 
@@ -20,11 +20,7 @@ _REQUIRED = frozenset({"public_url", "sites", "identity_providers"})  # without 
 
 
 def load_settings(path: Path | None, environ: Mapping[str, str]) -> Settings:
-    """Read and check the settings.
-
-    Args:
-        path: the settings file; None: everything is in the environment.
-        environ: only names that begin with `BROKER_` count.
+    """Read and check the settings file, if there is one, and the variables that begin with `BROKER_`.
 
     Raises:
         SettingsError: with every mistake; no mistake holds a secret.
@@ -45,7 +41,7 @@ def check_settings(tree: Mapping[str, Any], folder: Path) -> Settings:
     """Check settings that are not written yet, as if a file held them.
 
     Args:
-        tree: keys and values, as YAML would give them.
+        tree: as YAML gives it.
         folder: where relative paths start.
 
     Raises:
@@ -59,11 +55,12 @@ def check_settings(tree: Mapping[str, Any], folder: Path) -> Settings:
 
 def _check(written: sources.Written, folder: Path) -> Settings | tuple[Mistake, ...]:
     context = ValidationContext(folder, on_loopback=_on_loopback(written.tree.get("public_url")))
-    found = _validate(written, context)
-    mistakes = (*written.mistakes, *check_between_sections(written.tree))
-    if isinstance(found, Settings):
-        return mistakes or found
-    return (*found, *mistakes)
+    mistakes = (*written.mistakes, *_domains_claimed_twice(written.tree), *_unknown_providers(written.tree))
+    try:
+        settings = Settings.model_validate(written.tree, context=context)
+    except ValidationError as error:
+        return (*mistakes_found(error, written), *mistakes)
+    return mistakes or settings
 
 
 def _no_settings_file() -> Mistake:
@@ -74,13 +71,6 @@ def _no_settings_file() -> Mistake:
     return Mistake("settings file", problem, "broker init")
 
 
-def _validate(written: sources.Written, context: ValidationContext) -> Settings | tuple[Mistake, ...]:
-    try:
-        return Settings.model_validate(written.tree, context=context)
-    except ValidationError as error:
-        return mistakes_found(error, written)
-
-
 def _on_loopback(public_url: Any) -> bool:
     if not isinstance(public_url, str):
         return True  # it is reported as it is; what depends on it cannot be checked
@@ -88,11 +78,6 @@ def _on_loopback(public_url: Any) -> bool:
         return is_loopback(check_url(public_url, query=True).hostname or "")
     except InvalidValue:
         return True
-
-
-def check_between_sections(tree: Mapping[str, Any]) -> tuple[Mistake, ...]:
-    """Return what does not fit together in the tree as written; the model reports values of a wrong form."""
-    return (*_domains_claimed_twice(tree), *_unknown_providers(tree))
 
 
 def _domains_claimed_twice(tree: Mapping[str, Any]) -> Iterator[Mistake]:

@@ -15,9 +15,7 @@ from broker.settings.provider import ProviderSettings
 from broker.settings.secrets import (
     OutboundProxy,
     OwnKeys,
-    PrivateKey,
     Secret,
-    SecretKeys,
     Section,
     SharedSecret,
 )
@@ -50,19 +48,15 @@ def _claims(values: Any) -> Any:
     if not isinstance(values, Mapping):
         return values
     for name, value in values.items():
-        _check_claim(name, value)
+        if not isinstance(name, str) or not re.fullmatch(r"[!-~]{1,100}", name):
+            raise InvalidValue("has a claim whose name is not plain text without spaces")
+        if name in _MADE_PER_TOKEN:
+            raise InvalidValue(f"must not set {name}: the broker makes it for every token")
+        if name in DEFAULT_CLAIMS and not (isinstance(value, str) and value):
+            raise InvalidValue(f"must give {name} as text")
+        if not isinstance(value, (str, int, float)) or (isinstance(value, float) and not math.isfinite(value)):
+            raise InvalidValue("must hold texts, numbers, true and false only")
     return {**DEFAULT_CLAIMS, **values}
-
-
-def _check_claim(name: object, value: object) -> None:
-    if not isinstance(name, str) or not re.fullmatch(r"[!-~]{1,100}", name):
-        raise InvalidValue("has a claim whose name is not plain text without spaces")
-    if name in _MADE_PER_TOKEN:
-        raise InvalidValue(f"must not set {name}: the broker makes it for every token")
-    if name in DEFAULT_CLAIMS and not (isinstance(value, str) and value):
-        raise InvalidValue(f"must give {name} as text")
-    if not isinstance(value, (str, int, float)) or (isinstance(value, float) and not math.isfinite(value)):
-        raise InvalidValue("must hold texts, numbers, true and false only")
 
 
 class SiteSettings(Section):
@@ -133,15 +127,13 @@ _A_PROVIDER = {
 def _label_by_id(providers: Any) -> Any:
     if not isinstance(providers, Mapping):
         return providers
-    return {key: _labelled(str(key), section) for key, section in providers.items()}
-
-
-def _labelled(identifier: str, section: Any) -> Any:
-    if not isinstance(section, Mapping) or section.get("label") is not None:
-        return section
-    # A refused id gets some label, so that only the id is reported.
-    label = identifier.replace("_", " ").title() if re.fullmatch(IDENTIFIER, identifier) else "?"
-    return {**section, "label": label[:60]}
+    labelled = dict(providers)
+    for key, section in providers.items():
+        if isinstance(section, Mapping) and section.get("label") is None:
+            # A refused id gets some label, so that only the id is reported.
+            label = str(key).replace("_", " ").title() if re.fullmatch(IDENTIFIER, str(key)) else "?"
+            labelled[key] = {**section, "label": label[:60]}
+    return labelled
 
 
 class Settings(Section):
@@ -229,7 +221,7 @@ class Settings(Section):
 
 def secret_files(settings: Settings) -> Mapping[str, Callable[[], bool]]:
     """Return, by the path of each secret in a file, a function that tells whether the file is rejected now."""
-    secrets: dict[str, Secret | SecretKeys | PrivateKey | None] = {"secret_keys": settings.secret_keys}
+    secrets: dict[str, Secret[Any] | None] = {"secret_keys": settings.secret_keys}
     secrets["outbound_proxy"] = settings.outbound_proxy
     secrets |= {f"sites.{id_}.shared_secret": site.shared_secret for id_, site in settings.sites.items()}
     for id_, provider in settings.identity_providers.items():

@@ -20,17 +20,17 @@ from pydantic import (
 
 from broker.oidc.client_assertion import AssertionAlgorithm
 from broker.oidc.registration import RESERVED_PARAMETERS, SignatureAlgorithm
-from broker.providers import KINDS, InvalidSetting, ProviderKind
+from broker.providers import KINDS, ProviderKind
 from broker.settings.secrets import (
     CREDENTIAL_DETAILS,
+    CREDENTIALS,
     ClientPrivateKey,
     ClientSecret,
     FederatedToken,
     OwnProxy,
     SecretInput,
     Section,
-    check_belongs,
-    check_credential,
+    missing_secret,
 )
 from broker.settings.values import (
     FROZEN,
@@ -49,15 +49,14 @@ from broker.settings.values import (
 
 DEFAULT_PRESET = "oidc"
 
-
 _DISCOVERY = re.compile(r"/\.well-known/(openid-configuration|oauth-authorization-server)/?$")
 _WITH_TENANTS = " or ".join(kind.name for kind in KINDS.values() if kind.has_tenants)
 
 
-def _refuse(refusal: InvalidSetting | None, key: str) -> None:
-    """Raise what a provider kind says about a setting; None is accepted."""
-    if refusal is not None:
-        raise InvalidValue(refusal.problem, example=f"{key}: {refusal.meant}" if refusal.meant else None)
+def _refuse(problem: str) -> None:
+    """Raise what a provider kind says about a setting; an empty text accepts it."""
+    if problem:
+        raise InvalidValue(problem)
 
 
 def _kind(info: ValidationInfo) -> ProviderKind | None:
@@ -73,14 +72,14 @@ def _preset(text: str) -> str:
 
 def _tenant(text: str, info: ValidationInfo) -> str:
     kind = _kind(info)
-    _refuse(kind.check_tenant(text) if kind else None, "tenant")
+    _refuse(kind.check_tenant(text) if kind else "")
     return text
 
 
 def _domain(text: str, info: ValidationInfo) -> str:
     check_email_domain(text)
     kind = _kind(info)
-    _refuse(kind.check_email_domain(text) if kind else None, "email_domains")
+    _refuse(kind.check_email_domain(text) if kind else "")
     if is_public_mail(text):
         raise InvalidValue(f"must not name {text}: anyone can get an address there")
     return text
@@ -120,25 +119,15 @@ def _parameters(values: Any) -> Any:
     return values
 
 
-def _date(value: Any) -> Any:
-    if isinstance(value, str) and re.fullmatch(r"\d{4}-\d{2}-\d{2}", value):
-        try:
-            return date.fromisoformat(value)
-        except ValueError:
-            raise InvalidValue("must be a date that exists") from None
-    if isinstance(value, datetime) or not isinstance(value, date):
+def _date(value: Any) -> date:
+    if isinstance(value, date) and not isinstance(value, datetime):
+        return value
+    if not isinstance(value, str) or not re.fullmatch(r"\d{4}-\d{2}-\d{2}", value):
         raise InvalidValue("must be a date: year-month-day")
-    return value
-
-
-def _has_tenants(info: ValidationInfo) -> bool:
-    kind = _kind(info)
-    return kind is not None and kind.has_tenants
-
-
-def _check_tenant(given: bool, info: ValidationInfo) -> None:
-    if given and not _has_tenants(info):
-        raise InvalidValue(f"must not be given: it belongs to the preset {_WITH_TENANTS}")
+    try:
+        return date.fromisoformat(value)
+    except ValueError:
+        raise InvalidValue("must be a date that exists") from None
 
 
 class ProviderSettings(Section):
@@ -206,7 +195,7 @@ class ProviderSettings(Section):
     email_domains: Annotated[tuple[Domain, ...], AfterValidator(_domains)] = Field(
         description="The domains whose addresses this provider may assert; subdomains are not implied.",
         examples=[["acme.example"]],
-        json_schema_extra={"minItems": 1},
+        json_schema_extra={"minItems": 1},  # min_length would also count the domains that are refused
     )
     label: Annotated[Text, Field(max_length=60)] = Field(
         description="Text on the chooser's button; default: made from the id.", examples=["Acme"]
@@ -278,23 +267,19 @@ class ProviderSettings(Section):
         kind = KINDS.get(str(given.get("preset") or DEFAULT_PRESET), KINDS[DEFAULT_PRESET])
         return {**kind.defaults_for(given), **given}
 
-    @field_validator("tenant")
+    @field_validator("tenant", "tenants")
     @classmethod
-    def _check_tenant(cls, one: str, info: ValidationInfo) -> str:
-        _check_tenant(given=True, info=info)
-        return one
-
-    @field_validator("tenants")
-    @classmethod
-    def _check_tenants(cls, several: tuple[str, ...] | None, info: ValidationInfo) -> tuple[str, ...] | None:
-        if "preset" not in info.data or "tenant" not in info.data:
-            return several  # refused already
-        _check_tenant(given=bool(several), info=info)
-        if several and info.data["tenant"] is not None:
+    def _check_tenants(cls, given: Any, info: ValidationInfo) -> Any:
+        kind = _kind(info)
+        if kind is not None and given and not kind.has_tenants:
+            raise InvalidValue(f"must not be given: it belongs to the preset {_WITH_TENANTS}")
+        if kind is None or info.field_name == "tenant" or "tenant" not in info.data:
+            return given  # preset or tenant is refused already
+        if given and info.data["tenant"] is not None:
             raise InvalidValue("is given beside tenant: keep one of the two")
-        if not several and info.data["tenant"] is None and _has_tenants(info):
+        if kind.has_tenants and not given and info.data["tenant"] is None:
             raise InvalidValue("is required, or tenants: Entra > Overview > Tenant ID", key="tenant")
-        return several
+        return given
 
     @field_validator("issuer")
     @classmethod
@@ -307,9 +292,10 @@ class ProviderSettings(Section):
                 example=f"issuer: {before}",
             )
         for kind in KINDS.values():
-            _refuse(kind.mistaken_issuer(text), "issuer")
+            if issuer := kind.issuer_of_page(text):
+                raise InvalidValue(kind.page_is_no_issuer, example=f"issuer: {issuer}")
         if (own := _kind(info)) and "tenant" in info.data and "tenants" in info.data:
-            _refuse(own.check_issuer(text, tenant=info.data["tenant"]), "issuer")
+            _refuse(own.check_issuer(text, tenant=info.data["tenant"]))
         return text
 
     @field_validator("metadata_url")
@@ -329,19 +315,22 @@ class ProviderSettings(Section):
             raise InvalidValue("names client_id, which is believed anyway: name further audiences only")
         return audiences
 
-    @field_validator("client_secret", "private_key", "federated_token", mode="before")
+    @field_validator("client_secret", "private_key", "federated_token", *CREDENTIAL_DETAILS, mode="before")
     @classmethod
-    def _check_credential(cls, given: SecretInput, info: ValidationInfo) -> SecretInput:
-        if method := info.data.get("client_authentication"):
-            check_credential(given, method)
+    def _check_belongs(cls, given: Any, info: ValidationInfo) -> Any:
+        """Check that a credential is given if `client_authentication` needs it; it and its details, only then."""
+        field, method = str(info.field_name), info.data.get("client_authentication")
+        if method is None:
+            return given  # refused already
+        credential = CREDENTIAL_DETAILS.get(field, field)
+        key = given.given_as if isinstance(given, SecretInput) else field
+        if key and credential != CREDENTIALS[method]:
+            others = " or ".join(other for other, needed in CREDENTIALS.items() if needed == credential)
+            problem = f"must not be given while client_authentication is {method}: it belongs to {others}"
+            raise InvalidValue(problem, key=key)
+        if not key and credential == CREDENTIALS[method]:
+            raise missing_secret(credential, f", while client_authentication is {method}")
         return given
-
-    @field_validator(*CREDENTIAL_DETAILS)
-    @classmethod
-    def _check_said_of_a_credential(cls, value: Any, info: ValidationInfo) -> Any:
-        if (method := info.data.get("client_authentication")) and value is not None:
-            check_belongs(CREDENTIAL_DETAILS[str(info.field_name)], method)
-        return value
 
     @field_validator("allowed_groups")
     @classmethod

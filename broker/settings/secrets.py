@@ -1,4 +1,4 @@
-"""Secrets: values that are used but never shown, the files they are in, and what each kind of secret must be like.
+"""Secrets: values that are never shown, the files that hold them, and the rules for each kind.
 
 Functions named `check_` and `parse_` raise `InvalidValue`; no message holds any part of a secret.
 """
@@ -31,25 +31,23 @@ from broker.oidc.client_assertion import AssertionKey, read_assertion_key
 from broker.providers import KINDS
 from broker.settings.values import (
     InvalidValue,
-    UnreadableFile,
     check_proxy,
-    context,
     is_placeholder_secret,
-    reason_of,
-    start_of_path,
+    read_bytes,
+    read_named_file,
 )
 
 T = TypeVar("T")
 MIN_BYTES = 32  # HS256 asks for a key as long as its hash (RFC 7518, section 3.2)
 NO_PROXY = "none"
-_MAX_FILE = 64 * 1024  # bytes; no secret is longer, and a path like /dev/zero must not hang the broker
+_MAX_FILE = 64 * 1024  # bytes; no secret is longer
 _SECONDS_BETWEEN_LOOKS = 1.0
 
 _log = logging.getLogger("broker.settings")
 
 
-class _Hidden(Generic[T]):
-    """A value that no repr, log, pickle or dump shows."""
+class Secret(Generic[T]):
+    """A value that no repr, log, pickle or dump shows: a text, a signing key, or the broker's own keys."""
 
     __slots__ = ("_value",)
 
@@ -66,40 +64,21 @@ class _Hidden(Generic[T]):
         return isinstance(self._value, WatchedFile)
 
     def is_rejected(self) -> bool:
-        """Tell whether the file's new content cannot be used, so that the previous value stays."""
+        """Tell whether the file's current content cannot be used, so that the last good value stays."""
         return isinstance(self._value, WatchedFile) and self._value.is_rejected()
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}(hidden)"
+        return "Secret(hidden)"
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("a secret is not written down")
-
-
-class Secret(_Hidden[str]):
-    """A secret text."""
-
-    __slots__ = ()
-
-
-class SecretKeys(_Hidden[tuple[str, ...]]):
-    """The broker's own keys, newest first."""
-
-    __slots__ = ()
-
-
-class PrivateKey(_Hidden[AssertionKey]):
-    """The key that authenticates the broker at a provider, ready to sign."""
-
-    __slots__ = ()
 
 
 class WatchedFile(Generic[T]):
     """A file that is read again when it changes; the last good value stays while the new content cannot be used.
 
     Args:
-        path: the file.
-        read: makes the value from the file's text, or raises InvalidValue.
+        read: makes the value of the file's text, or raises InvalidValue.
         clock: seconds, monotonic.
     """
 
@@ -147,13 +126,7 @@ def read_text(path: Path) -> str:
         UnreadableFile: the file does not exist or may not be read.
         InvalidValue: the file is too large, or not UTF-8.
     """
-    try:
-        with path.open("rb") as file:
-            raw = file.read(_MAX_FILE + 1)
-    except (OSError, ValueError) as error:  # ValueError: a NUL in the path
-        raise UnreadableFile(f"cannot be read ({reason_of(error)})") from None
-    if len(raw) > _MAX_FILE:
-        raise InvalidValue(f"is larger than {_MAX_FILE} bytes")
+    raw = read_bytes(path, _MAX_FILE)
     try:
         text = raw.decode()
     except UnicodeDecodeError:
@@ -177,9 +150,16 @@ class SecretInput:
     text: object = field(repr=False)
     file: object = field(repr=False)
 
+    @property
+    def given_as(self) -> str:
+        """The key that the admin gave; empty if the secret is not given."""
+        if self.file is not None:
+            return f"{self.key}_file"
+        return "" if self.text is None else self.key
+
 
 class Section(BaseModel):
-    """A part of the settings: unknown keys are refused, null counts as not given, nothing changes afterwards."""
+    """A part of the settings: frozen, without unknown keys; null counts as not given."""
 
     model_config = ConfigDict(
         extra="forbid", frozen=True, hide_input_in_errors=True, arbitrary_types_allowed=True, ser_json_inf_nan="strings"
@@ -205,7 +185,7 @@ class Section(BaseModel):
         return (*cls.model_fields, *(f"{key}_file" for key in cls.secret_keys_of_section))
 
 
-# -------------------- what a secret must be like
+# -------------------- rules for each kind of secret
 
 # No word of less than seven characters: a short one, such as todo, occurs in one of 10,000 random secrets.
 _PLACEHOLDER = re.compile(
@@ -233,7 +213,7 @@ def check_shared_secret(text: str) -> str:
 
 
 def check_client_secret(text: str) -> str:
-    """Return a secret that a provider chose: any text except a placeholder."""
+    """Return a secret of a provider: any text except a placeholder."""
     _check_one_line(text)
     if is_placeholder_secret(text):
         raise InvalidValue("is a placeholder, not a secret")
@@ -276,8 +256,6 @@ def read_private_key(pem: str, *, algorithm: str | None, key_id: str | None, wan
     Args:
         pem: RSA of 2048 bits or more, or P-256, without a passphrase.
         algorithm: to sign with; None: by the key's type.
-        key_id: the `kid` by which the provider knows the public key.
-        wants_certificate: the certificate is required.
     """
     try:
         certificates = x509.load_pem_x509_certificates(pem.encode()) if "-----BEGIN CERTIFICATE-----" in pem else []
@@ -325,87 +303,50 @@ CREDENTIAL_DETAILS: Mapping[str, str] = {
     "private_key_id": "private_key",
     "private_key_algorithm": "private_key",
 }
-"""Keys that describe a credential, and mean nothing without it."""
+"""The credential that each of these keys describes."""
 
 
-def check_credential(given: SecretInput, method: str) -> None:
-    """Check that a credential is given if `client_authentication` needs it, and only then."""
-    is_given = given.text is not None or given.file is not None
-    if given.key == CREDENTIALS[method] and not is_given:
-        problem = f"is required, as {given.key}_file or as {given.key}, while client_authentication is {method}"
-        raise InvalidValue(problem, key=f"{given.key}_file")
-    if is_given:
-        check_belongs(given.key, method, key=given.key if given.file is None else f"{given.key}_file")
-
-
-def check_belongs(credential: str, method: str, *, key: str | None = None) -> None:
-    """Check that a credential, or a key that describes it, belongs to `client_authentication`.
-
-    Args:
-        credential: the credential's key in `CREDENTIALS`.
-        method: the value of `client_authentication`.
-        key: the key to name in the message; None: the field's.
-    """
-    if credential != CREDENTIALS[method]:
-        others = " or ".join(other for other, needed in CREDENTIALS.items() if needed == credential)
-        raise InvalidValue(
-            f"must not be given while client_authentication is {method}: it belongs to {others}", key=key
-        )
+def missing_secret(key: str, reason: str = "") -> InvalidValue:
+    """Return the mistake that a secret is not given."""
+    return InvalidValue(f"is required, as {key}_file or as {key}{reason}", key=f"{key}_file")
 
 
 # -------------------- fields that hold a secret
 
 
-def _source_of(given: Any, info: ValidationInfo, read: Callable[[str], T], *, required: bool) -> Callable[[], T] | None:
-    """Return what gives the current value of a secret; None if the secret is not given."""
+def _read_secret(
+    given: Any, info: ValidationInfo, read: Callable[[str], T], *, required: bool = False
+) -> Secret[T] | None:
     if not isinstance(given, SecretInput):
         raise TypeError("secrets are paired by their section")
     if given.text is not None and given.file is not None:
         raise InvalidValue(f"is given twice: keep either {given.key} or {given.key}_file")
     if given.file is not None:
-        return _from_file(given, info, read)
+        return Secret(read_named_file(given.file, info, lambda path: WatchedFile(path, read), key=given.given_as))
     if given.text is not None:
-        return _from_text(given.text, read)
+        value = read(_text_of(given.text))
+        return Secret(lambda: value)
     if required:
-        raise InvalidValue(f"is required, as {given.key}_file or as {given.key}", key=f"{given.key}_file")
+        raise missing_secret(given.key)
     return None
 
 
-def _from_file(given: SecretInput, info: ValidationInfo, read: Callable[[str], T]) -> Callable[[], T]:
-    key = f"{given.key}_file"
-    if not isinstance(given.file, str) or not given.file:
-        raise InvalidValue("must be a path, as text", key=key)
-    try:
-        return WatchedFile(context(info).folder / given.file, read)
-    except UnreadableFile as unread:
-        raise InvalidValue(f"names a file that {unread.problem}{start_of_path(info, given.file)}", key=key) from None
-    except InvalidValue as invalid:
-        raise InvalidValue(f"names a file that {invalid.problem}", key=key, example=invalid.example) from None
-
-
-def _from_text(text: object, read: Callable[[str], T]) -> Callable[[], T]:
-    if isinstance(text, (list, tuple)) and all(isinstance(line, str) for line in text):
-        text = "\n".join(text)
-    if not isinstance(text, str):
+def _text_of(given: object) -> str:
+    if isinstance(given, (list, tuple)) and all(isinstance(line, str) for line in given):
+        return "\n".join(given)
+    if not isinstance(given, str):
         raise InvalidValue("must be text: put it in quotes, or better in a file")
-    value = read(text)
-    return lambda: value
+    return given
 
 
-def _secret(read: Callable[[str], str], *, required: bool = False) -> BeforeValidator:
-    def make(given: Any, info: ValidationInfo) -> Secret | None:
-        value = _source_of(given, info, read, required=required)
-        return None if value is None else Secret(value)
+def _secret(read: Callable[[str], T], *, required: bool = False) -> BeforeValidator:
+    def make(given: Any, info: ValidationInfo) -> Secret[T] | None:
+        return _read_secret(given, info, read, required=required)
 
     return BeforeValidator(make)
 
 
-def _own_keys(given: Any, info: ValidationInfo) -> SecretKeys | None:
-    value = _source_of(given, info, parse_secret_keys, required=True)
-    return None if value is None else SecretKeys(value)
-
-
-def _private_key(given: Any, info: ValidationInfo) -> PrivateKey | None:
+def _private_key(given: Any, info: ValidationInfo) -> Secret[AssertionKey] | None:
     kind = KINDS[info.data.get("preset", "oidc")]
 
     def read(pem: str) -> AssertionKey:
@@ -416,15 +357,13 @@ def _private_key(given: Any, info: ValidationInfo) -> PrivateKey | None:
             wants_certificate=kind.wants_certificate,
         )
 
-    value = _source_of(given, info, read, required=False)
-    return None if value is None else PrivateKey(value)
+    return _read_secret(given, info, read)
 
 
-def _own_proxy(given: Any, info: ValidationInfo) -> Secret | None:
+def _own_proxy(given: Any, info: ValidationInfo) -> Secret[str] | None:
     if isinstance(given, SecretInput) and given.file is None and given.text == NO_PROXY:
         return Secret(lambda: NO_PROXY)  # as text only: a file that changes must not take the address check away
-    value = _source_of(given, info, check_proxy, required=False)
-    return None if value is None else Secret(value)
+    return _read_secret(given, info, check_proxy)
 
 
 _HIDDEN = PlainSerializer(lambda secret: None if secret is None else "(hidden)", return_type=str | None)
@@ -432,10 +371,10 @@ _TEXT = WithJsonSchema({"type": "string", "minLength": 1})
 _TEXT_OR_NULL = WithJsonSchema({"anyOf": [{"type": "string", "minLength": 1}, {"type": "null"}]})
 _LINES = WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}, "minItems": 1}]})
 
-SharedSecret = Annotated[Secret, _secret(check_shared_secret, required=True), _HIDDEN, _TEXT]
-ClientSecret = Annotated[Secret | None, _secret(check_client_secret), _HIDDEN, _TEXT]
-FederatedToken = Annotated[Secret | None, _secret(check_federated_token), _HIDDEN, _TEXT]
-ClientPrivateKey = Annotated[PrivateKey | None, BeforeValidator(_private_key), _HIDDEN, _TEXT]
-OwnKeys = Annotated[SecretKeys, BeforeValidator(_own_keys), _HIDDEN, _LINES]
-OutboundProxy = Annotated[Secret | None, _secret(check_proxy), _HIDDEN, _TEXT_OR_NULL]
-OwnProxy = Annotated[Secret | None, BeforeValidator(_own_proxy), _HIDDEN, _TEXT_OR_NULL]
+SharedSecret = Annotated[Secret[str], _secret(check_shared_secret, required=True), _HIDDEN, _TEXT]
+ClientSecret = Annotated[Secret[str] | None, _secret(check_client_secret), _HIDDEN, _TEXT]
+FederatedToken = Annotated[Secret[str] | None, _secret(check_federated_token), _HIDDEN, _TEXT]
+ClientPrivateKey = Annotated[Secret[AssertionKey] | None, BeforeValidator(_private_key), _HIDDEN, _TEXT]
+OwnKeys = Annotated[Secret[tuple[str, ...]], _secret(parse_secret_keys, required=True), _HIDDEN, _LINES]
+OutboundProxy = Annotated[Secret[str] | None, _secret(check_proxy), _HIDDEN, _TEXT_OR_NULL]
+OwnProxy = Annotated[Secret[str] | None, BeforeValidator(_own_proxy), _HIDDEN, _TEXT_OR_NULL]

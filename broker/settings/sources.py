@@ -14,12 +14,14 @@ from typing import Any
 import yaml
 
 from broker.errors import Mistake
+from broker.settings.values import InvalidValue, UnreadableFile, read_bytes
 
 KeyPath = tuple[str, ...]
 Tree = dict[str, Any]
 
 PREFIX = "BROKER_"
 NO_SETTING = frozenset({"BROKER_CONFIG"})
+_NO_YAML = "is not YAML"
 _MAX_FILE = 256 * 1024  # bytes
 _MAX_VALUES = 20_000  # a tree of aliases stands for more values than the file has bytes
 _MAX_KEY_DEPTH = 3  # identity_providers.okta.issuer
@@ -36,10 +38,8 @@ class Written:
     """Settings as the admin wrote them, unchecked.
 
     Args:
-        tree: the merged settings.
         variables: variable names, by the path of the value.
         lines: line numbers in the file, from 1, by the path of the key.
-        mistakes: what could not be read.
         readable: the tree can be checked further.
     """
 
@@ -53,49 +53,35 @@ class Written:
 def read(path: Path | None, environ: Mapping[str, str]) -> Written:
     """Read the settings file, if there is one; environment variables override its keys."""
     mistakes: list[Mistake] = []
-    lines: dict[KeyPath, int] = {}
-    tree = {} if path is None else _file(path, lines, mistakes)
-    readable = tree is not None
-    tree = tree or {}
+    tree, lines, readable = _read_file(path, mistakes) if path else ({}, {}, True)
     variables: dict[KeyPath, str] = {}
     # A short path first, so that `BROKER_SITES__MAIN__DELIVERY` wins over `BROKER_SITES`.
     for name in sorted(environ, key=lambda name: (name.count("__"), name)):
         if name.startswith(PREFIX) and name not in NO_SETTING:
-            _override(tree, name, environ[name], variables, mistakes)
+            try:
+                keys = _keys_of(name)
+                value = _value(keys[-1], environ[name], mistakes)
+                variables[keys] = name
+                _put(tree, keys, value)
+            except InvalidValue as invalid:
+                shown = name if re.fullmatch(r"[A-Za-z0-9_]{1,200}", name) else f"{PREFIX}..."
+                mistakes.append(Mistake(shown, invalid.problem, invalid.example or "a value as in the settings file"))
     return Written(tree, variables, lines, tuple(mistakes), readable)
 
 
-def _file(path: Path, lines: dict[KeyPath, int], mistakes: list[Mistake]) -> Tree | None:
-    where = str(path)
+def _read_file(path: Path, mistakes: list[Mistake]) -> tuple[Tree, Mapping[KeyPath, int], bool]:
+    """Return the tree, the line of each key, and whether the file is readable."""
     try:
-        with path.open("rb") as file:
-            raw = file.read(_MAX_FILE + 1)
-    except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "no usable path"
-        mistakes.append(Mistake(where, f"cannot be read ({reason})", "broker serve --config broker.yaml"))
-        return None
-    if len(raw) > _MAX_FILE:
-        mistakes.append(Mistake(where, f"is larger than {_MAX_FILE} bytes", "ten lines are enough"))
-        return None
-    try:
-        tree = _parse(raw, lines, mistakes)
-    except _Unreadable as error:
-        mistakes.append(Mistake(where, error.problem, error.example))
-        return None
-    if tree is None:
-        return {}
-    if not isinstance(tree, dict):
-        problem = f"must be keys with values, not {'a list' if isinstance(tree, list) else 'a single value'}"
-        mistakes.append(Mistake(where, problem, "public_url: https://sso.acme.example"))
-        return None
-    return tree
-
-
-class _Unreadable(Exception):
-    def __init__(self, problem: str) -> None:
-        super().__init__(problem)
-        self.problem = problem
-        self.example = "spaces in its place" if "a tab" in problem else "public_url: https://sso.acme.example"
+        tree, lines = _parse(read_bytes(path, _MAX_FILE), mistakes)
+        if not isinstance(tree, dict | None):
+            found = "a list" if isinstance(tree, list) else "a single value"
+            raise InvalidValue(f"must be keys with values, not {found}")
+    except InvalidValue as invalid:
+        unreadable = isinstance(invalid, UnreadableFile)
+        example = "broker serve --config broker.yaml" if unreadable else "public_url: https://sso.acme.example"
+        mistakes.append(Mistake(str(path), invalid.problem, invalid.example or example))
+        return {}, {}, False
+    return tree or {}, lines, True
 
 
 class _Loader(yaml.SafeLoader):
@@ -113,7 +99,7 @@ class _Loader(yaml.SafeLoader):
         lines: dict[str, int] = {}
         for key, _ in node.value:
             if not isinstance(key, yaml.ScalarNode):
-                raise _Unreadable(f"has a key that is not text in line {key.start_mark.line + 1}")
+                raise InvalidValue(f"has a key that is not text in line {key.start_mark.line + 1}")
             line = key.start_mark.line + 1
             if key.value in lines:
                 problem = f"is given twice, in line {lines[key.value]} and in line {line}"
@@ -129,7 +115,8 @@ def _merge_key(loader: _Loader, node: yaml.ScalarNode) -> str:
 _Loader.add_constructor("tag:yaml.org,2002:merge", _merge_key)
 
 
-def _parse(text: bytes | str, lines: dict[KeyPath, int], mistakes: list[Mistake]) -> Any:
+def _parse(text: bytes | str, mistakes: list[Mistake]) -> tuple[Any, Mapping[KeyPath, int]]:
+    """Return the value that YAML stands for, and the line of each key; None for no value."""
     try:
         loader = _Loader(text, mistakes)
         try:
@@ -137,26 +124,28 @@ def _parse(text: bytes | str, lines: dict[KeyPath, int], mistakes: list[Mistake]
             tree = None if node is None else loader.construct_document(node)
         finally:
             loader.dispose()
+    except InvalidValue:
+        raise  # a ValueError, too
     except yaml.MarkedYAMLError as error:
-        raise _Unreadable(f"is not YAML{_place(error, text)}") from None
+        raise _not_yaml(error, text) from None
     except (yaml.YAMLError, ValueError):  # ValueError: no UTF-8, or a date that does not exist
-        raise _Unreadable("is not YAML in UTF-8, or holds a date that does not exist") from None
+        raise InvalidValue(f"{_NO_YAML} in UTF-8, or holds a date that does not exist") from None
     except RecursionError:
-        raise _Unreadable("is nested too deep") from None
+        raise InvalidValue("is nested too deep") from None
     _bound(tree)
-    lines.update(_lines_of_keys(node))
-    return tree
+    return tree, dict(_lines_of_keys(node))
 
 
-def _place(error: yaml.MarkedYAMLError, text: bytes | str) -> str:
+def _not_yaml(error: yaml.MarkedYAMLError, text: bytes | str) -> InvalidValue:
     mark = error.problem_mark or error.context_mark
     if mark is None:
-        return ""
+        return InvalidValue(_NO_YAML)
     written = text if isinstance(text, str) else text.decode(errors="replace")
     line = "".join(written.splitlines()[mark.line : mark.line + 1])
     if "\t" in line[: len(line) - len(line.lstrip())]:
-        return f": line {mark.line + 1} begins with a tab; indent with spaces"
-    return f" near line {mark.line + 1}, column {mark.column + 1}"
+        problem = f"{_NO_YAML}: line {mark.line + 1} begins with a tab; indent with spaces"
+        return InvalidValue(problem, example="spaces in its place")
+    return InvalidValue(f"{_NO_YAML} near line {mark.line + 1}, column {mark.column + 1}")
 
 
 def _lines_of_keys(node: yaml.Node | None, path: KeyPath = ()) -> Iterator[tuple[KeyPath, int]]:
@@ -174,32 +163,30 @@ def _bound(tree: Any) -> None:
         value = waiting.pop()
         seen += 1
         if seen > _MAX_VALUES:
-            raise _Unreadable(f"stands for more than {_MAX_VALUES} values")
+            raise InvalidValue(f"stands for more than {_MAX_VALUES} values")
         if isinstance(value, dict):
             waiting.extend(value.values())
         elif isinstance(value, (list, tuple, set)):
             waiting.extend(value)
 
 
-def _override(
-    tree: dict[str, Any], name: str, text: str, variables: dict[KeyPath, str], mistakes: list[Mistake]
-) -> None:
-    if not _VARIABLE.fullmatch(name.removeprefix(PREFIX)) or _SERVICE_LINK.fullmatch(name):
-        mistakes.append(_unknown_variable(name))
-        return
-    path = tuple(name.removeprefix(PREFIX).lower().split("__"))
-    try:
-        value = _value(path[-1], text, mistakes)
-    except _Unreadable as error:
-        mistakes.append(Mistake(name, error.problem, "a value as in the settings file"))
-        return
-    variables[path] = name
+def _keys_of(variable: str) -> KeyPath:
+    name = variable.removeprefix(PREFIX)
+    if _SERVICE_LINK.fullmatch(variable):
+        problem = "is no setting; Kubernetes adds it beside a Service whose name begins with broker"
+        raise InvalidValue(problem, example="enableServiceLinks: false in the pod")
+    if not _VARIABLE.fullmatch(name):
+        problem = f"is no setting: a name is {PREFIX} and the path in upper case"
+        raise InvalidValue(problem, example="BROKER_SITES__MAIN__ENDPOINT")
+    return tuple(name.lower().split("__"))
+
+
+def _put(tree: Tree, path: KeyPath, value: Any) -> None:
     section = tree
     for step in path[:-1]:
         below = section.get(step)
         if below is not None and not isinstance(below, dict):
-            mistakes.append(Mistake(name, f"lies below {step}, which is given as a single value", "keep one of them"))
-            return
+            raise InvalidValue(f"lies below {step}, which is given as a single value", example="keep one of them")
         section[step] = dict(below or {})  # a copy: an alias puts the same dict in several places
         section = section[step]
     section[path[-1]] = _merged(section.get(path[-1]), value)
@@ -217,19 +204,11 @@ def _value(key: str, text: str, mistakes: list[Mistake]) -> Any:
     if key in _SECRETS and not text.startswith(("'", '"')):
         return text  # not as YAML: a secret with ` #` in it would lose its end
     try:
-        return _parse(text, {}, mistakes)
-    except _Unreadable as error:
-        if error.problem.startswith("is not YAML"):
+        return _parse(text, mistakes)[0]
+    except InvalidValue as invalid:
+        if invalid.problem.startswith(_NO_YAML):
             return text  # such as [::]:8000
         raise
-
-
-def _unknown_variable(name: str) -> Mistake:
-    shown = name if re.fullmatch(r"[A-Za-z0-9_]{1,200}", name) else PREFIX + "..."
-    if _SERVICE_LINK.fullmatch(name):
-        problem = "is no setting; Kubernetes adds it beside a Service whose name begins with broker"
-        return Mistake(shown, problem, "enableServiceLinks: false in the pod")
-    return Mistake(shown, "is no setting: a name is BROKER_ and the path in upper case", "BROKER_SITES__MAIN__ENDPOINT")
 
 
 def shown_key(key: object) -> str:

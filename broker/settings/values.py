@@ -1,7 +1,7 @@
-"""Check single values: host names, addresses, files, and texts that were meant to be replaced.
+"""Check single values: texts, host names, addresses and files.
 
-Functions named `check_` and `parse_` return a usable value or raise `InvalidValue`. No message repeats a value: an
-address can hold a password.
+Functions named `check_` and `parse_` return a usable value or raise `InvalidValue`. No message repeats a value, because
+an address can hold a password.
 """
 
 from __future__ import annotations
@@ -50,12 +50,7 @@ class UnreadableFile(InvalidValue):
 
 @dataclass(frozen=True, slots=True)
 class ValidationContext:
-    """What the validity of a value depends on besides the value.
-
-    Args:
-        folder: where relative paths start.
-        on_loopback: for development: http and loopback addresses are accepted.
-    """
+    """What the validity of a value depends on: where relative paths start, and whether loopback is accepted."""
 
     folder: Path
     on_loopback: bool
@@ -86,14 +81,14 @@ NO_PLACEHOLDER_SCHEMA: Mapping[str, Any] = {
 
 
 def check_no_placeholder(text: str) -> str:
-    """Refuse a value that was meant to be replaced."""
+    """Return a value that is no placeholder."""
     if re.search(_PLACEHOLDER, text):
         raise InvalidValue("is a placeholder: replace it with your own value")
     return text
 
 
 def is_placeholder_secret(text: str) -> bool:
-    """Tell whether a secret was meant to be replaced; a random secret may have brackets inside."""
+    """Tell whether a secret is a placeholder; a random secret may have brackets inside."""
     return re.search(f"(?i:^<.*>$|{_PLACEHOLDER_WORDS})", text, re.DOTALL) is not None
 
 
@@ -148,7 +143,7 @@ def parse_network(text: Any) -> Network:
 
 
 def check_email_domain(text: str) -> str:
-    """Return a lower-case ASCII domain with a dot, such as `acme.example`."""
+    """Return a mail domain: lower-case ASCII with a dot."""
     if not is_host_name(text) or "." not in text:
         raise InvalidValue(
             "must be a mail domain in lower-case ASCII, without @ and wildcard (subdomains are not implied)"
@@ -192,7 +187,6 @@ def check_url(text: str, *, plain_host: bool = False, query: bool = False, loopb
     """Split an http or https URL in which every parser sees the same host.
 
     Args:
-        text: the URL.
         plain_host: demand a host in lower case without the default port, as browsers write it.
         query: accept query and fragment.
         loopback: accept http and loopback addresses, for a broker on loopback.
@@ -302,59 +296,73 @@ _MAX_AUTHORITIES = 4 * 1024 * 1024  # bytes; the web's own authorities take a tw
 MAX_LOGO_BYTES = 6_000  # in base64 8,000 characters: every page of agents stays under 20 KB
 
 
-def reason_of(error: Exception) -> str:
-    """Return why a file cannot be read."""
-    return (error.strerror or "") if isinstance(error, OSError) else "no usable path"
+def read_bytes(path: Path, limit: int) -> bytes:
+    """Read a file of at most `limit` bytes; the bound keeps a path like /dev/zero from hanging the broker.
+
+    Raises:
+        UnreadableFile: the file does not exist or may not be read.
+        InvalidValue: the file is too large.
+    """
+    try:
+        with path.open("rb") as file:
+            raw = file.read(limit + 1)
+    except (OSError, ValueError) as error:
+        raise _unreadable(error) from None
+    if len(raw) > limit:
+        raise InvalidValue(f"is larger than {limit} bytes")
+    return raw
 
 
-def start_of_path(info: ValidationInfo, path: str) -> str:
-    """Return the end of a sentence that tells where a relative path starts, without the path."""
-    return "" if Path(path).is_absolute() else f"; relative paths start at {context(info).folder}"
+def _unreadable(error: Exception) -> UnreadableFile:
+    reason = error.strerror if isinstance(error, OSError) else "no usable path"  # ValueError: a NUL in the path
+    return UnreadableFile(f"cannot be read ({reason})")
 
 
-def _from_file(read: Callable[[Path], T]) -> Callable[[Any, ValidationInfo], T]:
-    def take(text: Any, info: ValidationInfo) -> T:
-        if not isinstance(text, str) or not text:
-            raise InvalidValue("must be a path, as text")
-        try:
-            return read(context(info).folder / text)
-        except InvalidValue:
-            raise  # a ValueError, too
-        except (OSError, ValueError) as error:
-            where = start_of_path(info, text)
-            raise InvalidValue(f"names a file that cannot be read ({reason_of(error)}){where}") from None
+def read_named_file(path: object, info: ValidationInfo, read: Callable[[Path], T], *, key: str | None = None) -> T:
+    """Return what `read` makes of the file that a setting names.
 
-    return take
+    Args:
+        key: the setting; None: the field's.
+    """
+    if not isinstance(path, str) or not path:
+        raise InvalidValue("must be a path, as text", key=key)
+    folder = context(info).folder
+    try:
+        return read(folder / path)
+    except InvalidValue as invalid:
+        relative = isinstance(invalid, UnreadableFile) and not Path(path).is_absolute()
+        where = f"; relative paths start at {folder}" if relative else ""
+        raise InvalidValue(f"names a file that {invalid.problem}{where}", key=key, example=invalid.example) from None
+
+
+def _in_file(read: Callable[[Path], object]) -> BeforeValidator:
+    return BeforeValidator(lambda path, info: read_named_file(path, info, read))
 
 
 def check_authorities(file: Path) -> Path:
-    """Check a file of certificate authorities as OpenSSL will read it, and return its path.
-
-    Raises:
-        InvalidValue: the file has no certificate, or one that cannot be read; the message tells which.
-        OSError, ValueError: the file cannot be read.
-    """
+    """Check a file of certificate authorities as OpenSSL will read it, and return its path."""
     try:
         ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cafile=file)
     except ssl.SSLError:
-        raise InvalidValue(f"names a file {_fault_of(file)}") from None
+        raise InvalidValue(_fault_of(read_bytes(file, _MAX_AUTHORITIES))) from None
+    except (OSError, ValueError) as error:
+        raise _unreadable(error) from None
     return file
 
 
-def _fault_of(file: Path) -> str:
-    with file.open("rb") as opened:
-        raw = opened.read(_MAX_AUTHORITIES)
+def _fault_of(raw: bytes) -> str:
     blocks = _CERTIFICATE.findall(raw)
     for number, block in enumerate(blocks, 1):
         try:
             ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cadata=block.decode("ascii", "replace"))
         except (ssl.SSLError, ValueError):
-            return f"whose certificate number {number} of {len(blocks)} cannot be read: it is truncated or altered"
+            return f"is truncated or altered: certificate number {number} of {len(blocks)} cannot be read"
     if b"PRIVATE KEY-----" in raw:
-        return "with a private key: it must hold certificates only"
+        return "holds a private key: it must hold certificates only"
+    problem = "holds no certificates in PEM form"
     if raw.startswith(b"\x30\x82"):
-        return "without certificates in PEM form: it is binary (DER); convert it with openssl x509 -inform der"
-    return "without certificates in PEM form"
+        return f"{problem}: it is binary (DER); convert it with openssl x509 -inform der"
+    return problem
 
 
 @dataclass(frozen=True, slots=True)
@@ -371,16 +379,8 @@ class Logo:
 
 
 def read_logo(file: Path) -> Logo:
-    """Read an image, and tell its type by its content.
-
-    Raises:
-        InvalidValue: the file is too large, truncated, or no image of these types.
-        OSError: the file cannot be read.
-    """
-    with file.open("rb") as opened:
-        content = opened.read(MAX_LOGO_BYTES + 1)
-    if len(content) > MAX_LOGO_BYTES:
-        raise InvalidValue(f"names a file of more than {MAX_LOGO_BYTES} bytes: it is part of every page")
+    """Read an image of at most `MAX_LOGO_BYTES`, and tell its type by its content."""
+    content = read_bytes(file, MAX_LOGO_BYTES)
     size = int.from_bytes(content[4:8], "little") + 8
     if content.startswith(b"\x89PNG\r\n\x1a\n") and content.endswith(b"IEND\xaeB`\x82"):
         return Logo("image/png", content)
@@ -390,7 +390,7 @@ def read_logo(file: Path) -> Logo:
         return Logo("image/webp", content)
     if _is_svg(content):
         return Logo("image/svg+xml", content)
-    raise InvalidValue("names a file that is truncated or is not an SVG, PNG, WebP or JPEG image")
+    raise InvalidValue("is truncated or is not an SVG, PNG, WebP or JPEG image")
 
 
 def _is_svg(content: bytes) -> bool:
@@ -433,11 +433,7 @@ def each_once(values: tuple[T, ...]) -> tuple[T, ...]:
 
 
 def own_value(pattern: str | None = None) -> tuple[AfterValidator, WithJsonSchema]:
-    """Return the annotations of a text that must not be a placeholder.
-
-    Args:
-        pattern: for the schema; the model does not check it.
-    """
+    """Return the annotations of a text that is no placeholder; only the schema checks the pattern."""
     form = {"type": "string"} if pattern is None else {"type": "string", "pattern": pattern}
     return (AfterValidator(check_no_placeholder), WithJsonSchema({**form, **NO_PLACEHOLDER_SCHEMA}))
 
@@ -455,8 +451,6 @@ Socket = Annotated[
     WithJsonSchema({"type": "string", "pattern": ":[0-9]{1,5}$"}),
 ]
 Range = Annotated[Network, BeforeValidator(parse_network), WithJsonSchema({"type": "string"})]
-Authorities = Annotated[Path, BeforeValidator(_from_file(check_authorities))]
-Picture = Annotated[
-    Logo, BeforeValidator(_from_file(read_logo)), PlainSerializer(repr), WithJsonSchema({"type": "string"})
-]
+Authorities = Annotated[Path, _in_file(check_authorities)]
+Picture = Annotated[Logo, _in_file(read_logo), PlainSerializer(repr), WithJsonSchema({"type": "string"})]
 FROZEN = (AfterValidator(MappingProxyType), PlainSerializer(dict))

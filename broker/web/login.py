@@ -166,7 +166,7 @@ def _provider_of_domain(web: WebContext, site: Site, login_hints: list[str]) -> 
     except EmailMalformed:
         return None
     providers = [web.broker.providers[id_] for id_ in site.provider_ids]
-    owners = [provider for provider in providers if domain in provider.policy.email_domains]
+    owners = [provider for provider in providers if domain in provider.rules.email_domains]
     return owners[0] if len(owners) == 1 else None
 
 

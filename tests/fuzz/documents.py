@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 from broker.comm100 import Site, build_claims, build_token
 from broker.errors import BrokerError, CodeRejected, InvalidProviderResponse, NotAdmitted, ProviderUnavailable
-from broker.identity import Identity, Policy, admit
+from broker.identity import ClaimRules, Identity, admit
 from broker.oidc.authorization import build_authorization_url
 from broker.oidc.id_token import verify_signature
 from broker.oidc.keys import check_keys
@@ -21,7 +21,7 @@ from broker.oidc.metadata import ProviderMetadata, check_discovery
 from broker.oidc.registration import SIGNATURE_ALGORITHMS, Registration
 from broker.oidc.tokens import TokenResponse, build_token_request, check_token_response
 from broker.oidc.userinfo import build_userinfo_request, check_userinfo
-from broker.providers import KINDS, ClaimRules, PersonClaims, UnverifiedIdToken, decide_identity
+from broker.providers import KINDS, PersonClaims, UnverifiedIdToken, decide_identity
 from tests.fakes.clock import START
 from tests.fuzz.id_token import CLIENT_ID, ISSUER, encode
 from tests.fuzz.person import judge_email, judge_name
@@ -123,7 +123,7 @@ def judge_userinfo(answer: ProviderResponse) -> Identity | None:
         assert claims["sub"] == SUBJECT
         verified = PersonClaims(UnverifiedIdToken({"sub": SUBJECT}, ISSUER, SUBJECT), claims)
         identity = decide_identity(KINDS["oidc"], verified, ClaimRules())
-        admit(identity, Policy(frozenset({DOMAIN})), groups=None)
+        admit(identity, ClaimRules(email_domains=frozenset({DOMAIN})), groups=None)
     except BrokerError as error:
         _known(error)
         return None

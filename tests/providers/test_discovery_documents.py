@@ -10,7 +10,7 @@ from broker.errors import IdTokenIssuer, MetadataIssuer
 from broker.oidc.keys import VerificationKey, check_keys
 from broker.oidc.messages import ProviderResponse
 from broker.oidc.metadata import ProviderMetadata, check_discovery
-from broker.providers import KINDS, ClaimRules, UnverifiedIdToken
+from broker.providers import KINDS, ClaimRules
 from broker.providers.entra import PERSONAL_ACCOUNTS_TENANT
 from tests.oidc.samples import registration
 
@@ -120,7 +120,7 @@ def test_entras_keys_of_organisations_count_and_the_one_of_personal_accounts_doe
     rules = ClaimRules(tenants=frozenset({TENANT} if several else ()))
 
     def expected_issuer(key: VerificationKey) -> str:
-        return KINDS["entra"].expected_issuer(entra, UnverifiedIdToken({"tid": TENANT}, key_issuer=key.issuer), rules)
+        return KINDS["entra"].expected_issuer(entra, {"tid": TENANT}, rules, key_issuer=key.issuer)
 
     *organisations, personal = entra_keys()
     assert {expected_issuer(key) for key in organisations} == {ISSUERS["entra_tenant"]}

@@ -249,7 +249,7 @@ def test_the_name_falls_back_in_the_documented_order(claims: Claims, name: tuple
 def expected_issuer(claims: Claims, *, tenants: frozenset[str] = frozenset(), key_issuer: str | None = None) -> str:
     metadata_issuer = f"{HOST}/{{tenantid}}/v2.0" if tenants else f"{HOST}/{TENANT}/v2.0"
     entra = registration(issuer=metadata_issuer, metadata_issuer=metadata_issuer)
-    return ENTRA.expected_issuer(entra, UnverifiedIdToken(claims, key_issuer=key_issuer), ClaimRules(tenants=tenants))
+    return ENTRA.expected_issuer(entra, claims, ClaimRules(tenants=tenants), key_issuer=key_issuer)
 
 
 @pytest.mark.requirement("S-14")

@@ -415,10 +415,10 @@ AUTHORITIES = {
     "one cut short": (ONE + ANOTHER[:300], "certificate number 2 of 2 cannot be read"),
     "one cut short before a good one": (ONE[:300] + "\n" + ANOTHER, "certificate number 1 of 2 cannot be read"),
     "no certificate within the armour": (ONE.splitlines()[0] + "\nAAAA\n", "certificate number 1 of 1 cannot be read"),
-    "a private key beside it": (pem_of(rsa_key()), "with a private key"),
+    "a private key beside it": (pem_of(rsa_key()), "holds a private key"),
     "binary": (ssl.PEM_cert_to_DER_cert(ONE), "it is binary (DER)"),
-    "text": ("hello", "without certificates in PEM form"),
-    "nothing": ("", "without certificates in PEM form"),
+    "text": ("hello", "holds no certificates in PEM form"),
+    "nothing": ("", "holds no certificates in PEM form"),
 }
 
 
@@ -507,7 +507,7 @@ def test_a_picture_is_known_by_its_content(admin: Admin, content: bytes, media_t
         ),
         pytest.param(b"<html><body>404</body></html>", "is truncated or is not", id="a page"),
         pytest.param(b"GIF89a" + bytes(20), "is truncated or is not", id="a GIF"),
-        pytest.param(PNG + bytes(MAX_LOGO_BYTES), "more than 6000 bytes", id="too large"),
+        pytest.param(PNG + bytes(MAX_LOGO_BYTES), "larger than 6000 bytes", id="too large"),
     ],
 )
 def test_what_browsers_would_not_show_is_a_mistake(admin: Admin, content: bytes, problem: str) -> None:
