@@ -444,8 +444,6 @@ class ProviderUnavailable(BrokerError, status=503):
         super().__init__(expected=expected, got=got, retry_after=retry_after, remedy=remedy)
         self.phase = phase
 
-    advice = _LATER
-
 
 class ProviderUnreachable(ProviderUnavailable, code="provider_unreachable"):
     """No connection, a dropped connection, or a TLS handshake that failed, but for the certificate."""
