@@ -21,6 +21,8 @@ from typing import ClassVar
 
 from broker.text import redact
 
+MAX_LISTED = 20  # of a list that an error names; a log line shows no more
+
 
 @dataclass(frozen=True, slots=True)
 class Advice:
@@ -102,7 +104,8 @@ class BrokerError(Exception):
 
     def redact(self, secrets: Iterable[str]) -> None:
         """Remove codes, states, nonces, tokens and credentials that a provider repeated."""
-        self.expected, self.got = redact([self.expected, self.got], secrets)
+        said = [one[:MAX_LISTED] if isinstance(one, list | tuple) else one for one in (self.expected, self.got)]
+        self.expected, self.got = redact(said, secrets)
 
 
 @dataclass(frozen=True, slots=True)
@@ -443,8 +446,6 @@ class ProviderUnavailable(BrokerError, status=503):
     ) -> None:
         super().__init__(expected=expected, got=got, retry_after=retry_after, remedy=remedy)
         self.phase = phase
-
-    advice = _LATER
 
 
 class ProviderUnreachable(ProviderUnavailable, code="provider_unreachable"):

@@ -15,13 +15,12 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import Any, Literal, TextIO
 
-from broker.errors import BrokerError
+from broker.errors import MAX_LISTED, BrokerError
 from broker.identity import Identity
 from broker.text import MAX_CHARACTERS, mask_emails, printable
 
 EXPIRY_WARNING_DAYS = 30  # before a client secret expires
 MAX_LIST_CHARACTERS = 1_000  # of all values of a list together
-MAX_LISTED = 20
 
 LOGGER = logging.getLogger("broker")
 

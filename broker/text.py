@@ -29,6 +29,9 @@ _GUID = re.compile(GUID, re.IGNORECASE)
 # Percent-encoded, too. The lookbehind keeps the search linear: each word is searched once, from its start.
 _EMAIL = re.compile(r"(?<![^\s@<>\"'()\[\],;:=])[^\s@<>\"'()\[\],;:=]+(@|%(?:25)*40)([^\s@<>\"'()\[\],;:]+)")
 
+_AT = re.compile(r"@|%(?:25)*40")
+_UNCHANGED = re.compile(r"[A-Za-z0-9_.~-]+")  # by every encoding
+
 _BRAILLE_BLANK = 0x2800  # not ignorable by Unicode, and without a dot
 # Default_Ignorable_Code_Point, which `unicodedata` does not have: Unicode 17.0, DerivedCoreProperties.txt.
 _IGNORABLE_RANGES = (
@@ -85,7 +88,14 @@ def redact_path(path: str) -> str:
     segments = [
         redact_opaque(segment) if len(segment) <= _PATH_PART_CHARACTERS else REDACTED for segment in path.split("/")
     ]
-    return "/".join(segments)[:_PATH_CHARACTERS]
+    redacted = "/".join(segments)
+    # Cut between two segments, because a redactor does not find half of a credential.
+    return redacted if len(redacted) <= _PATH_CHARACTERS else f"{redacted[:_PATH_CHARACTERS].rpartition('/')[0]}/..."
+
+
+def redact_emails(path: str) -> str:
+    """Remove each segment of a path that may hold an e-mail address, percent-encoded or not."""
+    return "/".join(REDACTED if _AT.search(segment) else segment for segment in path.split("/"))
 
 
 def type_name(value: object) -> str:
@@ -198,6 +208,8 @@ def _needles(secrets: Iterable[str]) -> list[tuple[str, str]]:
 
 
 def _spellings(text: str) -> set[str]:
+    if _UNCHANGED.fullmatch(text):
+        return {text}
     encoded = quote(text, safe="", errors="replace")
     json_spellings = {json.dumps(text)[1:-1], json.dumps(text, ensure_ascii=False)[1:-1]}
     url_spellings = {encoded, quote(encoded), quote(text, errors="replace"), quote_plus(text, errors="replace")}

@@ -165,7 +165,8 @@ def test_long_opaque_words_are_removed(said: str, left: str) -> None:
         pytest.param("mian", "mian", id="one part"),
         pytest.param("/a/" + "!" * 41, "/a/[left out]", id="a long part"),
         pytest.param("/a/AbCdEfGhIjKlMnOpQrStUvWx/b", "/a/[left out]/b", id="an opaque part"),
-        pytest.param("/" + "a/" * 200, "/" + "a/" * 59 + "a", id="a long path"),
+        pytest.param("/" + "a/" * 200, "/" + "a/" * 58 + "a/...", id="a long path"),
+        pytest.param("/" + "ab/" * 38 + "s3cret-code-12/x", "/" + "ab/" * 37 + "ab/...", id="a code at the end"),
     ],
 )
 def test_a_path_keeps_its_short_parts(path: str, left: str) -> None:

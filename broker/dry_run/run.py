@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from types import MappingProxyType
 from typing import Any
 
 from broker.comm100 import Site, build_claims
@@ -98,9 +97,8 @@ async def run_dry_run(
         error.redact(from_browser)
         refusal = error
     progress = replace(progress, now=broker.clock())
-    secrets = [*redemption.secrets, *from_browser]
-    documents = _documents(progress, nonce=bound.nonce)
-    return _report(broker, progress, refusal, bound.transaction.trace_id, sites, documents, secrets)
+    trace_id, secrets = bound.transaction.trace_id, [*redemption.secrets, *from_browser]
+    return _report(broker, progress, refusal, trace_id=trace_id, sites=sites, nonce=bound.nonce, secrets=secrets)
 
 
 def report_failed_start(broker: Broker, provider: Provider, refusal: BrokerError, *, trace_id: str) -> DryRun:
@@ -109,22 +107,25 @@ def report_failed_start(broker: Broker, provider: Provider, refusal: BrokerError
     Args:
         provider: enabled or not.
     """
-    return _report(broker, Progress(provider, broker.clock()), refusal, trace_id)
+    return _report(broker, Progress(provider, broker.clock()), refusal, trace_id=trace_id)
 
 
 def _report(
     broker: Broker,
     progress: Progress,
     refusal: BrokerError | None,
+    *,
     trace_id: str,
     sites: Sequence[Site] = (),
-    documents: Mapping[str, Mapping[str, Any]] = MappingProxyType({}),
+    nonce: str = "",
     secrets: Sequence[str] = (),
 ) -> DryRun:
     """Return the report without secrets: a provider may have repeated a secret in any claim, a name or an address."""
     provider, identity, decision = progress.provider, progress.identity, progress.decision
     considered = trace_claims(provider, decision, refusal) if decision else ()
     previews = {site.id: build_claims(identity, site, now=progress.now) for site in sites} if identity else {}
+    if identity is not None:
+        identity = replace(identity, email=redact(identity.email, secrets), name=redact(identity.name, secrets))
     return DryRun(
         provider=provider.id,
         label=provider.label,
@@ -132,21 +133,21 @@ def _report(
         steps=tuple(replace(step, detail=redact(step.detail, secrets)) for step in describe_steps(progress, refusal)),
         refusal=refusal,
         trace_id=trace_id,
-        documents={name: redact(document, secrets) for name, document in documents.items()},
+        documents={name: redact(document, secrets) for name, document in _documents(progress, nonce)},
         considered=tuple(replace(trace, verdict=redact(trace.verdict, secrets)) for trace in considered),
-        identity=identity
-        and replace(identity, email=redact(identity.email, secrets), name=redact(identity.name, secrets)),
+        identity=identity,
         previews={site: redact(claims, secrets) for site, claims in previews.items()},
     )
 
 
-def _documents(progress: Progress, *, nonce: str) -> Mapping[str, Mapping[str, Any]]:
-    """Return the claims received for this test sign-in, by the name of their document.
+def _documents(progress: Progress, nonce: str) -> Sequence[tuple[str, Mapping[str, Any]]]:
+    """Return the claims received for this test sign-in, with the name of their document.
 
     An ID token with another nonce belongs to another sign-in. Some providers compare neither code nor PKCE verifier:
     there, a person with a stolen code could read here whose code it is.
     """
     if progress.signed_claims.get("nonce") != nonce:
-        return {}
+        return ()
     documents = progress.claims.documents() if progress.claims else (("ID token", progress.signed_claims),)
-    return {name: {**document, "nonce": REDACTED} if "nonce" in document else document for name, document in documents}
+    hidden = {"nonce": REDACTED}
+    return [(name, {**document, **hidden} if "nonce" in document else document) for name, document in documents]

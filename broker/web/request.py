@@ -22,11 +22,12 @@ from broker.errors import MethodNotAllowed, NoSuchPage, NotANavigation, Paramete
 from broker.logout import COOKIE_NAME
 from broker.providers import Provider
 from broker.rejected_codes import Origin
-from broker.text import redact_path
+from broker.text import redact_emails, redact_path
 from broker.transaction import NAME_PREFIX, BrowserCookie, is_cookie_name
 
 LAST_PROVIDER_COOKIE = "last_provider"
 MAX_LISTED_IDS = 10
+MAX_PART_CHARACTERS = 200  # of host or path of a redirect_url, for the setup page
 MAX_NAMES = 20  # of parameters
 MAX_HOPS = 100  # of X-Forwarded-For that are read, the nearest first
 
@@ -55,7 +56,7 @@ class LastLoginRequest:
     Args:
         at: seconds since the epoch.
         redirect_url_host: unverified; empty if there is none.
-        redirect_url_path: unverified, may hold an e-mail address; empty if there is none.
+        redirect_url_path: unverified, without e-mail addresses; empty if there is none.
         code: of the error; `none` if the request was accepted.
     """
 
@@ -159,7 +160,8 @@ def read_login_request(query: str, unverified_redirect_url: str, *, code: str, a
         host, path, names = parts.hostname or "", parts.path, parameter_names(parts.query)
     except ValueError:
         host, path, names = "", "", ()
-    return LastLoginRequest(at, host, path, names, parameter_names(query), code)
+    kept = redact_emails(path)[:MAX_PART_CHARACTERS]
+    return LastLoginRequest(at, host[:MAX_PART_CHARACTERS], kept, names, parameter_names(query), code)
 
 
 def parameter_names(query: str) -> tuple[str, ...]:

@@ -34,6 +34,7 @@ from broker.web.setup import setup, setup_check, setup_commands, setup_test
 Endpoint = Callable[[WebContext, Request, RequestContext], Awaitable[Response]]
 """Returns the response; raises `Refused`, or a `BrokerError` while nothing is known of the request."""
 
+MAX_SECRETS = 5  # codes, and states, of one request that are redacted; more than one of each is refused
 _SIGN_IN = ("login", "callback", "initiate", "logout")
 
 _log = logging.getLogger("broker")
@@ -69,12 +70,13 @@ def public_site(web: WebContext) -> ASGIApp:
 
 async def handle(endpoint: Endpoint, web: WebContext, request: Request) -> Response:
     """Run an endpoint, and return the page of the error that it raises."""
+    context = _new_context(web, request.scope)
     try:
-        return await endpoint(web, request, _new_context(web, request.scope))
+        return await endpoint(web, request, context)
     except Refused as refused:
         return _refuse(web, request, refused.error, refused.context)
     except Exception as error:  # noqa: BLE001 - a person never sees a bare 500
-        return _refuse(web, request, error, _new_context(web, request.scope))
+        return _refuse(web, request, error, context)
 
 
 async def home(web: WebContext, request: Request, _context: RequestContext) -> Response:
@@ -107,7 +109,9 @@ def _refuse(web: WebContext, request: Request, error: Exception, context: Reques
     if not isinstance(error, BrokerError):
         _log.error("defect", exc_info=error, extra={"facts": {"trace_id": context.trace_id}})
         error = InternalError()
-    error.redact(request.query_params.getlist("code") + request.query_params.getlist("state"))
+    if request.scope["path"].startswith("/callback/"):
+        for name in ("code", "state"):
+            error.redact(request.query_params.getlist(name)[:MAX_SECRETS])
     web.record(context.event(error))
     return show_problem(web, request.scope, error, context)
 

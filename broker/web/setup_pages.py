@@ -19,12 +19,11 @@ from broker.dry_run import DryRun
 from broker.errors import every_error
 from broker.registration import ProviderSetup, SiteSetup
 from broker.signing import build_setup_url
-from broker.text import mask_emails, printable, printable_json
+from broker.text import printable, printable_json
 from broker.web.pages import ENGLISH, hash_inline, open_templates
 from broker.web.request import LastLoginRequest
 
 MAX_CLAIMS = 40  # of one document
-MAX_PART_CHARACTERS = 200  # of host or path in a redirect_url
 
 _REMEDIES: Mapping[str, str] = MappingProxyType({error.code: error.remedy for error in every_error()})
 _TIMES = frozenset({"iat", "nbf", "exp", "auth_time"})
@@ -178,12 +177,11 @@ def describe_login_request(seen: LastLoginRequest, now: float) -> dict[str, str]
     Args:
         now: seconds since the epoch.
     """
-    path = mask_emails(seen.redirect_url_path)  # before it is cut, or an address at the end would lose its @
     came = {
         "When": f"{_moment(seen.at)} ({_span(now - seen.at)} ago)",
         "Parameters": ", ".join(map(printable, seen.parameters)) or "none",
-        "Host in redirect_url": printable(seen.redirect_url_host, MAX_PART_CHARACTERS, ascii_only=True) or "none",
-        "Path in redirect_url": printable(path, MAX_PART_CHARACTERS, ascii_only=True) or "none",
+        "Host in redirect_url": printable(seen.redirect_url_host, ascii_only=True) or "none",
+        "Path in redirect_url": printable(seen.redirect_url_path, ascii_only=True) or "none",
         "Parameters in redirect_url": ", ".join(map(printable, seen.redirect_url_parameters)) or "none",
         "Outcome": "accepted" if seen.code == "none" else f"refused: {seen.code}",
     }

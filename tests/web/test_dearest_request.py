@@ -60,6 +60,10 @@ TARGETS: dict[str, tuple[str, Headers]] = {
     "many states": ("/callback/idp?" + "&".join(["state=a.b.c"] * 99), []),
     "a cookie for signing out": ("/logout", [(b"cookie", b"__Host-signed_in=gAAAAA" + b"a" * 7000)]),
     "a long path": (f"/{'a' * 8000}", []),
+    "many codes of many words at no page": ("/nothing?" + "&".join(["code=" + "aaaaaa%22bbbbbb%22" * 4] * 98), []),
+    "many codes of many words at the setup page": ("/setup?" + "&".join(["code=" + "aaaaaa%22bbbbbb%22" * 4] * 98), []),
+    "many codes of many words": ("/callback/idp?" + "&".join(["code=" + "aaaaaa%22bbbbbb%22" * 4] * 98), []),
+    "few codes of many words": ("/callback/idp?" + "&".join(["code=" + "aaaaaa%22bbbbbb%22" * 80] * 5), []),
 }
 
 

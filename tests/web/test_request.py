@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from broker.web.request import MAX_NAMES, LastLoginRequest, read_login_request
-from broker.web.setup_pages import MAX_PART_CHARACTERS, describe_login_request
+from broker.web.request import MAX_NAMES, MAX_PART_CHARACTERS, LastLoginRequest, read_login_request
+from broker.web.setup_pages import describe_login_request
 
 
 def kept(redirect_url: str, query: str = "") -> LastLoginRequest:
@@ -23,8 +23,10 @@ def shown(redirect_url: str, query: str = "") -> dict[str, str]:
     [
         pytest.param("", "none", "none", "none", id="none"),
         pytest.param("https://A.example/x?b=1&a=2&c", "a.example", "/x", "a, b", id="an address"),
-        pytest.param("https://a.example/u/ada@b.example/x", "a.example", "***@b.example/x", "none", id="an e-mail"),
-        pytest.param("https://a.example/ada%2540b.example", "a.example", "***%2540b.example", "none", id="in disguise"),
+        pytest.param("https://a.example/u/ada@b.example/x", "a.example", "/u/[left out]/x", "none", id="an e-mail"),
+        pytest.param("https://a.example/ada%2540b.example", "a.example", "/[left out]", "none", id="in disguise"),
+        pytest.param("https://a.example/a/ada%40/b", "a.example", "/a/[left out]/b", "none", id="an e-mail cut short"),
+        pytest.param("https://a.example/(ada)@b.example", "a.example", "/[left out]", "none", id="an odd e-mail"),
         pytest.param("/relative", "none", "/relative", "none", id="no host"),
         pytest.param("https://[", "none", "none", "none", id="no address"),
         pytest.param("https://a.example/\u202e\x00", "a.example", "/\\u202e\\u0000", "none", id="invisible characters"),
@@ -37,9 +39,14 @@ def test_host_path_and_names_are_shown(redirect_url: str, host: str, path: str, 
     assert seen["Parameters in redirect_url"] == names
 
 
-def test_an_e_mail_address_is_masked_before_its_end_is_cut_off() -> None:
+def test_an_e_mail_address_is_removed_before_its_end_is_cut_off() -> None:
     path = f"/{'a' * MAX_PART_CHARACTERS}@b.example"
-    assert shown(f"https://a.example{path}")["Path in redirect_url"] == "***@b.example"
+    assert shown(f"https://a.example{path}")["Path in redirect_url"] == "/[left out]"
+
+
+def test_no_more_than_a_bounded_part_is_kept() -> None:
+    seen = kept(f"https://{'a' * 8000}.example/{'b/' * 4000}")
+    assert (len(seen.redirect_url_host), len(seen.redirect_url_path)) == (MAX_PART_CHARACTERS, MAX_PART_CHARACTERS)
 
 
 def test_the_values_of_parameters_are_not_kept() -> None:
