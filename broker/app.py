@@ -36,7 +36,7 @@ from broker.web.request import ClientAddresses
 from broker.web.routes import public_site
 from broker.web.setup_pages import SetupPages
 
-WARMTH_SECONDS = 30.0  # between checks for missing or old documents
+WARM_SECONDS = 30.0  # between checks for missing or old documents
 NO_PROXY_TRUSTED = (
     "Add your proxy's address to trusted_proxies. Until then, all people behind the proxy share one bound for rejected "
     "codes, and the log shows the proxy's address. If there is no proxy, you do not have to do anything."
@@ -50,7 +50,7 @@ class Service:
     """A service that is ready to be served.
 
     Args:
-        stopping: set when the service begins to stop; it then reports that it is not ready, and gets no new requests.
+        stopping: set when the service begins to stop; readiness then fails, and no new requests come.
     """
 
     public: ASGIApp
@@ -68,20 +68,19 @@ async def create_app(
 
     Args:
         clock: seconds since the epoch.
-        sleep: waits before keys are requested again.
     """
     async with AsyncExitStack() as stack:
-        networks = {id_: network_policy_of(settings, provider) for id_, provider in settings.identity_providers.items()}
+        networks = _network_policies(settings)
         clients = {network: await stack.enter_async_context(http(network)) for network in set(networks.values())}
         metrics = Metrics(insecure_options(settings))
         log = EventLog(log_email=settings.log_email, secret_keys=settings.secret_keys.reveal)
-        everyone = {
+        all_providers = {
             id_: wire_provider(
                 settings, id_, send=metrics.timed(id_, _sender(clients[network], network)), clock=clock, sleep=sleep
             )
             for id_, network in networks.items()
         }
-        providers = {id_: one for id_, one in everyone.items() if settings.identity_providers[id_].enabled}
+        providers = {id_: all_providers[id_] for id_, each in settings.identity_providers.items() if each.enabled}
         broker = Broker(
             sites={id_: wire_site(settings, id_) for id_ in settings.sites},
             providers=providers,
@@ -89,14 +88,14 @@ async def create_app(
             clock=clock,
         )
         _announce(settings, broker, metrics)
-        checks = Cooldown(
+        setup_checks = Cooldown(
             lambda: run_checks(settings, offline=False, begin=lambda _subject, _check: None, http=http, clock=clock)
         )
-        stack.push_async_callback(checks.stop)
-        web = _web_context(settings, broker, everyone, checks, partial(_record, log, metrics))
+        stack.push_async_callback(setup_checks.stop)
+        web = _web_context(settings, broker, all_providers, setup_checks, partial(_record, log, metrics))
         stopping = asyncio.Event()
         operations = operations_site(providers, metrics=metrics.export, stopping=stopping.is_set)
-        await stack.enter_async_context(_warmth(providers.values()))
+        await stack.enter_async_context(_kept_warm(providers.values()))
         yield Service(public_site(web), SecurityHeaders(operations, https=False), stopping)
 
 
@@ -107,7 +106,7 @@ def _record(log: EventLog, metrics: Metrics, event: SignInEvent) -> None:
 
 
 def _announce(settings: Settings, broker: Broker, metrics: Metrics) -> None:
-    """Log what this service is, and export its metrics before the first sign-in."""
+    """Log the settings in use, and export the metrics before the first sign-in."""
     offered = list(broker.providers)
     log_start(
         {"public_url": settings.public_url, "sites": list(settings.sites), "identity_providers": offered},
@@ -131,8 +130,8 @@ def _announce(settings: Settings, broker: Broker, metrics: Metrics) -> None:
 def _web_context(
     settings: Settings,
     broker: Broker,
-    everyone: Mapping[str, Provider],
-    checks: Cooldown,
+    all_providers: Mapping[str, Provider],
+    setup_checks: Cooldown,
     record: Callable[[SignInEvent], None],
 ) -> WebContext:
     logo = settings.logo_file.data_uri if settings.logo_file else None
@@ -145,9 +144,9 @@ def _web_context(
         record=record,
         setup=Setup(
             pages=SetupPages(site_name=settings.site_name, logo=logo),
-            providers=everyone,
-            offered_at={id_: tuple(broker.sites[site] for site in sites_of(settings, id_)) for id_ in everyone},
-            run_checks=checks,
+            providers=all_providers,
+            offered_at={id_: tuple(broker.sites[site] for site in sites_of(settings, id_)) for id_ in all_providers},
+            run_checks=setup_checks,
             last_login_requests={},
         ),
         public_url=settings.public_url,
@@ -166,20 +165,19 @@ async def run_checks(
     """Check everything in the settings, also providers that are not enabled.
 
     Args:
-        offline: run only the checks that need no network.
         begin: called with subject and check when a check begins.
         clock: seconds since the epoch.
     """
-    elsewhere = reach_of_browsers(settings)
-    networks = {id_: network_policy_of(settings, provider) for id_, provider in settings.identity_providers.items()}
+    browsers = network_policy_of_browsers(settings)
+    networks = _network_policies(settings)
     async with AsyncExitStack() as stack:
         send = {
             network: _sender(await stack.enter_async_context(http(network)), network)
-            for network in {elsewhere, *networks.values()}
+            for network in {browsers, *networks.values()}
         }
         targets = checks.Targets(
             public_url=settings.public_url,
-            public_client=checks.PublicClient(send[elsewhere], proxied=elsewhere.outbound_proxy is not None),
+            public_client=checks.PublicClient(send[browsers], proxied=browsers.outbound_proxy is not None),
             insecure_options=insecure_options(settings),
             providers=tuple(
                 checks.ProviderTarget(
@@ -198,7 +196,7 @@ async def run_checks(
 async def reach_provider(
     settings: Settings, identifier: str, *, http: ClientFactory = open_client, clock: Clock = time.time
 ) -> AsyncIterator[Provider]:
-    """Open a client for one provider, and yield the provider."""
+    """Open a client for a provider, and yield the provider."""
     provider = settings.identity_providers[identifier]
     network = network_policy_of(settings, provider)
     async with http(network) as client:
@@ -206,7 +204,7 @@ async def reach_provider(
 
 
 @asynccontextmanager
-async def _warmth(providers: Iterable[Provider]) -> AsyncIterator[None]:
+async def _kept_warm(providers: Iterable[Provider]) -> AsyncIterator[None]:
     """Refresh metadata and keys of the providers while the block runs."""
     tasks = [asyncio.create_task(_keep_warm(provider)) for provider in providers]
     try:
@@ -219,7 +217,7 @@ async def _warmth(providers: Iterable[Provider]) -> AsyncIterator[None]:
 
 async def _keep_warm(provider: Provider) -> None:
     """Fetch metadata and keys before a sign-in needs them, and log when that begins to fail or to work."""
-    was_well: bool | None = None
+    was_usable: bool | None = None
     while True:
         failure: BrokerError | None = None
         try:
@@ -230,13 +228,13 @@ async def _keep_warm(provider: Provider) -> None:
             _log.error("defect", exc_info=defect, extra={"facts": {"provider": provider.id}})
             failure = InternalError()
         failure = failure or provider.discovery.metadata.failure or provider.discovery.keys.failure
-        if failure is None and was_well is not True:
+        if failure is None and was_usable is not True:
             _log.info("identity provider is ready", extra={"facts": {"provider": provider.id}})
-        elif failure is not None and was_well is not False:
+        elif failure is not None and was_usable is not False:
             facts = {"provider": provider.id, "code": failure.code, "expected": failure.expected, "got": failure.got}
             _log.error("identity provider is not usable", extra={"facts": {**facts, "remedy": failure.remedy}})
-        was_well = failure is None
-        await asyncio.sleep(WARMTH_SECONDS)
+        was_usable = failure is None
+        await asyncio.sleep(WARM_SECONDS)
 
 
 def _sender(client: HttpClient, network: NetworkPolicy) -> Send:
@@ -244,7 +242,7 @@ def _sender(client: HttpClient, network: NetworkPolicy) -> Send:
 
 
 def network_policy_of(settings: Settings, provider: ProviderSettings) -> NetworkPolicy:
-    """Return which addresses requests to a provider may reach, and through which proxy."""
+    """Return the network policy for requests to a provider."""
     proxy = provider.outbound_proxy or settings.outbound_proxy
     return NetworkPolicy(
         trusted_ca_file=settings.trusted_ca_file,
@@ -253,14 +251,18 @@ def network_policy_of(settings: Settings, provider: ProviderSettings) -> Network
     )
 
 
-def reach_of_browsers(settings: Settings) -> NetworkPolicy:
-    """Return which addresses requests to Comm100 and to the broker may reach: browsers may use private addresses."""
+def _network_policies(settings: Settings) -> dict[str, NetworkPolicy]:
+    return {id_: network_policy_of(settings, provider) for id_, provider in settings.identity_providers.items()}
+
+
+def network_policy_of_browsers(settings: Settings) -> NetworkPolicy:
+    """Return the network policy for requests to Comm100 and the broker, which may have private addresses."""
     proxy = settings.outbound_proxy
     return NetworkPolicy(settings.trusted_ca_file, proxy.reveal if proxy else None, private_networks=True)
 
 
 async def send_nothing(request: ProviderRequest) -> ProviderResponse:
-    """Refuse to send: for a provider whose settings are read without network.
+    """Refuse to send; stands in for the network where a provider's settings are only read.
 
     Raises:
         ProviderUnreachable: always.
@@ -276,7 +278,7 @@ def wire_provider(
     clock: Clock = time.time,
     sleep: Sleep = asyncio.sleep,
 ) -> Provider:
-    """Return one identity provider, enabled or not."""
+    """Return an identity provider, enabled or not."""
     provider = settings.identity_providers[identifier]
     registration = _registration(settings, identifier, provider, clock)
     return Provider(
@@ -322,7 +324,7 @@ def _registration(settings: Settings, identifier: str, provider: ProviderSetting
 
 
 def _client_assertion(provider: ProviderSettings, clock: Clock) -> Callable[[str], str] | None:
-    """Return the function that makes the assertion for an audience: signed by the broker, or the platform's token."""
+    """Return the function that makes the assertion for an audience: the platform's token, or signed by the broker."""
     token, private_key = provider.federated_token, provider.private_key
     if token is not None:
         return lambda _audience: token.reveal()
@@ -339,7 +341,7 @@ def sites_of(settings: Settings, provider: str) -> tuple[str, ...]:
 
 
 def wire_site(settings: Settings, identifier: str) -> Site:
-    """Return one Comm100 site."""
+    """Return a Comm100 site with the providers that are enabled."""
     site = settings.sites[identifier]
     return Site(
         id=identifier,

@@ -18,7 +18,6 @@ from broker.signing import MAX_HOURS
 if TYPE_CHECKING:
     from broker.settings import Settings
 
-
 EXIT_UNUSABLE = 2
 
 app = typer.Typer(
@@ -83,35 +82,14 @@ def init(  # noqa: PLR0913, PLR0917 - one argument for each option
     offline: Annotated[bool, typer.Option("--offline", help="Send no requests, also not in the check.")] = False,
 ) -> None:
     """Ask for the values needed, write the settings file and the secrets, and check them."""
-    from broker import init as beginning
-
-    given = {
-        "public_url": public_url, "preset": provider, "issuer": issuer, "tenant": tenant, "id": id_,
-        "client_id": client_id, "client_secret_expires": client_secret_expires,
-        "email_domains": ",".join(email_domain or ()) or None, "endpoint": endpoint, "trusted_ca_file": trusted_ca_file,
-        "outbound_proxy": outbound_proxy, "scopes": " ".join(scope or ()) or None,
-        "allow_private_network": "yes" if allow_private_network else None,
-    }  # fmt: skip
-    secret_files = {"client_secret": client_secret_file, "shared_secret": shared_secret_file}
-    request = beginning.Request(
-        config or Path(os.environ.get("BROKER_CONFIG") or "broker.yaml"),
-        {key: text for key, text in given.items() if text is not None},
-        {key: file for key, file in secret_files.items() if file is not None},
-        overwrite=overwrite,
-        interactive=sys.stdin.isatty() and sys.stdout.isatty(),
-    )
-    try:
-        written = beginning.set_up(request, None if offline else beginning.Probe())
-    except beginning.NotWritten as reason:
-        typer.echo(str(reason), err=True)
-        raise typer.Exit(EXIT_UNUSABLE) from None
-    except (typer.Abort, KeyboardInterrupt):
-        typer.echo("\nStopped. Nothing was written.", err=True)
-        raise typer.Exit(EXIT_UNUSABLE) from None
-    typer.echo("\nWritten:\n" + "".join(f"  {file}\n" for file in written.files))
-    good = _examine_written(request.config, offline=offline)
-    steps = beginning.next_steps(written.answers, request.config, registered=request.interactive, all_good=good)
-    typer.echo(f"\n{steps}")
+    given = _given(
+        public_url=public_url, preset=provider, issuer=issuer, tenant=tenant, id=id_, client_id=client_id,
+        client_secret_expires=client_secret_expires, email_domains=",".join(email_domain or ()) or None,
+        endpoint=endpoint, trusted_ca_file=trusted_ca_file, outbound_proxy=outbound_proxy,
+        scopes=" ".join(scope or ()) or None, allow_private_network="yes" if allow_private_network else None,
+    )  # fmt: skip
+    secret_files = _given(client_secret=client_secret_file, shared_secret=shared_secret_file)
+    _set_up(config, given, secret_files, overwrite=overwrite, offline=offline)
 
 
 @app.command()
@@ -130,7 +108,7 @@ def check(
     except SettingsError as error:
         typer.echo(json.dumps(checks.as_json(checks.unusable_settings(error.mistakes)), indent=2))
         raise typer.Exit(EXIT_UNUSABLE) from None
-    raise typer.Exit(0 if _examine(settings, offline=offline, as_json=as_json) else 1)
+    raise typer.Exit(0 if _print_checks(settings, offline=offline, as_json=as_json) else 1)
 
 
 @app.command()
@@ -216,12 +194,48 @@ def demo(
     ] = None,
 ) -> None:
     """Run the broker with an identity provider and a Comm100 stand-in on this machine."""
-    from broker import demo as embedded
+    from broker.demo import run
 
-    raise typer.Exit(embedded.run(port))
+    raise typer.Exit(run(port))
 
 
-def _examine(settings: Settings, *, offline: bool, as_json: bool = False) -> bool:
+def main() -> None:
+    """Run the command line."""
+    app()
+
+
+def _given(**options: str | None) -> dict[str, str]:
+    """Return the options that were given."""
+    return {name: value for name, value in options.items() if value is not None}
+
+
+def _set_up(
+    config: Path | None, given: dict[str, str], secret_files: dict[str, str], *, overwrite: bool, offline: bool
+) -> None:
+    """Write the settings and the secrets, check them, and print the next steps."""
+    from broker.init import NotWritten, Probe, Request, next_steps, set_up
+
+    request = Request(
+        config or Path(os.environ.get("BROKER_CONFIG") or "broker.yaml"),
+        given,
+        secret_files,
+        overwrite=overwrite,
+        interactive=sys.stdin.isatty() and sys.stdout.isatty(),
+    )
+    try:
+        written = set_up(request, None if offline else Probe())
+    except NotWritten as reason:
+        typer.echo(str(reason), err=True)
+        raise typer.Exit(EXIT_UNUSABLE) from None
+    except (typer.Abort, KeyboardInterrupt):
+        typer.echo("\nStopped. Nothing was written.", err=True)
+        raise typer.Exit(EXIT_UNUSABLE) from None
+    typer.echo("\nWritten:\n" + "".join(f"  {file}\n" for file in written.files))
+    good = _check_written(request.config, offline=offline)
+    typer.echo(f"\n{next_steps(written.answers, request.config, registered=request.interactive, all_good=good)}")
+
+
+def _print_checks(settings: Settings, *, offline: bool, as_json: bool = False) -> bool:
     """Run all checks, print the findings, and return whether no check failed."""
     import asyncio
 
@@ -233,7 +247,7 @@ def _examine(settings: Settings, *, offline: bool, as_json: bool = False) -> boo
     with asyncio.Runner() as runner:
         with checks.watching(Console(stderr=True)) as begin:
             findings = runner.run(run_checks(settings, offline=offline, begin=begin))
-        # Here and not after the block: the end of the loop waits for a name server that keeps silent.
+        # Inside the block: the end of the loop waits for a name server that does not answer.
         if as_json:
             typer.echo(json.dumps(checks.as_json(findings), indent=2))
         else:
@@ -241,13 +255,13 @@ def _examine(settings: Settings, *, offline: bool, as_json: bool = False) -> boo
     return checks.all_good(findings)
 
 
-def _examine_written(config: Path, *, offline: bool) -> bool:
+def _check_written(config: Path, *, offline: bool) -> bool:
     """Run all checks with the settings just written; a failure leaves the files in place."""
     from broker.errors import SettingsError
     from broker.settings import describe, load_settings
 
     try:
-        return _examine(load_settings(config, os.environ), offline=offline)
+        return _print_checks(load_settings(config, os.environ), offline=offline)
     except SettingsError as error:  # in the environment: the file was checked before
         typer.echo(describe(error), err=True, nl=False)
     except KeyboardInterrupt:
@@ -263,11 +277,6 @@ def _echo(text: str) -> None:
     """Print a text, with escapes for characters that the terminal's encoding lacks."""
     encoding = sys.stdout.encoding or "utf-8"
     typer.echo(text.encode(encoding, "backslashreplace").decode(encoding))
-
-
-def main() -> None:
-    """Run the command line."""
-    app()
 
 
 def _settings(config: Path | None) -> Settings:

@@ -1,9 +1,9 @@
 """Chooses the connection to close when there are too many, or when unfinished messages hold too much memory.
 
 The oldest connection that waits for its client is closed first, then the connection that is idle for longest. A
-connection stays open while its request is being answered. A new connection is spared for a moment while others are
-idle: otherwise newcomers would close each other before their requests arrive. The cost of a step does not depend on
-the number of connections.
+connection stays open while its request is being answered. While others are idle, a new connection stays open for a
+moment: otherwise new connections would close each other before their requests arrive. The cost of a step does not
+depend on the number of connections.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from collections.abc import Callable
 from functools import cache
 from typing import NamedTuple, Protocol
 
-MAX_CONNECTIONS = 8_192  # of one port; an idle one takes about 5 KB
-MAX_OPEN_FILES = 65_536  # requested from a system that allows it and grants fewer by default
+MAX_CONNECTIONS = 8_192  # of one port; an idle connection takes about 5 KB
+MAX_OPEN_FILES = 65_536  # requested from a system that grants fewer by default
 MAX_HELD_BYTES = 32 * 1024 * 1024  # of all unfinished requests together
 GRACE_SECONDS = 0.2  # between a connection and its request: one round trip
 
@@ -25,7 +25,7 @@ class Connection(Protocol):
     """A connection that can be closed at once."""
 
     def drop(self) -> None:
-        """Close the connection, and discard what is not sent or read yet."""
+        """Close the connection, and discard unsent and unread bytes."""
 
 
 class _Unfinished(NamedTuple):
@@ -36,7 +36,7 @@ class _Unfinished(NamedTuple):
 
 
 class Connections:
-    """The connections of one port that wait for their client.
+    """The connections of a port that wait for their client.
 
     Args:
         max_held: bytes that all unfinished requests may hold together.
@@ -98,7 +98,7 @@ class Connections:
 
 @cache
 def max_connections() -> int:
-    """Return at most half of the open files allowed: providers, the other port and files need the rest."""
+    """Return the limit, at most half of the allowed open files: providers, the other port and files need the rest."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = MAX_OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, MAX_OPEN_FILES)
     if soft != resource.RLIM_INFINITY and soft < wanted:

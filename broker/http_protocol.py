@@ -26,11 +26,11 @@ MAX_BODY_BYTES = 1024  # kept of a body: enough to tell that there is a body
 HEAD_SECONDS = 10.0  # for a request to arrive in full, and for a client to take its answer
 LINGER_SECONDS = 2.0  # of reading after the last answer, so that a reset does not destroy the answer
 LINGER_BYTES = 16 * 1024 * 1024  # read and dropped in that time
-MAX_PIPELINED = 4  # requests that wait on one connection during an answer; browsers and proxies send none
+MAX_PIPELINED = 4  # requests that wait on a connection during an answer; browsers and proxies do not pipeline
 PIPELINED_BYTES = 4 * 1024  # of memory for each pipelined request
-TLS_BUFFER_BYTES = 16 * 1024  # of each connection to a provider; with asyncio's size, 1,000 took 350 MB
+TLS_BUFFER_BYTES = 16 * 1024  # of each connection to a provider; with asyncio's default, 1,000 took 350 MB
 
-# RFC 9112, section 3.2, and RFC 3986, section 3.2.2. It may be empty: a URI without an authority has no host.
+# RFC 9112, section 3.2, and RFC 3986, section 3.2.2. Host may be empty: a URI without an authority has no host.
 _HOST = re.compile(rb"(?:\[[\w.~!$&'()*+,;=:%-]+\]|[\w.~!$&'()*+,;=%-]*)(?::[0-9]*)?")
 
 _CONNECTIONS: WeakKeyDictionary[ServerState, Connections] = WeakKeyDictionary()
@@ -107,18 +107,18 @@ class BoundedProtocol(HttpToolsProtocol):
         self._stop_timer()
         self._stop_write_timer()
         self._unset_keepalive_if_required()
-        if self._answering is not None:  # uvicorn tells only the last request
+        if self._answering is not None:  # uvicorn informs only the last request
             self._answering.disconnected = True
             self._answering.message_event.set()
         super().connection_lost(exc)
 
     def drop(self) -> None:
-        """Close at once: another connection needs the place, or the client takes too long."""
+        """Close at once, without waiting for the client."""
         self.is_hung_up = self._is_deaf = True
         self._socket.abort()
 
     def hang_up(self) -> None:
-        """Send what is written, and close; read on for a moment if the client may still be sending.
+        """Send the rest of the answer, and close; read on for a moment if the client may still be sending.
 
         Closing with unread bytes resets the connection, and a reset can destroy the answer before it is read
         (RFC 9112, section 9.6).
@@ -131,7 +131,7 @@ class BoundedProtocol(HttpToolsProtocol):
             self._socket.close()
             if held := self._socket.get_write_buffer_size():
                 self._others.wait(self, held)
-            self._timer = self.loop.call_later(self.seconds, self._socket.abort)  # if it never takes the answer
+            self._timer = self.loop.call_later(self.seconds, self._socket.abort)  # if the client never takes the answer
             return
         with suppress(OSError):  # the client has gone
             self._socket.write_eof()
@@ -160,7 +160,7 @@ class BoundedProtocol(HttpToolsProtocol):
     # -------------------------------------------------------------------------------------------------------- reading
 
     def data_received(self, data: bytes) -> None:
-        """Count what arrives of an unfinished message; drop what arrives after the last one."""
+        """Count the bytes of an unfinished message; drop bytes after the last message."""
         if self._is_deaf:
             self._drop_data(data)
             return

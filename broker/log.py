@@ -1,6 +1,6 @@
 """Writes the log: one JSON object a line, and the line of each sign-in.
 
-Facts are named one by one, never copied from requests or answers: no code, state, nonce, verifier, token, cookie,
+Each fact is named in the code, never copied from requests or answers: no code, state, nonce, verifier, token, cookie,
 secret, query string or Location is ever written.
 """
 
@@ -29,11 +29,10 @@ LogEmail = Literal["hashed", "plain", "none"]
 
 @dataclass(frozen=True, slots=True)
 class SignInEvent:
-    """How a sign-in, a test sign-in or a refused request ended.
+    """The end of a sign-in, of a test sign-in or of a refused request.
 
     Args:
-        trace_id: also shown on the page.
-        client: the browser's address, as far as trusted proxies tell it.
+        client: the browser's address, as far as trusted proxies report it.
         site: empty if unknown.
         provider: empty if unknown.
         error: None after a success.
@@ -55,12 +54,11 @@ class SignInEvent:
     @property
     def is_strangers_request(self) -> bool:
         """Whether a refused request belongs to no sign-in."""
-        is_ours = self.is_signin or self.is_dry_run
-        return not is_ours and self.error is not None and self.error.status < 500
+        return not (self.is_signin or self.is_dry_run) and self.error is not None and self.error.status < 500
 
     @property
     def outcome(self) -> tuple[str, str]:
-        """The result and the reason that log and metrics have in common."""
+        """The result and the reason, for log and metrics."""
         return outcome_of(self.error, success="admitted" if self.is_dry_run else "signed_in")
 
 
@@ -137,7 +135,7 @@ def warn_of_expiry(provider: str, expires: date, *, now: float) -> None:
 
 
 class JsonLines(logging.Formatter):
-    """Format a record as one JSON object; escape and shorten values, and mask e-mail addresses in them.
+    """Formats a record as a JSON object, with values escaped and shortened and their e-mail addresses masked.
 
     Args:
         keeps_addresses: do not mask addresses (`log_email: plain`).
@@ -166,11 +164,7 @@ class JsonLines(logging.Formatter):
 
 
 def log_to(stream: TextIO, level: int = logging.INFO, *, keeps_addresses: bool = False) -> None:
-    """Send the logs of the whole process to a stream, as JSON lines.
-
-    Args:
-        keeps_addresses: do not mask e-mail addresses.
-    """
+    """Send the logs of the whole process to a stream, as JSON lines."""
     handler = logging.StreamHandler(stream)
     handler.setFormatter(JsonLines(keeps_addresses=keeps_addresses))
     logging.basicConfig(handlers=[handler], level=level, force=True)
@@ -182,7 +176,7 @@ def log_to(stream: TextIO, level: int = logging.INFO, *, keeps_addresses: bool =
 
 
 def _fact(value: object, *, masks: bool = False, limit: int = MAX_CHARACTERS) -> object:
-    """Return a fact as a JSON value: a number as it is, texts and lists bounded and printable."""
+    """Return a fact as a JSON value: numbers unchanged, texts and lists bounded and printable."""
     if isinstance(value, int | float):
         # NaN and infinity are not JSON, and an integer can have thousands of digits.
         return value if abs(value) < 2**63 else f"{type(value).__name__} beyond bounds"

@@ -1,7 +1,7 @@
 """Signing out at the provider (OpenID Connect RP-Initiated Logout 1.0), and what a browser keeps for it.
 
-Providers want to be told whom to sign out, by an ID token or by their own hint. Both name a person, so they are
-encrypted in one cookie, and left out if they are too large. Nothing is stored on the server.
+The provider needs an ID token or its own hint to know whom to sign out. Both name a person, so a cookie keeps them
+encrypted, without the parts that are too large. The server stores nothing.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class LogoutHint:
 
 
 def encrypt_logout_hint(hint: LogoutHint, *, now: float, secret_keys: Sequence[str]) -> str:
-    """Return the cookie's value. If it would be too large, the ID token is left out, then the provider's hint.
+    """Return the cookie's value, without the ID token if it is too large, then also without the provider's hint.
 
     Args:
         now: seconds since the epoch.
@@ -54,7 +54,7 @@ def encrypt_logout_hint(hint: LogoutHint, *, now: float, secret_keys: Sequence[s
 
 
 def decrypt_logout_hint(cookie_value: str, *, now: float, secret_keys: Sequence[str]) -> LogoutHint | None:
-    """Return what an unverified cookie holds; None if the broker did not encrypt it, or it is too old.
+    """Return the hint in an unverified cookie; None if the broker did not encrypt the cookie, or it is too old.
 
     Args:
         now: seconds since the epoch.
@@ -105,7 +105,7 @@ def _encrypt(hint: LogoutHint, now: float, secret_keys: Sequence[str]) -> str:
 
 @lru_cache(maxsize=4)
 def _fernet(secret_keys: tuple[str, ...]) -> MultiFernet:
-    """The first key encrypts, all decrypt; each is derived with a label of its own."""
+    """Return the cipher: the first key encrypts, all keys decrypt. A label separates it from other uses of the keys."""
     return MultiFernet(
         [Fernet(base64.urlsafe_b64encode(hmac.digest(key.encode(), b"remembrance", "sha256"))) for key in secret_keys]
     )

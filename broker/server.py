@@ -39,7 +39,7 @@ def serve(settings: Settings) -> None:
 
 async def _serve(settings: Settings) -> None:
     asked_to_stop = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):  # first: a stop during the start is a clean stop, too
+    for number in (signal.SIGTERM, signal.SIGINT):  # first, so that a stop during the start is clean, too
         asyncio.get_running_loop().add_signal_handler(number, asked_to_stop.set)
     public_socket, operations_socket = _bind(settings.listen), _bind(settings.operations_listen)
     async with create_app(settings) as service:
@@ -49,11 +49,11 @@ async def _serve(settings: Settings) -> None:
             "listening",
             extra={"facts": {"public": str(settings.listen), "operations": str(settings.operations_listen)}},
         )
-        aside = asyncio.create_task(operations.serve(sockets=[operations_socket]))
+        operations_task = asyncio.create_task(operations.serve(sockets=[operations_socket]))
         await public.serve(sockets=[public_socket])
-        # Last: until the last sign-in is answered, health checks are answered and say that the service stops.
+        # Stops last: until the last sign-in is answered, health checks report that the service stops.
         operations.should_exit = True
-        await aside
+        await operations_task
         stopping.cancel()
     _log.info("stopped")
 
@@ -79,7 +79,7 @@ def _server(application: ASGIApp) -> _Server:
             proxy_headers=False,
             timeout_keep_alive=IDLE_SECONDS,
             timeout_graceful_shutdown=STOP_SECONDS,
-            # asyncio accepts this many connections before it reports the first: no more of a burst than there is room.
+            # asyncio accepts this many connections before it reports the first: a burst must not exceed the limit.
             backlog=min(BACKLOG, max_connections() // 8),
         )
     )

@@ -61,9 +61,9 @@ from broker.transaction import (
 DEADLINE_SECONDS = 8.0  # of /login and of /callback, however many calls to the provider they need
 MAX_IN_FLIGHT = 2000  # sign-ins being begun or completed at once, with one provider
 MAX_REFUSED = 20_000  # refused sign-ins remembered
-RETRY_AFTER_SECONDS = 5  # what a person is told when all places are taken
+RETRY_AFTER_SECONDS = 5  # told to a person when all places are taken
 MAX_REFETCHES = 2  # of the keys, for one sign-in
-MAX_ADDRESS_CHARACTERS = 1750  # of the provider's, in all: Entra refuses about 1,800 (AADSTS90015)
+MAX_ADDRESS_CHARACTERS = 1750  # of the whole authorization request: Entra refuses about 1,800 (AADSTS90015)
 FORGEABLE = "The words came through the browser: anybody can write them."
 _AS_LONG_AS_A_NONCE = "x" * 43
 
@@ -78,7 +78,7 @@ class AuthorizationRedirect:
 
 @dataclass(frozen=True, slots=True)
 class SignedIn:
-    """The address that delivers the token, the person, and what signing out at the provider will need."""
+    """The address that delivers the token, the person, and the hint for signing out at the provider."""
 
     location: str = field(repr=False)
     identity: Identity
@@ -156,7 +156,7 @@ async def complete(
 
 
 class Redemption:
-    """Redeems the code of one sign-in; keeps the provider's verdict about the code, and the secrets.
+    """Redeems the code of a sign-in; keeps the provider's verdict about the code, and the secrets.
 
     Attributes:
         secrets: never logged or shown, even if the provider repeats them.
@@ -208,7 +208,7 @@ class Redemption:
         except (ProviderUnavailable, ClientRejected):
             raise  # the answer says nothing about the code
         except BrokerError:
-            self._verdict = "rejected"  # RFC 6749, section 5.2 wants invalid_grant; providers say many other things
+            self._verdict = "rejected"  # RFC 6749, section 5.2 requires invalid_grant; providers send many other errors
             raise
         self._verdict = "accepted"
         self.secrets += [tokens.access_token, tokens.unverified_id_token]
@@ -315,10 +315,10 @@ def _advise(provider: Provider, error: BrokerError) -> None:
 def _remember(
     provider: Provider, metadata: ProviderMetadata, tokens: TokenResponse, id_token: VerifiedIdToken
 ) -> LogoutHint | None:
-    """Return what signing out at the provider will need; None if the provider has no sign-out."""
+    """Return the hint for signing out at the provider; None if the provider has no sign-out."""
     if metadata.end_session_endpoint is None:
         return None
-    hint = id_token.claims.get("login_hint")  # Entra: what its logout_hint wants
+    hint = id_token.claims.get("login_hint")  # Entra: the value for logout_hint
     return LogoutHint(provider.id, tokens.unverified_id_token, hint if isinstance(hint, str) else "")
 
 
@@ -359,7 +359,7 @@ class Broker:
     async def in_flight(
         self, provider_id: str, turn: AbstractAsyncContextManager[None] | None = None
     ) -> AsyncIterator[None]:
-        """Hold one of a provider's places for sign-ins in flight, at most until the deadline.
+        """Hold a place among a provider's sign-ins in flight, at most until the deadline.
 
         Args:
             provider_id: a slow provider takes no places from the others.
@@ -405,7 +405,7 @@ class ReplayCache:
             now: seconds since the epoch.
 
         Raises:
-            TransactionSpent: it was over already.
+            TransactionSpent: the sign-in was over already.
         """
         if transaction_id in self._consumed or transaction_id in self._refused:
             raise TransactionSpent(expected="a sign-in under way", got="a sign-in that is over")
@@ -415,13 +415,13 @@ class ReplayCache:
         self._consumed[transaction_id] = now
 
     def mark_refused(self, transaction_id: str) -> None:
-        """Move a consumed sign-in without tokens to the refused ones, of which the oldest is forgotten.
+        """Move a consumed sign-in that got no tokens to the refused sign-ins; forget the oldest beyond the limit.
 
-        Strangers can cause many refused sign-ins. They must not push out the ones that got tokens.
+        Strangers can cause many refused sign-ins. They must not push out sign-ins that got tokens.
         """
         consumed_at = self._consumed.pop(transaction_id, None)
         if consumed_at is None:
-            return  # a clock was set forward, so that it was forgotten while it was under way
+            return  # the clock was set forward: the sign-in was forgotten while it was under way
         self._refused[transaction_id] = consumed_at
         if len(self._refused) > self._max_refused:
             self._refused.popitem(last=False)

@@ -18,7 +18,7 @@ from itsdangerous import BadData, URLSafeSerializer
 
 from broker.errors import SetupLinkRefused
 
-CLOCK_LEEWAY = 60  # seconds that the clocks of two machines may differ: two replicas, or the provider and the broker
+CLOCK_LEEWAY = 60  # seconds that the clocks of two machines may differ: of two replicas, or provider and broker
 MAX_HOURS = 168  # a week; of a setup link
 
 _SETUP_LINK = b"broker setup link 1"
@@ -49,7 +49,7 @@ def sign_value(value: Any, *, purpose: bytes, key: str) -> str:
 
 
 def unsign_value(unverified_text: str, *, purpose: bytes, secret_keys: Sequence[str]) -> tuple[Any, str] | None:
-    """Return a signed value and the key that signed it; None if the text is not byte for byte what we signed.
+    """Return a signed value and the key that signed it; None if the broker did not sign the text, byte for byte.
 
     Args:
         secret_keys: any of them may have signed it.
@@ -58,7 +58,7 @@ def unsign_value(unverified_text: str, *, purpose: bytes, secret_keys: Sequence[
     for key in secret_keys:
         try:
             value = _serializer(key, purpose).loads(unverified_text)
-            # base64 has several spellings of the same bytes; only ours is accepted.
+            # base64 has several spellings of the same bytes; only the canonical spelling is accepted.
             return (value, key) if encode_base64url(decode_base64url(signature)) == signature else None
         except (BadData, ValueError, RecursionError):
             continue
@@ -74,7 +74,7 @@ def _serializer(key: str, purpose: bytes) -> URLSafeSerializer:
 
 @dataclass(frozen=True, slots=True)
 class SetupLink:
-    """A valid link to the setup page. Everybody who has the link can see the page.
+    """A valid link to the setup page: it opens the page for anybody.
 
     Args:
         token: the value of the parameter `link`.
@@ -104,14 +104,14 @@ def build_setup_url(public_url: str, token: str) -> str:
 
 
 def check_link(unverified_token: str, *, public_url: str, now: float, secret_keys: Sequence[str]) -> SetupLink:
-    """Return the setup link, if we signed it for this `public_url` and it has not expired.
+    """Return the setup link, if the broker signed it for this `public_url` and it has not expired.
 
     Args:
         now: seconds since the epoch.
         secret_keys: any of them may have signed it.
 
     Raises:
-        SetupLinkRefused: it is not byte for byte ours, another broker's, expired, or valid for more than `MAX_HOURS`.
+        SetupLinkRefused: not signed here byte for byte, for another broker, expired, or valid beyond `MAX_HOURS`.
     """
     signed = unsign_value(unverified_token, purpose=_SETUP_LINK, secret_keys=secret_keys)
     if signed is None:

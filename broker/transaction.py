@@ -2,7 +2,7 @@
 
 The cookie holds fresh randomness. Its hash is the transaction's id, which the state carries. The nonce and the PKCE
 verifier are derived from the randomness and a secret key. So a state is useless without the cookie of its browser. The
-provider and its logs see the state, which holds no secret.
+provider and its logs see the state; it holds no secret.
 
 The provider's address has a maximum length. The state carries as much of a long redirect_url as fits, and the hash of
 the whole; the rest travels in the cookie. The setup link of a test sign-in travels in the cookie, too.
@@ -28,10 +28,10 @@ from broker.signing import CLOCK_LEEWAY, decode_base64url, encode_base64url, sig
 
 LIFETIME = 600  # seconds from /login to /callback
 OVERFLOW_LIFETIME = 3600  # seconds a cookie with overflow stays in the browser
-MAX_STATE_CHARACTERS = 1000  # where the length of the provider's address is not known
+MAX_STATE_CHARACTERS = 1000  # if the length of the provider's address is not known
 HEAD_STEP = 16  # characters of a divided redirect_url
 MAX_COOKIES = 5  # sign-ins under way in one browser
-MAX_COOKIE_CHARACTERS = 2500  # of all of them together, names included; with the other cookies under 4 KB
+MAX_COOKIE_CHARACTERS = 2500  # of all cookies of sign-ins, names included; with the other cookies under 4 KB
 MAX_OVERFLOW_BYTES = 4096  # decompressed
 NAME_PREFIX: Final = "signin_"
 
@@ -42,12 +42,11 @@ _DRY_RUN = b"broker test sign-in state 1"
 
 @dataclass(frozen=True, slots=True)
 class SignInTransaction:
-    """What a sign-in remembers until the callback.
+    """The facts of a sign-in until the callback.
 
     Args:
-        redirect_url: None if Comm100 sent none. At the callback it has to be checked again.
-        restarted: the broker restarted this sign-in by itself, which it does once.
-        trace_id: of the whole sign-in in the log.
+        redirect_url: None if Comm100 sent none; checked again at the callback.
+        restarted: the broker restarted this sign-in by itself, which happens once.
     """
 
     site: str
@@ -59,12 +58,11 @@ class SignInTransaction:
 
 @dataclass(frozen=True, slots=True)
 class DryRunTransaction:
-    """What a test sign-in remembers until the callback.
+    """The facts of a test sign-in until the callback.
 
     Args:
-        provider: its id; it may be switched off.
+        provider: id of a provider that may be switched off.
         setup_link: the token of the setup link, which has to be valid at the callback, too.
-        trace_id: of the whole test sign-in in the log.
     """
 
     provider: str
@@ -77,11 +75,11 @@ T = TypeVar("T", bound=SignInTransaction | DryRunTransaction)
 
 @dataclass(frozen=True, slots=True)
 class BrowserCookie:
-    """The cookie of one sign-in.
+    """The cookie of a sign-in.
 
     Args:
         name: without the prefix `__Host-`.
-        value: from the browser: unverified.
+        value: unverified if the browser sent it.
     """
 
     name: str
@@ -142,7 +140,7 @@ class _Opened(ABC, Generic[T]):
         id: the hash of the browser's randomness.
         issued: seconds since the epoch.
         overflow_hash: of the text whose end travels in the cookie; None if there is no such text.
-        head: the beginning of that text.
+        head: the beginning of the text.
         key: the secret key that signed the state.
     """
 
@@ -237,7 +235,7 @@ def open_any(unverified_state: str, *, secret_keys: Sequence[str]) -> OpenedStat
         secret_keys: any of them may have signed it.
 
     Raises:
-        StateInvalid: the broker did not sign it, or it is not byte for byte what the broker signed.
+        StateInvalid: the broker did not sign the text, byte for byte.
     """
     if signed := unsign_value(unverified_state, purpose=_SIGN_IN, secret_keys=secret_keys):
         payload, key = signed
@@ -258,9 +256,9 @@ def bind(opened: _Opened[T], cookie_value: str | None, *, provider: str, now: fl
         now: seconds since the epoch.
 
     Raises:
-        StateOfAnotherProvider: it began at another provider (RFC 9700, section 4.4.2).
-        TransactionExpired: it began too long ago, or in the future.
-        CookieMissing: this browser did not begin it (RFC 9700, section 4.7).
+        StateOfAnotherProvider: the sign-in began at another provider (RFC 9700, section 4.4.2).
+        TransactionExpired: the sign-in began too long ago, or in the future.
+        CookieMissing: this browser did not begin the sign-in (RFC 9700, section 4.7).
     """
     if opened.provider != provider:
         raise StateOfAnotherProvider(expected=provider, got=opened.provider)
@@ -298,7 +296,7 @@ def surplus(cookies: Sequence[BrowserCookie], new: BrowserCookie) -> list[Browse
     Args:
         cookies: of the sign-ins under way in this browser, in the order that the browser sent.
     """
-    # Of cookies made in the same second, a browser sends the older ones first (RFC 6265, section 5.4).
+    # Of cookies made in the same second, a browser sends the older cookies first (RFC 6265, section 5.4).
     newest_first = sorted(cookies, key=lambda cookie: cookie.issued)[::-1]
     leaving = newest_first[MAX_COOKIES - 1 :]
     room = MAX_COOKIE_CHARACTERS - new.size

@@ -31,11 +31,12 @@ from broker.errors import (
     TokenRequestRefused,
     TokenResponseInvalid,
 )
+from broker.log import EXPIRY_WARNING_DAYS
 from broker.logout import build_end_session_url
 from broker.oidc.authorization import INTERACTION_ERRORS, TEMPORARY_ERRORS, build_authorization_url, check_callback
 from broker.oidc.messages import ProviderRequest, ProviderResponse, is_failing, safe_error_text
 from broker.oidc.metadata import ProviderMetadata
-from broker.oidc.registration import EXPIRY_WARNING_DAYS, Registration
+from broker.oidc.registration import Registration
 from broker.oidc.tokens import build_token_request, check_token_response
 from broker.providers import Provider
 from broker.signing import encode_base64url

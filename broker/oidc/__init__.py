@@ -1,4 +1,4 @@
-"""The relying party of OpenID Connect: for each message one file, which builds the request and checks the response.
+"""The relying party of OpenID Connect: a file for each message builds the request and checks the response.
 
-Only `client` and `transport` open sockets. No provider is known by name.
+Only `client` and `transport` open sockets. The code knows no provider by name.
 """

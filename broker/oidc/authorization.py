@@ -48,7 +48,6 @@ def build_authorization_url(
         nonce: comes back in the ID token (OpenID Connect Core, section 3.1.2.1).
         code_verifier: only its hash travels (RFC 7636, section 4.2).
         hints: of this sign-in (`prompt`, `login_hint`); they cannot replace parameters of the protocol.
-
     """
     parameters = {**registration.authorization_parameters, **(hints or {})}
     if registration.max_age is not None:
@@ -85,13 +84,13 @@ def check_callback(
         CodeMissing: neither code nor error, or a code that no provider may send.
     """
     parameters = {name: value for name, value in parameters.items() if value}  # RFC 6749, section 3.1: empty is absent
-    issuer = parameters.get("iss")  # RFC 9207, section 2.4: against mix-up, before anything else is believed
+    issuer = parameters.get("iss")  # RFC 9207, section 2.4: against mix-up, before all other checks
     fitting = {metadata.issuer} if issuers is None else issuers
     if (issuer is None and metadata.authorization_response_iss_parameter_supported) or (
         issuer is not None and issuer not in fitting
     ):
         raise CallbackIssuer(expected=sorted(fitting), got="no iss" if issuer is None else f"iss {issuer}")
-    # RFC 6749, sections 4.1.2 and 4.1.2.1: one or the other.
+    # RFC 6749, sections 4.1.2 and 4.1.2.1: either a code or an error.
     code, error = parameters.get("code"), parameters.get("error")
     if code is not None and error is not None:
         raise ParametersContradict(expected="code or error", got="both")

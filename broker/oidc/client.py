@@ -1,7 +1,7 @@
 """Sends every request to an identity provider or to a site, within bounds of time, size and network.
 
-It follows no redirect, takes no proxy or CA from the environment, keeps no cookie, reads no compressed answer, and
-reaches no private address unless allowed. It does not judge an answer.
+The client follows no redirect, takes no proxy or CA from the environment, keeps no cookie, reads no compressed answer,
+and reaches no private address unless allowed.
 """
 
 from __future__ import annotations
@@ -46,12 +46,12 @@ from broker.oidc.network import (
 )
 from broker.oidc.transport import CONNECT_SECONDS, PROGRESS, Connector, Progress, ProxiedTransport, os_error, tracing
 
-CALL_SECONDS = 5.0  # one call in all: connecting, waiting, reading
+CALL_SECONDS = 5.0  # a whole call: connecting, waiting, reading
 ACQUIRE_SECONDS = 5.0  # waiting for a free connection
 MAX_CONNECTIONS = 1000  # at once, to one provider
-RETRY_AFTER_SECONDS = 5  # what a person is told when no connection became free
-KEEP_ALIVE_SECONDS = 4.0  # unused; Node and Apache close after 5, and a request that meets the end is lost
-_NO_ENCODING = {"", "identity", "utf-8", "utf8"}  # some servers write the character set there
+RETRY_AFTER_SECONDS = 5  # told to a person when no connection became free
+KEEP_ALIVE_SECONDS = 4.0  # of an unused connection; Node and Apache close after 5 s, and lose a request sent then
+_NO_ENCODING = {"", "identity", "utf-8", "utf8"}  # some servers send the character set in Content-Encoding
 
 HttpClient = httpx.AsyncClient
 ClientFactory = Callable[["NetworkPolicy"], AbstractAsyncContextManager[HttpClient]]
@@ -112,12 +112,7 @@ async def open_client(network: NetworkPolicy) -> AsyncIterator[httpx.AsyncClient
 
 
 class ProviderClient:
-    """Sends a request to a provider and reads the answer within bounds.
-
-    Args:
-        acquire_seconds: wait for a free connection.
-        call_seconds: limit of one call: connecting, waiting and reading.
-    """
+    """Sends a request to a provider and reads the answer within bounds."""
 
     def __init__(
         self,
@@ -227,11 +222,14 @@ def _unconnected(cause: aiohttp.ClientConnectorError, place: str, progress: Prog
             expected="a public address", got=f"{reason.address}: {place}", phase=progress.phase
         )
     if isinstance(reason, ssl.SSLCertVerificationError):
-        distrust = ProviderCertificate(
-            expected=f"a trusted certificate at {place}", got=why_failed(reason, host), phase=progress.phase
-        )
         fault = fault_of(reason)
-        distrust.remedy, distrust.setting = fault.remedy, fault.setting
+        distrust = ProviderCertificate(
+            expected=f"a trusted certificate at {place}",
+            got=why_failed(reason, host),
+            remedy=fault.remedy,
+            phase=progress.phase,
+        )
+        distrust.setting = fault.setting
         return _NeverSent(distrust)
     # Requests that wait for the look-up of another request do not note the phase.
     phase = "resolving" if isinstance(cause, aiohttp.ClientConnectorDNSError) else progress.phase
@@ -270,7 +268,7 @@ def _seconds(found: re.Match[str] | None) -> int | None:
 
 
 def _moment(date: str, *, age: str) -> float | None:
-    """Read Date, and Age where a cache on the way kept the answer (RFC 9110, 6.6.1; RFC 9111, 5.1)."""
+    """Return the time of Date, plus Age if a cache sent the answer (RFC 9110, 6.6.1; RFC 9111, 5.1)."""
     try:
         made = parsedate_to_datetime(date).replace(tzinfo=UTC).timestamp()  # always GMT: the zone is ignored
     except (ValueError, OverflowError):
@@ -288,9 +286,10 @@ def _place(request: ProviderRequest) -> str:
 
 
 def _public_socket(address: tuple[object, ...]) -> socket.socket:
-    """Make the socket for an address about to be connected to, unless it is private.
+    """Return the socket for an address to connect to, unless the address is private.
 
-    Here and not at the resolver: a literal is never resolved, and a name may resolve to something else the next time.
+    The resolver is too early for this check: a literal is never resolved, and a name may resolve to another address
+    later.
     """
     family, kind, protocol, _, sockaddr = address
     if not isinstance(sockaddr, tuple) or not is_public_address(str(sockaddr[0])):

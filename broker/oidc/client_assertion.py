@@ -16,7 +16,7 @@ from joserfc.jwk import ECKey, RSAKey
 
 from broker.signing import CLOCK_LEEWAY, encode_base64url
 
-ASSERTION_LIFETIME = 300  # seconds; it is used at once
+ASSERTION_LIFETIME = 300  # seconds; an assertion is used at once
 AssertionAlgorithm = Literal["RS256", "PS256", "ES256"]
 
 _CERTIFICATE = re.compile(r"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", re.DOTALL)
@@ -38,12 +38,12 @@ class AssertionKey:
 
 
 def read_assertion_key(pem: str, *, algorithm: str | None, key_id: str | None) -> AssertionKey:
-    """Return the key of a PEM text, with the thumbprint of its certificate if the text has one too.
+    """Return the key of a PEM text, with the thumbprint of the certificate if the text has a certificate.
 
     Args:
-        pem: a private key without passphrase; Entra wants its certificate beside it.
+        pem: a private key without passphrase; Entra requires its certificate, too.
         algorithm: to sign with; None for RS256 or ES256, by the key's type.
-        key_id: the `kid` the provider knows the public key by, if it wants one.
+        key_id: the `kid` of the public key at the provider; None sends no `kid`.
 
     Raises:
         ValueError: the text holds no such key, or the algorithm does not fit it.
@@ -63,7 +63,7 @@ def read_assertion_key(pem: str, *, algorithm: str | None, key_id: str | None) -
 
 
 def build_client_assertion(assertion_key: AssertionKey, *, client_id: str, audience: str, now: float) -> str:
-    """Return a new assertion of the client id for one token endpoint.
+    """Return a new assertion of the client id for a token endpoint.
 
     Args:
         now: seconds since the epoch.

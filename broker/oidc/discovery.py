@@ -18,30 +18,26 @@ from broker.oidc.registration import PROTOCOL_PARAMETERS, Registration
 
 METADATA_LIFETIME = 3600.0  # seconds
 RETRY_MISSING_SECONDS = 1.0  # between attempts while there is no document
-RETRY_STALE_SECONDS = 60.0  # between attempts while there is an old one
-
-_log = logging.getLogger("broker")
-
-Send = Callable[[ProviderRequest], Awaitable[ProviderResponse]]
-
-STALE_WAIT_SECONDS = 1.0  # waiting for a newer document while there is an old one
+RETRY_STALE_SECONDS = 60.0  # between attempts while there is an old document
+STALE_WAIT_SECONDS = 1.0  # waiting for a newer document while there is an old document
 FIRST_WAIT_SECONDS = 1.0  # after a refetch that did not help; then twice as long each time
 LONGEST_WAIT_SECONDS = 60.0
 QUIET_SECONDS = 2 * LONGEST_WAIT_SECONDS  # without a refetch, after which the waits begin anew
-MAX_RESETS = 5  # of the waits by refetches that helped; one more comes each LONGEST_WAIT_SECONDS
+MAX_RESETS = 5  # of the waits by refetches that helped; another reset comes each LONGEST_WAIT_SECONDS
 
+Send = Callable[[ProviderRequest], Awaitable[ProviderResponse]]
 Clock = Callable[[], float]  # seconds since the epoch
 Sleep = Callable[[float], Awaitable[None]]
 Document = TypeVar("Document")
 
+_log = logging.getLogger("broker")
+
 
 class Cached(Generic[Document]):
-    """The last good document, and the one fetch under way.
+    """The last good document, and the fetch under way that all callers share.
 
     Args:
         fetch: returns the document and its lifetime in seconds.
-        retry_missing: seconds between attempts while there is no document.
-        retry_stale: seconds between attempts while there is an old one.
     """
 
     def __init__(
@@ -90,7 +86,7 @@ class Cached(Generic[Document]):
         return self._document
 
     async def get(self) -> Document:
-        """Return the document: the kept one while it is fresh, then a new one, or the kept one if the fetch fails.
+        """Return the kept document while it is fresh, then a new document; if the fetch fails, the kept document.
 
         The wait for a newer document is short: a provider whose documents hang must not cost sign-ins that the old
         document allows.
@@ -107,13 +103,13 @@ class Cached(Generic[Document]):
         return self._document
 
     async def refetch(self, outdated: Document) -> Document | None:
-        """Return the document after an attempt to get a newer one; None if it is too early for an attempt.
+        """Return the document after an attempt to fetch a newer version; None if it is too early for an attempt.
 
         The first attempt is made at once. After attempts that did not help, the next follows after 1, 2, 4 ... 60
         seconds; a caller at most one second early waits.
 
         Args:
-            outdated: the document that did not help; if a newer one is kept already, nothing is fetched.
+            outdated: the document that did not help; nothing is fetched if the kept document is newer.
 
         Raises:
             BrokerError: there is no document.
@@ -184,9 +180,9 @@ class Cached(Generic[Document]):
         failure = self._failure
         if failure is None:
             return ProviderUnreachable(expected="a document", got="a fetch broken off")
-        again = type(failure)(expected=failure.expected, got=failure.got, retry_after=failure.retry_after)
-        again.remedy = failure.remedy  # of this cause, where the failure has one
-        return again
+        return type(failure)(
+            expected=failure.expected, got=failure.got, remedy=failure.remedy, retry_after=failure.retry_after
+        )
 
 
 def _within(now: float, then: float | None, interval: float) -> bool:

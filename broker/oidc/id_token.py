@@ -38,7 +38,7 @@ from broker.text import type_name
 
 MAX_HEADER_BYTES = 16 * 1024
 MAX_TOKEN_AGE = 600  # seconds since iat
-MILLISECONDS_FROM = 1e11  # as seconds, that is the year 5138
+MILLISECONDS_FROM = 1e11  # in seconds, the year 5138
 MAX_SUBJECT_CHARACTERS = 255  # OpenID Connect Core, section 2
 
 _VERIFIED = object()
@@ -72,10 +72,10 @@ def verify_signature(unverified_token: str, keys: KeySet, *, algorithms: Collect
 
     Args:
         unverified_token: the compact JWS.
-        algorithms: those accepted, from our settings (RFC 8725, section 3.1).
+        algorithms: accepted by the settings (RFC 8725, section 3.1).
 
     Raises:
-        IdTokenMalformed: no compact JWS, or a header that asks for something special.
+        IdTokenMalformed: no compact JWS, or a header that the broker does not support.
         IdTokenAlgorithm: `alg` is not accepted.
         IdTokenKeyUnknown: no key fits; newer keys may.
         IdTokenSignature: no fitting key made the signature; newer keys may have.
@@ -109,7 +109,7 @@ def _check_header(unverified_token: str) -> JsonObject:
     if len(parts[0]) > MAX_HEADER_BYTES:
         raise IdTokenMalformed(expected=f"a header of {MAX_HEADER_BYTES} bytes", got=f"{len(parts[0])} bytes")
     header = _read_object(_decode(parts[0], "header"), "header")
-    # Providers leave `typ` out, so it cannot be demanded; one that is there keeps the provider's other kinds of JWT out
+    # Some providers send no `typ`, so it is not required; if present, it excludes other kinds of JWT
     # (RFC 8725, section 3.12).
     kind = header.get("typ")
     if kind is not None and (not isinstance(kind, str) or kind.upper() not in ("JWT", "APPLICATION/JWT")):
@@ -123,32 +123,28 @@ def _check_header(unverified_token: str) -> JsonObject:
 
 
 def _check_algorithm(algorithm: object, accepted: Collection[str]) -> str:
-    """Accept an algorithm from our settings alone, and never a symmetric one (RFC 8725, section 3.1)."""
+    """Return the algorithm if the settings accept it and it is not symmetric (RFC 8725, section 3.1)."""
     if isinstance(algorithm, str) and algorithm in accepted and algorithm in SIGNATURE_ALGORITHMS:
         return algorithm
-    refusal = IdTokenAlgorithm(expected=sorted(accepted), got=short_text(algorithm))
-    if not isinstance(algorithm, str):
-        raise refusal
+    remedy = ""
     if algorithm in ("HS256", "HS384", "HS512"):
         wanted = "RS256" if "RS256" in accepted else " or ".join(sorted(accepted))
-        refusal.remedy = (
+        remedy = (
             f"Change the client's ID token algorithm at the provider to {wanted}. {algorithm} is never accepted: it is "
             "signed with the client secret."
         )
-    elif algorithm in SIGNATURE_ALGORITHMS:
-        refusal.remedy = f"Set signing_algorithms: [{algorithm}], if the provider is known to sign with it."
-    raise refusal
+    elif isinstance(algorithm, str) and algorithm in SIGNATURE_ALGORITHMS:
+        remedy = f"Set signing_algorithms: [{algorithm}], if the provider is known to sign with it."
+    raise IdTokenAlgorithm(expected=sorted(accepted), got=short_text(algorithm), remedy=remedy)
 
 
 def _key_unknown(keys: KeySet, kid: str | None, algorithm: str) -> IdTokenKeyUnknown:
     got, remedy = keys.explain_none(kid=kid, algorithm=algorithm)
-    unknown = IdTokenKeyUnknown(expected=f"a key for {algorithm}", got=got)
-    unknown.remedy = remedy or unknown.remedy
-    return unknown
+    return IdTokenKeyUnknown(expected=f"a key for {algorithm}", got=got, remedy=remedy or "")
 
 
 def _verifies(algorithm: str, key: Key, signing_input: bytes, signature: bytes) -> bool:
-    """Verify with the library's algorithm alone: the library would also judge header members that we ignore."""
+    """Verify with the library's algorithm alone: its JWS reader would check header members that are ignored here."""
     verifier = jws.JWSRegistry.algorithms[algorithm]
     try:
         verifier.check_key(key)
@@ -176,7 +172,7 @@ def _read_object(content: bytes, name: str) -> JsonObject:
 
 @dataclass(frozen=True, slots=True)
 class VerifiedIdToken:
-    """Claims that were made by this issuer, for us, for this sign-in, now. Only `check_claims` makes them."""
+    """Claims that this issuer made recently, for this client and this sign-in. Only `check_claims` makes them."""
 
     issuer: str
     subject: str
@@ -199,10 +195,10 @@ def check_claims(
     now: float,
     trusted_audiences: Collection[str] = frozenset(),
 ) -> VerifiedIdToken:
-    """Return the ID token if it was made by this issuer, for us, for this sign-in, now.
+    """Return the ID token if this issuer made it recently, for this client and this sign-in.
 
     Args:
-        max_age: seconds since the person last gave credentials, if demanded.
+        max_age: seconds since the person last gave credentials; None for no limit.
         now: seconds since the epoch.
 
     Raises:
@@ -210,9 +206,9 @@ def check_claims(
         IdTokenAuthTime: the check of that name failed.
     """
     claims = signed.claims
-    # An optional claim that is null is absent: section 5.3.2 says so of userinfo, and some providers write tokens so.
-    # In the order of OpenID Connect Core, section 3.1.3.7. Item 1 is encryption, which is not supported; 6 to 8 are the
-    # signature, verified before; 12 is acr, which is not asked for.
+    # An optional claim that is null counts as absent: section 5.3.2 says so of userinfo, and some ID tokens have nulls.
+    # The order is that of OpenID Connect Core, section 3.1.3.7. Item 1 is encryption, which is not supported; 6 to 8
+    # are the signature, verified before; 12 is acr, which is not requested.
     check_issuer(claims, expected_issuer=expected_issuer)  # 2
     _check_audience(claims, expected_audience, trusted_audiences)  # 3 to 5
     _check_times(claims, now)  # 9, 10
@@ -236,7 +232,7 @@ def check_issuer(claims: Mapping[str, Any], *, expected_issuer: str) -> None:
 
 
 def check_subject(claims: Mapping[str, Any]) -> str:
-    """Return whom the claims are about (OpenID Connect Core, section 2).
+    """Return the subject of the claims (OpenID Connect Core, section 2).
 
     Raises:
         IdTokenSubject: `sub` is missing or unusable.
@@ -252,44 +248,37 @@ def check_subject(claims: Mapping[str, Any]) -> str:
 
 
 def _check_audience(claims: Mapping[str, Any], client_id: str, trusted: Collection[str]) -> None:
-    """3 to 5: `aud` has our client id, and beside it only trusted audiences; `azp` is our client id.
+    """Check items 3 to 5: `aud` has the client id and otherwise only trusted audiences; `azp` is the client id.
 
-    Item 3 lets a client refuse untrusted audiences. Beside a trusted audience `azp` is required (4 and 5): a token
-    of that audience may list our client id, too; `azp` never replaces `aud`.
+    Item 3 lets a client refuse untrusted audiences. With a trusted audience `azp` is required (4 and 5): a token for
+    that audience may list the client id, too. `azp` never replaces `aud`.
     """
     audience = claims.get("aud")
     audiences = [audience] if isinstance(audience, str) else audience
     if not isinstance(audiences, list):
-        refusal = IdTokenAudience(expected=client_id, got=f"aud: {type_name(audience)}")
-        refusal.remedy = "The provider has to send our client id in aud."
-        raise refusal
-    got = (
-        audience
-        if isinstance(audience, str)
-        else [one if isinstance(one, str) else type_name(one) for one in audiences]
-    )
+        remedy = "The provider has to send our client id in aud."
+        raise IdTokenAudience(expected=client_id, got=f"aud: {type_name(audience)}", remedy=remedy)
+    named = [entry if isinstance(entry, str) else type_name(entry) for entry in audiences]
+    got = audience if isinstance(audience, str) else named
     if client_id not in audiences:
         raise IdTokenAudience(expected=client_id, got=got)
-    others = [one for one in audiences if one != client_id]
-    if not all(isinstance(one, str) and one in trusted for one in others):
-        refusal = IdTokenAudience(expected=client_id, got=got)
-        refusal.remedy = (
+    others = [entry for entry in audiences if entry != client_id]
+    if not all(isinstance(entry, str) and entry in trusted for entry in others):
+        remedy = (
             "The token is for further audiences, too. If the provider adds them by design (Zitadel, Oracle IDCS), name "
             "them in trusted_audiences; else let the client's tokens be for it alone."
         )
-        raise refusal
+        raise IdTokenAudience(expected=client_id, got=got, remedy=remedy)
     party = claims.get("azp")
     if party != client_id and (party is not None or others):
-        refusal = IdTokenAudience(
-            expected=f"azp {client_id}", got=party if isinstance(party, str) else f"azp: {type_name(party)}"
-        )
-        if not isinstance(party, str):
-            refusal.remedy = "Beside further audiences the provider has to send our client id in azp."
-        raise refusal
+        if isinstance(party, str):
+            raise IdTokenAudience(expected=f"azp {client_id}", got=party)
+        remedy = "Beside further audiences the provider has to send our client id in azp."
+        raise IdTokenAudience(expected=f"azp {client_id}", got=f"azp: {type_name(party)}", remedy=remedy)
 
 
 def _check_times(claims: Mapping[str, Any], now: float) -> None:
-    """9 and 10: not expired, and issued a short while ago; `nbf` by RFC 7519, section 4.1.5."""
+    """Check items 9 and 10, not expired and issued a short while ago, and `nbf` (RFC 7519, section 4.1.5)."""
     expires, issued = _seconds(claims, "exp"), _seconds(claims, "iat")
     if now >= expires + CLOCK_LEEWAY:
         raise IdTokenTime(expected="exp in the future", got=f"{now - expires:.0f} s ago")
@@ -307,9 +296,8 @@ def _out_of_time(claim: str, value: float, expected: str, now: float) -> IdToken
 
 
 def _no_time(claim: str, got: str) -> IdTokenTime:
-    refusal = IdTokenTime(expected=f"{claim}: seconds since the epoch", got=f"{claim}: {got}")
-    refusal.remedy = f"The provider must send {claim} as a number of seconds (RFC 7519, section 2). Correct it there."
-    return refusal
+    remedy = f"The provider must send {claim} as a number of seconds (RFC 7519, section 2). Correct it there."
+    return IdTokenTime(expected=f"{claim}: seconds since the epoch", got=f"{claim}: {got}", remedy=remedy)
 
 
 def _seconds(claims: Mapping[str, Any], claim: str) -> float:
@@ -325,31 +313,31 @@ def _shape_of_time(value: object) -> str:
 
 
 def _is_time(value: object) -> TypeGuard[int | float]:
-    # bool is an int to Python; a float cannot hold larger numbers exactly.
+    # bool is a subclass of int; a float cannot hold larger numbers exactly.
     return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < 2**53
 
 
 def _check_nonce(claims: Mapping[str, Any], expected_nonce: str) -> None:
-    """11: the nonce must be there and must be the one sent."""
+    """Check item 11: the nonce is the nonce of this sign-in."""
     nonce = claims.get("nonce")
     if not isinstance(nonce, str) or not hmac.compare_digest(nonce.encode(errors="replace"), expected_nonce.encode()):
         raise IdTokenNonce(expected="this sign-in's nonce", got="another" if nonce else "none")
 
 
 def _check_access_token_hash(claims: Mapping[str, Any], algorithm: str, access_token: str) -> None:
-    """Section 3.1.3.8: the left half of the hash that the signature's algorithm names, if it is there."""
-    said = claims.get("at_hash")
-    if said is None:
+    """Check `at_hash`, if present: the left half of the hash of the signature's algorithm (section 3.1.3.8)."""
+    at_hash = claims.get("at_hash")
+    if at_hash is None:
         return
     digest = _HASHES.get(algorithm[-3:], hashlib.sha512)(access_token.encode()).digest()  # Ed25519: SHA-512
     expected = encode_base64url(digest[: len(digest) // 2])
-    if said != expected:
-        got = "another" if isinstance(said, str) else f"at_hash: {type_name(said)}"
+    if at_hash != expected:
+        got = "another" if isinstance(at_hash, str) else f"at_hash: {type_name(at_hash)}"
         raise IdTokenAccessTokenHash(expected="the hash of the access token", got=got)
 
 
 def _check_auth_time(claims: Mapping[str, Any], max_age: int | None, now: float) -> None:
-    """13: the person gave credentials recently, where that was asked for."""
+    """Check item 13: the person gave credentials recently, if `max_age` requires it."""
     if max_age is None:
         return
     auth_time = claims.get("auth_time")

@@ -34,10 +34,10 @@ MAX_IDS = 1000  # of keys that are not used, kept to say why
 MAX_NAMED = 5  # of keys, in one line of the log
 MAX_ID_CHARACTERS = 100  # of an id, in the log
 
-DEFAULT_LIFETIME = 3600.0  # seconds, where the provider says nothing
-MIN_LIFETIME, MAX_LIFETIME = 300.0, 86400.0  # seconds, bounds for what the provider says
+DEFAULT_LIFETIME = 3600.0  # seconds, if the provider sends no max-age
+MIN_LIFETIME, MAX_LIFETIME = 300.0, 86400.0  # seconds, bounds for the provider's max-age
 
-# The public members of each key type; private and unknown ones are left behind (RFC 7518, section 6; RFC 8037).
+# The public members of each key type; private and unknown members are dropped (RFC 7518, section 6; RFC 8037).
 _PUBLIC_MEMBERS: Mapping[str, tuple[str, ...]] = {"RSA": ("n", "e"), "EC": ("crv", "x", "y"), "OKP": ("crv", "x")}
 _CURVES: Mapping[str, str] = {"ES256": "P-256", "ES384": "P-384", "ES512": "P-521", "EdDSA": "Ed25519"}
 
@@ -70,10 +70,10 @@ class VerificationKey:
 
 @dataclass(frozen=True, slots=True)
 class KeySet:
-    """The usable keys of one provider, in the order published, which means nothing.
+    """The usable keys of a provider, as published.
 
     Args:
-        passed_over: why another key is not among them, by its id.
+        passed_over: why a key is not used, by the key's id.
     """
 
     keys: tuple[VerificationKey, ...]
@@ -83,11 +83,10 @@ class KeySet:
         """Return the keys that may have signed a token with this header; none if there are too many to try.
 
         A key's id is optional (RFC 7517, section 4.5), and so is the header's (RFC 7515, section 4.1.4). OpenID
-        Connect Core, section 10.1 wants it only where a set has several keys; a provider that leaves it out is served
-        by trying a few.
+        Connect Core, section 10.1 requires it only if a set has several keys. Without an id a few keys are tried.
 
         Args:
-            algorithm: the header's algorithm, already among the configured ones.
+            algorithm: of the header, already among the configured algorithms.
         """
         named = tuple(key for key in self.keys if key.kid == kid and kid is not None)
         if named:
@@ -96,7 +95,7 @@ class KeySet:
         return unnamed if len(unnamed) <= MAX_CANDIDATES else ()
 
     def explain_none(self, *, kid: str | None, algorithm: str) -> tuple[str, str | None]:
-        """Return why there is no candidate, and what to do about it; None if newer keys are all that can help."""
+        """Return why there is no candidate, and the remedy; None if only newer keys can help."""
         too_many = len(self._without_id(kid, algorithm))
         whose = "a token without kid" if kid is None else f"kid {_shown_id(kid)}"
         if kid is not None and (named := [key for key in self.keys if key.kid == kid]):
@@ -121,7 +120,7 @@ class KeySet:
         return f"{whose}; published: {', '.join(ids[:MAX_NAMED]) or 'no kid'}", None
 
     def _without_id(self, kid: str | None, algorithm: str) -> tuple[VerificationKey, ...]:
-        """Of a token without an id any key may be meant; of one with an id none that has another."""
+        """Return the keys that fit without a matching id: those without id, or all if the token has no id."""
         return tuple(key for key in self.keys if key.fits(algorithm) and (kid is None or key.kid is None))
 
 
@@ -138,7 +137,7 @@ def check_keys(answer: ProviderResponse) -> tuple[KeySet, float]:
 
     Raises:
         ProviderFailing, AnswerUnexpected: the status is not 200.
-        KeysInvalid: no usable key in it.
+        KeysInvalid: the answer has no usable key.
     """
     check_success(answer)
     published = read_json_object(answer.body).get("keys")
@@ -217,7 +216,7 @@ def _shown_id(kid: str) -> str:
 def _key_object(key_type: str, public: dict[str, Any]) -> Key | str:
     """Return the key, or why it cannot be used."""
     try:
-        if key_type == "RSA":  # measured first: the library only warns of a short one, and would build a long one
+        if key_type == "RSA":  # measured first: the library only warns of a short key, and would build a long key
             bits, exponent = _bits(public["n"]), _bits(public["e"])
             if not MIN_RSA_BITS <= bits <= MAX_RSA_BITS:
                 return f"RSA {bits} bits"

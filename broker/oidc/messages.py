@@ -82,13 +82,12 @@ class ProviderResponse:
 
     Args:
         media_type: of Content-Type, in lower case, without parameters.
-        body: the bytes, within the request's limit.
         max_age: seconds the answer may be kept, by its Cache-Control.
         retry_after: seconds to wait, by its Retry-After.
-        date: by the provider's clock, in seconds since the epoch.
+        date: seconds since the epoch, by the provider's clock.
         location: never followed; it may hold secrets.
         www_authenticate: the WWW-Authenticate header, which may say why a credential is refused (RFC 6750, 3).
-        peer: None if the HTTP client does not tell.
+        peer: None if unknown.
     """
 
     status: int

@@ -7,14 +7,14 @@ issuer.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from dataclasses import dataclass
-from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from broker.errors import MetadataInvalid, MetadataIssuer
 from broker.oidc.messages import (
     DOCUMENT_LIMIT,
+    JsonObject,
     ProviderRequest,
     ProviderResponse,
     check_success,
@@ -35,7 +35,7 @@ class ProviderMetadata:
     """The members of a provider's metadata that the broker uses.
 
     Args:
-        issuer: equal to the configured one.
+        issuer: equal to the configured issuer.
         userinfo_endpoint: None if the provider has none.
         end_session_endpoint: None if the provider has none.
         authorization_response_iss_parameter_supported: the callback will carry `iss` (RFC 9207, section 3).
@@ -57,7 +57,7 @@ def build_discovery_request(issuer: str, metadata_url: str | None = None) -> Pro
 
     Args:
         issuer: the issuer identifier; a terminating slash is removed (OpenID Connect Discovery, section 4.1).
-        metadata_url: where the admin says the metadata is, if it is not below the issuer.
+        metadata_url: None if the metadata is below the issuer.
     """
     url = metadata_url or f"{issuer.removesuffix('/')}/.well-known/openid-configuration"
     return ProviderRequest("GET", url, DOCUMENT_LIMIT, {"Accept": "application/json"}, kind="metadata")
@@ -88,35 +88,34 @@ def check_discovery(
     issuer = document.get("issuer")
     if issuer != expected_issuer:
         raise MetadataIssuer(expected=expected_issuer, got=issuer if isinstance(issuer, str) else type_name(issuer))
-
-    def required(member: str) -> str:
-        return _check_endpoint(text_member(document, member, MetadataInvalid), member, allow_loopback)
-
-    ignored: list[str] = []
-
-    def optional(member: str) -> str | None:
-        # What a sign-in can do without must not end it (section 3 calls these recommended or optional).
-        try:
-            return required(member) if document.get(member) is not None else None
-        except MetadataInvalid as unusable:
-            ignored.append(str(unusable.got))
-            return None
-
+    authorization_endpoint = _endpoint(document, "authorization_endpoint", allow_loopback)
+    userinfo_endpoint, no_userinfo = _optional_endpoint(document, "userinfo_endpoint", allow_loopback)
+    end_session_endpoint, no_logout = _optional_endpoint(document, "end_session_endpoint", allow_loopback)
+    sends_iss, no_flag = _flag(document, "authorization_response_iss_parameter_supported")
     return ProviderMetadata(
         issuer=expected_issuer,
-        authorization_endpoint=_check_own_query(required("authorization_endpoint"), own_parameters),
-        token_endpoint=required("token_endpoint"),
-        jwks_uri=required("jwks_uri"),
-        userinfo_endpoint=optional("userinfo_endpoint"),
-        end_session_endpoint=optional("end_session_endpoint"),
-        authorization_response_iss_parameter_supported=_flag(
-            document, "authorization_response_iss_parameter_supported", ignored
-        ),
-        ignored=tuple(ignored),
+        authorization_endpoint=_check_own_query(authorization_endpoint, own_parameters),
+        token_endpoint=_endpoint(document, "token_endpoint", allow_loopback),
+        jwks_uri=_endpoint(document, "jwks_uri", allow_loopback),
+        userinfo_endpoint=userinfo_endpoint,
+        end_session_endpoint=end_session_endpoint,
+        authorization_response_iss_parameter_supported=sends_iss,
+        ignored=(*no_userinfo, *no_logout, *no_flag),
     )
 
 
-def _check_endpoint(url: str, member: str, allow_loopback: bool) -> str:
+def _optional_endpoint(document: JsonObject, member: str, allow_loopback: bool) -> tuple[str | None, tuple[str, ...]]:
+    """Return an endpoint that section 3 does not require, and the reason if it is unusable and ignored."""
+    if document.get(member) is None:
+        return None, ()
+    try:
+        return _endpoint(document, member, allow_loopback), ()
+    except MetadataInvalid as unusable:
+        return None, (str(unusable.got),)
+
+
+def _endpoint(document: JsonObject, member: str, allow_loopback: bool) -> str:
+    url = text_member(document, member, MetadataInvalid)
     if len(url) > MAX_URL_CHARACTERS or not _URL_CHARACTERS.fullmatch(url) or "\\" in url:
         raise MetadataInvalid(expected=f"{member}: a URL of printable ASCII", got=f"{member}: {_shown(url)}")
     try:
@@ -139,16 +138,16 @@ def _shown(url: str) -> str:
 
 
 def _check_own_query(authorization_endpoint: str, own_parameters: Collection[str]) -> str:
-    """A query there is kept, and no parameter may come twice (RFC 6749, section 3.1)."""
+    """Keep the endpoint's own query, which must not repeat a parameter (RFC 6749, section 3.1)."""
     query = parse_qs(urlsplit(authorization_endpoint).query, keep_blank_values=True)
     if taken := sorted(query.keys() & set(own_parameters)):
         raise MetadataInvalid(expected="authorization_endpoint: no parameter of the broker", got=taken)
     return authorization_endpoint
 
 
-def _flag(document: Mapping[str, Any], member: str, ignored: list[str]) -> bool:
-    """RFC 9207, section 3: the default is false."""
+def _flag(document: JsonObject, member: str) -> tuple[bool, tuple[str, ...]]:
+    """Return a flag, by default false (RFC 9207, section 3), and the reason if it is unusable and ignored."""
     value = document.get(member)
-    if value is not None and not isinstance(value, bool):
-        ignored.append(f"{member}: {type_name(value)}")
-    return value is True
+    if value is None or isinstance(value, bool):
+        return value is True, ()
+    return False, (f"{member}: {type_name(value)}",)

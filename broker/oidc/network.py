@@ -12,7 +12,7 @@ from pathlib import Path
 
 import certifi
 
-MAX_QUOTED = 60  # characters of a text from the other side
+MAX_QUOTED = 60  # characters of a text from the server
 MAX_GREETING = 24  # characters of an answer that is not HTTP
 _GREETING = re.compile(r"SSH-|[0-9]{3}[ -]|<|\+OK|\* OK|\\x")
 
@@ -26,7 +26,7 @@ _AUTHORITY = (
 
 @dataclass(frozen=True, slots=True)
 class CertificateFault:
-    """What is wrong with a certificate.
+    """The fault of a certificate, and its remedy.
 
     Args:
         setting: whose absence may be the cause; empty if there is none.
@@ -63,7 +63,7 @@ _INVALID_AUTHORITY = CertificateFault(
 )
 _REFUSED = CertificateFault("refused", f"Have the certificate corrected at the provider. {_FIREWALL}")
 
-# What OpenSSL says of a certificate: X509_V_ERR_... in its x509_vfy.h.
+# By OpenSSL's result for a certificate: X509_V_ERR_... in its x509_vfy.h.
 _FAULTS = {
     9: _NOT_YET_VALID,
     10: _EXPIRED,
@@ -137,7 +137,7 @@ def why_not_http(message: str) -> str:
 
 
 def _words_of_openssl(error: ssl.SSLError) -> str:
-    reason = getattr(error, "reason", None) or ""  # OpenSSL's own errors alone have one
+    reason = getattr(error, "reason", None) or ""  # only OpenSSL's own errors have a reason
     words = reason.replace("_", " ").lower() or "broken off in the handshake"
     return f"{words} ({hint})" if (hint := _TLS_HINTS.get(reason)) else words
 
@@ -157,14 +157,13 @@ def _words_of_the_system(error: OSError) -> str:
 # IPv4-compatible (RFC 4291, section 2.5.5.1) and local NAT64 (RFC 8215): only the local network knows where they lead.
 _NEVER_PUBLIC = (ipaddress.ip_network("::/96"), ipaddress.ip_network("64:ff9b:1::/48"))
 
-
 # A resolver reads such names as IPv4 addresses (127.1, 0x7f000001): no host name ends in a number
 # (RFC 1123, section 2.1; https://url.spec.whatwg.org/#ends-in-a-number-checker).
 _ENDS_IN_A_NUMBER = re.compile(r"(?:.*\.)?(?:[0-9]+|0x[0-9a-f]*)\.?", re.IGNORECASE | re.DOTALL)
 
 
 def is_loopback(host: str) -> bool:
-    """Tell whether a URL's host is this machine by its very name: localhost (RFC 6761, section 6.3), 127.0.0.0/8, ::1.
+    """Tell whether a URL's host names this machine: localhost (RFC 6761, section 6.3), 127.0.0.0/8, ::1.
 
     An IPv4 address inside an IPv6 address does not count, in every Python version.
     """
@@ -197,7 +196,7 @@ def is_public_address(text: str) -> bool:
     return address.is_global and not address.is_multicast
 
 
-# TRUSTED_FIRST: a cross-signed root that expired does not break the chain to the one at hand.
+# TRUSTED_FIRST: a cross-signed root that expired does not break the chain to a trusted root.
 # PARTIAL_CHAIN: an intermediate in trusted_ca_file is enough; many organisations have no other certificate.
 # Not STRICT (RFC 5280 to the letter): it refuses the authorities of many TLS-inspecting firewalls and of Windows
 # domains, whose basicConstraints are not critical. Python sets it from 3.13 on, so the same file would be accepted by
@@ -218,7 +217,7 @@ def tls_context(trusted_ca_file: Path | None) -> ssl.SSLContext:
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.verify_mode = ssl.CERT_REQUIRED
     context.check_hostname = True
-    context.hostname_checks_common_name = True  # where there is no subjectAltName, as old authorities in firms have it
+    context.hostname_checks_common_name = True  # old private authorities issue certificates without subjectAltName
     context.verify_flags = VERIFY_FLAGS
     context.load_verify_locations(certifi.where())
     if trusted_ca_file is not None:

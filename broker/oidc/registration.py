@@ -10,8 +10,6 @@ from typing import Literal, get_args
 SignatureAlgorithm = Literal["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"]
 SIGNATURE_ALGORITHMS: frozenset[str] = frozenset(get_args(SignatureAlgorithm))
 
-EXPIRY_WARNING_DAYS = 30  # before a client secret expires
-
 _SENT = {
     "response_type", "client_id", "redirect_uri", "scope", "state", "nonce", "code_challenge", "code_challenge_method",
     "max_age",
@@ -24,7 +22,7 @@ RESERVED_PARAMETERS = frozenset(
         "grant_type", "client_assertion", "client_assertion_type", "registration", "iss", "dpop_jkt",
     }
 )  # fmt: skip
-"""What an admin cannot add: the protocol sends it, or it would change how the provider answers."""
+"""Parameters that an admin cannot add: the protocol sends them, or they would change how the provider answers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,12 +31,12 @@ class Registration:
 
     Args:
         issuer: the metadata is looked up below it.
-        metadata_issuer: what the metadata must call itself, character by character; another text than `issuer` only
-            where a provider serves many tenants from one address.
+        metadata_issuer: `issuer` in the metadata, character by character; differs from `issuer` only if a provider
+            serves many tenants from one address.
         client_assertion: makes the assertion for an audience; None for other client authentication.
         client_secret: returns the current secret, which may change; None for a public client.
         client_authentication: OpenID Connect Core, section 9.
-        redirect_uri: where the provider sends the browser; one per provider (RFC 9700, section 4.4.2).
+        redirect_uri: different for each provider (RFC 9700, section 4.4.2).
         scopes: `openid` among them.
         signing_algorithms: accepted for ID tokens; never taken from discovery or from the token.
         max_age: seconds since the person last gave credentials; None for no limit.

@@ -86,16 +86,16 @@ def build_token_request(
     }
     method = registration.client_authentication
     if registration.client_assertion is not None:
-        # RFC 7523, section 2.2; Entra wants the client ID beside it, and other providers accept it.
+        # RFC 7523, section 2.2; Entra requires client_id, too, and other providers accept it.
         parameters["client_assertion_type"] = CLIENT_ASSERTION_TYPE
         parameters["client_assertion"] = registration.client_assertion(metadata.token_endpoint)
         method = "none"
     form = urlencode(parameters)
     headers = {"Accept": "application/json", "Content-Type": "application/x-www-form-urlencoded"}
     client_id, secret = registration.client_id, registration.client_secret() if registration.client_secret else None
-    credentials = [secret for secret in (secret, parameters.get("client_assertion")) if secret]
+    credentials = [text for text in (secret, parameters.get("client_assertion")) if text]
     if method == "client_secret_basic":
-        # RFC 6749, section 2.3.1 wants both form-encoded before they become a user name and a password.
+        # RFC 6749, section 2.3.1 requires both form-encoded before they become a user name and a password.
         client_id, secret = quote_plus(client_id), quote_plus(secret or "")
     client = ClientAuth(client_id, secret, method)
     url, headers, form = client.prepare("POST", metadata.token_endpoint, headers, form)
@@ -122,7 +122,7 @@ def check_token_response(answer: ProviderResponse) -> TokenResponse:
         got = f"token_type: {short_text(token_type)}"
         raise TokenResponseInvalid(expected="token_type: Bearer", got=got)
     access_token = text_member(document, "access_token", TokenResponseInvalid)
-    # It goes into a header as it is (RFC 6750, section 2.1): nothing that could end or split one.
+    # The token goes into a header unchanged (RFC 6750, section 2.1): no character may end or split the header.
     if odd := _NOT_VISIBLE.search(access_token):
         raise TokenResponseInvalid(expected="access_token: visible ASCII", got=f"access_token: {character_at(odd)}")
     return TokenResponse(access_token, text_member(document, "id_token", TokenResponseInvalid))
@@ -154,7 +154,7 @@ def _judge(answer: ProviderResponse, said: Said) -> BrokerError:
 
 
 def _judge_error(answer: ProviderResponse, said: Said, got: str) -> BrokerError:
-    code = _normalised(said.code)
+    code = re.sub(r"[\s_-]", "", said.code).lower()  # `InvalidClient` is `invalid_client`
     if _ABOUT_THE_CODE.search(code):
         return CodeRejected(expected="tokens", got=got)
     if _rejects_credential(answer.status, code, said.words):
@@ -178,8 +178,3 @@ def _rejects_credential(status: int, code: str, words: str) -> bool:
         # wrong secret, with 401, 403, or a 400 that names the credential.
         return status == 403 or _NAMES_CREDENTIAL.search(words) is not None
     return not code and _INVALID_CLIENT.search(words) is not None
-
-
-def _normalised(code: str) -> str:
-    """Return a code without case and separators: `InvalidClient` is `invalid_client`."""
-    return re.sub(r"[\s_-]", "", code).lower()

@@ -1,4 +1,4 @@
-"""How far a request got, and the proxy of the settings on its way: what the client adds to its HTTP library."""
+"""What the client adds to its HTTP library: how far a request got, and the outbound proxy of the settings."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ PROGRESS: ContextVar[Progress | None] = ContextVar("progress", default=None)
 
 
 def tracing() -> aiohttp.TraceConfig:
-    """Return what makes the HTTP library note the phase of the request under way."""
+    """Return the trace that notes the phase of the request under way."""
 
     def entering(phase: str) -> Callable[..., Any]:
         async def note(*_: object) -> None:
@@ -82,10 +82,10 @@ def tracing() -> aiohttp.TraceConfig:
 
 
 class Connector(aiohttp.TCPConnector):
-    """Notes in the progress of each request the peer of its connection, new or kept."""
+    """Notes the peer of each request's connection, new or kept, in the request's progress."""
 
     async def connect(self, req: Any, traces: Any, timeout: Any) -> aiohttp.connector.Connection:  # noqa: ASYNC109
-        """Return a connection, as the library does."""
+        """Return a connection."""
         connection = await super().connect(req, traces, timeout)
         progress = PROGRESS.get()
         if progress is not None and connection.transport is not None:
@@ -112,7 +112,7 @@ def os_error(error: BaseException) -> BaseException:
 
 
 class ProxiedTransport(AiohttpTransport):
-    """Sends every request by the proxy of the settings, and tells the proxy's failures from the provider's.
+    """Sends every request through the outbound proxy, and tells the proxy's failures from the provider's.
 
     Args:
         outbound_proxy: returns the proxy's URL, which may change between requests.
@@ -125,14 +125,14 @@ class ProxiedTransport(AiohttpTransport):
         self._outbound_proxy = outbound_proxy
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """Send a request by the proxy.
+        """Send a request through the proxy.
 
         Raises:
-            OutboundProxyFailed: the proxy is not reached, or does not connect us.
+            OutboundProxyFailed: the proxy cannot be reached, or refuses the connection.
         """
         proxy = urlsplit(self._outbound_proxy())
         credentials = proxy_authorization(proxy)
-        self.proxy = httpx.Proxy(f"{proxy.scheme}://{proxy_place(proxy)}", headers=credentials)  # those of CONNECT
+        self.proxy = httpx.Proxy(f"{proxy.scheme}://{proxy_place(proxy)}", headers=credentials)  # of CONNECT
         if request.url.scheme == "http":
             request.headers.update(credentials)
         try:
@@ -149,7 +149,7 @@ class ProxiedTransport(AiohttpTransport):
 
 
 def proxy_place(proxy: SplitResult) -> str:
-    """Return host and port of a proxy, for a connection or a log line: never the credentials."""
+    """Return host and port of a proxy, without the credentials."""
     return proxy.netloc.rpartition("@")[2]
 
 
@@ -162,7 +162,7 @@ def proxy_authorization(proxy: SplitResult) -> dict[str, str]:
 
 
 def _fault_of_the_proxy(cause: BaseException | None, proxy: SplitResult, request: httpx.Request) -> str | None:
-    """Say what the proxy did wrong; None if the failure is the provider's."""
+    """Say why the proxy failed; None if the failure is the provider's."""
     progress = PROGRESS.get() or Progress()
     connecting = progress.phase in ("resolving", "connecting") and request.url.scheme == "https"
     match cause:
@@ -187,5 +187,5 @@ def _failed(proxy: SplitResult, request: httpx.Request, words: str) -> OutboundP
 
 
 def status_line(status: int, phrase: str) -> str:
-    """Return what a proxy answered: its status and the beginning of its reason phrase."""
+    """Return a proxy's status and the beginning of its reason phrase."""
     return f"{status} {printable(phrase.strip(), MAX_QUOTED)}".strip()

@@ -35,7 +35,7 @@ def check_userinfo(answer: ProviderResponse, *, expected_subject: str) -> JsonOb
         UserinfoSubject: `sub` differs or is missing.
     """
     check_success(answer, UserinfoInvalid)
-    if answer.media_type != "application/json":  # section 5.3.2; a JWT has a type of its own
+    if answer.media_type != "application/json":  # section 5.3.2; a JWT has its own media type
         raise UserinfoInvalid(expected="application/json", got=answer.media_type or "no media type")
     try:
         claims = read_json_object(answer.body)
@@ -46,7 +46,7 @@ def check_userinfo(answer: ProviderResponse, *, expected_subject: str) -> JsonOb
 
 
 def check_same_subject(claims: Mapping[str, Any], *, expected_subject: str) -> None:
-    """Check that userinfo speaks of the person of the ID token (OpenID Connect Core, section 5.3.2).
+    """Check that userinfo is about the person of the ID token (OpenID Connect Core, section 5.3.2).
 
     Raises:
         UserinfoSubject: `sub` differs or is missing.
@@ -56,6 +56,8 @@ def check_same_subject(claims: Mapping[str, Any], *, expected_subject: str) -> N
         return
     if isinstance(subject, str) and subject:
         raise UserinfoSubject(expected="the sub of the ID token", got="sub: another text")
-    refusal = UserinfoSubject(expected="the sub of the ID token", got=f"sub: {type_name(subject)}")
-    refusal.remedy = "Userinfo must have sub as a text, the same as the ID token. Correct the provider's claim mapping."
-    raise refusal
+    raise UserinfoSubject(
+        expected="the sub of the ID token",
+        got=f"sub: {type_name(subject)}",
+        remedy="Userinfo must have sub as a text, the same as the ID token. Correct the provider's claim mapping.",
+    )

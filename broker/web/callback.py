@@ -27,7 +27,7 @@ from broker.web.request import (
 from broker.web.responses import drop_cookies, see_other, set_cookie
 from broker.web.setup import finish_dry_run
 
-MAX_STATES = 5  # opened, although one is allowed
+MAX_STATES = 5  # that are opened, to delete their cookies; a valid callback has a single state
 
 
 async def callback(web: WebContext, request: Request, context: RequestContext) -> Response:
@@ -65,7 +65,7 @@ async def callback(web: WebContext, request: Request, context: RequestContext) -
 
 
 def _open_states(web: WebContext, unverified_states: Sequence[str]) -> list[OpenedState | OpenedDryRun]:
-    """Return the states that the broker signed, before anything else is judged."""
+    """Return the states that the broker signed."""
     secret_keys = web.broker.secret_keys()
     opened: list[OpenedState | OpenedDryRun] = []
     for state in unverified_states[:MAX_STATES]:
@@ -88,7 +88,7 @@ def _choose_state(
 
 
 def _describe_query(request: Request) -> str:
-    """Return what a callback without state has: the provider's refusal in its own words, or the names of parameters."""
+    """Return the provider's refusal in a callback without state, or else the names of its parameters."""
     error = request.query_params.get("error")
     if error is not None:
         return safe_error_text(error, request.query_params.get("error_description", ""))
@@ -97,13 +97,13 @@ def _describe_query(request: Request) -> str:
 
 
 def _restart_of(web: WebContext, request: Request, state: OpenedState, cookie_value: str | None) -> Restart:
-    """Return the same sign-in once more; it restarts without a click unless it is itself a restart."""
+    """Return how to start the same sign-in again: without a click, unless this sign-in is itself a restart."""
     site = web.broker.sites.get(state.site)
     if site is None:
         return Restart(automatic=not state.restarted)
     redirect_url = state.redirect_url(cookie_value)
     page_lost = state.overflow_hash is not None and redirect_url is None
-    address = site.start_url if page_lost else None  # from there, Comm100 names a page again
+    address = site.start_url if page_lost else None  # from there, Comm100 sends a redirect_url again
     # start_url may lead back here without the mark of a restart: a browser that keeps no cookies would loop.
     may_loop = address is not None and "cookie" not in request.headers
     return Restart(
@@ -117,7 +117,7 @@ def _restart_of(web: WebContext, request: Request, state: OpenedState, cookie_va
 
 
 def _deliver(web: WebContext, request: Request, signed_in: SignedIn) -> Response:
-    """Redirect to Comm100 with the token, and set the cookie that signing out at the provider needs."""
+    """Redirect to Comm100 with the token, and set the cookie for signing out at the provider."""
     response = see_other(signed_in.location)
     if signed_in.logout_hint is None:
         has_older = read_cookie(request.headers.raw, COOKIE_NAME, https=web.https) is not None

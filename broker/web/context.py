@@ -1,6 +1,6 @@
-"""What all endpoints share, and what is known of one request.
+"""The parts that all endpoints share, and the context of a request.
 
-Every address begins with `public_url`: no header of a request has a say in it.
+Every address begins with `public_url`, never with a header of the request.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ class Setup:
     """The parts of the setup page.
 
     Args:
-        providers: by id, with those that are switched off: only test sign-ins use these.
+        providers: by id; providers that are switched off, for test sign-ins only, are included.
         offered_at: by the provider's id, the sites that offer the provider, or will once it is switched on.
-        last_login_requests: by the site's id; each login request replaces the one before.
+        last_login_requests: by the site's id; each login request replaces the last.
     """
 
     pages: SetupPages
@@ -47,7 +47,6 @@ class WebContext:
 
     Args:
         pages: by language.
-        record: writes the event of a request to the log and the metrics.
     """
 
     broker: Broker
@@ -80,13 +79,13 @@ class WebContext:
 
 @dataclass(frozen=True, slots=True)
 class Restart:
-    """How a person can start again after an error.
+    """The way to start again after an error.
 
     Args:
         site: empty for the default site.
         provider: None if the person has to choose again.
         redirect_url: checked; None if there is none.
-        address: used as it is instead: the site's `start_url`, or the setup page.
+        address: replaces the address of /login: the site's `start_url`, or the setup page.
         automatic: the browser may start again without a click. Such a sign-in does not restart a second time.
         page_lost: the browser no longer has the `redirect_url`.
     """
@@ -101,14 +100,13 @@ class Restart:
 
 @dataclass(frozen=True, slots=True)
 class RequestContext:
-    """What is known of the request so far; an endpoint replaces it when it learns more.
+    """The known facts of a request; an endpoint replaces the context when it learns more.
 
     Args:
-        trace_id: on the page and in the log.
         is_signin: the path and method are those of a sign-in; refusals of other requests are logged as info.
         site: empty until the site is known to exist.
         provider: empty until the provider is known to exist.
-        is_dry_run: a test sign-in, which does not count as a sign-in.
+        is_dry_run: the request belongs to a test sign-in, which does not count as a sign-in.
         restart: how a person can start again; None if a page offers no link.
         used_cookies: names of cookies that are deleted, also when the request fails.
         started: seconds of the machine's monotonic clock.
@@ -141,7 +139,7 @@ class RequestContext:
 
 
 class Refused(Exception):
-    """An error, with what was known of the request when the error was raised."""
+    """An error, with the context of the request when the error was raised."""
 
     def __init__(self, error: Exception, context: RequestContext) -> None:
         super().__init__(str(error))

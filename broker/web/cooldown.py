@@ -13,8 +13,8 @@ from collections.abc import Awaitable, Callable
 from broker.checks import Finding
 from broker.errors import ProviderTimedOut
 
-MAX_SECONDS = 30.0  # of one run; more than the checks' own bounds add up to
-COOLDOWN_SECONDS = 5.0  # after a run; calls meanwhile get its findings
+MAX_SECONDS = 30.0  # of a run; more than the sum of the checks' own limits
+COOLDOWN_SECONDS = 5.0  # after a run; calls in this time get the findings of the run
 
 Findings = tuple[Finding, ...]
 

@@ -99,13 +99,13 @@ def _redirect_url(web: WebContext, request: Request, site: Site) -> CheckedRedir
     """Return the checked redirect_url, and keep the request for the setup page."""
     code = "none"
     try:
-        redirect_url = single(request, "redirect_url") or None  # an empty one counts as none
+        redirect_url = single(request, "redirect_url") or None  # empty counts as absent
         return redirect_url if redirect_url is None else check_redirect_url(redirect_url, site)
     except BrokerError as refusal:
         code = refusal.code
         raise
     finally:
-        if request.headers.get("sec-fetch-site") != "same-origin":  # else a page of the broker sent it
+        if request.headers.get("sec-fetch-site") != "same-origin":  # else the request comes from the broker's own page
             wanted = request.query_params.getlist("redirect_url")
             query = request.scope["query_string"].decode("latin-1")
             web.setup.last_login_requests[site.id] = read_login_request(
@@ -135,7 +135,7 @@ def _offer_new_tab(web: WebContext, request: Request, href: str) -> Response:
 
 
 def _offer_choice(web: WebContext, request: Request, site: Site, redirect_url: str | None) -> Response:
-    """Offer the site's providers, the one chosen last first."""
+    """Offer the site's providers; the provider chosen last comes first."""
     last = read_cookie(request.headers.raw, LAST_PROVIDER_COOKIE, https=web.https)
     choices = [
         Choice(web.broker.providers[id_].label, web.login_url(site.id, idp=id_, redirect_url=redirect_url))
@@ -146,7 +146,7 @@ def _offer_choice(web: WebContext, request: Request, site: Site, redirect_url: s
 
 
 def _provider_for(web: WebContext, site: Site, wanted: str | None, login_hints: list[str]) -> Provider | None:
-    """Return the chosen provider, the only one, or the one of the hint's domain; None lets the person choose."""
+    """Return the chosen provider, the only provider, or that of the hint's domain; None lets the person choose."""
     if not site.provider_ids:
         raise SiteNotOffered(expected="an enabled identity provider", got=f"site {site.id}, with none")
     if wanted is None and len(site.provider_ids) == 1:
@@ -160,7 +160,7 @@ def _provider_for(web: WebContext, site: Site, wanted: str | None, login_hints: 
 
 
 def _provider_of_domain(web: WebContext, site: Site, login_hints: list[str]) -> Provider | None:
-    """Return the only provider that may assert the domain of the hint; None if there is no such or more than one."""
+    """Return the only provider that may assert the domain of the hint; None if no provider or several may."""
     try:
         domain = check_email(login_hints[0] if len(login_hints) == 1 else None).rpartition("@")[2]
     except EmailMalformed:

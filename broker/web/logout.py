@@ -77,12 +77,12 @@ async def _end_session_url(web: WebContext, remembered: str | None, site: Site) 
 def _site_of_state(web: WebContext, state: str | None, remembered: str | None) -> Site | None:
     """Return the site in the state, if this browser's sign-out made the state; None starts a sign-out.
 
-    The state of another browser does not count: the page would say that the person is signed out, but the provider
-    would not have done so.
+    The state of another browser does not count: the page would say that the person is signed out, but at the provider
+    the person would still be signed in.
 
     Args:
         state: unverified.
-        remembered: the cookie, which the sign-out deleted; a browser that still sends it sends the same value.
+        remembered: the cookie that the sign-out deleted; a browser that still sends the cookie sends the same value.
     """
     unsigned = unsign_value(state or "", purpose=_PURPOSE, secret_keys=web.broker.secret_keys())
     if unsigned is None:
@@ -94,5 +94,5 @@ def _site_of_state(web: WebContext, state: str | None, remembered: str | None) -
 
 
 def _hash(cookie_value: str) -> str:
-    """Return a hash of 128 bits: short enough for an address, and long enough to tell cookies apart."""
+    """Return a hash of 128 bits: short in an address, and long enough to tell cookies apart."""
     return encode_base64url(hashlib.sha256(cookie_value.encode()).digest()[:16])

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from broker.web.request import Headers, our_cookies
+from broker.web.request import Headers, broker_cookies
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,7 @@ MAX_COOKIES = 60
 """Number of the broker's cookies; a browser has 7 at most."""
 
 # Two years. Without includeSubDomains, because other hosts of the domain are not the broker's, and without preload,
-# which takes months to undo. An admin who wants them sets them at the proxy.
+# which takes months to undo. An admin can set both at the proxy.
 _STRICT_TRANSPORT_SECURITY = "max-age=63072000"
 
 _NOTHING_LOADS = b"default-src 'none'"
@@ -104,16 +104,16 @@ class SecurityHeaders:
         await self._app(scope, receive, send_with_headers)
 
     def _complete(self, headers: Headers) -> list[tuple[bytes, bytes]]:
-        kept, ours = [], self._headers.copy()
+        kept, security = [], self._headers.copy()
         for name, value in headers:
             lowered = name.lower()
             if lowered == b"content-security-policy" and value.startswith(_NOTHING_LOADS):
-                ours[lowered] = value
-            elif lowered not in ours and lowered != b"server" and not lowered.startswith(b"access-control-"):
+                security[lowered] = value
+            elif lowered not in security and lowered != b"server" and not lowered.startswith(b"access-control-"):
                 kept.append((name, value))
-        if _MAY_BE_FRAMED in ours[b"content-security-policy"]:
-            del ours[b"x-frame-options"]  # it cannot name several sites
-        return [*kept, *ours.items()]
+        if _MAY_BE_FRAMED in security[b"content-security-policy"]:
+            del security[b"x-frame-options"]  # X-Frame-Options cannot name several sites
+        return [*kept, *security.items()]
 
 
 class RequestBounds:
@@ -134,7 +134,7 @@ class RequestBounds:
             message = await _first_of_body(receive)
             if message["type"] == "http.disconnect":
                 return
-            if count := len(message.get("body", b"")):  # no byte at all counts as no body
+            if count := len(message.get("body", b"")):  # zero bytes count as no body
                 more = " or more" if message.get("more_body") else ""
                 got = f"Transfer-Encoding: chunked, {count} byte{'s' if count > 1 else ''}{more}"
                 excess = Excess(413, "no body", got)
@@ -151,7 +151,7 @@ def check_bounds(scope: Scope, *, https: bool) -> Excess | None:
     which no address accepts (RFC 9110, section 15.5.14).
     """
     headers: Headers = scope["headers"]
-    cookies = list(our_cookies(headers, https=https))
+    cookies = list(broker_cookies(headers, https=https))
     for status, what, size, bound in (
         (414, "address", _target_bytes(scope), MAX_TARGET_BYTES),
         (431, "headers", sum(len(name) + len(value) + 4 for name, value in headers), MAX_HEADER_BYTES),
@@ -202,7 +202,7 @@ class PlainPaths:
 
 
 def _without_extra_slashes(path: str) -> str:
-    """Drop one slash at the end and a second slash at the start, which carelessly joined addresses have."""
+    """Drop a slash at the end and a second slash at the start, which badly joined addresses have."""
     if path.startswith("//") and not path.startswith("///"):
         path = path[1:]
     if path != "/" and path.endswith("/") and not path.endswith("//"):

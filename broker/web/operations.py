@@ -21,9 +21,8 @@ def operations_site(
     """Return the ASGI application of the operations port.
 
     Args:
-        providers: readiness shows their state and does not depend on it.
+        providers: readiness shows their state, and does not depend on it.
         metrics: in Prometheus' text format.
-        stopping: whether the service takes no new requests.
     """
 
     async def alive(_: Request) -> Response:
@@ -31,7 +30,7 @@ def operations_site(
 
     async def ready(_: Request) -> Response:
         is_stopping = stopping()
-        body = {"ready": not is_stopping, "identity_providers": {id_: _state(one) for id_, one in providers.items()}}
+        body = {"ready": not is_stopping, "identity_providers": {id_: _state(each) for id_, each in providers.items()}}
         return JSONResponse(body, 503 if is_stopping else 200)
 
     async def all_metrics(_: Request) -> Response:

@@ -1,6 +1,6 @@
 """Renders the pages that people see, in the language of the browser; a page is one HTML string with one inline style.
 
-A page shows nothing from a request or a provider: callers pass an error, the trace id, and links that they built.
+A page shows no content of a request or a provider: callers pass an error, the trace id, and links that they built.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.resources import files
+from operator import itemgetter
 from urllib.parse import quote
 
 import jinja2
@@ -21,7 +22,7 @@ from broker.errors import BrokerError
 
 ENGLISH = "en"
 LANGUAGES = (ENGLISH, "fr", "de", "es", "pt-BR", "zh-Hans")
-"""Language tags (RFC 5646), no two of which share their first subtag."""
+"""Language tags (RFC 5646) with different first subtags."""
 
 MAX_CHARACTERS = 1_000  # of Accept-Language; with many languages a browser sends some hundred
 MAX_RANGES = 30
@@ -34,7 +35,7 @@ _TEMPLATES = ("choose.html", "home.html", "new_tab.html", "problem.html", "signe
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """One identity provider on the chooser.
+    """An identity provider on the page of choices.
 
     Args:
         href: built by the broker, with anything from a request percent-encoded.
@@ -49,7 +50,7 @@ def open_templates(language: str, *, site_name: str | None = None, logo: str | N
     """Return the environment for `base.html` and the templates that extend it; compiled once and shared.
 
     Args:
-        language: one of `LANGUAGES`.
+        language: from `LANGUAGES`.
         site_name: on every page; None uses the translated default.
         logo: a picture as a data URI; None shows the default.
     """
@@ -173,15 +174,15 @@ def choose_language(accept_language: str) -> str:
     Args:
         accept_language: the value of Accept-Language (RFC 9110, section 12.5.4); several headers joined by commas.
     """
-    ours = {_first_subtag(language): language for language in LANGUAGES}
+    languages = {language.partition("-")[0]: language for language in LANGUAGES}
     ranges = list(_ranges(accept_language))
     named = {subtag for subtag, _ in ranges}
-    for subtag, quality in sorted(ranges, key=lambda one: one[1], reverse=True):
+    for subtag, quality in sorted(ranges, key=itemgetter(1), reverse=True):
         if quality == 0:
             break
-        if subtag in ours:
-            return ours[subtag]
-        if subtag == "*" and (others := [language for first, language in ours.items() if first not in named]):
+        if subtag in languages:
+            return languages[subtag]
+        if subtag == "*" and (others := [language for first, language in languages.items() if first not in named]):
             return others[0]
     return ENGLISH
 
@@ -204,7 +205,3 @@ def _ranges(accept_language: str) -> Iterator[tuple[str, float]]:
     for text in accept_language[:MAX_CHARACTERS].split(",")[:MAX_RANGES]:
         if found := _RANGE.fullmatch(text):
             yield found[1].lower(), float(found[2] or 1)
-
-
-def _first_subtag(tag: str) -> str:
-    return tag.partition("-")[0]

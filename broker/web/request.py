@@ -1,7 +1,7 @@
-"""What is read from a request: navigation, parameters, ids in the path, cookies, and the browser's address.
+"""Reads a request: navigation, parameters, ids in the path, cookies, and the browser's address.
 
-The reader of cookies is strict: some browsers and most frameworks mistake a name after white space, or a name that
-comes twice, for a `__Host-` cookie.
+The cookie parser is strict: some browsers and most frameworks accept a name after white space, or a repeated name, as a
+`__Host-` cookie.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ MAX_NAMES = 20  # of parameters
 MAX_HOPS = 100  # of X-Forwarded-For that are read, the nearest first
 
 _PARAMETER_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,39}")
-_OURS = "|".join(map(re.escape, (NAME_PREFIX, COOKIE_NAME, LAST_PROVIDER_COOKIE)))  # beginnings of the names
-_BEGINS = {https: re.compile(f"{'__Host-' if https else ''}(?:{_OURS})") for https in (True, False)}
+_NAMES = "|".join(map(re.escape, (NAME_PREFIX, COOKIE_NAME, LAST_PROVIDER_COOKIE)))
+_BEGINS = {https: re.compile(f"{'__Host-' if https else ''}(?:{_NAMES})") for https in (True, False)}
 _COOKIE_VALUE = re.compile(r"[A-Za-z0-9_.-]+")
 _PORT = re.compile(r"\[(?P<v6>[^\]]*)\](?::\d+)?|(?P<v4>[^:]*):\d+")
 _FORWARDING = (b"x-forwarded-for", b"forwarded", b"x-real-ip")
@@ -95,10 +95,10 @@ def given(request: Request, name: str) -> list[str]:
 
 
 def single(request: Request, name: str) -> str | None:
-    """Return a parameter that may come once; None if it is absent or empty.
+    """Return a parameter that may come only once; None if it is absent or empty.
 
     Raises:
-        ParameterRepeated: the parameter came more often (RFC 6749, section 3.1).
+        ParameterRepeated: the parameter came more than once (RFC 6749, section 3.1).
     """
     values = given(request, name)
     if len(values) > 1:
@@ -131,7 +131,7 @@ def provider_of(request: Request, providers: Mapping[str, Provider]) -> Provider
     """Return the identity provider in the path.
 
     Raises:
-        NoSuchPage: none of these providers has that id.
+        NoSuchPage: no provider has that id.
     """
     wanted = request.path_params["idp"]
     provider = providers.get(wanted)
@@ -147,7 +147,7 @@ def listed(ids: Iterable[str]) -> str:
 
 
 def read_login_request(query: str, unverified_redirect_url: str, *, code: str, at: float) -> LastLoginRequest:
-    """Return what is kept of a request to the Remote Login URL.
+    """Return the record of a request to the Remote Login URL.
 
     Args:
         query: as sent.
@@ -184,7 +184,7 @@ def read_cookies(headers: Headers, *, https: bool) -> dict[str, BrowserCookie]:
 
 
 def read_cookie(headers: Headers, name: str, *, https: bool) -> str | None:
-    """Return the value of one cookie of the broker; None if it is absent or repeated.
+    """Return the value of a cookie of the broker; None if it is absent or repeated.
 
     Args:
         name: without the prefix.
@@ -193,17 +193,12 @@ def read_cookie(headers: Headers, name: str, *, https: bool) -> str | None:
     return cookie.value if cookie else None
 
 
-def our_cookies(headers: Headers, *, https: bool) -> Iterable[str]:
-    """Return each cookie whose name begins like one of the broker's, unverified."""
-    return _pairs(headers, https=https)
-
-
 def _read(headers: Headers, is_wanted: Callable[[str], bool], *, https: bool) -> dict[str, BrowserCookie]:
     found: dict[str, BrowserCookie] = {}
     seen: set[str] = set()
     repeated: set[str] = set()
     start = prefix(https=https)
-    for pair in _pairs(headers, https=https):
+    for pair in broker_cookies(headers, https=https):
         name, equals, value = pair.partition("=")
         if not equals or not name.startswith(start) or not is_wanted(name.removeprefix(start)):
             continue
@@ -214,17 +209,17 @@ def _read(headers: Headers, is_wanted: Callable[[str], bool], *, https: bool) ->
     return {name: cookie for name, cookie in found.items() if name not in repeated}
 
 
-def _pairs(headers: Headers, *, https: bool) -> Iterable[str]:
-    """Yield the cookies with a name of the broker's, also after white space; other cookies are not parsed.
+def broker_cookies(headers: Headers, *, https: bool) -> Iterable[str]:
+    """Yield the cookies whose name begins like a name of the broker's, also after white space, unverified.
 
-    Another host of the domain may have set thousands, and any stranger may send them.
+    Other cookies are not parsed: another host of the domain may have set thousands, and a stranger may send as many.
     """
     for name, value in headers:
         if name == b"cookie":
             text = value.decode("latin-1")
-            for ours in _BEGINS[https].finditer(text):
-                start = text.rfind(";", 0, ours.start()) + 1
-                before = text[start : ours.start()]
+            for name_start in _BEGINS[https].finditer(text):
+                start = text.rfind(";", 0, name_start.start()) + 1
+                before = text[start : name_start.start()]
                 if before == "" or before.isspace():
                     pair = text[start:].partition(";")[0]
                     # One space follows the semicolon (RFC 6265, section 4.2.1). Any further space is part of the name.
@@ -271,7 +266,7 @@ class ClientAddresses:
         return _is_in(address, self._trusted_proxies)
 
     def _is_vouched_for(self, scope: Scope) -> bool:
-        """Return whether trusted proxies named every hop up to the browser; otherwise a stranger may have done so."""
+        """Return whether trusted proxies wrote every hop up to the browser; otherwise a stranger may have done so."""
         last = read_hop(find_client_address(_peer(scope), _forwarded_for(scope), self._trusted_proxies, unbroken=True))
         return last is not None and not self._is_trusted(last)
 
@@ -290,8 +285,8 @@ def find_client_address(
 
     Args:
         forwarded: the values of X-Forwarded-For, unverified.
-        unbroken: an empty or unknown hop ends the chain, too. The log may show an address beyond such a hop; a bound
-            must not use it, because a stranger may have written it.
+        unbroken: an empty or unknown hop ends the chain, too. The log may show an address beyond such a hop; a limit
+            must not use the address, because a stranger may have written it.
     """
     address = read_hop(peer)
     hops = [hop for value in forwarded for hop in value.split(",")]
@@ -299,7 +294,7 @@ def find_client_address(
     while address is not None and unread and len(hops) - unread < MAX_HOPS and _is_in(address, trusted):
         unread -= 1
         hop = read_hop(hops[unread])
-        if hop is None and (unbroken or not _says_nothing(hops[unread])):
+        if hop is None and (unbroken or not _names_no_address(hops[unread])):
             break
         address = hop or address
     return "" if address is None else str(address)
@@ -323,7 +318,7 @@ def read_hop(unverified_hop: str) -> Address | None:
     return getattr(address, "ipv4_mapped", None) or address
 
 
-def _says_nothing(hop: str) -> bool:
+def _names_no_address(hop: str) -> bool:
     """Return whether a hop is empty, unknown or obfuscated (RFC 7239, sections 6.2 and 6.3)."""
     hop = hop.strip().strip('"').lower()
     return hop in ("", "unknown") or hop.startswith("_")
@@ -343,7 +338,7 @@ def _forwarded_for(scope: Scope) -> list[str]:
 
 
 def _origins_of(browser: Address) -> tuple[Origin, ...]:
-    """Return the browser's network, and for IPv6 the /48 around it: one customer may have a whole /48."""
+    """Return the browser's network, and for IPv6 the /48 around it: a single customer may have a whole /48."""
     own = Origin(_network(browser), shared=False)
     if isinstance(browser, IPv4Address):
         return (own,)
@@ -357,7 +352,7 @@ def _claimed(scope: Scope) -> Address | None:
 
 
 def _network(address: Address | None) -> str:
-    """Return the smallest network of one customer: an IPv4 address, or an IPv6 /64."""
+    """Return the smallest network of a customer: an IPv4 address, or an IPv6 /64."""
     if isinstance(address, IPv6Address):
         return str(ip_network((address.packed, 64), strict=False))
     return str(address or "")

@@ -1,6 +1,6 @@
 """Builds responses: pages, redirects, cookies, and the page for an error.
 
-A page shows the same code and trace id as the log. No response reflects anything from a request.
+A page shows the same code and trace id as the log. No response reflects content of a request.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from broker.web.middleware import build_content_security_policy
 from broker.web.pages import Pages
 from broker.web.request import prefix, read_cookies
 
-RETRY_AFTER = 10  # seconds, if the provider named none
+RETRY_AFTER = 10  # seconds, if the provider sent no Retry-After
 RESTART_DELAY = 1  # seconds to see that the page changes
 RESTART_DELAY_PAGE_LOST = 10  # seconds to read that the wanted page is lost, too
 
@@ -48,12 +48,12 @@ def show_page(pages: Pages, page: str, status: int = 200, *, may_be_framed: bool
 
 
 def see_other(location: str) -> Response:
-    """Return a 303, so that a browser never sends a body to `location`; it is sent byte for byte."""
+    """Return a 303, so that a browser never sends a body to `location`, which is not encoded again."""
     return Response(status_code=303, headers={"Location": location})
 
 
 def redirect_to_provider(web: WebContext, request: Request, redirect: AuthorizationRedirect) -> Response:
-    """Redirect to the provider and set the cookie of this sign-in; delete the oldest cookies that leave no room."""
+    """Redirect to the provider and set the cookie of this sign-in; delete old cookies that leave no room for it."""
     response = see_other(redirect.location)
     cookie = redirect.cookie
     response.headers.append("Set-Cookie", set_cookie(cookie, https=web.https, max_age=cookie.lifetime))
@@ -62,11 +62,7 @@ def redirect_to_provider(web: WebContext, request: Request, redirect: Authorizat
 
 
 def set_cookie(cookie: BrowserCookie, *, https: bool, max_age: int = LIFETIME) -> str:
-    """Return the Set-Cookie value that sets a cookie.
-
-    Args:
-        max_age: seconds.
-    """
+    """Return the Set-Cookie value that sets a cookie for `max_age` seconds."""
     return f"{prefix(https=https)}{cookie.name}={cookie.value}; Max-Age={max_age}; {_attributes(https=https)}"
 
 
@@ -76,7 +72,7 @@ def delete_cookie(name: str, *, https: bool) -> str:
 
 
 def drop_cookies(web: WebContext, response: Response, names: Iterable[str]) -> Response:
-    """Delete cookies from the browser; returns the response."""
+    """Delete cookies from the browser, and return the response."""
     for name in names:
         response.headers.append("Set-Cookie", delete_cookie(name, https=web.https))
     return response
@@ -88,7 +84,7 @@ def show_problem(
     """Return the page for an error.
 
     Args:
-        status: replaces the error's own status; None keeps it.
+        status: None for the error's own status.
     """
     pages, restart = web.pages_for(scope), context.restart
     start_again = _start_again(web, restart)

@@ -75,7 +75,7 @@ async def handle(endpoint: Endpoint, web: WebContext, request: Request) -> Respo
         return await endpoint(web, request, context)
     except Refused as refused:
         return _refuse(web, request, refused.error, refused.context)
-    except Exception as error:  # noqa: BLE001 - the last net: a person never sees a bare 500
+    except Exception as error:  # noqa: BLE001 - a person never sees a bare 500
         return _refuse(web, request, error, context)
 
 
@@ -86,7 +86,7 @@ async def home(web: WebContext, request: Request, _context: RequestContext) -> R
 
 
 async def _refuse_without_route(web: WebContext, request: Request, reason: Exception) -> Response:
-    """Refuse every other address and every other method; this starts and consumes nothing."""
+    """Refuse every other address and every other method, without side effects."""
     error = _error_of_method(request.scope)
     if isinstance(reason, HTTPException) and reason.status_code == 404:
         error = NoSuchPage(expected="an address of the broker", got=redact_path(request.scope["path"]))
@@ -95,7 +95,7 @@ async def _refuse_without_route(web: WebContext, request: Request, reason: Excep
 
 def _new_context(web: WebContext, scope: Scope) -> RequestContext:
     first = scope["path"].removeprefix("/").partition("/")[0]
-    # Browsers sign in by GET; a provider set to form_post sends them by POST. The rest is scanners and health checks.
+    # Browsers sign in by GET; a provider set to form_post uses POST. Scanners and health checks send the rest.
     is_signin = first in _SIGN_IN and scope["method"] == "GET"
     return RequestContext(
         trace_id=secrets.token_hex(8),
@@ -117,7 +117,7 @@ def _refuse(web: WebContext, request: Request, error: Exception, context: Reques
 
 
 async def _refuse_excess(web: WebContext, scope: Scope, receive: Receive, send: Send, excess: Excess) -> None:
-    """Refuse a request beyond the bounds without reading more of it."""
+    """Refuse a request beyond the bounds without reading the rest."""
     context = _new_context(web, scope)
     error: BrokerError = RequestTooLarge(expected=excess.expected, got=excess.got)
     status = excess.status
@@ -129,7 +129,7 @@ async def _refuse_excess(web: WebContext, scope: Scope, receive: Receive, send: 
 
 
 def _is_posted_answer(scope: Scope) -> bool:
-    """Return whether a provider posts its answer (OAuth 2.0 Form Post Response Mode), which is never read."""
+    """Return whether a provider posts its answer (OAuth 2.0 Form Post Response Mode); the answer is never read."""
     return bool(scope["method"] == "POST" and scope["path"].startswith("/callback/"))
 
 

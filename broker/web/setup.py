@@ -128,7 +128,7 @@ def _restart_of_dry_run(web: WebContext, request: Request, unverified_token: str
 
 
 def _check_visit(web: WebContext, request: Request) -> SetupLink:
-    """Return the setup link, if a person opens the page in a tab with a valid one."""
+    """Return the setup link, if it is valid and a person opens the page in a tab."""
     check_navigation(request)
     if is_framed(request):
         raise NotANavigation(

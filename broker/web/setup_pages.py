@@ -7,9 +7,11 @@ code.
 from __future__ import annotations
 
 import itertools
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from operator import attrgetter
 from types import MappingProxyType
 
 from broker.checks import WORST_FIRST, Finding, first_untold, merged
@@ -25,7 +27,7 @@ MAX_CLAIMS = 40  # of one document
 
 _REMEDIES: Mapping[str, str] = MappingProxyType({error.code: error.remedy for error in every_error()})
 _TIMES = frozenset({"iat", "nbf", "exp", "auth_time"})
-_END_OF_TIME = 253_402_300_800  # the year 10000, which no calendar here knows
+_END_OF_TIME = 253_402_300_800  # the year 10000, beyond the range of datetime
 _STEP_WORDS = MappingProxyType(
     {"passed": "passed", "failed": "failed", "not_reached": "not reached", "not_needed": "not needed"}
 )
@@ -93,7 +95,7 @@ class SetupPages:
         """Return the setup page: what to copy and where it goes, and the links to checks and test sign-ins.
 
         Args:
-            providers: in the order of the settings, with those that are switched off.
+            providers: in the order of the settings; providers that are switched off are included.
             last_seen: by the site's id.
             expires: seconds since the epoch.
             now: seconds since the epoch.
@@ -101,14 +103,14 @@ class SetupPages:
         return self._template("setup.html").render(
             providers=providers,
             sites=sites,
-            seen={site: describe_login_request(one, now) for site, one in last_seen.items()},
+            seen={site: describe_login_request(request, now) for site, request in last_seen.items()},
             links=links,
             expires=f"{_moment(expires)} ({_span(expires - now)} from now)",
-            off=[one for one in providers if not one.enabled],
+            off=[provider for provider in providers if not provider.enabled],
         )
 
     def commands(self, provider: ProviderSetup, *, links: SetupLinks) -> str:
-        """Return the page with the commands that register the broker at one provider."""
+        """Return the page with the commands that register the broker at a provider."""
         return self._template("setup_commands.html").render(provider=provider, links=links)
 
     def checks(self, findings: Sequence[Finding], *, links: SetupLinks) -> str:
@@ -117,16 +119,15 @@ class SetupPages:
         Args:
             findings: grouped by subject, the worst of each subject first.
         """
-        subjects = [
-            (subject, list(group)) for subject, group in itertools.groupby(findings, key=lambda one: one.subject)
-        ]
-        subjects.sort(key=lambda one: min(WORST_FIRST.index(finding.status) for finding in one[1]))
-        counts = {status: sum(one.status == status for one in findings) for status in WORST_FIRST}
+        by_subject = itertools.groupby(findings, key=attrgetter("subject"))
+        subjects = [(subject, list(group)) for subject, group in by_subject]
+        subjects.sort(key=lambda entry: min(WORST_FIRST.index(finding.status) for finding in entry[1]))
+        counts = Counter(finding.status for finding in findings)
         return self._template("setup_checks.html").render(
             subjects=[(subject, list(merged(group))) for subject, group in subjects],
             failed=counts["failed"],
             heading=_heading(findings),
-            sum=", ".join(_counted(count, status) for status, count in counts.items() if count),
+            sum=", ".join(_counted(counts[status], status) for status in WORST_FIRST if counts[status]),
             links=links,
         )
 
@@ -142,12 +143,14 @@ class SetupPages:
             refusal=refusal,
             facts=_verdict(dry_run),
             next_steps=list(_next_steps(dry_run)),
-            steps=[(one.name, one.status, _STEP_WORDS[one.status], printable(one.detail)) for one in dry_run.steps],
+            steps=[
+                (step.name, step.status, _STEP_WORDS[step.status], printable(step.detail)) for step in dry_run.steps
+            ],
             received=[_claims(name, claims) for name, claims in dry_run.documents.items()],
             considered=_Table(
                 "Claims looked at, in order",
                 ("Claim", "Verdict"),
-                [(printable(one.claim), printable(one.verdict)) for one in dry_run.considered],
+                [(printable(entry.claim), printable(entry.verdict)) for entry in dry_run.considered],
             ),
             previews=[_claims(f"Site {site}", claims) for site, claims in dry_run.previews.items()],
             links=links,
@@ -160,7 +163,7 @@ def _moment(at: float) -> str:
 
 
 def _span(seconds: float) -> str:
-    """Return a duration in the largest unit that is exact enough."""
+    """Return a duration in words, in a unit of which there are at least two."""
     minutes = max(round(seconds / 60), 0)
     for unit, size in (("day", 1440), ("hour", 60)):
         if minutes >= 2 * size:
@@ -186,7 +189,7 @@ def describe_login_request(seen: LastLoginRequest, now: float) -> dict[str, str]
 
 
 def _heading(findings: Sequence[Finding]) -> str:
-    if any(one.status == "failed" for one in findings):
+    if any(finding.status == "failed" for finding in findings):
         return "Something has to be corrected"
     return "Only a test sign-in can tell" if first_untold(findings) else "Nothing failed"
 
@@ -224,7 +227,7 @@ def _value(name: str, value: object) -> str:
 
 
 def _next_steps(dry_run: DryRun) -> Iterable[str]:
-    """Yield what the admin does next; there is always a step."""
+    """Yield the next steps of the admin; there is always a step."""
     if dry_run.refusal is not None:
         yield dry_run.refusal.remedy
         yield "Restart the broker if you changed its settings, then test again."

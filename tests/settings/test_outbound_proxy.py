@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from broker.app import create_app, network_policy_of, reach_of_browsers
+from broker.app import create_app, network_policy_of, network_policy_of_browsers
 from broker.errors import SettingsError
 from broker.oidc.client import NetworkPolicy
 from broker.settings import Settings, describe, load_settings, secret_files, settings_schema
@@ -64,7 +64,7 @@ def test_each_provider_has_the_proxy_nearest_to_it(
     settings = admin.load(admin.settings(identity_providers=two_providers(admin, **own), **top))
 
     assert by_provider(settings) == reached_by
-    assert told(reach_of_browsers(settings).outbound_proxy) == reached_by["okta"]
+    assert told(network_policy_of_browsers(settings).outbound_proxy) == reached_by["okta"]
 
 
 def test_the_environment_gives_a_proxy_too(admin: Admin) -> None:
@@ -73,7 +73,10 @@ def test_the_environment_gives_a_proxy_too(admin: Admin) -> None:
         BROKER_OUTBOUND_PROXY=SECRET,
         BROKER_IDENTITY_PROVIDERS__OKTA__OUTBOUND_PROXY="none",
     )
-    assert (told(reach_of_browsers(settings).outbound_proxy), by_provider(settings)) == (SECRET, {"okta": None})
+    assert (told(network_policy_of_browsers(settings).outbound_proxy), by_provider(settings)) == (
+        SECRET,
+        {"okta": None},
+    )
 
 
 def test_providers_behind_the_same_proxy_share_one_client(admin: Admin) -> None:

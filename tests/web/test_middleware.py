@@ -22,7 +22,7 @@ from broker.web.middleware import (
     SecurityHeaders,
     build_content_security_policy,
 )
-from broker.web.request import LAST_PROVIDER_COOKIE, our_cookies, prefix
+from broker.web.request import LAST_PROVIDER_COOKIE, broker_cookies, prefix
 
 SITE = "https://sso.acme.example"
 EXPECTED = {
@@ -217,7 +217,7 @@ def test_every_cookie_we_set_is_counted() -> None:
     for name in ("signin_abcdefghij", LAST_PROVIDER_COOKIE, COOKIE_NAME):
         for https in (True, False):
             header = (b"cookie", f"{prefix(https=https)}{name}=x; other=y".encode())
-            assert list(our_cookies([header], https=https)) == [f"{prefix(https=https)}{name}=x"]
+            assert list(broker_cookies([header], https=https)) == [f"{prefix(https=https)}{name}=x"]
 
 
 @pytest.mark.requirement("S-57")
