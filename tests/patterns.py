@@ -95,7 +95,7 @@ def _compiled(path: Path, call: ast.Call) -> re.Pattern[str]:
 
 def hostile_texts(pattern: re.Pattern[str]) -> list[Callable[[int], str]]:
     """Return what makes texts of a length: repetitions of the pattern's own letters and examples, and a bad end."""
-    tree = parser.parse(pattern.pattern, pattern.flags & ~re.UNICODE | re.UNICODE)
+    tree = parser.parse(pattern.pattern, pattern.flags if pattern.flags & re.ASCII else pattern.flags | re.UNICODE)
     letters = sorted(set(_letters(tree)))
     few = letters[:: max(1, len(letters) // MAX_LETTERS)][:MAX_LETTERS]
     example = _example(tree)

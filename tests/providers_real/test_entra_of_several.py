@@ -77,7 +77,7 @@ def test_a_person_with_a_verified_address_is_admitted(
         pytest.param("eve", EmailUnverified, "xms_edov absent", TOKEN_CONFIGURATION, id="an address nobody verified"),
         pytest.param("ben", EmailMissing, "none that counts", TOKEN_CONFIGURATION, id="a user principal name alone"),
         pytest.param("tom", IdTokenIssuer, "http://127.0.0.1:", None, id="a tid that is not the issuer's"),
-        pytest.param("tim", IdTokenIssuer, "none", None, id="no tenant"),
+        pytest.param("tim", IdTokenIssuer, "tid: an empty string", None, id="no tenant"),
     ],
 )
 def test_a_person_who_may_not_enter_is_refused(
