@@ -1,4 +1,4 @@
-"""Bounds the rejected codes that one address may send to a provider's token endpoint; accepted codes never count.
+"""Limit the rejected codes that one address may send to a provider's token endpoint; accepted codes never count.
 
 A stranger can send invented codes. Each code costs a token request with the broker's credential, and providers limit
 those requests for a whole organisation. The reason for each limit: docs/development/decisions/0017-rejected-codes.md.

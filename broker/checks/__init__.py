@@ -1,4 +1,4 @@
-"""Checks each identity provider and site with the functions of a sign-in, and says what is wrong and what to do.
+"""Check each identity provider and site with the functions of a sign-in; say what is wrong and what to do.
 
 The checks change nothing, and no finding has a secret.
 """

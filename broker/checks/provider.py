@@ -1,4 +1,4 @@
-"""Checks the discovery document and the keys of a provider with the functions of a sign-in."""
+"""Check the discovery document and the keys of a provider with the functions of a sign-in."""
 
 from __future__ import annotations
 
@@ -180,7 +180,7 @@ def _compare_announced(provider: Provider, topic: Topic, metadata: ProviderMetad
     if unusable and provider.userinfo != "never":
         return topic.warning(
             f"The discovery document has a member that cannot be used and is ignored: {sentence(unusable[0])}",
-            "Unless the ID token has the e-mail address, nobody can sign in: the provider has to correct the member. "
+            "Sign-ins fail unless the ID token has the e-mail address: the provider has to correct the member. "
             "If the ID token has it, set userinfo: never.",
         )
     configured = provider.registration.signing_algorithms

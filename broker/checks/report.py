@@ -1,4 +1,4 @@
-"""Prints findings: a coloured table on a terminal, plain lines elsewhere. No finding is read as markup."""
+"""Print findings: a coloured table on a terminal, plain lines elsewhere. No finding is read as markup."""
 
 from __future__ import annotations
 

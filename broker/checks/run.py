@@ -1,4 +1,4 @@
-"""Runs all checks: settings, identity providers and sites, side by side.
+"""Run all checks: settings, identity providers and sites, side by side.
 
 A check that needs the result of a failed check does not run. No credential goes to an address from a discovery document
 of another issuer.

@@ -1,4 +1,4 @@
-"""Checks Comm100 sites and the broker's public address.
+"""Check Comm100 sites and the broker's public address.
 
 Browsers use these addresses, the broker does not: a request from this machine is a hint only.
 """
@@ -23,11 +23,11 @@ OUR_MARK = b'<meta name="application-name" content="comm100-sso-broker">'
 
 _BASE64 = re.compile(r"[A-Za-z0-9+/]+={0,2}")
 _GUID = re.compile(GUID, re.IGNORECASE)
-_INSECURE = "Switch it off, unless you know why it has to be on."
+_INSECURE = "Switch it off, unless you need it."
 _INSECURE_BY = {
     "public_url_without_tls": "Good enough to try it out on this machine. For agents, set public_url to an https "
     "address.",
-    "log_email_plain": "Leave log_email out, unless you know why addresses have to stand in the log.",
+    "log_email_plain": "Leave log_email out, unless the log has to contain addresses.",
 }
 _CONTROL_PANEL = f"Comm100's Control Panel: {CONTROL_PANEL_MENU}"
 
@@ -77,7 +77,7 @@ def check_shared_secret(secret: str, site: str = "") -> Finding:
     """
     topic = Topic(site, "shared_secret")
     facts = f"{len(secret.encode())} bytes, fingerprint {fingerprint(secret)}"
-    again = f"Copy the shared secret once more, as it is displayed in {_CONTROL_PANEL}."
+    again = f"Copy the shared secret once more, exactly as displayed in {_CONTROL_PANEL}."
     if _GUID.fullmatch(secret):
         message = f"The shared secret looks as if it had been decoded ({facts})."
         return topic.warning(message, f"{again} Do not decode it.")
@@ -112,7 +112,7 @@ async def _check_endpoint(site: Site, client: PublicClient) -> list[Finding]:
 
 async def _check_public_url(public_url: str, client: PublicClient) -> Finding:
     topic = Topic("settings", "public_url")
-    by_eye = f"Open {public_url}/ in a browser: the broker's own page has to come."
+    by_eye = f"Open {public_url}/ in a browser: the broker's own page has to appear."
     answer: ProviderResponse | None
     try:
         answer = await client.send(page_request(f"{public_url}/"))

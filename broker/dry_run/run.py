@@ -144,7 +144,7 @@ def _documents(progress: Progress, *, nonce: str) -> Mapping[str, Mapping[str, A
     """Return the claims received for this test sign-in, by the name of their document.
 
     An ID token with another nonce belongs to another sign-in. Some providers compare neither code nor PKCE verifier:
-    there, a person with a stolen code could read here whose code it is.
+    there, the report would tell the thief of a code who the code belongs to.
     """
     if progress.signed_claims.get("nonce") != nonce:
         return {}

@@ -111,7 +111,7 @@ def _realm(provider: Provider) -> str:
 
 @dataclass(frozen=True, slots=True)
 class EmailCandidate:
-    """An address in one document, whose form is checked; not yet believed."""
+    """An address in one document: checked for its form, not yet trusted."""
 
     email: str
     source: str
@@ -188,7 +188,7 @@ def _refuse(value: object) -> EmailUnverified:
 
 
 def _verifies(document: Document, email: str) -> bool:
-    """Tell whether `email_verified` covers an address: it covers the claim `email` only, whatever the admin chose."""
+    """Tell whether `email_verified` covers an address: it covers the claim `email` only, not another `email_claim`."""
     verified_email = document.get("email")
     return (
         _says_true(document.get("email_verified"))

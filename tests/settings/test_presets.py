@@ -164,10 +164,10 @@ def test_a_tenant_is_named_by_its_id_alone(admin: Admin, value: Any, words: str)
         pytest.param(entra(tenant=None, tenants=[OTHER, OTHER]), "tenants", "twice", id="one twice"),
         pytest.param(entra(tenant=None, tenants=TENANT), "tenants", "must be a list", id="no list"),
         pytest.param(
-            entra(issuer=f"https://login.microsoftonline.com/{OTHER}/v2.0"), "issuer", "not the one", id="other tenant"
+            entra(issuer=f"https://login.microsoftonline.com/{OTHER}/v2.0"), "issuer", "another tenant", id="other tenant"
         ),
         pytest.param(
-            entra(issuer="https://login.microsoftonline.us/organizations/v2.0"), "issuer", "not the one", id="all"
+            entra(issuer="https://login.microsoftonline.us/organizations/v2.0"), "issuer", "another tenant", id="all"
         ),
         pytest.param(
             entra(tenant=None, tenants=[TENANT], issuer=f"https://login.microsoftonline.us/{TENANT}/v2.0"),
