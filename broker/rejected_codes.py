@@ -113,23 +113,15 @@ class RejectedCodes:
             verdict: called at the end: the provider's verdict on the code.
 
         Raises:
-            TooManyRejectedCodes: an origin has no call left.
+            TooManyRejectedCodes: too many codes of an origin were rejected, or have no verdict yet.
         """
         async with AsyncExitStack() as held:
             for origin in origins:
-                await held.enter_async_context(self.turn(origin, verdict))
+                await held.enter_async_context(self._turn(origin, verdict))
             yield
 
     @asynccontextmanager
-    async def turn(self, origin: Origin, verdict: Callable[[], Verdict]) -> AsyncIterator[None]:
-        """Hold one call of an origin.
-
-        Args:
-            verdict: called at the end: the provider's verdict on the code.
-
-        Raises:
-            TooManyRejectedCodes: too many codes of the origin were rejected, or have no verdict yet.
-        """
+    async def _turn(self, origin: Origin, verdict: Callable[[], Verdict]) -> AsyncIterator[None]:
         record, limits = self._record(origin), origin.limits
         if _is_spent(record, limits):
             raise _refusal(record, limits)
