@@ -67,8 +67,6 @@ class Explanation:
     Args:
         identity: the admitted person; None if the person may not enter.
         claims: of the token that Comm100 would get, unsigned; None if the person may not enter.
-        considered: the claims considered, in order.
-        notes: what else an admin should know.
     """
 
     provider: str
@@ -93,7 +91,7 @@ def to_json(explanation: Explanation) -> str:
         "reason": refusal.code if refusal else None,
         **{key: getattr(identity, key, None) for key in ("email", "email_from", "name", "name_from")},
         "claims": explanation.claims,
-        "considered": [{"claim": one.claim, "verdict": printable(one.verdict)} for one in explanation.considered],
+        "considered": [{"claim": trace.claim, "verdict": printable(trace.verdict)} for trace in explanation.considered],
         "expected": printable(refusal.expected) if refusal else None,
         "got": printable(refusal.got) if refusal else None,
         "person": refusal.user_message if refusal else None,
@@ -121,7 +119,7 @@ def to_text(explanation: Explanation) -> str:
             ("person sees", refusal.user_message),
             ("more", f"docs/admin/errors.md#{refusal.code}"),
         ]
-    considered = [(one.claim, printable(one.verdict)) for one in explanation.considered]
+    considered = [(trace.claim, printable(trace.verdict)) for trace in explanation.considered]
     parts = [
         f"Not admitted: {refusal.code}" if refusal else "Admitted",
         _table(facts),

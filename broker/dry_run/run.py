@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from types import MappingProxyType
 from typing import Any
 
 from broker.comm100 import Site, build_claims
@@ -57,10 +56,9 @@ async def run_dry_run(
     unverified_parameters: Mapping[str, str],
     origins: Sequence[Origin],
 ) -> DryRun:
-    """Take the provider's answer as `signin.complete` does, and report.
+    """Process the provider's answer as `signin.complete` does, and report; the provider may be disabled.
 
     Args:
-        provider: enabled or not.
         sites: the sites that offer the provider, or will once it is enabled.
         cookie_value: of the cookie named `opened.cookie_name`, unverified; None if the browser has no such cookie.
         check_setup_link: raises an error if the link is no longer valid.
@@ -97,18 +95,12 @@ async def run_dry_run(
     except BrokerError as error:
         error.redact(from_browser)
         refusal = error
-    progress = replace(progress, now=broker.clock())
-    secrets = [*redemption.secrets, *from_browser]
-    documents = _documents(progress, nonce=bound.nonce)
-    return _report(broker, progress, refusal, bound.transaction.trace_id, sites, documents, secrets)
+    progress, secrets = replace(progress, now=broker.clock()), [*redemption.secrets, *from_browser]
+    return _report(broker, progress, refusal, bound.transaction.trace_id, sites, bound.nonce, secrets)
 
 
 def report_failed_start(broker: Broker, provider: Provider, refusal: BrokerError, *, trace_id: str) -> DryRun:
-    """Report a test sign-in that did not reach the provider.
-
-    Args:
-        provider: enabled or not.
-    """
+    """Report a test sign-in that did not reach the provider, which may be disabled."""
     return _report(broker, Progress(provider, broker.clock()), refusal, trace_id)
 
 
@@ -118,7 +110,7 @@ def _report(
     refusal: BrokerError | None,
     trace_id: str,
     sites: Sequence[Site] = (),
-    documents: Mapping[str, Mapping[str, Any]] = MappingProxyType({}),
+    nonce: str = "",
     secrets: Sequence[str] = (),
 ) -> DryRun:
     """Return the report without secrets: a provider may have repeated a secret in any claim, a name or an address."""
@@ -132,7 +124,7 @@ def _report(
         steps=tuple(replace(step, detail=redact(step.detail, secrets)) for step in describe_steps(progress, refusal)),
         refusal=refusal,
         trace_id=trace_id,
-        documents={name: redact(document, secrets) for name, document in documents.items()},
+        documents={name: redact(document, secrets) for name, document in _documents(progress, nonce).items()},
         considered=tuple(replace(trace, verdict=redact(trace.verdict, secrets)) for trace in considered),
         identity=identity
         and replace(identity, email=redact(identity.email, secrets), name=redact(identity.name, secrets)),
@@ -140,7 +132,7 @@ def _report(
     )
 
 
-def _documents(progress: Progress, *, nonce: str) -> Mapping[str, Mapping[str, Any]]:
+def _documents(progress: Progress, nonce: str) -> Mapping[str, Mapping[str, Any]]:
     """Return the claims received for this test sign-in, by the name of their document.
 
     An ID token with another nonce belongs to another sign-in. Some providers compare neither code nor PKCE verifier:
