@@ -35,7 +35,7 @@ class ProviderSetup:
 
     id: str
     label: str
-    preset: str
+    kind: str
     enabled: bool
     email_domains: tuple[str, ...]
     site_ids: tuple[str, ...]
@@ -83,7 +83,7 @@ def setup_of_provider(
     return ProviderSetup(
         id=provider.id,
         label=provider.label,
-        preset=kind.name,
+        kind=kind.name,
         enabled=enabled,
         email_domains=tuple(sorted(provider.rules.email_domains)),
         site_ids=site_ids,

@@ -19,7 +19,7 @@ from broker.oidc.messages import ProviderResponse
 from broker.text import GUID, printable
 
 SHARED_SECRET_CHARACTERS = 48  # of the form Comm100 shows: Base64 of a GUID's text
-OUR_MARK = b'<meta name="application-name" content="comm100-sso-broker">'
+PAGE_MARK = b'<meta name="application-name" content="comm100-sso-broker">'
 
 _BASE64 = re.compile(r"[A-Za-z0-9+/]+={0,2}")
 _GUID = re.compile(GUID, re.IGNORECASE)
@@ -124,7 +124,7 @@ async def _check_public_url(public_url: str, client: PublicClient) -> Finding:
         why = no_answer(topic, public_url, error)
         message = f"This machine does not reach {public_url}: {why.message}"
         return topic.unknown(message, f"If the broker does not run yet, start it. {by_eye} {why.remedy}")
-    if answer is not None and answer.status == 200 and OUR_MARK in answer.body:
+    if answer is not None and answer.status == 200 and PAGE_MARK in answer.body:
         return topic.ok(f"{public_url} leads to the broker.")
     if answer is not None and answer.status >= 500:
         return topic.unknown(

@@ -157,7 +157,7 @@ def decide_by_email_verified(
         return taken(candidates[0], considered, "taken: trust_unverified_email is on")
     said = [value for _, document in claims.documents() if (value := document.get("email_verified")) is not None]
     if accept_missing_email_verified and not said:
-        return taken(candidates[0], considered, "taken: email_verified is absent, which this preset accepts")
+        return taken(candidates[0], considered, "taken: email_verified is absent, which this kind of provider accepts")
     if not any(value in (False, "false") for value in said if isinstance(value, bool | str)):
         for candidate in candidates:
             signed = candidate.document is claims.signed

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from types import MappingProxyType
 
-from broker.checks import WORST_FIRST, Finding, first_untold, merged
+from broker.checks import WORST_FIRST, Finding, first_inconclusive, merged
 from broker.dry_run import DryRun
 from broker.errors import every_error
 from broker.registration import ProviderSetup, SiteSetup
@@ -190,7 +190,7 @@ def describe_login_request(seen: LastLoginRequest, now: float) -> dict[str, str]
 def _heading(findings: Sequence[Finding]) -> str:
     if any(one.status == "failed" for one in findings):
         return "Something has to be corrected"
-    return "Only a test sign-in can tell" if first_untold(findings) else "Nothing failed"
+    return "Only a test sign-in can tell" if first_inconclusive(findings) else "Nothing failed"
 
 
 def _counted(count: int, status: str) -> str:

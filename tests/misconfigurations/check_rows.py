@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import base64
 
-from broker.checks import OUR_MARK
+from broker.checks import PAGE_MARK
 from tests.checks.diagnosis import NOWHERE
+from tests.fakes.kinds import OTHER, TENANT
 from tests.fakes.lies import Document, Lies
-from tests.fakes.presets import OTHER, TENANT
 from tests.fakes.world import SHARED_SECRET
 from tests.misconfigurations.bench import Bench, Said
 from tests.misconfigurations.record import Change, Row, as_it_was, as_the_remedy_says, put
@@ -157,7 +157,7 @@ COMM100 = [
     Row("a shared secret that was decoded", "as if it had been decoded", "Do not decode it",
         put(files={"comm100-secret": base64.b64decode(SHARED_SECRET).decode()}), as_it_was),
     Row("something else at public_url", "with the broker's page", "Let the proxy send every path",
-        put(bench={"front": ok(b"<h1>It works!</h1>")}), put(bench={"front": ok(OUR_MARK)})),
+        put(bench={"front": ok(b"<h1>It works!</h1>")}), put(bench={"front": ok(PAGE_MARK)})),
     Row("the shared secret of another Comm100 site", "", "",
         put(files={"comm100-secret": base64.b64encode(b"0f1e2d3c-4b5a-4697-8877-665544332211").decode()}), as_it_was),
 ]  # fmt: skip
