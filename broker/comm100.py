@@ -298,7 +298,7 @@ def _readings(text: str) -> list[str]:
         if decoded == readings[-1]:
             break
         if len(readings) > MAX_ENCODINGS:
-            raise RedirectUrlRefused(expected=f"at most {MAX_ENCODINGS} encodings around one another", got="one more")
+            raise RedirectUrlRefused(expected=f"at most {MAX_ENCODINGS} encodings", got=f"{MAX_ENCODINGS + 1} or more")
         readings.append(decoded)
     return readings
 

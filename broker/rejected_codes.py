@@ -32,7 +32,6 @@ class Limits:
     Args:
         rejected: codes rejected within `WINDOW_SECONDS`.
         unjudged: further calls in flight of an address that is new; each accepted code adds one.
-        most_unjudged: the upper limit of `unjudged`.
     """
 
     rejected: int

@@ -17,7 +17,7 @@ from broker.text import printable
 
 CLOCK_WARNING_SECONDS = 30.0
 CLOCK_FAILED_SECONDS = 60.0  # what a sign-in allows, in the times of an ID token
-OTHER_METHOD_REMEDY = "Set client_authentication to one of those, as the client is registered there."
+OTHER_METHOD_REMEDY = "Set client_authentication to an announced method, the method of the client's registration."
 _METHOD_NAMES = {"federated_credential": "private_key_jwt"}
 
 

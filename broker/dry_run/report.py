@@ -43,7 +43,6 @@ class DryRun:
         refusal: why the test sign-in stopped; None if it did not stop.
         documents: the claims received, by the name of their document.
         considered: the claims considered for address and groups, in order.
-        identity: the admitted person.
         previews: the unsigned claims that Comm100 would get, by the id of each site that offers the provider, or will
             once it is enabled; `jti` and times are new each time.
     """

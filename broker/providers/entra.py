@@ -356,7 +356,7 @@ def _refuse(claims: PersonClaims, rules: ClaimRules) -> BrokerError:
         return GuestNotAllowed(expected="a member of the tenant, or a verified address", got="a guest")
     candidates, _ = email_candidates(claims, rules.email_claim)
     if not isinstance(candidates, BrokerError):
-        # The general remedy speaks of email_verified, which Entra does not send.
+        # The general remedy names email_verified, which Entra does not send.
         return EmailUnverified(expected="xms_edov: true", got="xms_edov absent or not true", remedy=_NO_ADDRESS)
     if isinstance(candidates, EmailMissing):
         expected = "email, verified_primary_email or a user principal name"

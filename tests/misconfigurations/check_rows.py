@@ -132,7 +132,7 @@ PROVIDER = [
         "The provider does not know the client ID", put(idp={"client_id": "comm100"}),
         put(idp={"client_id": "client-1"})),
     Row("another client_authentication than the client's", "but client_authentication is client_secret_post",
-        "Set client_authentication to one of those",
+        "Set client_authentication to an announced method",
         put(idp={"client_authentication": "client_secret_post"}, provider={"takes": "client_secret_basic"}),
         put(idp={"client_authentication": "client_secret_basic"})),
     *(
