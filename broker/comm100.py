@@ -17,13 +17,13 @@ from broker.errors import RedirectUrlRefused
 from broker.identity import Identity
 
 MAX_REDIRECT_URL_CHARACTERS = 2048
-NOT_BEFORE_LEEWAY = 60  # seconds our clock may be ahead of Comm100's
+NOT_BEFORE_LEEWAY = 60  # seconds that the broker's clock may be ahead of Comm100's
 CONTROL_PANEL_MENU = "Global Settings > Security > Agent Single Sign-On > JWT SSO"
-"""Where Comm100's Control Panel shows the endpoint and the shared secret, and takes our two addresses."""
+"""Where Comm100's Control Panel shows the endpoint and the shared secret, and takes the broker's two addresses."""
 
 MAX_ENCODINGS = 4  # inside one another, in a redirect_url; no program encodes that often
 MAX_PARAMETERS = 100  # of a redirect_url in `append` delivery, where each parameter is checked
-MAX_TARGETS = 20  # further addresses in it, in all readings
+MAX_TARGETS = 20  # further addresses in a redirect_url, in all readings
 MAX_QUOTED_CHARACTERS = 80  # of a refused value in the log
 
 # No URI contains these characters, or a browser drops them (controls), replaces them by / (backslash) or encodes them
@@ -283,7 +283,7 @@ def _letters(name: str) -> str:
 
 
 def _readings(text: str) -> list[str]:
-    """Return a text as it is, decoded once, twice and so on, until nothing is left to decode.
+    """Return a text undecoded, decoded once, twice and so on, until nothing is left to decode.
 
     `%uXXXX` is a spelling of ASP.NET, on which the endpoint runs.
 
@@ -298,7 +298,7 @@ def _readings(text: str) -> list[str]:
         if decoded == readings[-1]:
             break
         if len(readings) > MAX_ENCODINGS:
-            raise RedirectUrlRefused(expected=f"at most {MAX_ENCODINGS} encodings around one another", got="one more")
+            raise RedirectUrlRefused(expected=f"at most {MAX_ENCODINGS} encodings", got=f"{MAX_ENCODINGS + 1} or more")
         readings.append(decoded)
     return readings
 

@@ -3,11 +3,11 @@
     BrokerError                  code, status, sentence and advice for the person, remedy for the admin
       SettingsError              the settings cannot be used; holds every mistake
       ServiceError         503   the broker itself, or its proxy
-      RequestError         400   the browser's request cannot be taken
-      TransactionError     400   the sign-in under way is missing, expired or not this browser's
+      RequestError         400   the browser's request cannot be accepted
+      TransactionError     400   the sign-in in progress is missing, expired or of another browser
       ProviderRefused      403   the identity provider said no
       ProviderUnavailable  503   the identity provider did not answer; trying again makes sense
-      InvalidProviderResponse 502  the identity provider's answer cannot be believed
+      InvalidProviderResponse 502  the identity provider's answer cannot be trusted
       NotAdmitted          403   the person is verified, but may not sign in here
 
 `expected` and `got` are for the log alone: they never hold a code, state, nonce, verifier, token, cookie or secret.
@@ -169,13 +169,13 @@ class OutboundProxyFailed(ServiceError, code="outbound_proxy_failed"):
 
 
 class InternalError(ServiceError, code="unexpected"):
-    """An unexpected exception; the last net, so that a person always gets a page."""
+    """An unexpected exception; a person gets a page even then."""
 
     remedy = "This is a defect of the broker: report it with the log line, which names the place in the code."
 
 
 class RequestError(BrokerError, status=400):
-    """The browser's request cannot be taken."""
+    """The browser's request cannot be accepted."""
 
     user_message = "The link that brought you here cannot be used."
     advice = _BEGIN_AT_COMM100
@@ -193,7 +193,7 @@ class NoSuchPage(RequestError, code="no_such_page", status=404):
 
 
 class SetupLinkRefused(RequestError, code="setup_link_refused", status=404):
-    """The setup page without a link, or with one that is expired, altered, another broker's, or at another host."""
+    """The link to the setup page is missing, expired, altered, for another broker, or for another host."""
 
     user_message = "This page needs a valid link."
     remedy = (
@@ -258,15 +258,15 @@ class TooManyRejectedCodes(RequestError, code="too_many_rejected_codes", status=
 
 
 class ParameterRepeated(RequestError, code="parameter_repeated"):
-    """A parameter that must come once came more often (RFC 6749, section 3.1)."""
+    """A parameter came more than once (RFC 6749, section 3.1)."""
 
-    remedy = "A parameter came twice. A proxy or a link on the way may have added it; RFC 6749, 3.1 forbids it."
+    remedy = "A parameter came twice, which RFC 6749, 3.1 forbids. A proxy or a link on the way may have added it."
 
 
 class ParametersContradict(RequestError, code="parameters_contradict"):
     """An authorization response that is both a success and an error."""
 
-    remedy = "The provider's answer held both a code and an error; something on the way altered it."
+    remedy = "The provider's answer has both a code and an error; something on the way altered it."
 
 
 class RedirectUrlRefused(RequestError, code="redirect_url_refused"):
@@ -306,7 +306,7 @@ class SiteNotOffered(RequestError, code="site_not_offered", status=503):
 
 
 class TransactionError(BrokerError, status=400):
-    """The sign-in under way cannot be told from a forged sign-in."""
+    """The sign-in in progress cannot be distinguished from a forged sign-in."""
 
     user_message = "This sign-in could not be recognised."
     advice = _START_AGAIN
@@ -319,9 +319,9 @@ class StateMissing(TransactionError, code="state_missing"):
 
 
 class StateInvalid(TransactionError, code="state_invalid"):
-    """The state is not signed with one of our keys, or was altered."""
+    """The state was altered, or no key of the broker signed it."""
 
-    remedy = "The state is not one of ours, or its key is no longer in secret_keys. All replicas need the same keys."
+    remedy = "The broker did not sign the state, or its key left secret_keys. All replicas need the same keys."
 
 
 class StateOfAnotherProvider(TransactionError, code="state_of_another_provider"):
@@ -331,10 +331,10 @@ class StateOfAnotherProvider(TransactionError, code="state_of_another_provider")
 
 
 class TransactionExpired(TransactionError, code="transaction_expired"):
-    """The sign-in began more than ten minutes ago, by our own clock."""
+    """The sign-in began more than ten minutes ago, by the clock of the broker."""
 
     user_message = "This sign-in took longer than ten minutes."
-    remedy = "Nothing to do when it happens now and then. If often: compare the clocks of the replicas."
+    remedy = "If this happens rarely, do nothing. If it happens often, compare the clocks of the replicas."
 
 
 class CookieMissing(TransactionError, code="cookie_missing"):
@@ -350,10 +350,10 @@ class CookieMissing(TransactionError, code="cookie_missing"):
 
 
 class TransactionSpent(TransactionError, code="transaction_spent"):
-    """The same callback a second time."""
+    """The same callback came a second time."""
 
     user_message = "This sign-in was already completed."
-    remedy = "The same callback was opened twice: a reload or the back button. Nothing to do."
+    remedy = "The same callback was opened twice: a reload or the back button. No action is needed."
     advice = Advice(
         title="This sign-in is over",
         now="Look at Comm100: you may be signed in already. If you are not, start the sign-in again.",
@@ -391,15 +391,13 @@ class AccessDenied(ProviderReported, code="access_denied"):
 class InteractionRequired(ProviderReported, code="interaction_required"):
     """The provider needs to show a page (OpenID Connect Core, section 3.1.2.6)."""
 
-    remedy = "The provider wanted to show a page and was told not to. Remove prompt from authorization_parameters."
+    remedy = "The provider had to show a page, but prompt forbids it. Remove prompt from authorization_parameters."
 
 
 class ProviderError(ProviderReported, code="provider_error"):
-    """Any other error the provider sent to the callback."""
+    """Any other error that the provider sent to the callback."""
 
-    remedy = (
-        "Look up the provider's error in the log line; most often the application's registration there is at fault."
-    )
+    remedy = "Look up the provider's error in the log line. Most often the registration of the application is wrong."
 
 
 class ProviderReportedFailure(ProviderReported, code="provider_reported_failure"):
@@ -411,7 +409,7 @@ class ProviderReportedFailure(ProviderReported, code="provider_reported_failure"
 
 
 class CodeRejected(ProviderRefused, code="code_rejected", status=400):
-    """The token endpoint does not take the code (`invalid_grant`; RFC 6749, section 5.2)."""
+    """The token endpoint refuses the code (`invalid_grant`; RFC 6749, section 5.2)."""
 
     user_message = "This sign-in took too long, or it was already completed."
     remedy = (
@@ -428,7 +426,7 @@ class ProviderUnavailable(BrokerError, status=503):
         phase: how far the request got: `resolving`, `connecting`, `waiting`, `reading`; empty if it is not known.
 
     Attributes:
-        setting: whose absence may be the cause; empty if there is none.
+        setting: a setting that may be missing; empty if no setting is.
     """
 
     user_message = "Your organisation's sign-in service does not answer at the moment."
@@ -484,7 +482,7 @@ class ProviderAddressRefused(ProviderUnavailable, code="provider_address_refused
 
 
 class InvalidProviderResponse(BrokerError, status=502):
-    """An answer that must not be believed: nothing in it was used."""
+    """The answer cannot be trusted; the broker used no part of it."""
 
     user_message = "The answer of your organisation's sign-in service could not be verified."
     advice = Advice(
@@ -497,21 +495,19 @@ class InvalidProviderResponse(BrokerError, status=502):
 class AnswerUnreadable(InvalidProviderResponse, code="answer_unreadable"):
     """Not a JSON object: broken, nested too deep, with repeated members, not UTF-8."""
 
-    remedy = "The provider's answer is no JSON object within bounds. A proxy may have answered in its place."
+    remedy = "The provider's answer is not a valid JSON object. A proxy may have answered instead."
 
 
 class AnswerTooLarge(InvalidProviderResponse, code="answer_too_large"):
-    """More bytes than the bound for this kind of message, or a content encoding we declined."""
+    """The answer is larger than the limit of its kind, or has a content encoding that the broker declined."""
 
-    remedy = "Have the provider, or a proxy between, send a smaller answer and no Content-Encoding."
+    remedy = "Have the provider, or the proxy in between, send a smaller answer without Content-Encoding."
 
 
 class AnswerUnexpected(InvalidProviderResponse, code="answer_unexpected"):
     """A redirect, an unknown status or another media type."""
 
-    remedy = (
-        "The provider answered with a status or type this step does not know. Check the issuer and a proxy between."
-    )
+    remedy = "The provider answered with an unexpected status or media type. Check issuer, and any proxy in between."
 
 
 class MetadataInvalid(InvalidProviderResponse, code="metadata_invalid"):
@@ -524,8 +520,8 @@ class MetadataIssuer(InvalidProviderResponse, code="metadata_issuer"):
     """The discovery document names another issuer (OpenID Connect Discovery, section 4.3)."""
 
     remedy = (
-        "Set issuer to exactly what the provider's discovery document says, slash by slash. If the document is not "
-        "below that address, set metadata_url to the document's."
+        "Set issuer to exactly the issuer in the provider's discovery document, including a slash at its end. If the "
+        "document is not below that address, set metadata_url to the address of the document."
     )
 
 
@@ -547,7 +543,7 @@ class CodeMissing(InvalidProviderResponse, code="code_missing", status=400):
 
 
 class ClientRejected(InvalidProviderResponse, code="client_rejected"):
-    """The token endpoint does not take our credentials (`invalid_client`; RFC 6749, section 5.2)."""
+    """The token endpoint refuses the broker's credentials (`invalid_client`; RFC 6749, section 5.2)."""
 
     user_message = "Your organisation's sign-in service does not accept requests from here."
     remedy = "Client ID or credential is wrong or expired, or client_authentication is not what the provider expects."
@@ -575,7 +571,7 @@ class KeysInvalid(InvalidProviderResponse, code="keys_invalid"):
 
 
 class IdTokenMalformed(InvalidProviderResponse, code="id_token_malformed"):
-    """Not a signed, compact JWT with a header we accept (RFC 7515; RFC 8725, section 3)."""
+    """The ID token is not a signed, compact JWT with an acceptable header (RFC 7515; RFC 8725, section 3)."""
 
     remedy = "The provider has to correct what got names. Switch encryption of ID tokens off: it is not supported."
 
@@ -601,11 +597,11 @@ class IdTokenSignature(InvalidProviderResponse, code="id_token_signature"):
 class IdTokenIssuer(InvalidProviderResponse, code="id_token_issuer"):
     """`iss` is not the configured issuer (OpenID Connect Core, section 3.1.3.7, 2)."""
 
-    remedy = "The token is of another issuer than the one configured. Compare issuer, tenant and authorization server."
+    remedy = "The token is from another issuer. Compare issuer, tenant and authorization server with the provider."
 
 
 class IdTokenAudience(InvalidProviderResponse, code="id_token_audience"):
-    """`aud` or `azp` is not us alone (OpenID Connect Core, section 3.1.3.7, 3 to 5)."""
+    """`aud` or `azp` names another client (OpenID Connect Core, section 3.1.3.7, 3 to 5)."""
 
     remedy = "The token was made for another client. Compare client_id with the application at the provider."
 
@@ -653,7 +649,7 @@ class UserinfoSubject(InvalidProviderResponse, code="userinfo_subject"):
     """`sub` of userinfo missing or not the ID token's (OpenID Connect Core, section 5.3.2)."""
 
     remedy = (
-        "Userinfo speaks of another person than the ID token: the provider has to name the same sub in both. If the "
+        "Userinfo is about another person than the ID token: the provider has to send the same sub in both. If the "
         "ID token has everything, set userinfo: never."
     )
 
@@ -688,7 +684,7 @@ class EmailMalformed(NotAdmitted, code="email_malformed"):
 
 
 class EmailUnverified(NotAdmitted, code="email_unverified"):
-    """`email_verified` is not true where that is demanded."""
+    """`email_verified` is not true, although this provider kind requires it."""
 
     user_message = "Your organisation's sign-in service does not confirm the e-mail address of your account."
     remedy = (
@@ -703,7 +699,7 @@ class EmailDomainNotAllowed(NotAdmitted, code="email_domain_not_allowed"):
     user_message = "Your e-mail address does not belong to an organisation that may sign in here."
     remedy = (
         "Compare the spelling in the provider's email_domains. Add the domain only if its people may become agents; "
-        "subdomains do not follow."
+        "subdomains are not included."
     )
     advice = _THE_WRONG_ACCOUNT
 
@@ -716,7 +712,7 @@ class GroupNotAllowed(NotAdmitted, code="group_not_allowed"):
 
 
 class GroupsOverage(NotAdmitted, code="groups_overage"):
-    """The provider left the groups out, because there are too many; its address for them is never followed."""
+    """The provider omitted the groups, because there are too many; the broker never fetches them elsewhere."""
 
     user_message = "You are in so many groups that your organisation's sign-in service did not name them."
     remedy = (
@@ -737,7 +733,7 @@ class GuestNotAllowed(NotAdmitted, code="guest_not_allowed"):
 
 
 class TenantNotAllowed(NotAdmitted, code="tenant_not_allowed"):
-    """An Entra tenant that is not listed, or the one of personal accounts."""
+    """The Entra tenant is not listed, or is the tenant of personal accounts."""
 
     user_message = "Your account belongs to an organisation that may not sign in here."
     remedy = "Entra: add the tenant's id to tenants if its people may become agents."
@@ -745,7 +741,7 @@ class TenantNotAllowed(NotAdmitted, code="tenant_not_allowed"):
 
 
 class HostedDomainNotAllowed(NotAdmitted, code="hosted_domain_not_allowed"):
-    """No `hd` claim, or one that is not configured."""
+    """The `hd` claim is missing, or is not in `email_domains`."""
 
     user_message = "You used a Google account that does not belong to your organisation."
     remedy = (

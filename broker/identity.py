@@ -57,7 +57,7 @@ def check_email(unverified_email: object) -> str:
         unverified_email: a claim of any type.
 
     Raises:
-        EmailMalformed: for everything else.
+        EmailMalformed: for any other value.
     """
     if not isinstance(unverified_email, str):
         raise EmailMalformed(expected="a text", got=type_name(unverified_email))
@@ -78,7 +78,7 @@ def check_email(unverified_email: object) -> str:
 
 
 def clean_name(unverified_name: object) -> str:
-    """Return a display name without controls and direction marks, cut to length; empty if nothing of it is visible.
+    """Return a display name without controls and direction marks, cut to length; empty if no character is visible.
 
     Invisible characters are removed from both ends. Inside they stay, such as the variation selector of an emoji.
     Format characters such as the zero width joiner are removed everywhere, so joined emoji appear side by side.

@@ -35,7 +35,7 @@ class ProviderSetup:
 
     id: str
     label: str
-    preset: str
+    kind: str
     enabled: bool
     email_domains: tuple[str, ...]
     site_ids: tuple[str, ...]
@@ -83,7 +83,7 @@ def setup_of_provider(
     return ProviderSetup(
         id=provider.id,
         label=provider.label,
-        preset=kind.name,
+        kind=kind.name,
         enabled=enabled,
         email_domains=tuple(sorted(provider.rules.email_domains)),
         site_ids=site_ids,
@@ -92,7 +92,7 @@ def setup_of_provider(
             *kind.further_values(provider, to_register),
             Value("Scopes", " ".join(registration.scopes), console_paths.scopes),
             *kind.claim_values(provider),
-            Value("Client ID", registration.client_id, console_paths.client_id, "The one in use here: compare it."),
+            Value("Client ID", registration.client_id, console_paths.client_id, "Compare it with this client ID."),
         ),
         commands=kind.commands(provider, to_register),
         note=kind.registration_note,

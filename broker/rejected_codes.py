@@ -1,4 +1,4 @@
-"""Bounds the rejected codes that one address may send to a provider's token endpoint; accepted codes never count.
+"""Limit the rejected codes that one address may send to a provider's token endpoint; accepted codes never count.
 
 A stranger can send invented codes. Each code costs a token request with the broker's credential, and providers limit
 those requests for a whole organisation. The reason for each limit: docs/development/decisions/0017-rejected-codes.md.
@@ -32,7 +32,6 @@ class Limits:
     Args:
         rejected: codes rejected within `WINDOW_SECONDS`.
         unjudged: further calls in flight of an address that is new; each accepted code adds one.
-        most_unjudged: the upper limit of `unjudged`.
     """
 
     rejected: int
@@ -113,23 +112,15 @@ class RejectedCodes:
             verdict: called at the end: the provider's verdict on the code.
 
         Raises:
-            TooManyRejectedCodes: an origin has no call left.
+            TooManyRejectedCodes: too many codes of an origin were rejected, or have no verdict yet.
         """
         async with AsyncExitStack() as held:
             for origin in origins:
-                await held.enter_async_context(self.turn(origin, verdict))
+                await held.enter_async_context(self._turn(origin, verdict))
             yield
 
     @asynccontextmanager
-    async def turn(self, origin: Origin, verdict: Callable[[], Verdict]) -> AsyncIterator[None]:
-        """Hold one call of an origin.
-
-        Args:
-            verdict: called at the end: the provider's verdict on the code.
-
-        Raises:
-            TooManyRejectedCodes: too many codes of the origin were rejected, or have no verdict yet.
-        """
+    async def _turn(self, origin: Origin, verdict: Callable[[], Verdict]) -> AsyncIterator[None]:
         record, limits = self._record(origin), origin.limits
         if _is_spent(record, limits):
             raise _refusal(record, limits)

@@ -1,4 +1,4 @@
-"""Makes foreign text safe to show and to log: visible, bounded, without secrets and e-mail addresses."""
+"""Make foreign text safe to show and to log: visible, bounded, without secrets and e-mail addresses."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ async def calls(codes: RejectedCodes, origin: Origin, verdict: Verdict, times: i
 
 async def call(codes: RejectedCodes, origin: Origin, verdict: Verdict, judged: asyncio.Event | None = None) -> bool:
     try:
-        async with codes.turn(origin, lambda: verdict):
+        async with codes.turns([origin], lambda: verdict):
             if judged is not None:
                 await judged.wait()
     except TooManyRejectedCodes:
@@ -43,7 +43,7 @@ async def test_rejected_codes_are_bounded_per_minute_and_the_refusal_says_when_t
     bound = origin.limits.rejected
     assert await calls(codes, origin, "rejected", 3 * bound) == bound
     with pytest.raises(TooManyRejectedCodes) as refusal:
-        async with codes.turn(origin, lambda: "accepted"):
+        async with codes.turns([origin], lambda: "accepted"):
             pytest.fail("there was a turn")
     assert refusal.value.retry_after
     clock.advance(refusal.value.retry_after)
@@ -99,7 +99,7 @@ async def test_whoever_waits_too_long_for_others_to_be_judged_is_refused(clock: 
     codes = RejectedCodes(clock, wait_seconds=IMPATIENT)
     async with AsyncExitStack() as turns:
         for _ in range(AT_ONCE):
-            await turns.enter_async_context(codes.turn(OFFICE, lambda: "accepted"))
+            await turns.enter_async_context(codes.turns([OFFICE], lambda: "accepted"))
         assert not await call(codes, OFFICE, "accepted")
     assert await call(codes, OFFICE, "accepted")
 
@@ -166,7 +166,7 @@ async def test_20000_addresses_take_little_memory() -> None:
     tracemalloc.start()
     try:
         for number in range(20_000):
-            async with codes.turn(Origin(f"10.{number >> 8}.{number & 255}.1", shared=False), lambda: "rejected"):
+            async with codes.turns([Origin(f"10.{number >> 8}.{number & 255}.1", shared=False)], lambda: "rejected"):
                 pass
         taken, _ = tracemalloc.get_traced_memory()
     finally:

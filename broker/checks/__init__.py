@@ -1,4 +1,4 @@
-"""Checks each identity provider and site with the functions of a sign-in, and says what is wrong and what to do.
+"""Check each identity provider and site with the functions of a sign-in; say what is wrong and what to do.
 
 The checks change nothing, and no finding has a secret.
 """
@@ -11,7 +11,7 @@ from broker.checks.finding import (
     Status,
     all_good,
     as_json,
-    first_untold,
+    first_inconclusive,
     merged,
     unusable_settings,
 )
@@ -19,11 +19,11 @@ from broker.checks.provider import check_documents
 from broker.checks.registration import check_client_authentication
 from broker.checks.report import print_report, watching
 from broker.checks.run import ProviderTarget, Targets, run_all
-from broker.checks.site import OUR_MARK, PublicClient, check_shared_secret, fingerprint
+from broker.checks.site import PAGE_MARK, PublicClient, check_shared_secret, fingerprint
 
 __all__ = [
     "CHECKS",
-    "OUR_MARK",
+    "PAGE_MARK",
     "WORST_FIRST",
     "Begin",
     "Finding",
@@ -37,7 +37,7 @@ __all__ = [
     "check_documents",
     "check_shared_secret",
     "fingerprint",
-    "first_untold",
+    "first_inconclusive",
     "merged",
     "print_report",
     "run_all",

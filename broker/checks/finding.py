@@ -37,7 +37,7 @@ GUIDED = ("discovery", "issuer", "client_authentication", "redirect_uri", "clien
 CHECK_SECONDS = 5.0  # one check
 TEST_SIGN_IN = "Test a sign-in on the setup page: `broker setup-link` prints its address."
 
-_TELLING = ("discovery", "keys", "client_authentication", "redirect_uri")  # if unknown, sign-ins may not work
+_DECISIVE = ("discovery", "keys", "client_authentication", "redirect_uri")  # if unknown, sign-ins may not work
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +104,9 @@ class Topic:
 def unusable_settings(mistakes: Iterable[Mistake]) -> list[Finding]:
     """Return the mistakes of unusable settings as findings."""
     topic = Topic("settings", "settings")
-    return [topic.failed(f"{one.path}: {one.problem}", f"For example: {one.example}") for one in mistakes]
+    return [
+        topic.failed(f"{mistake.path}: {mistake.problem}", f"For example: {mistake.example}") for mistake in mistakes
+    ]
 
 
 def not_tried(subject: str, checks: Iterable[str], findings: list[Finding], *, guide: str = "") -> list[Finding]:
@@ -113,8 +115,9 @@ def not_tried(subject: str, checks: Iterable[str], findings: list[Finding], *, g
     Args:
         findings: of the subject, in the order of the checks.
     """
-    done = {one.check for one in findings}
-    because = next((one.check for one in findings if one.status == "failed"), findings[-1].check if findings else "")
+    done = {finding.check for finding in findings}
+    last = findings[-1].check if findings else ""
+    because = next((finding.check for finding in findings if finding.status == "failed"), last)
     return [
         Topic(subject, check, guide).unknown(
             f"Not tried: {because} failed.", f"Correct {because} first, and check again."
@@ -126,7 +129,7 @@ def not_tried(subject: str, checks: Iterable[str], findings: list[Finding], *, g
 
 def worst_first(findings: Iterable[Finding]) -> list[Finding]:
     """Return the findings of one subject, failed ones first; within a status, causes before consequences."""
-    return sorted(findings, key=lambda one: (WORST_FIRST.index(one.status), CHECKS.index(one.check)))
+    return sorted(findings, key=lambda finding: (WORST_FIRST.index(finding.status), CHECKS.index(finding.check)))
 
 
 def merged(findings: Iterable[Finding]) -> Iterator[tuple[list[str], Finding]]:
@@ -135,27 +138,27 @@ def merged(findings: Iterable[Finding]) -> Iterator[tuple[list[str], Finding]]:
     Args:
         findings: of one subject, the worst first.
     """
-    for _, group in itertools.groupby(findings, key=lambda one: (one.status, one.message)):
+    for _, group in itertools.groupby(findings, key=lambda finding: (finding.status, finding.message)):
         same = list(group)
-        yield list(dict.fromkeys(one.check for one in same)), same[0]
+        yield list(dict.fromkeys(finding.check for finding in same)), same[0]
 
 
-def first_untold(findings: Iterable[Finding]) -> Finding | None:
+def first_inconclusive(findings: Iterable[Finding]) -> Finding | None:
     """Return the first finding that leaves open whether sign-ins work; None if there is none."""
-    unknown = (one for one in findings if one.status == "unknown" and not one.optional)
-    return next((one for one in unknown if one.check in _TELLING), None)
+    unknown = (finding for finding in findings if finding.status == "unknown" and not finding.optional)
+    return next((finding for finding in unknown if finding.check in _DECISIVE), None)
 
 
 def all_good(findings: Iterable[Finding]) -> bool:
     """Return whether no check failed."""
-    return all(one.status != "failed" for one in findings)
+    return all(finding.status != "failed" for finding in findings)
 
 
 def as_json(findings: Iterable[Finding]) -> dict[str, Any]:
     """Return the findings in the form that `broker check --json` prints."""
     every = list(findings)
     names = ("subject", "check", "status", "message", "remedy", "doc")
-    return {"ok": all_good(every), "findings": [{name: getattr(one, name) for name in names} for one in every]}
+    return {"ok": all_good(every), "findings": [{name: getattr(finding, name) for name in names} for finding in every]}
 
 
 def sentence(text: object) -> str:

@@ -1,4 +1,4 @@
-"""Checks the discovery document and the keys of a provider with the functions of a sign-in."""
+"""Check the discovery document and the keys of a provider with the functions of a sign-in."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from broker.text import printable
 
 CLOCK_WARNING_SECONDS = 30.0
 CLOCK_FAILED_SECONDS = 60.0  # what a sign-in allows, in the times of an ID token
-OTHER_METHOD_REMEDY = "Set client_authentication to one of those, as the client is registered there."
+OTHER_METHOD_REMEDY = "Set client_authentication to an announced method, the method of the client's registration."
 _METHOD_NAMES = {"federated_credential": "private_key_jwt"}
 
 
@@ -45,7 +45,7 @@ class Documents:
     @property
     def failure(self) -> Finding | None:
         """The first failed finding."""
-        return next((one for one in self.findings if one.status == "failed"), None)
+        return next((finding for finding in self.findings if finding.status == "failed"), None)
 
 
 def topic_of(provider: Provider, check: str) -> Topic:
@@ -176,11 +176,11 @@ def _another_issuer(provider: Provider, expected: str, got: str) -> Finding:
 
 def _compare_announced(provider: Provider, topic: Topic, metadata: ProviderMetadata, document: JsonObject) -> Finding:
     """Compare what the document announces with the settings; a provider may offer more than it announces."""
-    unusable = [one for one in metadata.ignored if one.startswith("userinfo_endpoint")]
+    unusable = [member for member in metadata.ignored if member.startswith("userinfo_endpoint")]
     if unusable and provider.userinfo != "never":
         return topic.warning(
             f"The discovery document has a member that cannot be used and is ignored: {sentence(unusable[0])}",
-            "Unless the ID token has the e-mail address, nobody can sign in: the provider has to correct the member. "
+            "Sign-ins fail unless the ID token has the e-mail address: the provider has to correct the member. "
             "If the ID token has it, set userinfo: never.",
         )
     configured = provider.registration.signing_algorithms
@@ -193,7 +193,7 @@ def _compare_announced(provider: Provider, topic: Topic, metadata: ProviderMetad
 
 
 def _compare_algorithms(topic: Topic, announced: list[str], configured: list[str]) -> Finding:
-    usable = [one for one in announced if one in SIGNATURE_ALGORITHMS]
+    usable = [name for name in announced if name in SIGNATURE_ALGORITHMS]
     message = (
         f"The provider announces that it signs with {printable(announced)}, but signing_algorithms has "
         f"{', '.join(configured)}."
@@ -202,7 +202,7 @@ def _compare_algorithms(topic: Topic, announced: list[str], configured: list[str
         return topic.warning(
             message, f"Set signing_algorithms: [{usable[0]}], if the client is registered at the provider with it."
         )
-    by_secret = next((one for one in announced if one.startswith("HS")), "")
+    by_secret = next((name for name in announced if name.startswith("HS")), "")
     why = f"{by_secret} is signed with the client secret and" if by_secret else "Such an ID token is"
     return topic.failed(
         f"{message} {why} never accepted.",
@@ -213,7 +213,7 @@ def _compare_algorithms(topic: Topic, announced: list[str], configured: list[str
 
 def _compare_keys(topic: Topic, keys: KeySet, algorithms: list[str]) -> Finding:
     fitting = [key for key in keys.keys if any(key.fits(algorithm) for algorithm in algorithms)]
-    without_id = max(sum(key.kid is None and key.fits(one) for key in keys.keys) for one in algorithms)
+    without_id = max(sum(key.kid is None and key.fits(name) for key in keys.keys) for name in algorithms)
     if without_id > MAX_CANDIDATES:
         finding = topic.warning if any(key.kid is not None for key in fitting) else topic.failed
         return finding(
@@ -228,7 +228,7 @@ def _compare_keys(topic: Topic, keys: KeySet, algorithms: list[str]) -> Finding:
     if fitting:
         return topic.ok(f"{len(fitting)} of {len(keys.keys)} keys can verify {' or '.join(algorithms)}.")
     published = sorted({key.algorithm or (f"curve {key.curve}" if key.curve else "RSA") for key in keys.keys})
-    usable = sorted(one for one in SIGNATURE_ALGORITHMS if any(key.fits(one) for key in keys.keys))
+    usable = sorted(name for name in SIGNATURE_ALGORITHMS if any(key.fits(name) for key in keys.keys))
     return topic.failed(
         f"No key of the provider can verify {' or '.join(algorithms)}: its keys are for {printable(published)}.",
         f"Set signing_algorithms to what the provider signs ID tokens with ({' or '.join(usable) or 'RS256'}), or "
@@ -237,4 +237,4 @@ def _compare_keys(topic: Topic, keys: KeySet, algorithms: list[str]) -> Finding:
 
 
 def _texts(value: object) -> list[str]:
-    return [one for one in value if isinstance(one, str)] if isinstance(value, list) else []
+    return [text for text in value if isinstance(text, str)] if isinstance(value, list) else []

@@ -1,4 +1,4 @@
-"""Checks name, connection and certificate of a host by one request.
+"""Check name, connection and certificate of a host by one request.
 
 The client of the sign-ins sends the request, so proxy, trusted authorities and address guard are the same.
 """
@@ -44,12 +44,11 @@ async def reach(
     try:
         answer = await send(request)
     except BrokerError as error:
-        match failed_step(error):
-            case "dns":
-                return error, [no_answer(dns, url, error)]
-            case "tls":
-                return error, [_check_name(dns, url, None, proxied=proxied), no_answer(tls, url, error)]
-        return error, [_check_name(dns, url, None, proxied=proxied), _check_certificate(tls, url, None)]
+        step = failed_step(error)
+        if step == "dns":
+            return error, [no_answer(dns, url, error)]
+        certificate = no_answer(tls, url, error) if step == "tls" else _check_certificate(tls, url, None)
+        return error, [_check_name(dns, url, None, proxied=proxied), certificate]
     return answer, [_check_name(dns, url, answer.peer, proxied=proxied), _check_certificate(tls, url, answer.peer)]
 
 

@@ -1,4 +1,4 @@
-"""The client's registration at the provider: redirect URI, sign-out address, client ID and credential.
+"""Check the client's registration at the provider: redirect URI, sign-out address, client ID and credential.
 
 The authorization and end-session requests are those of a browser without a session; redirects are not followed, and a
 code is never redeemed. The token request has an invalid code. If the provider refuses the code, a control request with
@@ -99,7 +99,7 @@ async def check_sign_out_uri(provider: Provider, end_session_endpoint: str) -> F
     """Ask to sign out without a session: a registered address gets the answer (RP-Initiated Logout, section 3)."""
     topic, console_paths = topic_of(provider, "redirect_uri"), provider.console_paths
     address = f"{provider.registration.redirect_uri.removesuffix(f'/callback/{provider.id}')}/logout"
-    by_eye = f"Compare by eye: {address} has to stand at {console_paths.sign_out_uri}."
+    by_eye = f"Compare by eye: {address} has to be listed at {console_paths.sign_out_uri}."
     url = build_end_session_url(
         end_session_endpoint,
         client_id=provider.registration.client_id,
@@ -187,7 +187,7 @@ def check_expiry(provider: Provider, expires: date | None, *, clock: Callable[[]
     if expires is None:
         return topic.unknown(
             "client_secret_expires is not set, so there is no warning before the client secret expires.",
-            f"If it does expire, set the day: it stands at {where}.",
+            f"If it does expire, set the day that is shown at {where}.",
         )
     days = (expires - datetime.fromtimestamp(clock(), UTC).date()).days
     remedy = f"Make a new one at {where}, put it into the secret file, and set client_secret_expires to its day."
@@ -217,9 +217,8 @@ def _comes_back(answer: ProviderResponse, address: str) -> bool:
 
 
 def _compare_by_eye(provider: Provider) -> str:
-    return (
-        f"Compare by eye: {provider.registration.redirect_uri} has to stand at {provider.console_paths.redirect_uri}."
-    )
+    redirect_uri, where = provider.registration.redirect_uri, provider.console_paths.redirect_uri
+    return f"Compare by eye: {redirect_uri} has to be listed at {where}."
 
 
 def _may_be_about_prompt(provider: Provider, answer: ProviderResponse) -> bool:
@@ -326,7 +325,7 @@ def _evaluate_page(provider: Provider, answer: ProviderResponse) -> tuple[bool |
         )
     return None, topic.unknown(
         f"The provider shows an error page (status {answer.status}) that does not say why.",
-        f"Most often the redirect URI: {registration.redirect_uri} has to stand at {console_paths.redirect_uri}. "
+        f"Most often the redirect URI: {registration.redirect_uri} has to be listed at {console_paths.redirect_uri}. "
         f"Compare client_id with {console_paths.client_id}, too.",
     )
 

@@ -1,4 +1,4 @@
-"""Prints findings: a coloured table on a terminal, plain lines elsewhere. No finding is read as markup."""
+"""Print findings: a coloured table on a terminal, plain lines elsewhere. No finding is read as markup."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from broker.checks.finding import CHECKS, TEST_SIGN_IN, Begin, Finding, Status, first_untold, merged
+from broker.checks.finding import CHECKS, TEST_SIGN_IN, Begin, Finding, Status, first_inconclusive, merged
 
 _COLOURS: dict[Status, str] = {"ok": "green", "warning": "yellow", "failed": "bold red", "unknown": "cyan"}
 _WIDTH = 100
@@ -40,7 +40,7 @@ def print_report(findings: Sequence[Finding], console: Console) -> None:
         findings: of all subjects, grouped by subject.
     """
     if console.is_terminal:
-        for subject, group in itertools.groupby(findings, key=lambda one: one.subject):
+        for subject, group in itertools.groupby(findings, key=lambda finding: finding.subject):
             console.print(_table(subject, group))
         console.print(Text(_summary(findings)))
     else:
@@ -53,27 +53,27 @@ def _table(subject: str, group: Iterable[Finding]) -> Table:
     )
     table.add_column(no_wrap=True, width=max(map(len, CHECKS)))
     table.add_column(ratio=1, overflow="fold")
-    for checks, one in merged(group):
-        told = Text(one.message)
-        if one.remedy:
-            told.append(f"\n{one.remedy}", style="bold" if one.status == "failed" else "")
-            told.append(f"\n{one.doc}", style="dim")
+    for checks, finding in merged(group):
+        told = Text(finding.message)
+        if finding.remedy:
+            told.append(f"\n{finding.remedy}", style="bold" if finding.status == "failed" else "")
+            told.append(f"\n{finding.doc}", style="dim")
         if len(checks) > 1:
             told.append(f"\n{', '.join(checks)}")
         named = checks[0] if len(checks) == 1 else f"{len(checks)} checks"
-        table.add_row(Text.assemble((one.status, _COLOURS[one.status]), f"\n{named}"), told)
+        table.add_row(Text.assemble((finding.status, _COLOURS[finding.status]), f"\n{named}"), told)
     return table
 
 
 def _lines(findings: Iterable[Finding]) -> Iterator[str]:
-    for subject, group in itertools.groupby(findings, key=lambda one: one.subject):
+    for subject, group in itertools.groupby(findings, key=lambda finding: finding.subject):
         yield subject
-        for checks, one in merged(group):
-            yield f"  {one.status:<8}{', '.join(checks)}"
-            yield from _wrapped(one.message)
-            if one.remedy:
-                yield from _wrapped(f"To do: {one.remedy}")
-                yield from _wrapped(f"See {one.doc}")
+        for checks, finding in merged(group):
+            yield f"  {finding.status:<8}{', '.join(checks)}"
+            yield from _wrapped(finding.message)
+            if finding.remedy:
+                yield from _wrapped(f"To do: {finding.remedy}")
+                yield from _wrapped(f"See {finding.doc}")
         yield ""
 
 
@@ -86,16 +86,16 @@ def _wrapped(text: str) -> list[str]:
 
 def _summary(findings: Sequence[Finding]) -> str:
     counts = dict.fromkeys(_COLOURS, 0)
-    for one in findings:
-        counts[one.status] += 1
-    first = next((one for one in findings if one.status == "failed"), None)
-    untold = first_untold(findings)
+    for finding in findings:
+        counts[finding.status] += 1
+    first = next((finding for finding in findings if finding.status == "failed"), None)
+    inconclusive = first_inconclusive(findings)
     verdict = "Nothing failed."
     if first is not None:
         verdict = f"Something has to be corrected. Begin with {first.subject}: {first.check}."
-    elif untold is not None:
+    elif inconclusive is not None:
         verdict = (
-            f"Nothing failed, but the check cannot tell whether sign-ins work ({untold.subject}: {untold.check}). "
-            f"{TEST_SIGN_IN}"
+            f"Nothing failed, but the check cannot tell whether sign-ins work "
+            f"({inconclusive.subject}: {inconclusive.check}). {TEST_SIGN_IN}"
         )
     return f"{verdict} {', '.join(f'{count} {status}' for status, count in counts.items())}."

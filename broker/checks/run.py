@@ -1,4 +1,4 @@
-"""Runs all checks: settings, identity providers and sites, side by side.
+"""Run all checks: settings, identity providers and sites, side by side.
 
 A check that needs the result of a failed check does not run. No credential goes to an address from a discovery document
 of another issuer.
@@ -43,12 +43,7 @@ class ProviderTarget:
 
 @dataclass(frozen=True, slots=True)
 class Targets:
-    """Everything to check.
-
-    Args:
-        public_client: asks `public_url` and the sites.
-        insecure_options: the names of those that are on.
-    """
+    """Everything to check; `public_client` requests `public_url` and the endpoints of the sites."""
 
     public_url: str
     public_client: PublicClient
@@ -69,8 +64,8 @@ async def run_all(targets: Targets, *, offline: bool, clock: Callable[[], float]
         check_settings_section(
             targets.public_url, client, insecure_options=targets.insecure_options, offline=offline, begin=begin
         ),
-        *(_check_provider(one, offline=offline, clock=clock, begin=begin) for one in targets.providers),
-        *(check_site(one, client, offline=offline, begin=begin) for one in targets.sites),
+        *(_check_provider(target, offline=offline, clock=clock, begin=begin) for target in targets.providers),
+        *(check_site(site, client, offline=offline, begin=begin) for site in targets.sites),
     )
     return tuple(itertools.chain.from_iterable(map(worst_first, groups)))
 

@@ -1,4 +1,4 @@
-"""Checks Comm100 sites and the broker's public address.
+"""Check Comm100 sites and the broker's public address.
 
 Browsers use these addresses, the broker does not: a request from this machine is a hint only.
 """
@@ -19,15 +19,15 @@ from broker.oidc.messages import ProviderResponse
 from broker.text import GUID, printable
 
 SHARED_SECRET_CHARACTERS = 48  # of the form Comm100 shows: Base64 of a GUID's text
-OUR_MARK = b'<meta name="application-name" content="comm100-sso-broker">'
+PAGE_MARK = b'<meta name="application-name" content="comm100-sso-broker">'
 
 _BASE64 = re.compile(r"[A-Za-z0-9+/]+={0,2}")
 _GUID = re.compile(GUID, re.IGNORECASE)
-_INSECURE = "Switch it off, unless you know why it has to be on."
+_INSECURE = "Switch it off, unless you need it."
 _INSECURE_BY = {
     "public_url_without_tls": "Good enough to try it out on this machine. For agents, set public_url to an https "
     "address.",
-    "log_email_plain": "Leave log_email out, unless you know why addresses have to stand in the log.",
+    "log_email_plain": "Leave log_email out, unless the log has to contain addresses.",
 }
 _CONTROL_PANEL = f"Comm100's Control Panel: {CONTROL_PANEL_MENU}"
 
@@ -77,7 +77,7 @@ def check_shared_secret(secret: str, site: str = "") -> Finding:
     """
     topic = Topic(site, "shared_secret")
     facts = f"{len(secret.encode())} bytes, fingerprint {fingerprint(secret)}"
-    again = f"Copy the shared secret once more, as it is displayed in {_CONTROL_PANEL}."
+    again = f"Copy the shared secret once more, exactly as displayed in {_CONTROL_PANEL}."
     if _GUID.fullmatch(secret):
         message = f"The shared secret looks as if it had been decoded ({facts})."
         return topic.warning(message, f"{again} Do not decode it.")
@@ -112,7 +112,7 @@ async def _check_endpoint(site: Site, client: PublicClient) -> list[Finding]:
 
 async def _check_public_url(public_url: str, client: PublicClient) -> Finding:
     topic = Topic("settings", "public_url")
-    by_eye = f"Open {public_url}/ in a browser: the broker's own page has to come."
+    by_eye = f"Open {public_url}/ in a browser: the broker's own page has to appear."
     answer: ProviderResponse | None
     try:
         answer = await client.send(page_request(f"{public_url}/"))
@@ -124,7 +124,7 @@ async def _check_public_url(public_url: str, client: PublicClient) -> Finding:
         why = no_answer(topic, public_url, error)
         message = f"This machine does not reach {public_url}: {why.message}"
         return topic.unknown(message, f"If the broker does not run yet, start it. {by_eye} {why.remedy}")
-    if answer is not None and answer.status == 200 and OUR_MARK in answer.body:
+    if answer is not None and answer.status == 200 and PAGE_MARK in answer.body:
         return topic.ok(f"{public_url} leads to the broker.")
     if answer is not None and answer.status >= 500:
         return topic.unknown(

@@ -38,12 +38,7 @@ PAGE_HEADERS: Mapping[str, str] = MappingProxyType(
 
 
 def build_page(template: str, *, status: int = 200, **values: object) -> HTMLResponse:
-    """Return a page.
-
-    Args:
-        template: a file name in `templates/`.
-        values: all variables of the template.
-    """
+    """Return a page rendered from a file in `templates/`."""
     return HTMLResponse(render(template, **values), status_code=status, headers=PAGE_HEADERS)
 
 

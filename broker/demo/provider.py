@@ -56,11 +56,7 @@ def register_broker(provider: "WSGIApplication", *, issuer: str, redirect_uri: s
 
 
 def build_server(provider: "WSGIApplication", *, descriptor: int) -> BaseWSGIServer:
-    """Return a server for the provider: one thread for each request, no access log.
-
-    Args:
-        descriptor: of a listening socket.
-    """
+    """Return a server on a listening socket: one thread for each request, no access log."""
     return make_server("127.0.0.1", 0, provider, threaded=True, request_handler=_Quiet, fd=descriptor)
 
 

@@ -109,7 +109,7 @@ def running_broker(settings_file: Path, log: Path) -> Iterator[subprocess.Popen[
     environment = {name: value for name, value in os.environ.items() if not name.startswith("BROKER_")}
     command = [sys.executable, "-m", "broker", "serve", "--config", str(settings_file)]
     with log.open("wb") as output:
-        broker = subprocess.Popen(  # noqa: S603 our own interpreter and our own module
+        broker = subprocess.Popen(  # noqa: S603 - this interpreter and this package
             command,
             stdin=subprocess.DEVNULL,
             stdout=output,

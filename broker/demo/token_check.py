@@ -19,12 +19,7 @@ _MINIMUM_SECRET = 32
 
 
 class TokenRefused(Exception):
-    """The token, or its request, was refused.
-
-    Args:
-        reason: a stable code.
-        sentence: for the person.
-    """
+    """The token, or its request, was refused: `reason` is a stable code, `sentence` is for the person."""
 
     def __init__(self, reason: str, sentence: str) -> None:
         super().__init__(f"{reason}: {sentence}")

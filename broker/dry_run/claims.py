@@ -44,7 +44,6 @@ class GivenClaims:
 
     Args:
         userinfo: None if the input has no userinfo.
-        from_token: the claims were decoded from a token.
     """
 
     id_token: JsonObject = field(repr=False)

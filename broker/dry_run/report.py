@@ -43,7 +43,8 @@ class DryRun:
         refusal: why the test sign-in stopped; None if it did not stop.
         documents: the claims received, by the name of their document.
         considered: the claims considered for address and groups, in order.
-        identity: the admitted person.
+        identity: the admitted person, for the log; None if the person may not enter.
+        person: address and name with their claims, to be shown: without secrets, which `identity` may repeat.
         previews: the unsigned claims that Comm100 would get, by the id of each site that offers the provider, or will
             once it is enabled; `jti` and times are new each time.
     """
@@ -57,6 +58,7 @@ class DryRun:
     documents: Mapping[str, Mapping[str, Any]] = field(default_factory=dict, repr=False)
     considered: tuple[ClaimTrace, ...] = ()
     identity: Identity | None = field(default=None, repr=False)
+    person: Mapping[str, str] = field(default_factory=dict, repr=False)
     previews: Mapping[str, Mapping[str, Claim]] = field(default_factory=dict, repr=False)
 
 
@@ -67,8 +69,6 @@ class Explanation:
     Args:
         identity: the admitted person; None if the person may not enter.
         claims: of the token that Comm100 would get, unsigned; None if the person may not enter.
-        considered: the claims considered, in order.
-        notes: what else an admin should know.
     """
 
     provider: str
@@ -93,7 +93,7 @@ def to_json(explanation: Explanation) -> str:
         "reason": refusal.code if refusal else None,
         **{key: getattr(identity, key, None) for key in ("email", "email_from", "name", "name_from")},
         "claims": explanation.claims,
-        "considered": [{"claim": one.claim, "verdict": printable(one.verdict)} for one in explanation.considered],
+        "considered": [{"claim": trace.claim, "verdict": printable(trace.verdict)} for trace in explanation.considered],
         "expected": printable(refusal.expected) if refusal else None,
         "got": printable(refusal.got) if refusal else None,
         "person": refusal.user_message if refusal else None,
@@ -121,7 +121,7 @@ def to_text(explanation: Explanation) -> str:
             ("person sees", refusal.user_message),
             ("more", f"docs/admin/errors.md#{refusal.code}"),
         ]
-    considered = [(one.claim, printable(one.verdict)) for one in explanation.considered]
+    considered = [(trace.claim, printable(trace.verdict)) for trace in explanation.considered]
     parts = [
         f"Not admitted: {refusal.code}" if refusal else "Admitted",
         _table(facts),

@@ -23,7 +23,7 @@ from broker.signin import (
     check_id_token,
     verify_with_newest_keys,
 )
-from broker.text import REDACTED, redact
+from broker.text import REDACTED, printable, redact
 from broker.transaction import DryRunTransaction, OpenedDryRun, bind
 
 
@@ -56,10 +56,9 @@ async def run_dry_run(
     unverified_parameters: Mapping[str, str],
     origins: Sequence[Origin],
 ) -> DryRun:
-    """Take the provider's answer as `signin.complete` does, and report.
+    """Process the provider's answer as `signin.complete` does, and report; the provider may be disabled.
 
     Args:
-        provider: enabled or not.
         sites: the sites that offer the provider, or will once it is enabled.
         cookie_value: of the cookie named `opened.cookie_name`, unverified; None if the browser has no such cookie.
         check_setup_link: raises an error if the link is no longer valid.
@@ -124,8 +123,12 @@ def _report(
     provider, identity, decision = progress.provider, progress.identity, progress.decision
     considered = trace_claims(provider, decision, refusal) if decision else ()
     previews = {site.id: build_claims(identity, site, now=progress.now) for site in sites} if identity else {}
+    person = {}
     if identity is not None:
-        identity = replace(identity, email=redact(identity.email, secrets), name=redact(identity.name, secrets))
+        person = {
+            "E-mail": f"{redact(identity.email, secrets)}, from {printable(identity.email_from)}",
+            "Name": f"{redact(identity.name, secrets)}, from {printable(identity.name_from)}",
+        }
     return DryRun(
         provider=provider.id,
         label=provider.label,
@@ -136,6 +139,7 @@ def _report(
         documents={name: redact(document, secrets) for name, document in _documents(progress, nonce)},
         considered=tuple(replace(trace, verdict=redact(trace.verdict, secrets)) for trace in considered),
         identity=identity,
+        person=person,
         previews={site: redact(claims, secrets) for site, claims in previews.items()},
     )
 
@@ -144,7 +148,7 @@ def _documents(progress: Progress, nonce: str) -> Sequence[tuple[str, Mapping[st
     """Return the claims received for this test sign-in, with the name of their document.
 
     An ID token with another nonce belongs to another sign-in. Some providers compare neither code nor PKCE verifier:
-    there, a person with a stolen code could read here whose code it is.
+    there, the report would tell the thief of a code who the code belongs to.
     """
     if progress.signed_claims.get("nonce") != nonce:
         return ()

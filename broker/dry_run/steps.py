@@ -36,7 +36,6 @@ class Progress:
         now: seconds since the epoch, like `issued`.
         unverified_parameters: of the callback.
         issued: when the test sign-in began.
-        identity: the admitted person.
     """
 
     provider: Provider

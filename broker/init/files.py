@@ -69,7 +69,6 @@ def staged(place: Place, text: str, secrets: Mapping[str, str]) -> Iterator[Path
 
     Args:
         place: usable; its existing files are replaced.
-        text: of the settings file.
         secrets: by file name.
 
     Raises:

@@ -33,7 +33,6 @@ class Probe:
     """Ask providers over the network.
 
     Args:
-        http: opens an HTTP client.
         clock: seconds since the epoch.
     """
 

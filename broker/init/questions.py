@@ -82,7 +82,6 @@ class Judged:
         verdict: `refused` by the settings; `wrong` according to the provider; `doubtful` if the answer is probably
             wrong or cannot be verified now.
         problem: whole sentences, or the rest of a sentence that begins with the answer's name.
-        suggestion: the answer that was probably meant.
         needs: the key of the question whose answer is needed to reach the provider.
         note: what the provider says.
     """
@@ -123,11 +122,7 @@ class Question:
         return self.path.rpartition(".")[2].strip("{}")
 
     def applies(self, answers: Answers, *, given: bool) -> bool:
-        """Return whether an answer is needed.
-
-        Args:
-            given: the command line has an answer.
-        """
+        """Return whether the question applies; `given` says that the command line has an answer."""
         kind = answers.kind
         by_kind = {
             "issuer": kind.located_by == "issuer",

@@ -71,9 +71,7 @@ def next_steps(answers: Answers, config: Path, *, registered: bool, all_good: bo
     """Return the next steps, for a terminal.
 
     Args:
-        config: the settings file that was written.
         registered: the person has read what to register at the provider.
-        all_good: no check failed.
     """
     option = "" if config == Path("broker.yaml") else f" --config {shlex.quote(str(config))}"
     settings = draft_settings(answers)

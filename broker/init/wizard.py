@@ -42,7 +42,6 @@ class Request:
     """What the command line asks for.
 
     Args:
-        config: the settings file to write.
         given: answers by key, as typed; no secrets.
         secret_files: by key; `-` is standard input.
         interactive: ask a person for all answers that are not given.
@@ -94,11 +93,7 @@ def set_up(request: Request, probe: Probe | None) -> Written:
 
 
 def _may_replace(place: files.Place, request: Request, *, agreed: tuple[Path, ...] = ()) -> tuple[Path, ...]:
-    """Return the existing files, if all of them may be replaced.
-
-    Args:
-        agreed: files that the person agreed to replace.
-    """
+    """Return the existing files, if all may be replaced: by option, or because the person agreed."""
     if problem := files.why_unusable(place):
         raise NotWritten(problem)
     existing = place.existing()
@@ -319,7 +314,7 @@ class Interview:
             answers = self._ask(QUESTIONS["client_secret"], answers)
 
 
-# ------------------------------------------------------------------------------------------------------- the terminal
+# -------------------- the terminal
 
 
 def _greet() -> None:

@@ -15,13 +15,11 @@ from broker.providers.entra import Entra
 from broker.providers.google import Google
 from broker.providers.kind import (
     ClaimTrace,
-    ConsolePaths,
     EmailDecision,
     PersonClaims,
     Provider,
     ProviderKind,
     UnverifiedIdToken,
-    Userinfo,
     VerifiedClaims,
 )
 from broker.providers.oidc import Oidc
@@ -31,13 +29,11 @@ __all__ = [
     "KINDS",
     "ClaimRules",
     "ClaimTrace",
-    "ConsolePaths",
     "EmailDecision",
     "PersonClaims",
     "Provider",
     "ProviderKind",
     "UnverifiedIdToken",
-    "Userinfo",
     "VerifiedClaims",
     "admit_person",
     "decide_identity",

@@ -84,18 +84,18 @@ _REMEDIES = {
     "90094": f"{_PERMISSIONS}: an administrator has to grant consent.",
     "50020": _OTHER_TENANT,
     "90072": _OTHER_TENANT,
-    "700016": "client_id is no application of this tenant: compare both ids on the application's Overview.",
+    "700016": "The tenant has no application with this client_id: compare both ids on the application's Overview.",
     "90002": "Entra knows no such tenant: compare it with Overview > Tenant ID; a national cloud has another issuer.",
     "900971": f"No redirect URI is registered. In Entra: {_REDIRECT_URIS}: add it.",
-    "700027": f"The signature of our key is not accepted. In Entra: {_CERTIFICATES}: upload the certificate in use.",
+    "700027": f"Entra refuses the signature of the broker's key. In Entra: {_CERTIFICATES}: upload its certificate.",
     "50194": "The application is single-tenant: set tenant, or change Supported account types.",
     "50011": f"In Entra: {_REDIRECT_URIS}: add the broker's redirect URI.",
     "7000215": f"The client secret is wrong. In Entra: {_CERTIFICATES}: copy the Value, not the Secret ID.",
     "7000222": f"The client secret expired. In Entra: {_CERTIFICATES}: create one and put it into the secret file.",
-    "501481": "The PKCE verifier does not fit: two sign-ins got mixed, or a proxy altered the request.",
-    "700005": "The code is of another tenant: compare tenant with the one the person signed in to.",
+    "501481": "The PKCE verifier does not match: two sign-ins were mixed up, or a proxy altered the request.",
+    "700005": "The code is of another tenant: compare tenant with the tenant that the person signed in to.",
     "54005": "The code was used twice: a reload, or a scanner that opens links.",
-    "70008": "The code expired: the way from Entra to the broker took too long.",
+    "70008": "The code expired: the redirect from Entra to the broker took too long.",
 }
 
 
@@ -214,7 +214,7 @@ class Entra(ProviderKind):
             return "" if several else f"must contain {_SEVERAL} while tenants is given, or be left out"
         named = _GUID.findall(issuer.lower())
         if several or (named and tenant not in named):
-            return "is not the one of tenant: leave it out, unless your tenant is in a national cloud"
+            return "belongs to another tenant: leave it out, unless your tenant is in a national cloud"
         return ""
 
     def metadata_issuer(self, issuer: str, *, several_tenants: bool) -> str:
@@ -356,7 +356,7 @@ def _refuse(claims: PersonClaims, rules: ClaimRules) -> BrokerError:
         return GuestNotAllowed(expected="a member of the tenant, or a verified address", got="a guest")
     candidates, _ = email_candidates(claims, rules.email_claim)
     if not isinstance(candidates, BrokerError):
-        # The general remedy speaks of email_verified, which Entra does not send.
+        # The general remedy names email_verified, which Entra does not send.
         return EmailUnverified(expected="xms_edov: true", got="xms_edov absent or not true", remedy=_NO_ADDRESS)
     if isinstance(candidates, EmailMissing):
         expected = "email, verified_primary_email or a user principal name"

@@ -43,7 +43,7 @@ _REMEDIES = {
         f"The client secret is wrong or disabled: add one at {_CLIENT} > Client secrets, and put it into the file."
     ),
     "org_internal": (
-        f"In the {_CONSOLE} > Audience: the application is internal, and the person's account is of another "
+        f"In the {_CONSOLE} > Audience: the application is internal, and the account belongs to another "
         "organisation than the project."
     ),
     "admin_policy_enforced": (
@@ -51,8 +51,8 @@ _REMEDIES = {
         "client ID."
     ),
     "access_denied": (
-        f"The person cancelled, or the application is in testing and they are no test user. In the {_CONSOLE} > "
-        "Audience."
+        f"The person cancelled, or the application is in testing and the person is not a test user. In the "
+        f"{_CONSOLE} > Audience."
     ),
 }
 

@@ -35,20 +35,20 @@ class IdTokenClaims(Protocol):
 
     @property
     def issuer(self) -> str:
-        """Who made the claims."""
+        """The issuer of the token (`iss`)."""
 
     @property
     def subject(self) -> str:
-        """Whom the claims are about."""
+        """The subject of the token (`sub`)."""
 
     @property
     def claims(self) -> Document:
-        """All claims."""
+        """Every claim of the token."""
 
 
 @dataclass(frozen=True, slots=True)
 class UnverifiedIdToken:
-    """The claims of an ID token that nobody verified: an admin gives them to `broker explain`."""
+    """The unverified claims of an ID token: an admin gives them to `broker explain`."""
 
     claims: Document = field(repr=False)
     issuer: str = ""
@@ -150,7 +150,7 @@ class Command:
 
 @dataclass(frozen=True, slots=True)
 class ToRegister:
-    """What a registration needs, whatever the kind of provider.
+    """What a registration needs at every kind of provider.
 
     Args:
         start_uri: the login initiation address for portals that add `iss`.
@@ -213,11 +213,11 @@ class ProviderKind(ABC):
     Attributes:
         name: the value of the setting `preset`.
         title: the name in the menu of `broker init`, which accepts `aliases`, too.
-        registration_note: what to do beside copying the values.
+        registration_note: further steps of the registration.
         console: where an admin finds values.
         remedies: what to do about a refusal, by words of the provider in lower case; the first match counts.
         needs: settings without a default.
-        has_tenants: `tenant` or `tenants` is required, and the issuer is made of it.
+        has_tenants: `tenant` or `tenants` is required, and determines the issuer.
         private_key_algorithm: the signature algorithm for a private key; None: by the type of the key.
         wants_certificate: the file of the private key must contain its certificate.
         any_product: the kind stands for many products, so that `broker init` asks for a short name, and reads from
@@ -308,7 +308,7 @@ class ProviderKind(ABC):
         return None
 
     def defaults_for(self, _given: Mapping[str, object]) -> Mapping[str, object]:
-        """Return the defaults beside the settings given, unvalidated."""
+        """Return the defaults for the settings given, which are unvalidated."""
         return self.defaults
 
     def check_email_domain(self, _domain: str) -> str:
@@ -331,7 +331,7 @@ class ProviderKind(ABC):
         return ""
 
     def issuer_of_page(self, _address: str) -> str:
-        """Return the issuer of a page of this vendor, whatever the configured kind; empty for other addresses."""
+        """Return the issuer of a page of this vendor, for any configured kind; empty for other addresses."""
         return ""
 
     def metadata_issuer(self, issuer: str, *, several_tenants: bool) -> str:  # noqa: ARG002

@@ -111,7 +111,7 @@ def _realm(provider: Provider) -> str:
 
 @dataclass(frozen=True, slots=True)
 class EmailCandidate:
-    """An address in one document, whose form is checked; not yet believed."""
+    """An address in one document: checked for its form, not yet trusted."""
 
     email: str
     source: str
@@ -157,7 +157,7 @@ def decide_by_email_verified(
         return taken(candidates[0], considered, "taken: trust_unverified_email is on")
     said = [value for _, document in claims.documents() if (value := document.get("email_verified")) is not None]
     if accept_missing_email_verified and not said:
-        return taken(candidates[0], considered, "taken: email_verified is absent, which this preset accepts")
+        return taken(candidates[0], considered, "taken: email_verified is absent, which this kind of provider accepts")
     if not any(value in (False, "false") for value in said if isinstance(value, bool | str)):
         for candidate in candidates:
             signed = candidate.document is claims.signed
@@ -188,7 +188,7 @@ def _refuse(value: object) -> EmailUnverified:
 
 
 def _verifies(document: Document, email: str) -> bool:
-    """Tell whether `email_verified` covers an address: it covers the claim `email` only, whatever the admin chose."""
+    """Tell whether `email_verified` covers an address: it covers the claim `email` only, not another `email_claim`."""
     verified_email = document.get("email")
     return (
         _says_true(document.get("email_verified"))

@@ -74,7 +74,7 @@ class Okta(ProviderKind):
     remedies = _REMEDIES
     registration_note = (
         "Create it under Applications > Create App Integration > OIDC - OpenID Connect > Web Application. Afterwards "
-        "assign the people or a group under Assignments: Okta refuses everybody else."
+        "assign the people or a group under Assignments: Okta refuses all other people."
     )
     page_is_no_issuer = "is the address of Okta's Admin Console: the issuer is the Okta domain without -admin"
     client_secrets_expire = False

@@ -73,7 +73,7 @@ def _no_settings_file() -> Mistake:
 
 def _on_loopback(public_url: Any) -> bool:
     if not isinstance(public_url, str):
-        return True  # it is reported as it is; what depends on it cannot be checked
+        return True  # the model reports public_url; a loopback mistake would be a guess
     try:
         return is_loopback(check_url(public_url, query=True).hostname or "")
     except InvalidValue:
@@ -90,7 +90,7 @@ def _domains_claimed_twice(tree: Mapping[str, Any]) -> Iterator[Mistake]:
             if owner != identifier:
                 yield Mistake(
                     f"identity_providers.{identifier}.email_domains",
-                    f"names {domain}, which belongs to {owner}: either could sign in as the other's people",
+                    f"names {domain}, which belongs to {owner}: each could sign in people of the other",
                     "name each domain at one provider, or set shared_email_domains: true",
                 )
 

@@ -1,6 +1,6 @@
-"""The sentences about mistakes in the settings: from the validation library's findings to a text for a terminal.
+"""Turn the findings of the validation library into sentences about mistakes, as text for a terminal.
 
-The library's own messages are not used, and no input value is looked at.
+No message of the library is used, and no input value is read.
 """
 
 from __future__ import annotations

@@ -12,13 +12,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, StrictBool, StrictS
 
 from broker.oidc.network import is_loopback
 from broker.settings.provider import ProviderSettings
-from broker.settings.secrets import (
-    OutboundProxy,
-    OwnKeys,
-    Secret,
-    Section,
-    SharedSecret,
-)
+from broker.settings.secrets import OutboundProxy, OwnKeys, Secret, Section, SharedSecret
 from broker.settings.values import (
     FROZEN,
     IDENTIFIER,
@@ -92,7 +86,7 @@ class SiteSettings(Section):
         examples=[{"iss": "jwt server"}],
     )
     identity_providers: Annotated[tuple[StrictStr, ...], AfterValidator(each_once)] | None = Field(
-        None, description="Ids of the providers whose people may enter; default: all.", examples=[["okta"]]
+        None, description="Ids of the providers that agents may sign in with; default: all.", examples=[["okta"]]
     )
     start_url: Text | None = Field(
         None,
@@ -137,7 +131,7 @@ def _label_by_id(providers: Any) -> Any:
 
 
 class Settings(Section):
-    """Everything an admin can set; only `load_settings` makes it."""
+    """Everything an admin can set; `load_settings` and `check_settings` make it."""
 
     secret_keys_of_section: ClassVar[tuple[str, ...]] = ("secret_keys", "outbound_proxy")
 
@@ -164,14 +158,14 @@ class Settings(Section):
     )
     trusted_proxies: tuple[Range, ...] = Field(
         (),
-        description="Address ranges whose X-Forwarded-For is believed, for logs and for the bound on rejected codes.",
+        description="Address ranges whose X-Forwarded-For is trusted, for logs and for the bound on rejected codes.",
         examples=[["10.0.0.0/8"]],
     )
     trusted_ca_file: Authorities | None = Field(
         None, description="Further CA certificates (PEM) for outbound TLS.", examples=["/etc/ssl/acme-ca.pem"]
     )
     outbound_proxy: OutboundProxy = Field(
-        description="The proxy for outbound calls, with a user name and password if it wants them; proxy environment "
+        description="The proxy for outbound calls, with a user name and password if required; proxy environment "
         "variables are ignored.",
         examples=["http://proxy.acme.example:3128"],
     )
@@ -185,7 +179,7 @@ class Settings(Section):
         None, description="The IT desk's address, offered on error pages.", examples=["it-desk@acme.example"]
     )
     site_name: Annotated[Text, Field(max_length=60)] | None = Field(
-        None, description="What the pages call this site, at the top and in the title.", examples=["Acme sign-in"]
+        None, description="The name of this site on the pages, at the top and in the title.", examples=["Acme sign-in"]
     )
     logo_file: Picture | None = Field(
         None,
@@ -193,7 +187,7 @@ class Settings(Section):
         examples=["logo.svg"],
     )
     sites: Annotated[Mapping[Identifier, SiteSettings], *FROZEN] = Field(
-        description="The Comm100 sites by id; the first is the one of /login.",
+        description="The Comm100 sites by id; /login without an id uses the first.",
         min_length=1,
         examples=[_A_SITE],
     )

@@ -113,7 +113,7 @@ def _parameters(values: Any) -> Any:
         if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z0-9_.:-]{1,100}", name):
             raise InvalidValue("has a parameter whose name is not letters, digits, _ . : -")
         if name.lower() in RESERVED_PARAMETERS:
-            raise InvalidValue(f"must not set {name}: the broker sends what the protocol needs there")
+            raise InvalidValue(f"must not set {name}: the broker sets this parameter itself")
         if not isinstance(value, str) or not value.isprintable():
             raise InvalidValue("must hold texts only: put numbers, true and false in quotes")
     return values
@@ -157,7 +157,7 @@ class ProviderSettings(Section):
         )
     )
     issuer: Address = Field(
-        description="The provider's issuer, exactly as its discovery document says; entra and google know theirs.",
+        description="The provider's issuer, exactly as its discovery document says; entra and google have a default.",
         examples=["https://id.acme.example"],
     )
     metadata_url: StrictStr | None = Field(
@@ -165,31 +165,31 @@ class ProviderSettings(Section):
         description="Where the discovery document is, if not below the issuer; its issuer must still equal issuer.",
         examples=["https://idcs-1a2b.identity.oraclecloud.com/.well-known/openid-configuration"],
     )
-    client_id: OwnText = Field(description="The client id the provider gave us.", examples=["0oa1b2c3"])
+    client_id: OwnText = Field(description="The client id of the broker at the provider.", examples=["0oa1b2c3"])
     client_authentication: Literal[
         "client_secret_basic", "client_secret_post", "private_key_jwt", "federated_credential", "none"
-    ] = Field(description="How the broker proves who it is at the token endpoint.", examples=["client_secret_post"])
+    ] = Field(description="How the broker authenticates at the token endpoint.", examples=["client_secret_post"])
     client_secret: ClientSecret = Field(
-        description="The client secret the provider gave us; for client_secret_basic and client_secret_post.",
+        description="The client secret of the broker at the provider; for client_secret_basic and client_secret_post.",
         examples=["/run/secrets/idp"],
     )
     client_secret_expires: Annotated[date, BeforeValidator(_date)] | None = Field(
-        None, description="The day the client secret expires; warned about before it comes.", examples=["2027-03-31"]
+        None, description="The day the client secret expires; the broker warns before it.", examples=["2027-03-31"]
     )
     private_key_id: Text | None = Field(
-        None, description="The key id (kid) the provider knows our public key by.", examples=["broker-2026"]
+        None, description="The key id (kid) of the broker's public key at the provider.", examples=["broker-2026"]
     )
     private_key_algorithm: AssertionAlgorithm | None = Field(
         None,
-        description="What our private key signs with; default: by the key's type, PS256 for entra.",
+        description="The signature algorithm of the private key; default: by the key's type, PS256 for entra.",
         examples=["PS256"],
     )
     private_key: ClientPrivateKey = Field(
-        description="Our private key (PEM, no passphrase), for private_key_jwt; entra wants its certificate beside it.",
+        description="The private key (PEM, no passphrase) for private_key_jwt; entra also needs its certificate.",
         examples=["/run/secrets/idp.pem"],
     )
     federated_token: FederatedToken = Field(
-        description="A token the platform gives us, for federated_credential; read again whenever it is renewed.",
+        description="A token from the platform, for federated_credential; read again after each renewal.",
         examples=["/var/run/secrets/azure/tokens/azure-identity-token"],
     )
     email_domains: Annotated[tuple[Domain, ...], AfterValidator(_domains)] = Field(
@@ -201,22 +201,21 @@ class ProviderSettings(Section):
         description="Text on the chooser's button; default: made from the id.", examples=["Acme"]
     )
     enabled: StrictBool = Field(
-        True, description="false: the provider is not offered, and nobody can sign in with it.", examples=[True]
+        True, description="false: the provider is not offered, and agents cannot sign in with it.", examples=[True]
     )
     scopes: Annotated[tuple[Annotated[StrictStr, AfterValidator(_scope)], ...], AfterValidator(_scopes)] = Field(
-        description="Scopes asked for; openid is one of them.", examples=[["openid", "email", "profile"]]
+        description="Scopes to request; openid is required.", examples=[["openid", "email", "profile"]]
     )
     signing_algorithms: Annotated[tuple[SignatureAlgorithm, ...], AfterValidator(each_once)] = Field(
         description="Algorithms accepted for ID tokens.", examples=[["RS256"]]
     )
     trusted_audiences: Texts | None = Field(
         None,
-        description="Further audiences an ID token may name beside our client id; azp must then be our client id.",
+        description="Further audiences that an ID token may name besides client_id; azp must then be client_id.",
         examples=[["my-project-id"]],
     )
     userinfo: Literal["always", "when_needed", "never"] = Field(
-        description="When the userinfo endpoint is asked: always where there is one, only if the ID token lacks e-mail "
-        "or name, or never.",
+        description="When the broker requests userinfo: always, only if the ID token lacks e-mail or name, or never.",
         examples=["when_needed"],
     )
     email_claim: Text | None = Field(
@@ -230,7 +229,7 @@ class ProviderSettings(Section):
     )
     allowed_groups: Texts | None = Field(
         None,
-        description="Only people in one of these groups may enter; needs groups_claim.",
+        description="Only people in one of these groups may sign in; needs groups_claim.",
         examples=[["agents"]],
     )
     authorization_parameters: Annotated[Mapping[str, str], BeforeValidator(_parameters), *FROZEN] = Field(
@@ -244,18 +243,18 @@ class ProviderSettings(Section):
         strict=True,
         ge=0,
         le=31_536_000,
-        description="Seconds: the person must have signed in at the provider within them.",
+        description="Seconds since the person signed in at the provider, at most.",
         examples=[28800],
     )
     outbound_proxy: OwnProxy = Field(
-        description="The proxy for calls to this provider; none: it is reached without one.",
+        description="The proxy for calls to this provider; none: no proxy.",
         examples=["http://proxy.acme.example:3128"],
     )
     allow_private_network: StrictBool = Field(
-        False, description="true: the provider may be on a private address.", examples=[False]
+        False, description="true: the provider may have a private address.", examples=[False]
     )
     trust_unverified_email: StrictBool = Field(
-        False, description="true: addresses the provider does not call verified are believed.", examples=[False]
+        False, description="true: accept addresses that the provider does not confirm as verified.", examples=[False]
     )
 
     @model_validator(mode="before")
@@ -287,8 +286,8 @@ class ProviderSettings(Section):
         check_url(text, loopback=context(info).on_loopback)
         if (before := _DISCOVERY.sub("", text)) != text:
             raise InvalidValue(
-                "is the address of the discovery document: the issuer is what stands before /.well-known, with a slash "
-                "at its end only if the document's own issuer has one",
+                "is the address of the discovery document: the issuer is the part before /.well-known, with a slash at "
+                "its end only if the issuer in the document has a slash",
                 example=f"issuer: {before}",
             )
         for kind in KINDS.values():
@@ -312,13 +311,13 @@ class ProviderSettings(Section):
     @classmethod
     def _check_audiences(cls, audiences: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
         if info.data.get("client_id") in audiences:
-            raise InvalidValue("names client_id, which is believed anyway: name further audiences only")
+            raise InvalidValue("names client_id, which is always accepted: name further audiences only")
         return audiences
 
     @field_validator("client_secret", "private_key", "federated_token", *CREDENTIAL_DETAILS, mode="before")
     @classmethod
     def _check_belongs(cls, given: Any, info: ValidationInfo) -> Any:
-        """Check that a credential is given if `client_authentication` needs it; it and its details, only then."""
+        """Check that the credential of `client_authentication` is given, and no other credential or detail."""
         field, method = str(info.field_name), info.data.get("client_authentication")
         if method is None:
             return given  # refused already

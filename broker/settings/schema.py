@@ -1,7 +1,7 @@
 """Make the JSON Schema of the settings file, for editors, for `broker schema` and for the chart.
 
-It adds to the model's schema that each secret has two keys, what a preset needs and fills in, and which credential
-belongs to which client authentication. The model checks more than the schema.
+The model's schema gets two keys for each secret, the required keys and defaults of each provider kind, and the
+credential of each client authentication. The model checks more than the schema.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def settings_schema() -> dict[str, Any]:
     schema |= _one_of(*_pair("secret_keys")) | _not_both("outbound_proxy")
     site |= _one_of(*_pair("shared_secret"))
     provider |= _not_both("outbound_proxy")
-    _let_the_preset_fill_in(provider)
+    _fill_in_by_kind(provider)
     for key in ("sites", "identity_providers"):
         schema["properties"][key]["propertyNames"] = {"pattern": f"^{IDENTIFIER}$"}
     return {"$schema": _DIALECT} | schema | {"title": _TITLE, "description": _ABOUT}
@@ -61,7 +61,7 @@ def _give_secrets_two_keys(schema: dict[str, Any], section: type[Section]) -> No
     schema["required"] = [name for name in schema.get("required", []) if name not in secrets]
 
 
-def _let_the_preset_fill_in(schema: dict[str, Any]) -> None:
+def _fill_in_by_kind(schema: dict[str, Any]) -> None:
     kinds = KINDS.values()
     schema["properties"]["preset"] |= {"enum": list(KINDS)}
     schema["required"] = [key for key in schema["required"] if all(key in kind.needs for kind in kinds)]
@@ -76,8 +76,8 @@ def _let_the_preset_fill_in(schema: dict[str, Any]) -> None:
 
 
 def _is_preset(name: str) -> dict[str, Any]:
-    said: dict[str, Any] = {"properties": {"preset": {"const": name}}}
-    return said if name == DEFAULT_PRESET else said | {"required": ["preset"]}
+    named: dict[str, Any] = {"properties": {"preset": {"const": name}}}
+    return named if name == DEFAULT_PRESET else named | {"required": ["preset"]}
 
 
 def _needs_of(kind: ProviderKind) -> dict[str, Any]:

@@ -71,7 +71,7 @@ class Secret(Generic[T]):
         return "Secret(hidden)"
 
     def __reduce__(self) -> NoReturn:
-        raise TypeError("a secret is not written down")
+        raise TypeError("a secret cannot be pickled")
 
 
 class WatchedFile(Generic[T]):
@@ -362,7 +362,7 @@ def _private_key(given: Any, info: ValidationInfo) -> Secret[AssertionKey] | Non
 
 def _own_proxy(given: Any, info: ValidationInfo) -> Secret[str] | None:
     if isinstance(given, SecretInput) and given.file is None and given.text == NO_PROXY:
-        return Secret(lambda: NO_PROXY)  # as text only: a file that changes must not take the address check away
+        return Secret(lambda: NO_PROXY)  # as text only: a changed file must not switch off the address check
     return _read_secret(given, info, check_proxy)
 
 

@@ -116,7 +116,7 @@ _Loader.add_constructor("tag:yaml.org,2002:merge", _merge_key)
 
 
 def _parse(text: bytes | str, mistakes: list[Mistake]) -> tuple[Any, Mapping[KeyPath, int]]:
-    """Return the value that YAML stands for, and the line of each key; None for no value."""
+    """Return the value of a YAML text, and the line of each key; None for no value."""
     try:
         loader = _Loader(text, mistakes)
         try:
@@ -202,7 +202,7 @@ def _value(key: str, text: str, mistakes: list[Mistake]) -> Any:
     if not text.strip():
         return None
     if key in _SECRETS and not text.startswith(("'", '"')):
-        return text  # not as YAML: a secret with ` #` in it would lose its end
+        return text  # not as YAML: a secret that contains ` #` would lose its end
     try:
         return _parse(text, mistakes)[0]
     except InvalidValue as invalid:

@@ -285,14 +285,14 @@ _PUBLIC_MAIL_FORMS = (
 
 
 def is_public_mail(domain: str) -> bool:
-    """Tell whether anyone can get an address in, or a domain under, this lower-case domain."""
+    """Tell whether this lower-case domain gives addresses or subdomains to the public."""
     return domain in _PUBLIC_MAIL or any(form.fullmatch(domain) for form in _PUBLIC_MAIL_FORMS)
 
 
 # -------------------- files
 
 _CERTIFICATE = re.compile(rb"-----BEGIN (?:TRUSTED |X509 )?CERTIFICATE-----.*?(?=-----BEGIN |\Z)", re.DOTALL)
-_MAX_AUTHORITIES = 4 * 1024 * 1024  # bytes; the web's own authorities take a twentieth of it
+_MAX_AUTHORITIES = 4 * 1024 * 1024  # bytes; the authorities of the web take a twentieth
 MAX_LOGO_BYTES = 6_000  # in base64 8,000 characters: every page of agents stays under 20 KB
 
 

@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from operator import attrgetter
 from types import MappingProxyType
 
-from broker.checks import WORST_FIRST, Finding, first_untold, merged
+from broker.checks import WORST_FIRST, Finding, first_inconclusive, merged
 from broker.dry_run import DryRun
 from broker.errors import every_error
 from broker.registration import ProviderSetup, SiteSetup
@@ -191,7 +191,7 @@ def describe_login_request(seen: LastLoginRequest, now: float) -> dict[str, str]
 def _heading(findings: Sequence[Finding]) -> str:
     if any(finding.status == "failed" for finding in findings):
         return "Something has to be corrected"
-    return "Only a test sign-in can tell" if first_untold(findings) else "Nothing failed"
+    return "Only a test sign-in can tell" if first_inconclusive(findings) else "Nothing failed"
 
 
 def _counted(count: int, status: str) -> str:
@@ -200,17 +200,12 @@ def _counted(count: int, status: str) -> str:
 
 def _verdict(dry_run: DryRun) -> dict[str, str]:
     """Return who was admitted and by which claims, or why not."""
-    refusal, person = dry_run.refusal, dry_run.identity
+    refusal = dry_run.refusal
     if refusal is not None:
         sides = {"Expected": refusal.expected, "Got": refusal.got}
         known = {side: printable(value) for side, value in sides.items() if value is not None}
         return {"Reason": refusal.code, **known, "An agent would read": refusal.user_message}
-    if person:
-        return {
-            "E-mail": f"{person.email}, from {printable(person.email_from)}",
-            "Name": f"{person.name}, from {printable(person.name_from)}",
-        }
-    return {}
+    return dict(dry_run.person)
 
 
 def _claims(caption: str, claims: Mapping[str, object]) -> _Table:

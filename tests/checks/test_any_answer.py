@@ -20,7 +20,7 @@ from broker.oidc.messages import ProviderRequest, ProviderResponse
 from broker.providers import KINDS, Provider
 from broker.settings import load_settings
 from tests.checks.diagnosis import REDIRECT_URI, settings_on_loopback
-from tests.fakes.presets import TENANT
+from tests.fakes.kinds import TENANT
 from tests.fakes.provider import FakeProvider
 
 CLASS_NAME = re.compile(r"[a-z](Error|Exception)\b")
@@ -78,7 +78,7 @@ ANSWERS = st.builds(
 
 
 @pytest.fixture(scope="module", params=list(KINDS))
-def preset(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def written(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a settings file with a provider of each kind."""
     keys = {"preset": request.param, "client_secret": CLIENT_SECRET, "signing_algorithms": ["RS256"]}
     if request.param == "entra":
@@ -90,11 +90,11 @@ def preset(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 
 @settings(deadline=None, max_examples=120)
 @given(discovery=ANSWERS, answer=ANSWERS)
-async def test_there_is_always_a_finding(preset: Path, discovery: ProviderResponse, answer: ProviderResponse) -> None:
+async def test_there_is_always_a_finding(written: Path, discovery: ProviderResponse, answer: ProviderResponse) -> None:
     async def send(request: ProviderRequest) -> ProviderResponse:
         return discovery if request.url.endswith("/openid-configuration") else answer
 
-    provider = wire_provider(load_settings(preset, {}), "idp", send=send)
+    provider = wire_provider(load_settings(written, {}), "idp", send=send)
     after_the_secret_was_sent = await _findings_on_registration(provider)
     assert CLIENT_SECRET not in str(after_the_secret_was_sent)
     documents = await check_documents(provider)

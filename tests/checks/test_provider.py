@@ -28,9 +28,9 @@ from tests.fakes.hostile_server import (
     hung_up,
     says,
 )
+from tests.fakes.kinds import TENANT
 from tests.fakes.lies import Lies, with_, without
 from tests.fakes.ports import free_port
-from tests.fakes.presets import TENANT
 from tests.fakes.provider import FakeProvider, new_key
 
 AUTHORIZE, LOGOUT = "/authorize", "/logout"
@@ -262,12 +262,12 @@ def _filled(value: Any, provider: FakeProvider) -> Any:
     return value.replace("{issuer}", provider.issuer) if isinstance(value, str) else value
 
 
-@pytest.mark.parametrize("preset", KINDS)
-async def test_nothing_is_wrong_with_a_provider_that_is_set_up_right(tmp_path: Path, preset: str) -> None:
-    keys = {"preset": preset, "client_authentication": "client_secret_basic", "client_secret_expires": "2099-01-01"}
+@pytest.mark.parametrize("kind", KINDS)
+async def test_nothing_is_wrong_with_a_provider_that_is_set_up_right(tmp_path: Path, kind: str) -> None:
+    keys = {"preset": kind, "client_authentication": "client_secret_basic", "client_secret_expires": "2099-01-01"}
     async with hostile_provider({DISCOVERY: by_date(0)}) as server:
         server.honest.redirect_uris = [REDIRECT_URI]
-        tenant = {"tenant": TENANT} if preset == "entra" else {}
+        tenant = {"tenant": TENANT} if kind == "entra" else {}
         findings = await diagnose(tmp_path, settings_on_loopback(server.honest, **keys, **tenant))
     assert {one.check: one.status for one in of(findings)} == dict.fromkeys(
         ("dns", "tls", "discovery", "issuer", "metadata", "keys", "clock", "client_authentication", "redirect_uri",

@@ -11,7 +11,7 @@ from typer.testing import Result
 
 from tests.fakes import command
 from tests.fakes.clock import Clock
-from tests.fakes.presets import TENANT
+from tests.fakes.kinds import TENANT
 from tests.fakes.provider import FakeProvider
 from tests.fakes.world import section_for, settings_for
 
@@ -27,13 +27,13 @@ def run(folder: Path, *arguments: str, stdin: str | bytes = "") -> Result:
     return command.run("explain", *arguments, folder=folder, stdin=stdin)
 
 
-def write_settings(folder: Path, preset: str = "oidc", **keys: Any) -> None:
+def write_settings(folder: Path, kind: str = "oidc", **keys: Any) -> None:
     """Write settings with one provider, `idp`, of this kind; `keys` go to it."""
     provider = FakeProvider("https://idp.example", Clock())
     written = settings_for(provider)
-    if preset == "entra":
+    if kind == "entra":
         keys = {"issuer": None, **keys} if "tenants" in keys else {"issuer": None, "tenant": TENANT, **keys}
-    written["identity_providers"]["idp"] = section_for(provider, preset=preset, **keys)
+    written["identity_providers"]["idp"] = section_for(provider, preset=kind, **keys)
     (folder / "broker.yaml").write_text(yaml.safe_dump(written, sort_keys=False), encoding="utf-8")
 
 

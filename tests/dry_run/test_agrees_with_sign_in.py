@@ -19,15 +19,15 @@ from broker.app import wire_provider, wire_site
 from broker.dry_run import Explanation, GivenClaims, explain, read_claims, to_json, to_text
 from broker.settings import Settings, load_settings
 from tests.fakes.clock import START, Clock
+from tests.fakes.kinds import OTHER, TENANT, use_kind, use_several_tenants
 from tests.fakes.lies import Lies
 from tests.fakes.log_record import LogRecord
-from tests.fakes.presets import OTHER, TENANT, use_preset, use_several_tenants
 from tests.fakes.world import COMM100, PAGE, World, error_code
 
 ADA, SUB = "ada@acme.example", "person-1"
 PERSONAL = "9188040d-6c67-4c5b-b112-36a304b66dad"
 SEVERAL = "entra of several tenants"
-PRESETS = ("oidc", "okta", "entra", SEVERAL, "google")
+KINDS = ("oidc", "okta", "entra", SEVERAL, "google")
 
 Claims = dict[str, Any]
 SignInEvent = tuple[str | None, Claims | None]
@@ -87,14 +87,14 @@ JSON: st.SearchStrategy[Any] = st.recursive(
 
 @st.composite
 def scenes(draw: st.DrawFn) -> tuple[str, Claims, Claims, Claims]:
-    """Choose a preset, keys of its settings, and what ID token and userinfo say beside what is likely there."""
-    preset = draw(st.sampled_from(PRESETS))
+    """Choose a kind, keys of its settings, and what ID token and userinfo say beside what is likely there."""
+    kind = draw(st.sampled_from(KINDS))
     keys = draw(KEYS)
-    if preset == SEVERAL:
+    if kind == SEVERAL:
         keys.pop("trust_unverified_email", None)  # the settings refuse the two together
     if "groups_claim" in keys and draw(st.booleans()):
         keys["allowed_groups"] = ["agents"]
-    likely = LIKELY[preset] if draw(st.booleans()) else {}
+    likely = LIKELY[kind] if draw(st.booleans()) else {}
     id_token, userinfo = (draw(st.fixed_dictionaries({}, optional=dict(SAID))) for _ in "12")
     if draw(st.integers(0, 3)) == 0:
         id_token |= draw(st.fixed_dictionaries({}, optional=SIGNED))
@@ -103,19 +103,19 @@ def scenes(draw: st.DrawFn) -> tuple[str, Claims, Claims, Claims]:
     where = draw(st.sampled_from(["in both", "in the ID token", "in userinfo"]))
     id_token = {**id_token, **(likely if where != "in userinfo" else {})}
     userinfo = {**userinfo, **(likely if where != "in the ID token" else {})}
-    return preset, keys, id_token, userinfo
+    return kind, keys, id_token, userinfo
 
 
 class Scene:
     """One sign-in of a world of its own, and the very documents its provider sends."""
 
-    def __init__(self, folder: Path, preset: str, keys: Claims, id_token: Claims, userinfo: Claims) -> None:
+    def __init__(self, folder: Path, kind: str, keys: Claims, id_token: Claims, userinfo: Claims) -> None:
         self.world = World(folder, Clock())
-        if preset == SEVERAL:
+        if kind == SEVERAL:
             use_several_tenants(self.world, TENANT)
             self.world.settings["identity_providers"]["idp"] |= keys
         else:
-            use_preset(self.world, preset, {}, **keys)
+            use_kind(self.world, kind, {}, **keys)
         honest = self.world.provider.lies
         self.world.provider.lies = Lies(
             discovery=honest.discovery,
@@ -167,7 +167,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def configured(folder: Path) -> Mapping[str, Settings]:
-    return {preset: Scene(folder, preset, {}, {}, {}).settings() for preset in PRESETS}
+    return {kind: Scene(folder, kind, {}, {}, {}).settings() for kind in KINDS}
 
 
 @settings(max_examples=75, deadline=None)
@@ -181,10 +181,10 @@ def test_a_sign_in_ends_as_explained(
     assert outcome_of(played.explain()) == outcome
 
 
-@pytest.mark.parametrize("preset", PRESETS)
-def test_the_likely_person_of_each_preset_is_admitted_by_both(folder: Path, log_record: LogRecord, preset: str) -> None:
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_likely_person_of_each_kind_is_admitted_by_both(folder: Path, log_record: LogRecord, kind: str) -> None:
     """The comparison above would hold as well if everybody were refused."""
-    played = Scene(folder, preset, {}, LIKELY[preset], LIKELY[preset])
+    played = Scene(folder, kind, {}, LIKELY[kind], LIKELY[kind])
     code, claims = asyncio.run(played.sign_in())
     log_record.add_secrets(played.world.secrets())
     assert code is None
@@ -194,17 +194,17 @@ def test_the_likely_person_of_each_preset_is_admitted_by_both(folder: Path, log_
 
 
 @settings(max_examples=200, deadline=None)
-@example(preset="okta", id_token={"iss": ["\u001b[2J\u202e", 5000 * "x", {}]}, userinfo=None)
-@example(preset="okta", id_token={"email_verified": "\u001b[2J" + 5000 * "x", "email": ADA}, userinfo=None)
+@example(kind="okta", id_token={"iss": ["\u001b[2J\u202e", 5000 * "x", {}]}, userinfo=None)
+@example(kind="okta", id_token={"email_verified": "\u001b[2J" + 5000 * "x", "email": ADA}, userinfo=None)
 @given(
-    preset=st.sampled_from(PRESETS),
+    kind=st.sampled_from(KINDS),
     id_token=st.dictionaries(st.sampled_from([*SAID, *SIGNED]) | st.text(max_size=5), JSON, max_size=6),
     userinfo=st.none() | st.dictionaries(st.sampled_from([*SAID, "sub"]), JSON, max_size=4),
 )
 def test_whatever_the_claims_are_the_answer_fits_a_terminal(
-    configured: Mapping[str, Settings], preset: str, id_token: Claims, userinfo: Claims | None
+    configured: Mapping[str, Settings], kind: str, id_token: Claims, userinfo: Claims | None
 ) -> None:
-    provider, site = wire_provider(configured[preset], "idp"), wire_site(configured[preset], "main")
+    provider, site = wire_provider(configured[kind], "idp"), wire_site(configured[kind], "main")
     explanation = explain(provider, site, GivenClaims(id_token, userinfo, from_token=False), now=START)
     text = to_text(explanation)
     assert all(len(line) <= 80 and line.isprintable() for line in text.split("\n"))

@@ -18,7 +18,7 @@ from broker.errors import IdTokenIssuer, ProviderUnreachable, TenantNotAllowed
 from broker.settings import load_settings
 from tests.dry_run.asking import ADA, HOSTED, VERIFIED, Claims, explained, run, write_settings
 from tests.fakes.clock import Clock
-from tests.fakes.presets import OTHER, TENANT
+from tests.fakes.kinds import OTHER, TENANT
 from tests.fakes.processes import without_broker_settings
 from tests.fakes.provider import FakeProvider
 from tests.fakes.world import SECRET_KEY, SHARED_SECRET, section_for
@@ -28,7 +28,7 @@ MADE_EACH_TIME = {"jti", "iat", "nbf", "exp"}
 
 
 @pytest.mark.parametrize(
-    ("preset", "claims", "email_from"),
+    ("kind", "claims", "email_from"),
     [
         pytest.param("oidc", {"id_token": VERIFIED}, "email (ID token)", id="any provider, verified"),
         pytest.param(
@@ -47,9 +47,9 @@ MADE_EACH_TIME = {"jti", "iat", "nbf", "exp"}
     ],
 )  # fmt: skip
 def test_a_person_admitted_is_shown_with_what_comm100_would_get(
-    tmp_path: Path, preset: str, claims: Claims, email_from: str
+    tmp_path: Path, kind: str, claims: Claims, email_from: str
 ) -> None:
-    write_settings(tmp_path, preset)
+    write_settings(tmp_path, kind)
     status, said = explained(tmp_path, claims)
     assert (status, said["admitted"], said["reason"]) == (0, True, None)
     assert (said["email"], said["email_from"]) == (ADA, email_from)
@@ -62,7 +62,7 @@ def test_a_person_admitted_is_shown_with_what_comm100_would_get(
 
 
 @pytest.mark.parametrize(
-    ("preset", "keys", "claims", "reason", "looked_at"),
+    ("kind", "keys", "claims", "reason", "looked_at"),
     [
         pytest.param("oidc", {}, {"email": ADA}, "email_unverified",
                      ("email (ID token)", "not taken: email_verified: absent"), id="any provider, unverified"),
@@ -92,9 +92,9 @@ def test_a_person_admitted_is_shown_with_what_comm100_would_get(
     ],
 )  # fmt: skip
 def test_a_person_refused_is_shown_with_code_reason_and_remedy(
-    tmp_path: Path, preset: str, keys: Claims, claims: Claims, reason: str, looked_at: tuple[str, str]
+    tmp_path: Path, kind: str, keys: Claims, claims: Claims, reason: str, looked_at: tuple[str, str]
 ) -> None:
-    write_settings(tmp_path, preset, **keys)
+    write_settings(tmp_path, kind, **keys)
     status, said = explained(tmp_path, claims)
     assert (status, said["admitted"], said["reason"]) == (1, False, reason)
     assert [said[name] for name in ("email", "email_from", "name", "name_from", "claims")] == [None] * 5

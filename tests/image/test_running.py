@@ -192,7 +192,7 @@ def test_more_memory_than_the_container_has_ends_a_process(podman: Podman, image
     assert done.returncode == 137, done.stderr
 
 
-def test_the_doctor_asks_the_provider_from_inside(podman: Podman, image: str, mounted: Path) -> None:
+def test_broker_check_asks_the_provider_from_inside(podman: Podman, image: str, mounted: Path) -> None:
     done = run(podman, image, "check", "--json", options=(f"--volume={mounted}:/etc/broker:ro",))
     found = json.loads(done.stdout)
     assert (done.returncode, found["ok"]) == (0, True), done.stdout

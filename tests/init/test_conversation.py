@@ -262,33 +262,33 @@ def test_what_a_providers_document_asks_for_is_set(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("preset", "typed"), [("okta", "1"), ("entra", "Entra"), ("google", "3"), ("oidc", "other"), ("oidc", "Keycloak")]
+    ("kind", "typed"), [("okta", "1"), ("entra", "Entra"), ("google", "3"), ("oidc", "other"), ("oidc", "Keycloak")]
 )
-def test_what_to_register_is_told_before_the_client_id_is_asked_for(tmp_path: Path, preset: str, typed: str) -> None:
+def test_what_to_register_is_told_before_the_client_id_is_asked_for(tmp_path: Path, kind: str, typed: str) -> None:
     place: list[tuple[str, str]] = {
         "okta": [("Issuer", "https://acme.okta.com")],
         "entra": [("Tenant ID", TENANT)],
         "google": [],
         "oidc": [("Issuer", "https://id.acme.co.uk"), ("Short name", "oidc")],
-    }[preset]
+    }[kind]
     client = {"entra": APPLICATION, "google": "1-a.apps.googleusercontent.com"}
     answers = [
         ("Public URL", "https://sso.acme.example"),
         ("Provider", typed),
         *place,
-        ("Client ID", client.get(preset, "client-1")),
+        ("Client ID", client.get(kind, "client-1")),
         ("Client secret", CLIENT_SECRET),
-        *([("Expires on", "")] if preset == "entra" else []),
+        *([("Expires on", "")] if kind == "entra" else []),
         ("E-mail domains", ""),
         ("JWT SSO endpoint", ENDPOINT),
         ("Shared secret", SHARED_SECRET),
     ]
     settings, words = asked(tmp_path, {}, answers)
-    told = words.index(f"https://sso.acme.example/callback/{preset}")
+    told = words.index(f"https://sso.acme.example/callback/{kind}")
     assert told < words.index("Client ID: ")
     assert "E-mail domains [acme.example]: " in words
-    assert ("Short name [acme]: " in words) == (preset == "oidc")
-    assert settings.identity_providers[preset].email_domains == ("acme.example",)
+    assert ("Short name [acme]: " in words) == (kind == "oidc")
+    assert settings.identity_providers[kind].email_domains == ("acme.example",)
     assert CLIENT_SECRET not in words
     assert SHARED_SECRET not in words
 

@@ -166,13 +166,13 @@ def test_settings_that_cannot_be_used_are_not_put_in_place(tmp_path: Path) -> No
     assert list(tmp_path.iterdir()) == []
 
 
-def answers_for(preset: str, **changed: object) -> Answers:
-    place = {"tenant": TENANT} if preset == "entra" else {} if preset == "google" else {"issuer": "https://i.example"}
+def answers_for(kind: str, **changed: object) -> Answers:
+    place = {"tenant": TENANT} if kind == "entra" else {} if kind == "google" else {"issuer": "https://i.example"}
     return Answers(
         **{
             "public_url": "https://sso.acme.example",
-            "preset": preset,
-            "id": preset,
+            "preset": kind,
+            "id": kind,
             "client_id": "client-1",
             "client_secret": CLIENT_SECRET,
             "email_domains": ("acme.example", "acme.co.uk"),
@@ -194,17 +194,17 @@ def loaded(folder: Path, text: str) -> Settings:
     return load_settings(folder / "broker.yaml", {})
 
 
-@pytest.mark.parametrize("preset", ["okta", "entra", "google", "oidc"])
-def test_each_key_that_is_shown_in_a_comment_can_be_used(tmp_path: Path, preset: str) -> None:
+@pytest.mark.parametrize("kind", ["okta", "entra", "google", "oidc"])
+def test_each_key_that_is_shown_in_a_comment_can_be_used(tmp_path: Path, kind: str) -> None:
     shown = re.compile(r"^( *)# (?=[a-z_]+: )", re.MULTILINE)
-    text = settings_text(answers_for(preset))
+    text = settings_text(answers_for(kind))
     keys = set(re.findall(r"^ *# ([a-z_]+): ", text, re.MULTILINE))
     assert len(keys) >= 8
     assert keys <= {key for section in (Settings, SiteSettings, ProviderSettings) for key in section.known_keys()}
     without_authority = re.sub(r"^# trusted_ca_file.*\n", "", text, flags=re.MULTILINE)
     settings = loaded(tmp_path, shown.sub(r"\1", without_authority))
     assert settings.support_email == "it-desk@acme.example"
-    assert settings.identity_providers[preset].enabled is False
+    assert settings.identity_providers[kind].enabled is False
 
 
 @pytest.mark.parametrize(

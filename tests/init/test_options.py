@@ -121,7 +121,7 @@ def test_an_issuer_of_another_tenant_does_not_fit(folder: Path) -> None:
     issuer = "https://login.microsoftonline.us/1f2e3d4c-5b6a-4978-8695-a4b3c2d1e0f9/v2.0"
     ended = run("init", *options("--offline", provider="entra", tenant=TENANT, issuer=issuer), folder=folder)
     assert ended.exit_code == 2
-    assert "  --tenant\n    does not fit: Issuer is not the one of tenant" in ended.stderr
+    assert "  --tenant\n    does not fit: Issuer belongs to another tenant" in ended.stderr
 
 
 def test_a_doubt_is_a_warning(folder: Path) -> None:

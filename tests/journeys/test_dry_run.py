@@ -20,8 +20,8 @@ from broker.errors import (
     TransactionSpent,
 )
 from tests.fakes.admin import EVERY_STEP, assert_no_token, link_for, run_dry_run, steps_of, text_of, to_report
+from tests.fakes.kinds import use_kind
 from tests.fakes.lies import Lies, status
-from tests.fakes.presets import use_preset
 from tests.fakes.world import (
     BROKER,
     PAGE,
@@ -71,11 +71,11 @@ async def test_the_way_to_the_provider_is_that_of_a_sign_in(world: World) -> Non
 
 
 @pytest.mark.parametrize(
-    ("preset", "prompt"),
+    ("kind", "prompt"),
     [pytest.param("oidc", "login", id="oidc"), pytest.param("entra", "select_account", id="entra")],
 )
-async def test_after_a_report_another_account_can_be_tested(world: World, preset: str, prompt: str) -> None:
-    use_preset(world, preset, {"email": "ada@other.example", "email_verified": True, "xms_edov": True})
+async def test_after_a_report_another_account_can_be_tested(world: World, kind: str, prompt: str) -> None:
+    use_kind(world, kind, {"email": "ada@other.example", "email_verified": True, "xms_edov": True})
     async with world.broker() as service:
         browser = world.browser(service)
         report = await run_dry_run(browser)

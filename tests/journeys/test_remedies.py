@@ -18,8 +18,8 @@ from broker.errors import (
     ProviderReportedFailure,
     TokenRequestRefused,
 )
+from tests.fakes.kinds import use_kind
 from tests.fakes.lies import Lies, says, status
-from tests.fakes.presets import use_preset
 from tests.fakes.world import World, assert_refused
 
 Log = io.StringIO
@@ -53,11 +53,11 @@ CALLBACK_REFUSALS = [
 
 
 @pytest.mark.requirement("S-54")
-@pytest.mark.parametrize(("preset", "error", "description", "refusal", "words"), CALLBACK_REFUSALS)
+@pytest.mark.parametrize(("kind", "error", "description", "refusal", "words"), CALLBACK_REFUSALS)
 async def test_a_refusal_at_the_callback_tells_the_admin_what_to_do(
-    world: World, log: Log, preset: str, error: str, description: str, refusal: type[BrokerError], words: str
+    world: World, log: Log, kind: str, error: str, description: str, refusal: type[BrokerError], words: str
 ) -> None:
-    use_preset(world, preset, {})
+    use_kind(world, kind, {})
     world.provider.refuses = {"error": error, "error_description": description}
     async with world.broker() as service:
         page = await world.browser(service).sign_in()
@@ -86,7 +86,7 @@ async def test_a_refusal_at_the_callback_tells_the_admin_what_to_do(
 async def test_a_refusal_of_entras_token_endpoint_tells_the_admin_what_to_do(
     world: World, log: Log, answer: tuple[str, str], refusal: type[BrokerError], words: str
 ) -> None:
-    use_preset(world, "entra", {})
+    use_kind(world, "entra", {})
     body = json.dumps({"error": answer[0], "error_description": answer[1], "error_codes": [1]}).encode()
     world.provider.lies = Lies(answers={"/token": lambda _: status(400)(says(body)(httpx.Response(400)))})
     async with world.broker() as service:
@@ -94,10 +94,10 @@ async def test_a_refusal_of_entras_token_endpoint_tells_the_admin_what_to_do(
     assert words in remedy(log)
 
 
-@pytest.mark.parametrize("preset", ["okta", "entra", "google"])
+@pytest.mark.parametrize("kind", ["okta", "entra", "google"])
 @pytest.mark.parametrize("path", ["/token", "/userinfo"])
-async def test_asked_to_wait_the_broker_says_how_long(world: World, preset: str, path: str) -> None:
-    use_preset(world, preset, {}, userinfo="always")
+async def test_asked_to_wait_the_broker_says_how_long(world: World, kind: str, path: str) -> None:
+    use_kind(world, kind, {}, userinfo="always")
     world.provider.lies = Lies(answers={path: status(429, **{"Retry-After": "17"})})
     async with world.broker() as service:
         page = await world.browser(service).sign_in()

@@ -21,7 +21,7 @@ import httpx
 import yaml
 
 from broker.app import run_checks
-from broker.checks import OUR_MARK, unusable_settings
+from broker.checks import PAGE_MARK, unusable_settings
 from broker.demo.comm100 import ENDPOINT_PATH
 from broker.errors import SettingsError
 from broker.settings import load_settings
@@ -75,7 +75,7 @@ class Bench:
     names: Mapping[str, str]
     offline: bool = False
     clock_behind: float = 0
-    front: bytes = ok(OUR_MARK)
+    front: bytes = ok(PAGE_MARK)
     proxy: bytes = ok(b"", status="407 Proxy Authentication Required")
     rewrite: Callable[[str], str] = str
 
@@ -131,7 +131,7 @@ async def bench(kind: str, folder: Path, *, tls: bool = False, critical: bool = 
     """Run a set-up that works.
 
     Args:
-        kind: of the provider, a preset.
+        kind: of provider.
         folder: for its files.
         tls: the provider speaks TLS, with a certificate of an authority of its own in `ca.pem`.
         critical: that authority's basicConstraints are.

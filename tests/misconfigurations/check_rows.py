@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import base64
 
-from broker.checks import OUR_MARK
+from broker.checks import PAGE_MARK
 from tests.checks.diagnosis import NOWHERE
+from tests.fakes.kinds import OTHER, TENANT
 from tests.fakes.lies import Document, Lies
-from tests.fakes.presets import OTHER, TENANT
 from tests.fakes.world import SHARED_SECRET
 from tests.misconfigurations.bench import Bench, Said
 from tests.misconfigurations.record import Change, Row, as_it_was, as_the_remedy_says, put
@@ -104,7 +104,7 @@ PROVIDER = [
     Row("a tenant that does not exist", "AADSTS90002", "Entra knows no such tenant",
         _to_tenant("7a0c1b2d-3e4f-4a5b-8c6d-7e8f9a0b1c2e"), put(idp={"tenant": TENANT, "issuer": "{issuer}"}),
         kind="entra"),
-    Row("another organisation's tenant", "AADSTS700016", "client_id is no application of this tenant",
+    Row("another organisation's tenant", "AADSTS700016", "has no application with this client_id",
         _to_tenant(OTHER), put(idp={"tenant": TENANT, "issuer": "{issuer}"}), kind="entra"),
     Row("signing_algorithms without the provider's", "No key of the provider can verify RS256",
         "Set signing_algorithms", put(idp={"signing_algorithms": ["RS256"]}),
@@ -124,7 +124,7 @@ PROVIDER = [
         put(idp={"client_secret_expires": "2020-01-31"}), put(idp={"client_secret_expires": "2099-01-31"})),
     Row("the client id of another application, Okta", "Invalid value for 'client_id' parameter", "copy the Client ID",
         put(idp={"client_id": "0oa9other"}), put(idp={"client_id": "client-1"}), kind="okta"),
-    Row("the client id of another application, Entra", "AADSTS700016", "client_id is no application of this tenant",
+    Row("the client id of another application, Entra", "AADSTS700016", "has no application with this client_id",
         put(idp={"client_id": _SECRET_ID}), put(idp={"client_id": "client-1"}), kind="entra"),
     Row("a client id that was deleted, Google", "The OAuth client was not found", "Google knows no such client id",
         put(idp={"client_id": "1234-x.apps.googleusercontent.com"}), put(idp={"client_id": "client-1"}), kind="google"),
@@ -132,7 +132,7 @@ PROVIDER = [
         "The provider does not know the client ID", put(idp={"client_id": "comm100"}),
         put(idp={"client_id": "client-1"})),
     Row("another client_authentication than the client's", "but client_authentication is client_secret_post",
-        "Set client_authentication to one of those",
+        "Set client_authentication to an announced method",
         put(idp={"client_authentication": "client_secret_post"}, provider={"takes": "client_secret_basic"}),
         put(idp={"client_authentication": "client_secret_basic"})),
     *(
@@ -157,7 +157,7 @@ COMM100 = [
     Row("a shared secret that was decoded", "as if it had been decoded", "Do not decode it",
         put(files={"comm100-secret": base64.b64decode(SHARED_SECRET).decode()}), as_it_was),
     Row("something else at public_url", "with the broker's page", "Let the proxy send every path",
-        put(bench={"front": ok(b"<h1>It works!</h1>")}), put(bench={"front": ok(OUR_MARK)})),
+        put(bench={"front": ok(b"<h1>It works!</h1>")}), put(bench={"front": ok(PAGE_MARK)})),
     Row("the shared secret of another Comm100 site", "", "",
         put(files={"comm100-secret": base64.b64encode(b"0f1e2d3c-4b5a-4697-8877-665544332211").decode()}), as_it_was),
 ]  # fmt: skip

@@ -28,7 +28,7 @@ class Row:
         remedy: words of the remedy that lead to `mend`.
         inject: breaks the set-up.
         mend: does what the remedy says.
-        kind: of the provider, a preset.
+        kind: of provider.
         at: what brings it to light.
         tls: the provider speaks TLS.
         leaves: what is still said after the remedy, where a network would be needed to go on.

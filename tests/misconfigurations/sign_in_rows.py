@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from tests.fakes.kinds import OTHER
 from tests.fakes.lies import Lies, with_
-from tests.fakes.presets import OTHER
 from tests.fakes.provider import Person
 from tests.fakes.world import ENDPOINT
 from tests.misconfigurations.record import Row, put

@@ -13,8 +13,8 @@ from urllib.parse import parse_qs
 
 import httpx
 
+from tests.fakes.kinds import OTHER, TENANT
 from tests.fakes.lies import Document
-from tests.fakes.presets import OTHER, TENANT
 from tests.fakes.provider import FakeProvider, Person
 
 SECRET = "kT9~vQ2aaBBccDDeeFFggHHiiJJkkLLmmNNooPP"

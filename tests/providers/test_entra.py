@@ -315,7 +315,7 @@ def test_another_tenants_token_or_key_is_refused(
         pytest.param("90094", "administrator has to grant", id="90094 admin consent"),
         pytest.param("50020", "of another tenant", id="50020 not in the tenant"),
         pytest.param("90072", "of another tenant", id="90072 not in the tenant"),
-        pytest.param("700016", "no application of this tenant", id="700016 unknown application"),
+        pytest.param("700016", "no application with this client_id", id="700016 unknown application"),
         pytest.param("50194", "single-tenant", id="50194 single-tenant"),
         pytest.param("50011", "redirect URI", id="50011 redirect URI"),
         pytest.param("7000215", "client secret is wrong", id="7000215 wrong secret"),

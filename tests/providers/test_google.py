@@ -130,10 +130,10 @@ def test_google_may_spell_its_issuer_in_two_ways(iss: object, expected: str) -> 
     assert GOOGLE.expected_issuer(google, {"iss": iss}, RULES, key_issuer=None) == expected
 
 
-@pytest.mark.parametrize("preset", ["okta", "oidc"])
-def test_no_other_preset_knows_two_spellings(preset: str) -> None:
+@pytest.mark.parametrize("kind", ["okta", "oidc"])
+def test_no_other_kind_knows_two_spellings(kind: str) -> None:
     google = registration(issuer=ISSUER, metadata_issuer=ISSUER)
-    assert KINDS[preset].expected_issuer(google, {"iss": "accounts.google.com"}, RULES, key_issuer=None) == ISSUER
+    assert KINDS[kind].expected_issuer(google, {"iss": "accounts.google.com"}, RULES, key_issuer=None) == ISSUER
 
 
 @pytest.mark.parametrize(

@@ -41,13 +41,13 @@ def considered(decision: EmailDecision) -> list[tuple[str, str]]:
         pytest.param(
             {},
             {"email": ADA},
-            [ABSENT, ("email (userinfo)", "taken: email_verified is absent, which this preset accepts")],
+            [ABSENT, ("email (userinfo)", "taken: email_verified is absent, which this kind of provider accepts")],
             id="a thin ID token, nothing said, as a custom server answers",
         ),
         pytest.param(
             {"email": ADA},
             None,
-            [("email (ID token)", "taken: email_verified is absent, which this preset accepts")],
+            [("email (ID token)", "taken: email_verified is absent, which this kind of provider accepts")],
             id="in the ID token, userinfo not asked",
         ),
         pytest.param(

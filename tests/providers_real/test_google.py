@@ -96,7 +96,7 @@ def test_a_person_of_the_organisation_is_admitted(login: str, email: str, scene:
             "dan",
             AccessDenied,
             "access_denied: The developer hasn't given you access",
-            "The person cancelled, or the application is in testing and they are no test user",
+            "The person cancelled, or the application is in testing and the person is not a test user",
             id="no test user",
         ),
     ],

@@ -1,4 +1,4 @@
-"""Settings of every preset and two sites, and what an admin is told to do with them."""
+"""Settings of every kind and two sites, and what an admin is told to do with them."""
 
 from __future__ import annotations
 

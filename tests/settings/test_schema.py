@@ -12,7 +12,7 @@ from broker.settings import ProviderSettings, Settings, SiteSettings, settings_s
 from broker.settings.secrets import Section
 from tests.settings.admin import RIGHT, Admin
 from tests.settings.pem import certificate_of, pem_of, platform_token, rsa_key
-from tests.settings.test_presets import TENANT, WHOLE
+from tests.settings.test_kinds import TENANT, WHOLE
 
 DOCUMENT = (Path(__file__).parents[2] / "docs" / "admin" / "settings.md").read_text(encoding="utf-8")
 

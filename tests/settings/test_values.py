@@ -141,7 +141,7 @@ def row(path: str, value: Any, then: object, id: str) -> Any:  # noqa: A002
         row(OKTA + "issuer", "https://127.8.0.1/", "must not be on loopback", "loopback"),
         row(OKTA + "issuer", "https://acme.okta.com/?a=b", "neither query nor fragment", "query"),
         row(OKTA + "issuer", "https://a@acme.okta.com", "user name", "user name"),
-        row(OKTA + "issuer", f"https://acme.okta.com{DISCOVERY}", "stands before /.well-known", "discovery address"),
+        row(OKTA + "issuer", f"https://acme.okta.com{DISCOVERY}", "part before /.well-known", "discovery address"),
         row(OKTA + "issuer", f"https://acme.okta.com/oauth2/default{DISCOVERY}/", "before /.well-known", "and a slash"),
         row(OKTA + "issuer", "https://acme-admin.okta.com", "Admin Console", "the Admin Console"),
         row(OKTA + "issuer", "https://acme-admin.oktapreview.com/admin/app", "without -admin", "a page of it"),

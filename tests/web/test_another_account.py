@@ -21,14 +21,14 @@ from broker.errors import (
     ProviderError,
     ProviderReportedFailure,
 )
+from tests.fakes.kinds import use_kind
 from tests.fakes.lies import Lies, with_
-from tests.fakes.presets import use_preset
 from tests.fakes.provider import Person
 from tests.fakes.world import BROKER, PAGE, World, assert_refused, start_again
 
 STRANGER = {"email": "eve@other.example", "email_verified": True, "xms_edov": True, "name": "Eve", "hd": "acme.example"}
 ADA = {**STRANGER, "email": "ada@acme.example", "name": "Ada Lovelace"}
-PRESETS = [
+KINDS = [
     pytest.param("oidc", "login", id="oidc"),
     pytest.param("okta", "login", id="Okta"),
     pytest.param("entra", "select_account", id="Entra"),
@@ -46,12 +46,12 @@ def prompts(answer: httpx.Response) -> list[str]:
     return httpx.URL(answer.headers["location"]).params.get_list("prompt")
 
 
-@pytest.mark.parametrize(("preset", "prompt"), PRESETS)
+@pytest.mark.parametrize(("kind", "prompt"), KINDS)
 @pytest.mark.parametrize("why", ["not admitted", "access denied"])
 async def test_a_person_with_the_wrong_account_can_use_another_one(
-    world: World, preset: str, prompt: str, why: str
+    world: World, kind: str, prompt: str, why: str
 ) -> None:
-    use_preset(world, preset, STRANGER)
+    use_kind(world, kind, STRANGER)
     world.provider.refuses = {"error": "access_denied"} if why == "access denied" else None
     async with world.broker() as service:
         browser = world.browser(service)
@@ -68,9 +68,9 @@ async def test_a_person_with_the_wrong_account_can_use_another_one(
     assert "Ada Lovelace" in end.text
 
 
-@pytest.mark.parametrize(("preset", "prompt"), PRESETS)
-async def test_otherwise_people_are_not_asked(world: World, preset: str, prompt: str) -> None:
-    use_preset(world, preset, ADA)
+@pytest.mark.parametrize(("kind", "prompt"), KINDS)
+async def test_otherwise_people_are_not_asked(world: World, kind: str, prompt: str) -> None:
+    use_kind(world, kind, ADA)
     async with world.broker() as service:
         browser = world.browser(service)
         assert prompts(await browser.open(f"{BROKER}/login")) == []
@@ -80,7 +80,7 @@ async def test_otherwise_people_are_not_asked(world: World, preset: str, prompt:
 
 
 async def test_it_goes_before_the_prompt_the_admin_set(world: World) -> None:
-    use_preset(world, "google", ADA, authorization_parameters={"prompt": "consent"})
+    use_kind(world, "google", ADA, authorization_parameters={"prompt": "consent"})
     async with world.broker() as service:
         browser = world.browser(service)
         assert prompts(await browser.open(f"{BROKER}/login")) == ["consent"]
@@ -115,7 +115,7 @@ async def test_with_several_providers_it_stays_with_the_one_that_refused(world: 
 async def test_every_refusal_of_the_person_offers_it(
     world: World, claims: dict[str, Any], keys: dict[str, Any], error: type[BrokerError]
 ) -> None:
-    use_preset(world, "oidc", {**ADA, **claims}, **keys)
+    use_kind(world, "oidc", {**ADA, **claims}, **keys)
     async with world.broker() as service:
         page = await world.browser(service).sign_in()
     assert_refused(page, error)

@@ -14,7 +14,7 @@ from broker.errors import (
     ParameterRepeated,
     RedirectUrlRefused,
 )
-from tests.fakes.presets import use_preset
+from tests.fakes.kinds import use_kind
 from tests.fakes.world import BROKER, ENDPOINT, PAGE, SHARED_SECRET, World, assert_refused
 
 GLOBEX = "https://globex.comm100.example/sso"
@@ -212,7 +212,7 @@ async def test_a_tile_leads_to_the_site_it_names(world: World, target: str, site
 
 
 @pytest.mark.parametrize(
-    ("preset", "iss", "starts"),
+    ("kind", "iss", "starts"),
     [
         pytest.param("okta", "https://acme.okta.example", True, id="Okta: the organisation, before a custom server"),
         pytest.param("okta", "https://acme.okta.example/oauth2/default", True, id="Okta: the custom server"),
@@ -220,9 +220,9 @@ async def test_a_tile_leads_to_the_site_it_names(world: World, target: str, site
         pytest.param("oidc", "https://acme.okta.example", False, id="any other provider: only its issuer"),
     ],
 )
-async def test_an_okta_tile_may_name_the_organisation(world: World, preset: str, iss: str, starts: bool) -> None:
+async def test_an_okta_tile_may_name_the_organisation(world: World, kind: str, iss: str, starts: bool) -> None:
     world.provider.issuer = "https://acme.okta.example/oauth2/default"
-    use_preset(world, preset, {"email": "ada@acme.example", "email_verified": True})
+    use_kind(world, kind, {"email": "ada@acme.example", "email_verified": True})
     async with world.broker() as service:
         answer = await world.browser(service).open(TILE, iss=iss)
     if starts:

@@ -11,8 +11,8 @@ from broker.app import Service
 from broker.errors import BrokerError, MethodNotAllowed, NoSuchPage, NotANavigation, ParameterRepeated
 from broker.signing import sign_value
 from tests.fakes.clock import Clock
+from tests.fakes.kinds import use_kind
 from tests.fakes.lies import Lies, with_
-from tests.fakes.presets import use_preset
 from tests.fakes.world import BROKER, ENDPOINT, PAGE, SECRET_KEY, SHARED_SECRET, Browser, World, assert_refused
 
 END = "https://idp.example/logout"
@@ -145,7 +145,7 @@ async def test_a_large_id_token_is_left_out(ending_world: World) -> None:
 
 async def test_where_a_hint_is_demanded_and_none_is_at_hand_the_page_is_ours(ending_world: World) -> None:
     """Okta answers with an error page of its own."""
-    use_preset(ending_world, "okta", {"email": "ada@acme.example"})
+    use_kind(ending_world, "okta", {"email": "ada@acme.example"})
     lies = Lies(discovery=with_(end_session_endpoint=END), claims=with_(padding=secrets.token_hex(2_000)))
     ending_world.provider.lies = lies
     async with ending_world.broker() as service:

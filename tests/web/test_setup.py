@@ -219,7 +219,7 @@ async def test_what_our_own_pages_send_to_login_is_not_what_comm100_sent(world: 
     assert "restarted" not in page
 
 
-async def test_the_checks_page_says_what_the_doctor_says(world: World) -> None:
+async def test_the_checks_page_says_what_broker_check_says(world: World) -> None:
     off = world.add_provider("eu", enabled=False)
     off.lies = Lies(answers={"/.well-known/openid-configuration": status(500)})
     async with world.broker() as service:

@@ -1,4 +1,4 @@
-"""What each preset takes for granted, and how a tenant of Entra is named."""
+"""What each kind takes for granted, and how a tenant of Entra is named."""
 
 import re
 from pathlib import Path
@@ -96,7 +96,7 @@ def test_okta_entra_and_google_stand_in_one_file(admin: Admin) -> None:
         assert provider.metadata_issuer == provider.issuer
 
 
-def test_what_is_given_goes_before_what_a_preset_takes_for_granted(admin: Admin) -> None:
+def test_what_is_given_goes_before_what_a_kind_takes_for_granted(admin: Admin) -> None:
     provider = _load(admin, entra(client_authentication="client_secret_basic", userinfo="never", scopes=["openid"]))
 
     assert (provider.client_authentication, provider.userinfo) == ("client_secret_basic", "never")
@@ -104,7 +104,7 @@ def test_what_is_given_goes_before_what_a_preset_takes_for_granted(admin: Admin)
 
 
 @pytest.mark.parametrize(
-    ("preset", "missing"),
+    ("kind", "missing"),
     [
         pytest.param("oidc", {"issuer", "client_id", "email_domains", "client_secret_file"}, id="oidc"),
         pytest.param("okta", {"issuer", "client_id", "email_domains", "client_secret_file"}, id="okta"),
@@ -112,12 +112,12 @@ def test_what_is_given_goes_before_what_a_preset_takes_for_granted(admin: Admin)
         pytest.param("google", {"client_id", "email_domains", "client_secret_file"}, id="google"),
     ],
 )
-def test_a_preset_misses_what_it_needs_by_name(admin: Admin, preset: str, missing: set[str]) -> None:
-    found = _refused(admin, {"preset": preset})
+def test_a_kind_misses_what_it_needs_by_name(admin: Admin, kind: str, missing: set[str]) -> None:
+    found = _refused(admin, {"preset": kind})
 
     assert set(found) == missing
     assert all("is required" in problem for problem in found.values())
-    assert set(KINDS[preset].needs) <= missing
+    assert set(KINDS[kind].needs) <= missing
 
 
 @pytest.mark.parametrize(
@@ -164,10 +164,10 @@ def test_a_tenant_is_named_by_its_id_alone(admin: Admin, value: Any, words: str)
         pytest.param(entra(tenant=None, tenants=[OTHER, OTHER]), "tenants", "twice", id="one twice"),
         pytest.param(entra(tenant=None, tenants=TENANT), "tenants", "must be a list", id="no list"),
         pytest.param(
-            entra(issuer=f"https://login.microsoftonline.com/{OTHER}/v2.0"), "issuer", "not the one", id="other tenant"
+            entra(issuer=f"https://login.microsoftonline.com/{OTHER}/v2.0"), "issuer", "another tenant", id="other"
         ),
         pytest.param(
-            entra(issuer="https://login.microsoftonline.us/organizations/v2.0"), "issuer", "not the one", id="all"
+            entra(issuer="https://login.microsoftonline.us/organizations/v2.0"), "issuer", "another tenant", id="all"
         ),
         pytest.param(
             entra(tenant=None, tenants=[TENANT], issuer=f"https://login.microsoftonline.us/{TENANT}/v2.0"),
@@ -195,7 +195,7 @@ def test_a_tenant_is_named_by_its_id_alone(admin: Admin, value: Any, words: str)
                      "anyone can get an address there", id="other public mail"),
     ],
 )  # fmt: skip
-def test_what_does_not_fit_a_preset_is_refused(admin: Admin, section: dict[str, Any], where: str, words: str) -> None:
+def test_what_does_not_fit_a_kind_is_refused(admin: Admin, section: dict[str, Any], where: str, words: str) -> None:
     found = _refused(admin, section)
 
     assert list(found) == [where]

@@ -13,15 +13,15 @@ OTHER = "0b9a8f7e-6d5c-4b4a-9f3e-2d1c0b9a8f7e"
 _NEEDS: dict[str, dict[str, Any]] = {"entra": {"tenant": TENANT}}
 
 
-def use_preset(world: World, preset: str, claims: dict[str, Any], **keys: Any) -> None:
+def use_kind(world: World, kind: str, claims: dict[str, Any], **keys: Any) -> None:
     """Make the provider of this kind, with one person, whom it says this of; `keys` go to its settings.
 
     Okta alone has thin ID tokens.
     """
-    world.provider.claims_in_id_token = preset != "okta"
+    world.provider.claims_in_id_token = kind != "okta"
     world.provider.person = Person("person-1", claims)
     world.settings["identity_providers"]["idp"] = section_for(
-        world.provider, preset=preset, **{**_NEEDS.get(preset, {}), **keys}
+        world.provider, preset=kind, **{**_NEEDS.get(kind, {}), **keys}
     )
 
 
@@ -29,7 +29,7 @@ def use_several_tenants(world: World, tenant: str, **claims: Any) -> None:
     """Make the one provider Entra's common address, and the person one of this tenant."""
     world.provider = FakeProvider("https://entra.example/organizations/v2.0", world.clock)
     world.providers = [world.provider]
-    use_preset(world, "entra", {"name": "Ada Lovelace", **claims})
+    use_kind(world, "entra", {"name": "Ada Lovelace", **claims})
     section = world.settings["identity_providers"]["idp"]
     del section["tenant"]
     section["tenants"] = [TENANT, OTHER]

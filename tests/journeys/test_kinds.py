@@ -24,8 +24,8 @@ from broker.errors import (
 )
 from broker.identity import NO_GROUPS_SENT
 from tests.fakes.clock import START
+from tests.fakes.kinds import OTHER, TENANT, use_kind, use_several_tenants
 from tests.fakes.lies import Lies, with_
-from tests.fakes.presets import OTHER, TENANT, use_preset, use_several_tenants
 from tests.fakes.world import BROKER, PAGE, World, assert_refused
 
 PERSONAL = "9188040d-6c67-4c5b-b112-36a304b66dad"
@@ -43,7 +43,7 @@ def lines(log: Log, event: str = "sign-in") -> list[dict[str, Any]]:
 
 
 @pytest.mark.parametrize(
-    ("preset", "claims", "email_from", "userinfo"),
+    ("kind", "claims", "email_from", "userinfo"),
     [
         pytest.param("okta", {"email": ADA, "name": "Ada Lovelace"}, "email (userinfo)", 1, id="Okta"),
         pytest.param("entra", {"preferred_username": ADA, "email": ADA, "name": "Ada Lovelace"},
@@ -54,9 +54,9 @@ def lines(log: Log, event: str = "sign-in") -> list[dict[str, Any]]:
     ],
 )  # fmt: skip
 async def test_a_person_of_the_organisation_gets_in(
-    world: World, log: Log, preset: str, claims: dict[str, Any], email_from: str, userinfo: int
+    world: World, log: Log, kind: str, claims: dict[str, Any], email_from: str, userinfo: int
 ) -> None:
-    use_preset(world, preset, claims)
+    use_kind(world, kind, claims)
     async with world.broker() as service:
         page = await world.browser(service).sign_in(redirect_url=PAGE)
     assert str(page.url) == PAGE
@@ -69,7 +69,7 @@ NO_NAME = {"email": ADA, "email_verified": True, "hd": "acme.example", "preferre
 
 
 @pytest.mark.parametrize(
-    ("preset", "claims", "setting", "asked"),
+    ("kind", "claims", "setting", "asked"),
     [
         pytest.param("oidc", VERIFIED, {}, 1, id="OpenID, by default: always"),
         pytest.param("oidc", VERIFIED, {"userinfo": "when_needed"}, 0, id="OpenID, not needed"),
@@ -86,9 +86,9 @@ NO_NAME = {"email": ADA, "email_verified": True, "hd": "acme.example", "preferre
     ],
 )
 async def test_userinfo_is_asked_as_often_as_the_setting_says(
-    world: World, preset: str, claims: dict[str, Any], setting: dict[str, str], asked: int
+    world: World, kind: str, claims: dict[str, Any], setting: dict[str, str], asked: int
 ) -> None:
-    use_preset(world, preset, claims, **setting)
+    use_kind(world, kind, claims, **setting)
     async with world.broker() as service:
         page = await world.browser(service).sign_in(redirect_url=PAGE)
     assert str(page.url) == PAGE
@@ -105,7 +105,7 @@ async def test_a_person_of_a_listed_tenant_gets_in(world: World) -> None:
 
 @pytest.mark.requirement("S-14", "S-25")
 async def test_google_may_leave_the_scheme_out_of_its_issuer(world: World) -> None:
-    use_preset(world, "google", {**VERIFIED, "hd": "acme.example"})
+    use_kind(world, "google", {**VERIFIED, "hd": "acme.example"})
     world.provider.lies = Lies(claims=with_(iss="idp.example"))
     async with world.broker() as service:
         assert ADA in (await world.browser(service).sign_in(redirect_url=PAGE)).text
@@ -113,7 +113,7 @@ async def test_google_may_leave_the_scheme_out_of_its_issuer(world: World) -> No
 
 @pytest.mark.requirement("S-23", "S-24", "S-25")
 @pytest.mark.parametrize(
-    ("preset", "claims", "error"),
+    ("kind", "claims", "error"),
     [
         pytest.param("okta", {**VERIFIED, "email_verified": False}, EmailUnverified, id="Okta denies the address"),
         pytest.param("entra", {"email": ADA}, EmailUnverified, id="Entra, the mail attribute alone"),
@@ -125,9 +125,9 @@ async def test_google_may_leave_the_scheme_out_of_its_issuer(world: World) -> No
     ],
 )  # fmt: skip
 async def test_anybody_else_does_not(
-    world: World, log: Log, preset: str, claims: dict[str, Any], error: type[BrokerError]
+    world: World, log: Log, kind: str, claims: dict[str, Any], error: type[BrokerError]
 ) -> None:
-    use_preset(world, preset, claims)
+    use_kind(world, kind, claims)
     async with world.broker() as service:
         assert_refused(await world.browser(service).sign_in(), error)
     assert (lines(log)[0]["code"], world.received) == (error.code, [])
@@ -165,7 +165,7 @@ async def test_a_key_of_personal_accounts_signs_for_no_organisation(world: World
     if several:
         use_several_tenants(world, TENANT, email=ADA, xms_edov=True)
     else:
-        use_preset(world, "entra", {"preferred_username": ADA})
+        use_kind(world, "entra", {"preferred_username": ADA})
     issuer = f"https://entra.example/{PERSONAL}/v2.0"
     honest = world.provider.lies
     world.provider.lies = Lies(
@@ -203,7 +203,7 @@ async def test_a_key_of_personal_accounts_signs_for_no_organisation(world: World
 async def test_groups_decide_where_the_admin_wants_it(
     world: World, log: Log, claims: dict[str, Any], keys: dict[str, Any], error: type[BrokerError] | None
 ) -> None:
-    use_preset(world, "entra", {"preferred_username": ADA, "name": "Ada Lovelace", **claims}, **keys)
+    use_kind(world, "entra", {"preferred_username": ADA, "name": "Ada Lovelace", **claims}, **keys)
     async with world.broker() as service:
         page = await world.browser(service).sign_in(redirect_url=PAGE)
     assert "/groups" not in world.provider.requests
@@ -216,7 +216,7 @@ async def test_groups_decide_where_the_admin_wants_it(
 
 
 @pytest.mark.parametrize(
-    ("preset", "keys", "sent"),
+    ("kind", "keys", "sent"),
     [
         pytest.param("okta", {"max_age": 0}, {"max_age": "0"}, id="max_age"),
         pytest.param(
@@ -230,9 +230,9 @@ async def test_groups_decide_where_the_admin_wants_it(
     ],
 )  # fmt: skip
 async def test_further_parameters_are_sent_once_beside_our_own(
-    world: World, preset: str, keys: dict[str, Any], sent: dict[str, str]
+    world: World, kind: str, keys: dict[str, Any], sent: dict[str, str]
 ) -> None:
-    use_preset(world, preset, {}, **keys)
+    use_kind(world, kind, {}, **keys)
     async with world.broker() as service:
         redirect = await world.browser(service).open(f"{BROKER}/login")
     parameters = httpx.URL(redirect.headers["location"]).params
@@ -254,7 +254,7 @@ async def test_further_parameters_are_sent_once_beside_our_own(
 async def test_a_sign_in_at_the_provider_must_be_as_fresh_as_max_age(
     world: World, auth_time: float | None, error: type[BrokerError] | None
 ) -> None:
-    use_preset(world, "okta", VERIFIED, max_age=600)
+    use_kind(world, "okta", VERIFIED, max_age=600)
     world.provider.lies = Lies(claims=with_(auth_time=auth_time))
     async with world.broker() as service:
         page = await world.browser(service).sign_in(redirect_url=PAGE)
@@ -308,7 +308,7 @@ async def test_with_several_tenants_the_callback_may_name_no_other(world: World,
 @pytest.mark.requirement("S-07")
 @pytest.mark.parametrize("answered", [True, False], ids=["its own", "another tenant's"])
 async def test_with_one_tenant_the_callback_names_that_one(world: World, answered: bool) -> None:
-    use_preset(world, "entra", {"preferred_username": ADA, "name": "Ada Lovelace"})
+    use_kind(world, "entra", {"preferred_username": ADA, "name": "Ada Lovelace"})
     named = world.provider.issuer if answered else f"{world.provider.issuer}x"
     lies = Lies(callback=with_(iss=named), claims=with_(tid=TENANT))
     world.provider.lies = lies
@@ -324,7 +324,7 @@ async def test_with_one_tenant_the_callback_names_that_one(world: World, answere
 @pytest.mark.parametrize("answered", ["https://{host}", "{host}"])
 @pytest.mark.parametrize("signed", ["https://{host}", "{host}"])
 async def test_google_may_spell_its_issuer_in_both_ways_at_once(world: World, answered: str, signed: str) -> None:
-    use_preset(world, "google", {"email": ADA, "email_verified": True, "hd": "acme.example", "name": "Ada"})
+    use_kind(world, "google", {"email": ADA, "email_verified": True, "hd": "acme.example", "name": "Ada"})
     host = world.provider.host
     world.provider.lies = Lies(
         callback=with_(iss=answered.format(host=host)), claims=with_(iss=signed.format(host=host))
