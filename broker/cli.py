@@ -80,7 +80,9 @@ def init(  # noqa: PLR0913, PLR0917 - one argument for each option
         list[str] | None, typer.Option(help="A scope to request; repeat for another scope. Default: by the kind.")
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace existing files.")] = False,
-    offline: Annotated[bool, typer.Option("--offline", help="Send no requests, also not in the check.")] = False,
+    offline: Annotated[
+        bool, typer.Option("--offline", help="Send no requests, neither for the answers nor in the check.")
+    ] = False,
 ) -> None:
     """Ask for the values needed, write the settings file and the secrets, and check them."""
     from broker import init as beginning
