@@ -191,8 +191,8 @@ def explain(
 
     settings = _settings(config)
     try:
-        provider_id = dry_run.pick("identity provider in the settings", idp, tuple(settings.identity_providers))
-        site_id = dry_run.pick(f"site that offers {provider_id}", site, sites_of(settings, provider_id))
+        provider_id = dry_run.pick("identity provider", "is in the settings", idp, tuple(settings.identity_providers))
+        site_id = dry_run.pick("site", f"offers {provider_id}", site, sites_of(settings, provider_id))
         given = dry_run.read_claims(claims.read(dry_run.INPUT_LIMIT + 1))
     except dry_run.UnusableInput as error:
         typer.echo(str(error), err=True)

@@ -146,7 +146,10 @@ def test_a_port_that_is_taken_is_said_in_one_sentence(tmp_path: Path) -> None:
             check=False,
         )
     assert ended.returncode == 2
-    assert ended.stderr == f"The service cannot start: cannot listen on 127.0.0.1:{port}: Address already in use\n"
+    assert ended.stderr == (
+        f"The service cannot start: cannot listen on 127.0.0.1:{port}: Address already in use. "
+        "Stop the other program, or change `listen` or `operations_listen`.\n"
+    )
     assert ended.stdout == ""
 
 
