@@ -38,7 +38,7 @@ from broker.web.setup_pages import SetupPages
 
 WARM_SECONDS = 30.0  # between checks for missing or old documents
 NO_PROXY_TRUSTED = (
-    "Add your proxy's address to trusted_proxies. Until then, all people behind the proxy share one bound for rejected "
+    "Add your proxy's address to trusted_proxies. Until then, all people behind the proxy share one limit for rejected "
     "codes, and the log shows the proxy's address. If there is no proxy, you do not have to do anything."
 )
 

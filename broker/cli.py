@@ -22,18 +22,42 @@ EXIT_UNUSABLE = 2
 
 app = typer.Typer(
     name="broker",
-    help="Sign Comm100 agents in with your organisation's OpenID Connect provider.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
 
 ConfigOption = Annotated[
     Path | None,
     typer.Option(
-        "--config", help="The settings file. Default: $BROKER_CONFIG, then ./broker.yaml.", show_default=False
+        "--config",
+        metavar="FILE",
+        help="The settings file. Default: $BROKER_CONFIG, then ./broker.yaml.",
+        show_default=False,
     ),
 ]
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        from broker.metrics import installed_version
+
+        typer.echo(f"broker {installed_version()}")
+        raise typer.Exit
+
+
+@app.callback()
+def overview(
+    *,
+    _version: Annotated[
+        bool,
+        typer.Option(
+            "--version", metavar="", help="Print the version and exit.", is_eager=True, callback=_print_version
+        ),
+    ] = False,
+) -> None:
+    """Sign Comm100 agents in with your organisation's OpenID Connect provider."""
 
 
 @app.command()
@@ -42,29 +66,39 @@ def init(  # noqa: PLR0913, PLR0917 - one argument for each option
         Path | None,
         typer.Option(
             "--config",
+            metavar="FILE",
             help="The settings file to write. Default: $BROKER_CONFIG, then ./broker.yaml.",
             show_default=False,
         ),
     ] = None,
-    public_url: Annotated[str | None, typer.Option(help="The address at which browsers reach the broker.")] = None,
-    provider: Annotated[str | None, typer.Option(help="okta, entra, google, or oidc for any other provider.")] = None,
-    issuer: Annotated[str | None, typer.Option(help="The provider's issuer, for okta and oidc.")] = None,
-    tenant: Annotated[str | None, typer.Option(help="The tenant ID or a domain of the tenant, for entra.")] = None,
+    public_url: Annotated[
+        str | None, typer.Option(metavar="URL", help="The address at which browsers reach the broker.")
+    ] = None,
+    provider: Annotated[
+        str | None, typer.Option(metavar="KIND", help="okta, entra, google, or oidc for any other provider.")
+    ] = None,
+    issuer: Annotated[str | None, typer.Option(metavar="URL", help="The provider's issuer, for okta and oidc.")] = None,
+    tenant: Annotated[
+        str | None, typer.Option(metavar="ID", help="The tenant ID or a domain of the tenant, for entra.")
+    ] = None,
     id_: Annotated[
         str | None,
-        typer.Option("--id", help="The provider's id in the settings, part of the redirect URI. Default: the kind."),
+        typer.Option(
+            "--id", metavar="ID", help="The provider's id in the settings, part of the redirect URI. Default: the kind."
+        ),
     ] = None,
-    client_id: Annotated[str | None, typer.Option(help="The client ID at the provider.")] = None,
+    client_id: Annotated[str | None, typer.Option(metavar="ID", help="The client ID at the provider.")] = None,
     client_secret_file: Annotated[
         str | None, typer.Option(metavar="FILE", help="The file with the client secret; - is standard input.")
     ] = None,
     client_secret_expires: Annotated[
-        str | None, typer.Option(metavar="DAY", help="The expiry date of the client secret, as 2027-03-31.")
+        str | None, typer.Option(metavar="DATE", help="The expiry date of the client secret, as 2027-03-31.")
     ] = None,
     email_domain: Annotated[
-        list[str] | None, typer.Option(help="A domain of your agents' addresses; repeat for another domain.")
+        list[str] | None,
+        typer.Option(metavar="DOMAIN", help="A domain of your agents' addresses; repeat for another domain."),
     ] = None,
-    endpoint: Annotated[str | None, typer.Option(help="Comm100's JWT SSO endpoint.")] = None,
+    endpoint: Annotated[str | None, typer.Option(metavar="URL", help="Comm100's JWT SSO endpoint.")] = None,
     shared_secret_file: Annotated[
         str | None, typer.Option(metavar="FILE", help="The file with Comm100's shared secret; - is standard input.")
     ] = None,
@@ -72,14 +106,17 @@ def init(  # noqa: PLR0913, PLR0917 - one argument for each option
         str | None, typer.Option(metavar="FILE", help="Certificates of your own authority, in PEM form.")
     ] = None,
     allow_private_network: Annotated[
-        bool, typer.Option("--allow-private-network", help="The provider may be on a private address.")
+        bool, typer.Option("--allow-private-network", metavar="", help="The provider may be on a private address.")
     ] = False,
     outbound_proxy: Annotated[str | None, typer.Option(metavar="URL", help="The proxy to the internet.")] = None,
     scope: Annotated[
-        list[str] | None, typer.Option(help="A scope to request; repeat for another scope. Default: by the kind.")
+        list[str] | None,
+        typer.Option(metavar="SCOPE", help="A scope to request; repeat for another scope. Default: by the kind."),
     ] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace existing files.")] = False,
-    offline: Annotated[bool, typer.Option("--offline", help="Send no requests, also not in the check.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", metavar="", help="Replace existing files.")] = False,
+    offline: Annotated[
+        bool, typer.Option("--offline", metavar="", help="Send no requests, neither for the answers nor in the check.")
+    ] = False,
 ) -> None:
     """Ask for the values needed, write the settings file and the secrets, and check them."""
     given = _given(
@@ -95,8 +132,10 @@ def init(  # noqa: PLR0913, PLR0917 - one argument for each option
 @app.command()
 def check(
     config: ConfigOption = None,
-    offline: Annotated[bool, typer.Option("--offline", help="Run only the checks that need no network.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    offline: Annotated[
+        bool, typer.Option("--offline", metavar="", help="Run only the checks that need no network.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", metavar="", help="Print JSON.")] = False,
 ) -> None:
     """Check the settings, each identity provider and each site, and print what to correct."""
     from broker import checks
@@ -128,7 +167,9 @@ def serve(config: ConfigOption = None) -> None:
 
 @app.command("setup-link")
 def setup_link(
-    hours: Annotated[int, typer.Option("--hours", min=1, max=MAX_HOURS, help="The lifetime of the link in hours.")] = 1,
+    hours: Annotated[
+        int, typer.Option("--hours", metavar="HOURS", min=1, max=MAX_HOURS, help="The lifetime of the link in hours.")
+    ] = 1,
     config: ConfigOption = None,
 ) -> None:
     """Print a link to the setup page. Protect the link like a password: it opens the page for anybody."""
@@ -159,7 +200,7 @@ def explain(
         ),
     ] = None,
     config: ConfigOption = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", metavar="", help="Print JSON.")] = False,
 ) -> None:
     """Tell whether a person with these claims is admitted, why, and what Comm100 would get."""
     from broker import dry_run
@@ -167,8 +208,8 @@ def explain(
 
     settings = _settings(config)
     try:
-        provider_id = dry_run.pick("identity provider in the settings", idp, tuple(settings.identity_providers))
-        site_id = dry_run.pick(f"site that offers {provider_id}", site, sites_of(settings, provider_id))
+        provider_id = dry_run.pick("identity provider", "is in the settings", idp, tuple(settings.identity_providers))
+        site_id = dry_run.pick("site", f"offers {provider_id}", site, sites_of(settings, provider_id))
         given = dry_run.read_claims(claims.read(dry_run.INPUT_LIMIT + 1))
     except dry_run.UnusableInput as error:
         typer.echo(str(error), err=True)
@@ -190,7 +231,8 @@ def schema() -> None:
 @app.command()
 def demo(
     port: Annotated[
-        int | None, typer.Option(min=1, max=65535, help="The first of four ports. Default: 8000.", show_default=False)
+        int | None,
+        typer.Option(metavar="N", min=1, max=65535, help="The first of four ports. Default: 8000.", show_default=False),
     ] = None,
 ) -> None:
     """Run the broker with an identity provider and a Comm100 stand-in on this machine."""

@@ -195,7 +195,7 @@ class NoSuchPage(RequestError, code="no_such_page", status=404):
 class SetupLinkRefused(RequestError, code="setup_link_refused", status=404):
     """The link to the setup page is missing, expired, altered, for another broker, or for another host."""
 
-    user_message = "This page needs a valid link."
+    user_message = "The link has expired, or was not copied completely."
     remedy = (
         "Make a new link: broker setup-link. If the link is new: the command needs the public_url and secret_keys "
         "of the service, and the proxy must pass Host on as the browser sent it."
@@ -218,7 +218,7 @@ class MethodNotAllowed(RequestError, code="method_not_allowed", status=405):
 class ResponseModeUnsupported(RequestError, code="response_mode_unsupported", status=405):
     """A POST at the callback: the provider's answer as a form, whose body is never read."""
 
-    user_message = "This address is for opening in a browser only."
+    user_message = "Your organisation's sign-in service answered in a form that this site does not accept."
     remedy = (
         "The provider posts its answer as a form. Take response_mode out of authorization_parameters, or set the "
         "response mode of the client at the provider to query."
@@ -727,7 +727,7 @@ class GuestNotAllowed(NotAdmitted, code="guest_not_allowed"):
     user_message = "Your account is a guest in this organisation, and guests may not sign in here."
     remedy = (
         "Entra: a guest's user principal name is no address. Add the optional claims email and xms_edov if guests "
-        "with a verified address in email_domains are meant to enter."
+        "with a verified address in email_domains should be admitted."
     )
     advice = _THE_WRONG_ACCOUNT
 

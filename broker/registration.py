@@ -92,7 +92,12 @@ def setup_of_provider(
             *kind.further_values(provider, to_register),
             Value("Scopes", " ".join(registration.scopes), console_paths.scopes),
             *kind.claim_values(provider),
-            Value("Client ID", registration.client_id, console_paths.client_id, "Compare it with this client ID."),
+            Value(
+                "Client ID",
+                registration.client_id,
+                console_paths.client_id,
+                "The settings have this one: compare it with the provider's.",
+            ),
         ),
         commands=kind.commands(provider, to_register),
         note=kind.registration_note,

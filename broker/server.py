@@ -6,6 +6,7 @@ uvicorn is set up to log no query, to send no Server header and to trust no prox
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
 import signal
 import socket
@@ -100,5 +101,8 @@ def _bind(listen: Listen) -> socket.socket:
         listener.bind((listen.host, listen.port))
     except OSError as error:
         listener.close()
-        raise OSError(error.errno, f"cannot listen on {listen}: {error.strerror}") from None
+        problem = f"cannot listen on {listen}: {error.strerror}"
+        if error.errno == errno.EADDRINUSE:
+            problem = f"{problem}. Stop the other program, or change `listen` or `operations_listen`."
+        raise OSError(error.errno, problem) from None
     return listener

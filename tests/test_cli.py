@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import time
+from importlib.metadata import version
 from pathlib import Path
 
 import jsonschema
@@ -102,9 +103,15 @@ def test_schema_prints_a_json_schema_that_takes_right_settings_and_no_others() -
     assert SHARED_SECRET not in ended.stdout
 
 
+def test_the_version_is_printed() -> None:
+    ended = run("--version")
+    assert (ended.exit_code, ended.stdout) == (0, f"broker {version('comm100-sso-broker')}\n")
+
+
+@pytest.mark.parametrize("option", ["-h", "--help"])
 @pytest.mark.parametrize("command", COMMANDS)
-def test_every_command_explains_itself(command: str) -> None:
-    overview, own = run("--help"), run(command, "--help")
+def test_every_command_explains_itself(command: str, option: str) -> None:
+    overview, own = run(option), run(command, option)
     assert overview.exit_code == own.exit_code == 0
     assert re.search(rf"\b{command}\b", overview.stdout)
     assert f"broker {command}" in own.stdout
@@ -146,7 +153,10 @@ def test_a_port_that_is_taken_is_said_in_one_sentence(tmp_path: Path) -> None:
             check=False,
         )
     assert ended.returncode == 2
-    assert ended.stderr == f"The service cannot start: cannot listen on 127.0.0.1:{port}: Address already in use\n"
+    assert ended.stderr == (
+        f"The service cannot start: cannot listen on 127.0.0.1:{port}: Address already in use. "
+        "Stop the other program, or change `listen` or `operations_listen`.\n"
+    )
     assert ended.stdout == ""
 
 

@@ -5,6 +5,7 @@ The client of the sign-ins sends the request, so proxy, trusted authorities and 
 
 from __future__ import annotations
 
+import ipaddress
 import time
 from typing import Literal
 from urllib.parse import urlsplit
@@ -94,7 +95,17 @@ def _check_name(topic: Topic, url: str, peer: Peer | None, *, proxied: bool) -> 
     host = urlsplit(url).hostname or ""
     if proxied:
         return topic.unknown(f"Not looked up: outbound_proxy resolves {host}.")
+    if _is_address(host):
+        return topic.ok(f"{host} is an address: no name to resolve.")
     return topic.ok(f"{host} is at {peer.address}." if peer and peer.address else f"{host} has an address.")
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
 
 
 def _check_certificate(topic: Topic, url: str, peer: Peer | None) -> Finding:

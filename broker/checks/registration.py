@@ -99,7 +99,7 @@ async def check_sign_out_uri(provider: Provider, end_session_endpoint: str) -> F
     """Ask to sign out without a session: a registered address gets the answer (RP-Initiated Logout, section 3)."""
     topic, console_paths = topic_of(provider, "redirect_uri"), provider.console_paths
     address = f"{provider.registration.redirect_uri.removesuffix(f'/callback/{provider.id}')}/logout"
-    by_eye = f"Compare by eye: {address} has to be listed at {console_paths.sign_out_uri}."
+    by_eye = f"Make sure that {address} is registered at {console_paths.sign_out_uri}."
     url = build_end_session_url(
         end_session_endpoint,
         client_id=provider.registration.client_id,
@@ -112,20 +112,20 @@ async def check_sign_out_uri(provider: Provider, end_session_endpoint: str) -> F
         answer = await provider.send(page_request(url))
     except BrokerError as error:
         message = no_answer(topic, url, error).message
-        return topic.unknown(f"Sign-out address {address}: {message}", by_eye, optional=True)
+        return topic.unknown(f"Sign-out: {address} cannot be checked. {message}", by_eye, optional=True)
     if _comes_back(answer, address):
-        return topic.ok(f"After signing out, the provider comes back to {address}.")
+        return topic.ok(f"Sign-out: the provider comes back to {address}.")
     code, text = _read_page(provider, answer)
     told = code or text
     names = (_NAMES_SIGN_OUT_URI.search(told) or _NAMES_REDIRECT_URI.search(told)) and not _WANTS_A_HINT.search(told)
     if names and (code is not None or (answer.status >= 400 and not is_failing(answer))):
         return topic.failed(
-            f"The sign-out address {address} is not registered at the provider: signing out ends on its error page.",
+            f"Sign-out: {address} is not registered at the provider, so that signing out ends on its error page.",
             f"Add exactly this address at {console_paths.sign_out_uri}.",
         )
     shows = "shows a page or leads elsewhere" if answer.status < 400 else "shows an error page"
     return topic.unknown(
-        f"Whether the sign-out address {address} is registered is not known: the provider {shows} ({answer.status}).",
+        f"Sign-out: whether {address} is registered is not known: the provider {shows} ({answer.status}).",
         by_eye,
         optional=True,
     )
@@ -187,7 +187,7 @@ def check_expiry(provider: Provider, expires: date | None, *, clock: Callable[[]
     if expires is None:
         return topic.unknown(
             "client_secret_expires is not set, so there is no warning before the client secret expires.",
-            f"If it does expire, set the day that is shown at {where}.",
+            f"If it does expire, set the day: the provider shows it at {where}.",
         )
     days = (expires - datetime.fromtimestamp(clock(), UTC).date()).days
     remedy = f"Make a new one at {where}, put it into the secret file, and set client_secret_expires to its day."
@@ -217,8 +217,9 @@ def _comes_back(answer: ProviderResponse, address: str) -> bool:
 
 
 def _compare_by_eye(provider: Provider) -> str:
-    redirect_uri, where = provider.registration.redirect_uri, provider.console_paths.redirect_uri
-    return f"Compare by eye: {redirect_uri} has to be listed at {where}."
+    return (
+        f"Make sure that {provider.registration.redirect_uri} is registered at {provider.console_paths.redirect_uri}."
+    )
 
 
 def _may_be_about_prompt(provider: Provider, answer: ProviderResponse) -> bool:
@@ -325,7 +326,7 @@ def _evaluate_page(provider: Provider, answer: ProviderResponse) -> tuple[bool |
         )
     return None, topic.unknown(
         f"The provider shows an error page (status {answer.status}) that does not say why.",
-        f"Most often the redirect URI: {registration.redirect_uri} has to be listed at {console_paths.redirect_uri}. "
+        f"Make sure that {registration.redirect_uri} is registered at {console_paths.redirect_uri}. "
         f"Compare client_id with {console_paths.client_id}, too.",
     )
 

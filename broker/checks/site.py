@@ -27,7 +27,7 @@ _INSECURE = "Switch it off, unless you need it."
 _INSECURE_BY = {
     "public_url_without_tls": "Good enough to try it out on this machine. For agents, set public_url to an https "
     "address.",
-    "log_email_plain": "Leave log_email out, unless the log has to contain addresses.",
+    "log_email_plain": "Leave log_email out, unless you know why addresses must be in the log.",
 }
 _CONTROL_PANEL = f"Comm100's Control Panel: {CONTROL_PANEL_MENU}"
 
@@ -112,7 +112,7 @@ async def _check_endpoint(site: Site, client: PublicClient) -> list[Finding]:
 
 async def _check_public_url(public_url: str, client: PublicClient) -> Finding:
     topic = Topic("settings", "public_url")
-    by_eye = f"Open {public_url}/ in a browser: the broker's own page has to appear."
+    by_eye = f"Open {public_url}/ in a browser: the broker's own page must appear."
     answer: ProviderResponse | None
     try:
         answer = await client.send(page_request(f"{public_url}/"))

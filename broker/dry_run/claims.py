@@ -51,20 +51,21 @@ class GivenClaims:
     from_token: bool
 
 
-def pick(kind: str, wanted: str | None, among: Sequence[str]) -> str:
+def pick(kind: str, known: str, wanted: str | None, among: Sequence[str]) -> str:
     """Return a known id.
 
     Args:
         kind: what the id names, for the message.
+        known: what is true of the known ids, for the message, such as `offers okta`.
         wanted: None for the first id.
 
     Raises:
         UnusableInput: the id is not known, or there is none.
     """
     if not among:
-        raise UnusableInput(f"There is no {kind}.")
+        raise UnusableInput(f"No {kind} {known}.")
     if wanted is not None and wanted not in among:
-        raise UnusableInput(f"There is no {kind} with the id {wanted!r}. Known: {', '.join(among)}.")
+        raise UnusableInput(f"No {kind} with the id {wanted!r} {known}. Known: {', '.join(among)}.")
     return wanted or among[0]
 
 
@@ -144,7 +145,7 @@ def _object(text: bytes | str, complaint: str) -> JsonObject:
     try:
         return read_json_object(text)
     except AnswerUnreadable as error:
-        reason = ", have a member twice, or are nested too deep"
+        reason = ", have a key twice, or are nested too deep"
         if isinstance(broken := error.__context__, json.JSONDecodeError):
             reason = f": syntax error in line {broken.lineno}, column {broken.colno}"
         raise UnusableInput(f"{complaint}{reason}.") from None

@@ -88,7 +88,10 @@ def next_steps(answers: Answers, config: Path, *, registered: bool, all_good: bo
             "Make sure that two account admins know their Comm100 passwords:",
             ["after the next step, only account admins can sign in with a password."],
         ),
-        ("Switch on JWT SSO in the Control Panel and enter there:", [CONTROL_PANEL, *_lines(site.values)]),
+        (
+            "Turn on JWT SSO, enter the two addresses, compare endpoint and secret, then save:",
+            [CONTROL_PANEL, *_lines(site.values)],
+        ),
     ]
     lines = ["Next steps"]
     for number, (what, details) in enumerate(steps, start=1):

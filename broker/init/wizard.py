@@ -113,7 +113,7 @@ def _all_answers(request: Request, probe: Probe | None) -> Answers:
     given = {**request.given, **texts}
     if request.interactive:
         for mistake in unread:
-            _say(f"{mistake.path} {mistake.problem}.")
+            _say(f"{mistake.path}: {mistake.problem}.")
         _greet()
         return Interview(given, probe).ask_all()
     answers, mistakes, warnings = judge_options(given, probe)
@@ -137,10 +137,19 @@ def _read_secrets(secret_files: Mapping[str, str]) -> tuple[dict[str, str], list
             mistakes.append(Mistake(option, "only one of the two can come from standard input", example))
             continue
         try:
-            texts[key] = read_text(_STANDARD_INPUT if file == "-" else Path(file))
+            text = read_text(_STANDARD_INPUT if file == "-" else Path(file))
         except InvalidValue as unusable:
-            mistakes.append(Mistake(option, f"names a file that {unusable.problem}", example))
+            mistakes.append(Mistake(option, f"{_name_of(file)} {unusable.problem}", example))
+            continue
+        if not text.strip():
+            mistakes.append(Mistake(option, f"{_name_of(file)} is empty", example))
+            continue
+        texts[key] = text
     return texts, mistakes
+
+
+def _name_of(file: str) -> str:
+    return "standard input" if file == "-" else f"the file {file}"
 
 
 def judge(question: Question, text: str, answers: Answers, probe: Probe | None) -> Judged:
@@ -165,7 +174,10 @@ def judge(question: Question, text: str, answers: Answers, probe: Probe | None) 
         note, answers = f"The tenant of {domain} is {text}.", replace(answers, domain=domain)
     candidate = with_answer(answers, key, text)
     if (mistake := find_mistake(candidate, key)) is not None:
-        return Judged(answers, "refused", _problem(mistake, question, candidate), correct(key, text, candidate))
+        problem = _problem(mistake, question, candidate)
+        if key == "tenant" and probe is not None and answers.kind.has_tenants:
+            problem = f"{problem}; a domain of the tenant is accepted, too"
+        return Judged(answers, "refused", problem, correct(key, text, candidate))
     if problem := doubt(key, candidate):
         return Judged(candidate, "doubtful", problem)
     if probe is None or key != answers.kind.located_by:

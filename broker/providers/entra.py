@@ -110,8 +110,8 @@ class Entra(ProviderKind):
     guide = "docs/admin/guides/entra.md"
     console = _CONSOLE_PATHS
     registration_note = (
-        "Create it under App registrations > New registration, with a redirect URI of the platform Web. Restrict who "
-        "may sign in: Enterprise applications > the application > Properties > Assignment required."
+        "Create the application under App registrations > New registration, with a redirect URI of the platform Web. "
+        "Restrict who may sign in: Enterprise applications > the application > Properties > Assignment required."
     )
     needs = ("client_id", "email_domains")
     defaults = defaults_with(client_authentication="client_secret_post", userinfo="when_needed")

@@ -35,8 +35,8 @@ _LOGIN = f"{_APPLICATION} > General > Login"
 _CREDENTIALS = f"{_APPLICATION} > General > Client Credentials"
 _SERVERS = "Security > API > Authorization Servers"
 _CONSOLE_PATHS = ConsolePaths(
-    issuer="Okta: the Okta domain alone, without -admin, as in https://acme.okta.com; of a custom authorization "
-    f"server {_SERVERS} > Issuer URI",
+    issuer="Okta: the Okta domain, without -admin, as in https://acme.okta.com. If you use a custom authorization "
+    f"server, the issuer is at {_SERVERS} > Issuer URI",
     client_id=_CREDENTIALS,
     client_secret=f"{_CREDENTIALS} > Client secrets",
     redirect_uri=f"{_LOGIN} > Sign-in redirect URIs",
@@ -73,8 +73,8 @@ class Okta(ProviderKind):
     console = _CONSOLE_PATHS
     remedies = _REMEDIES
     registration_note = (
-        "Create it under Applications > Create App Integration > OIDC - OpenID Connect > Web Application. Afterwards "
-        "assign the people or a group under Assignments: Okta refuses all other people."
+        "Create the application under Applications > Create App Integration > OIDC - OpenID Connect > Web Application. "
+        "Afterwards assign the people or a group under Assignments: Okta refuses everybody else."
     )
     page_is_no_issuer = "is the address of Okta's Admin Console: the issuer is the Okta domain without -admin"
     client_secrets_expire = False

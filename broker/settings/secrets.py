@@ -206,7 +206,7 @@ def check_shared_secret(text: str) -> str:
         raise InvalidValue(f"is shorter than {MIN_BYTES} bytes")
     unit = (text + text).find(text[: len(text) // 2], 1)
     if 0 < unit <= _MAX_UNIT and text == (text[:unit] * len(text))[: len(text)]:
-        raise InvalidValue("is a short text repeated, not a secret")
+        raise InvalidValue("looks like a placeholder: a short text repeated")
     if _PLACEHOLDER.search(text) or is_placeholder_secret(text):
         raise InvalidValue("is a placeholder, not a secret")
     return text

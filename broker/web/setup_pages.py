@@ -233,5 +233,5 @@ def _next_steps(dry_run: DryRun) -> Iterable[str]:
     if not dry_run.enabled:
         where = f"identity_providers.{dry_run.provider}"
         yield f"Remove enabled: false from {where} and restart the broker. Then agents can choose the provider."
-    yield "Switch on JWT SSO in Comm100 as the setup page says."
+    yield "Turn on JWT SSO in Comm100 as the setup page says."
     yield "Sign in from Comm100's sign-in page in a private window."

@@ -230,7 +230,7 @@ def test_a_sign_out_address_that_nobody_confirms_leaves_no_doubt_about_signing_i
         settings = settings_on_loopback(provider)
         settings["sites"]["main"]["endpoint"] = f"{provider.issuer}/keys"
         ended = run_check(tmp_path, settings)
-    assert "Whether the sign-out address" in ended.stdout
+    assert "Sign-out: whether" in ended.stdout
     assert ended.stdout.strip().splitlines()[-1].startswith("Nothing failed. ")
 
 

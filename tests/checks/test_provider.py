@@ -188,15 +188,15 @@ ROWS = {
         tricks={f"{REALM}{AUTHORIZE}": page('<p class="instruction">Invalid parameter: redirect_uri</p>', 400)},
     ),
     "the sign-out address is not registered, in JSON": Wrong(
-        "redirect_uri", "sign-out address", "Add exactly", provider=signs_out,
+        "redirect_uri", "Sign-out: ", "Add exactly", provider=signs_out,
         tricks={LOGOUT: oauth_error("invalid_request", "post_logout_redirect_uri is not allowed")},
     ),
     "the sign-out address is not registered in Okta": Wrong(
-        "redirect_uri", "sign-out address", "Sign-out redirect URIs", provider=signs_out, keys={"preset": "okta"},
+        "redirect_uri", "Sign-out: ", "Sign-out redirect URIs", provider=signs_out, keys={"preset": "okta"},
         tricks={LOGOUT: page("The 'post_logout_redirect_uri' parameter must be a Logout redirect URI", 400)},
     ),
     "the sign-out address is not registered in Keycloak": Wrong(
-        "redirect_uri", "sign-out address", "Settings > Valid post logout redirect URIs",
+        "redirect_uri", "Sign-out: ", "Settings > Valid post logout redirect URIs",
         provider=signs_out_in_a_realm,
         tricks={f"{REALM}{LOGOUT}": page("<p>Invalid redirect uri</p>", 400)},
     ),

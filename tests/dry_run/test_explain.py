@@ -151,7 +151,7 @@ def test_the_site_is_the_first_that_offers_the_provider_unless_another_is_asked_
     del written["sites"]["main"], written["sites"]["both"]
     file.write_text(yaml.safe_dump(written, sort_keys=False), encoding="utf-8")
     ended = run(tmp_path, "--idp", "idp", "--claims", "-", stdin="{}")
-    assert (ended.exit_code, ended.stderr) == (2, "There is no site that offers idp.\n")
+    assert (ended.exit_code, ended.stderr) == (2, "No site offers idp.\n")
 
 
 def test_a_provider_that_is_switched_off_is_explained_and_said_to_be_so(tmp_path: Path) -> None:

@@ -52,7 +52,7 @@ def test_the_file_may_be_written_by_any_editor(tmp_path: Path, encoding: str) ->
         pytest.param("", "neither a JSON object nor a token", id="nothing"),
         pytest.param("[]", "neither a JSON object nor a token", id="a list"),
         pytest.param('{\n"email": "a",\n}', "line 3, column 1", id="a comma too many, which is found"),
-        pytest.param('{"sub": 1, "sub": 2}', "have a member twice", id="a member twice"),
+        pytest.param('{"sub": 1, "sub": 2}', "have a key twice", id="a member twice"),
         pytest.param('{"a": NaN}', "neither a JSON object", id="not a number"),
         pytest.param('{"a":' + "[" * 50_000, "nested too deep", id="nested without end"),
         pytest.param('{"a": 1' + "0" * 5000 + "}", "neither a JSON object", id="a number without end"),

@@ -95,7 +95,7 @@ def test_everything_that_is_wrong_is_said_at_once_with_what_was_meant(folder: Pa
     assert said["--email-domain"].endswith("for example: --email-domain acme.example")
     assert said["--endpoint"].endswith("for example: --endpoint https://acme.comm100.com/sso")
     assert "belongs to the preset entra" in said["--tenant"]
-    assert "cannot be read (No such file or directory)" in said["--client-secret-file"]
+    assert "the file missing cannot be read (No such file or directory)" in said["--client-secret-file"]
     assert "holds a secret that is shorter than 32 bytes" in said["--shared-secret-file"]
     assert "short-8f3a" not in ended.output
     assert not (folder / "broker.yaml").exists()
@@ -152,6 +152,30 @@ def test_two_secrets_cannot_come_from_one_standard_input(folder: Path) -> None:
     ended = run("init", *options("--offline", client_secret_file="-", shared_secret_file="-"), folder=folder)
     assert ended.exit_code == 2
     assert ended.stderr.count("only one of the two can come from standard input") == 2
+
+
+@pytest.mark.parametrize("source", ["-", "empty"])
+def test_an_empty_secret_names_where_it_was_read(source: str, folder: Path) -> None:
+    (folder / "empty").write_text("\n", encoding="utf-8")
+    ended = subprocess.run(
+        [sys.executable, "-m", "broker", "init", *options("--offline", client_secret_file=source)],
+        cwd=folder,
+        env=without_broker_settings(),
+        input="",
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert ended.returncode == 2
+    assert f"{'standard input' if source == '-' else 'the file empty'} is empty" in ended.stderr
+
+
+def test_a_tenant_that_is_refused_may_be_named_by_a_domain() -> None:
+    given = {"public_url": "https://sso.acme.example", "preset": "entra", "tenant": "acme"}
+    _, mistakes, _ = judge_options(given, looking(FakeProvider("https://idp.example", time.time)))
+    [tenant] = [mistake.problem for mistake in mistakes if mistake.path == "--tenant"]
+    assert tenant.endswith("a domain of the tenant is accepted, too")
 
 
 def test_the_settings_file_goes_where_it_is_wanted(folder: Path) -> None:

@@ -41,7 +41,7 @@ async def test_nothing_is_wrong(tmp_path: Path, issuer: str) -> None:
     # The provider asks on a page whether a person wants to sign out.
     [page] = [one for one in of(findings) if one.status != "ok"]
     assert (page.check, page.status) == ("redirect_uri", "unknown")
-    assert "sign-out address http://127.0.0.1:8000/logout" in page.message
+    assert "Sign-out: whether http://127.0.0.1:8000/logout" in page.message
 
 
 @pytest.mark.parametrize(
@@ -65,7 +65,7 @@ async def test_a_sign_out_address_that_is_not_registered_is_named(
     client = {**CLIENT, "post_logout_redirect_uris": []}
     with oidc_provider(log, {"client": client, "accounts": {}, "claims_in_id_token": True}) as forgetful:
         findings = await diagnose(tmp_path, settings_for(forgetful))
-    assert_first(findings, "redirect_uri", "failed", "The sign-out address http://127.0.0.1:8000/logout")
+    assert_first(findings, "redirect_uri", "failed", "Sign-out: http://127.0.0.1:8000/logout")
 
 
 async def test_a_redirect_uri_that_is_not_registered_is_named(tmp_path: Path, issuer: str) -> None:

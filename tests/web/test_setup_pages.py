@@ -224,7 +224,7 @@ def test_an_admitted_person_is_named_with_what_comm100_would_get() -> None:
     assert "aud Comm100" in page.text
     assert "passed ID token: signature RS256" in page.text
     assert "not needed Policy" in page.text
-    assert "Switch on JWT SSO in Comm100" in page.text
+    assert "Turn on JWT SSO in Comm100" in page.text
 
 
 @pytest.mark.parametrize(
