@@ -34,6 +34,16 @@ class Step:
 
 
 @dataclass(frozen=True, slots=True)
+class Admitted:
+    """Address and name of an admitted person for a page: redacted, because a provider may repeat a secret in them."""
+
+    email: str
+    email_from: str
+    name: str
+    name_from: str
+
+
+@dataclass(frozen=True, slots=True)
 class DryRun:
     """The report of a test sign-in, without secrets. Only an admin may see it: it shows claims.
 
@@ -44,7 +54,7 @@ class DryRun:
         documents: the claims received, by the name of their document.
         considered: the claims considered for address and groups, in order.
         identity: the admitted person, for the log; None if the person may not enter.
-        person: address and name with their claims, to be shown: without secrets, which `identity` may repeat.
+        person: the same person for the page.
         previews: the unsigned claims that Comm100 would get, by the id of each site that offers the provider, or will
             once it is enabled; `jti` and times are new each time.
     """
@@ -58,7 +68,7 @@ class DryRun:
     documents: Mapping[str, Mapping[str, Any]] = field(default_factory=dict, repr=False)
     considered: tuple[ClaimTrace, ...] = ()
     identity: Identity | None = field(default=None, repr=False)
-    person: Mapping[str, str] = field(default_factory=dict, repr=False)
+    person: Admitted | None = field(default=None, repr=False)
     previews: Mapping[str, Mapping[str, Claim]] = field(default_factory=dict, repr=False)
 
 

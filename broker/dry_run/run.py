@@ -8,7 +8,7 @@ from typing import Any
 
 from broker.comm100 import Site, build_claims
 from broker.dry_run.claims import trace_claims
-from broker.dry_run.report import DryRun
+from broker.dry_run.report import Admitted, DryRun
 from broker.dry_run.steps import Progress, describe_steps
 from broker.errors import BrokerError
 from broker.providers import Provider, admit_person
@@ -23,7 +23,7 @@ from broker.signin import (
     check_id_token,
     verify_with_newest_keys,
 )
-from broker.text import REDACTED, printable, redact
+from broker.text import REDACTED, redact
 from broker.transaction import DryRunTransaction, OpenedDryRun, bind
 
 
@@ -123,12 +123,10 @@ def _report(
     provider, identity, decision = progress.provider, progress.identity, progress.decision
     considered = trace_claims(provider, decision, refusal) if decision else ()
     previews = {site.id: build_claims(identity, site, now=progress.now) for site in sites} if identity else {}
-    person = {}
+    person = None
     if identity is not None:
-        person = {
-            "E-mail": f"{redact(identity.email, secrets)}, from {printable(identity.email_from)}",
-            "Name": f"{redact(identity.name, secrets)}, from {printable(identity.name_from)}",
-        }
+        email, name = redact(identity.email, secrets), redact(identity.name, secrets)
+        person = Admitted(email, identity.email_from, name, identity.name_from)
     return DryRun(
         provider=provider.id,
         label=provider.label,

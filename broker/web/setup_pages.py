@@ -200,12 +200,17 @@ def _counted(count: int, status: str) -> str:
 
 def _verdict(dry_run: DryRun) -> dict[str, str]:
     """Return who was admitted and by which claims, or why not."""
-    refusal = dry_run.refusal
+    refusal, person = dry_run.refusal, dry_run.person
     if refusal is not None:
         sides = {"Expected": refusal.expected, "Got": refusal.got}
         known = {side: printable(value) for side, value in sides.items() if value is not None}
         return {"Reason": refusal.code, **known, "An agent would read": refusal.user_message}
-    return dict(dry_run.person)
+    if person:
+        return {
+            "E-mail": f"{person.email}, from {printable(person.email_from)}",
+            "Name": f"{person.name}, from {printable(person.name_from)}",
+        }
+    return {}
 
 
 def _claims(caption: str, claims: Mapping[str, object]) -> _Table:

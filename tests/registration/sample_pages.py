@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from broker.checks import Finding
-from broker.dry_run import DryRun, Step
+from broker.dry_run import Admitted, DryRun, Step
 from broker.errors import BrokerError, EmailDomainNotAllowed
 from broker.identity import Identity
 from broker.providers import ClaimTrace
@@ -74,7 +74,7 @@ def dry_run(refusal: BrokerError | None = None, claims: dict[str, object] | None
         documents={"ID token": claims or {"sub": "00u1", "exp": 1_800_003_600, "email": "ada@acme.example"}},
         considered=(ClaimTrace("email (ID token)", "taken: email_verified is true"),),
         identity=None if refusal else Identity(**ADA, subject="00u1", issuer="iss"),
-        person={} if refusal else {"E-mail": "ada@acme.example, from email", "Name": "Ada Lovelace, from name"},
+        person=None if refusal else Admitted(**ADA),
         previews={} if refusal else {"main": {"aud": "Comm100", "email": "ada@acme.example"}},
         trace_id="7f3a9c21d4e5f6a7",
     )
