@@ -238,7 +238,7 @@ async def _keep_warm(provider: Provider) -> None:
 
 
 def _sender(client: HttpClient, network: NetworkPolicy) -> Send:
-    return ProviderClient(client, private_networks=network.private_networks).send
+    return ProviderClient(client, network).send
 
 
 def network_policy_of(settings: Settings, provider: ProviderSettings) -> NetworkPolicy:
