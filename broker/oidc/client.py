@@ -44,6 +44,8 @@ from broker.oidc.transport import (
 
 CALL_SECONDS = 5.0  # a whole call: connecting, waiting, reading
 _NO_ENCODING = {"", "identity", "utf-8", "utf8"}  # some servers send the character set in Content-Encoding
+_MAX_AGE = re.compile(r"(?i)(?:^|[,\s])max-age=(\d{1,9})(?!\d)")
+_RETRY_AFTER = re.compile(r"\s*(\d{1,5})\s*")
 _OURS = {"Accept-Encoding": "identity", "User-Agent": "comm100-sso-broker"}
 
 HttpClient = httpx.AsyncBaseTransport
@@ -109,7 +111,7 @@ class ProviderClient:
                 request.method,
                 _url(request.url),
                 headers={**_OURS, **request.headers},
-                content=request.body,
+                stream=httpx.ByteStream((request.body or "").encode()),
                 extensions=extensions,
             )
             response = await self._http.handle_async_request(outgoing)
@@ -151,21 +153,24 @@ def _unreached(error: httpx.TransportError, place: str) -> BrokerError:
 
 
 async def _read(response: httpx.Response) -> ProviderResponse:
-    encoding = response.headers.get("content-encoding", "")
-    if not {coding.strip().lower() for coding in encoding.split(",")} <= _NO_ENCODING:
+    headers: dict[str, str] = {}
+    for name, value in response.headers.raw:  # a look-up in httpx.Headers walks through all of them
+        key, text = name.decode("latin-1").lower(), value.decode("latin-1")
+        headers[key] = f"{headers[key]}, {text}" if key in headers else text
+    encoding = headers.get("content-encoding", "")
+    if encoding and not {coding.strip().lower() for coding in encoding.split(",")} <= _NO_ENCODING:
         raise AnswerTooLarge(
             expected="an answer without content encoding", got=f"Content-Encoding: {encoding[:MAX_QUOTED]}"
         )
-    cache_control = response.headers.get("cache-control", "")
     return ProviderResponse(
         status=response.status_code,
-        media_type=response.headers.get("content-type", "").partition(";")[0].strip().lower(),
+        media_type=headers.get("content-type", "").partition(";")[0].strip().lower(),
         body=b"".join([part async for part in response.stream]),  # type: ignore[union-attr] # httpx's is for both
-        max_age=_seconds(re.search(r"(?i)(?:^|[,\s])max-age=(\d{1,9})(?!\d)", cache_control)),
-        retry_after=_seconds(re.fullmatch(r"\s*(\d{1,5})\s*", response.headers.get("retry-after", ""))),
-        date=_moment(response.headers.get("date", ""), age=response.headers.get("age", "")),
-        location=response.headers.get("location"),
-        www_authenticate=response.headers.get("www-authenticate"),
+        max_age=_seconds(_MAX_AGE.search(headers.get("cache-control", ""))),
+        retry_after=_seconds(_RETRY_AFTER.fullmatch(headers.get("retry-after", ""))),
+        date=_moment(headers.get("date", ""), age=headers.get("age", "")),
+        location=headers.get("location"),
+        www_authenticate=headers.get("www-authenticate"),
         peer=response.extensions.get("peer"),
     )
 

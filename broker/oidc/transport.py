@@ -73,7 +73,8 @@ class _Call:
 class Transport(httpx.AsyncBaseTransport):
     """Sends requests by kept or new connections.
 
-    A request needs two extensions: `seconds` for the whole call, and `limit`, the bytes accepted as body.
+    A request needs two extensions: `seconds` for the whole call, and `limit`, the bytes accepted as body. The transport
+    writes Host and Content-Length.
 
     Args:
         public_only: connections lead to public addresses only. A proxy's own address is not checked.
@@ -120,7 +121,7 @@ class Transport(httpx.AsyncBaseTransport):
         await asyncio.sleep(0)  # asyncio closes a socket in its next turn
 
     async def _send(self, call: _Call) -> httpx.Response:
-        message = _message(call.request, urlsplit(call.route.proxy)) + await call.request.aread()
+        message = _message(call.request, await call.request.aread(), call.route)
         if (kept := self._take(call.route)) is not None:
             try:
                 return await self._ask(kept, message, call)
@@ -273,13 +274,16 @@ def _place_of(proxy: SplitResult) -> tuple[str, int]:
     return proxy.hostname or "", proxy.port or _PORTS[proxy.scheme]
 
 
-def _message(request: httpx.Request, proxy: SplitResult) -> bytes:
-    """Return the head of a request; one in plain http takes the proxy as it is (RFC 9112, section 3.2.2)."""
-    headers = request.headers.raw
-    if not proxy.scheme or request.url.scheme == "https":
-        return _head(request.method.encode("ascii"), request.url.raw_path, headers)
-    url = str(request.url.copy_with(fragment=None)).encode("ascii")
-    return _head(request.method.encode("ascii"), url, [*headers, *proxy_authorization(proxy)])
+def _message(request: httpx.Request, body: bytes, route: _Route) -> bytes:
+    """Return a request; one in plain http takes the proxy as it is (RFC 9112, section 3.2.2)."""
+    method, target, headers = request.method.encode("ascii"), request.url.raw_path, request.headers.raw
+    headers = [(b"Host", request.url.netloc), *headers]
+    if body or method != b"GET":
+        headers.append((b"Content-Length", b"%d" % len(body)))
+    if route.proxy and route.scheme == "http":
+        target = str(request.url.copy_with(fragment=None)).encode("ascii")
+        headers = [*headers, *proxy_authorization(urlsplit(route.proxy))]
+    return _head(method, target, headers) + body
 
 
 def _head(method: bytes, target: bytes, headers: Iterable[tuple[bytes, bytes]]) -> bytes:
