@@ -1,0 +1,68 @@
+"""Starts the service: finds the settings file, reads the settings and serves.
+
+Nothing here loads the library of the command line: the service does without its memory.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, NoReturn
+
+if TYPE_CHECKING:
+    from broker.settings import Settings
+
+CONFIG_OPTION = "--config"
+EXIT_UNUSABLE = 2
+
+
+def serve(config: Path | None) -> None:
+    """Run the service until SIGTERM or Ctrl-C.
+
+    Raises:
+        SystemExit: the settings cannot be used, or the service cannot start.
+    """
+    for number in (signal.SIGTERM, signal.SIGINT):  # until the service handles signals itself: loading takes a while
+        signal.signal(number, _stop)
+    from broker import log, server
+
+    settings = read_settings(config)
+    log.log_to(sys.stdout, keeps_addresses=settings.log_email == "plain")
+    try:
+        server.serve(settings)
+    except OSError as error:
+        print(f"The service cannot start: {error.strerror or error}", file=sys.stderr)
+        raise SystemExit(EXIT_UNUSABLE) from None
+
+
+def read_settings(config: Path | None) -> Settings:
+    """Load the settings, or print all mistakes and exit.
+
+    Raises:
+        SystemExit: the settings cannot be used.
+    """
+    from broker.errors import SettingsError
+    from broker.settings import describe, load_settings
+
+    try:
+        return load_settings(settings_file(config), os.environ)
+    except SettingsError as error:
+        print(describe(error), end="", file=sys.stderr)
+        raise SystemExit(EXIT_UNUSABLE) from None
+
+
+def settings_file(config: Path | None) -> Path | None:
+    """Return the file of `--config`, else of $BROKER_CONFIG, else ./broker.yaml if it exists."""
+    if config is not None:
+        return config
+    if named := os.environ.get("BROKER_CONFIG"):
+        return Path(named)
+    usual = Path("broker.yaml")
+    return usual if usual.exists() else None
+
+
+def _stop(number: int, _frame: FrameType | None) -> NoReturn:
+    raise SystemExit(0 if number == signal.SIGTERM else 128 + number)
