@@ -269,15 +269,16 @@ def _print_checks(settings: Settings, *, offline: bool, as_json: bool = False) -
 
     from broker import checks
     from broker.app import run_checks
+    from broker.checks.report import print_report, watching
 
     with asyncio.Runner() as runner:
-        with checks.watching(Console(stderr=True)) as begin:
+        with watching(Console(stderr=True)) as begin:
             findings = runner.run(run_checks(settings, offline=offline, begin=begin))
         # Inside the block: the end of the loop waits for a name server that does not answer.
         if as_json:
             typer.echo(json.dumps(checks.as_json(findings), indent=2))
         else:
-            checks.print_report(findings, Console(highlight=False))
+            print_report(findings, Console(highlight=False))
     return checks.all_good(findings)
 
 
