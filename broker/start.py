@@ -8,9 +8,11 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from types import FrameType
-from typing import TYPE_CHECKING, NoReturn
+from types import FrameType, ModuleType
+from typing import TYPE_CHECKING, Any, NoReturn
 
 if TYPE_CHECKING:
     from broker.settings import Settings
@@ -27,7 +29,8 @@ def serve(config: Path | None) -> None:
     """
     for number in (signal.SIGTERM, signal.SIGINT):  # until the service handles signals itself: loading takes a while
         signal.signal(number, _stop)
-    from broker import log, server
+    with _without_command_lines():
+        from broker import log, server
 
     settings = read_settings(config)
     log.log_to(sys.stdout, keeps_addresses=settings.log_email == "plain")
@@ -62,6 +65,24 @@ def settings_file(config: Path | None) -> Path | None:
         return Path(named)
     usual = Path("broker.yaml")
     return usual if usual.exists() else None
+
+
+@contextmanager
+def _without_command_lines() -> Iterator[None]:
+    """Let libraries load without command lines of their own, which bring click, rich and pygments.
+
+    httpx has none if click is not installed. uvicorn's package always imports its own, `uvicorn.main`.
+    """
+    uvicorn_main = ModuleType("uvicorn.main")
+    vars(uvicorn_main).update(Server=None, main=None, run=None)
+    stand_ins: dict[str, Any] = {"click": None, "uvicorn.main": uvicorn_main}
+    hidden = {name: module for name, module in stand_ins.items() if name not in sys.modules}
+    sys.modules.update(hidden)
+    try:
+        yield
+    finally:
+        for name in hidden:
+            del sys.modules[name]
 
 
 def _stop(number: int, _frame: FrameType | None) -> NoReturn:

@@ -210,7 +210,7 @@ def test_a_service_asked_to_stop_while_it_still_loads_ends_well(tmp_path: Path, 
     loading = (
         "import builtins, os, signal, sys; from broker.cli import main; load = builtins.__import__\n"
         "def stopping(name, *rest):\n"
-        f"    if name == 'uvicorn': os.kill(os.getpid(), signal.{by})\n"
+        f"    if name == 'uvicorn.server': os.kill(os.getpid(), signal.{by})\n"
         "    return load(name, *rest)\n"
         "builtins.__import__ = stopping; sys.argv = ['broker', 'serve']; main()\n"
     )
