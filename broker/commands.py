@@ -212,7 +212,7 @@ def explain(
 @app.command()
 def schema() -> None:
     """Print the JSON Schema of the settings file."""
-    from broker.settings import settings_schema
+    from broker.settings.schema import settings_schema
 
     typer.echo(json.dumps(settings_schema(), indent=2))
 

@@ -29,6 +29,7 @@ def serve(config: Path | None) -> None:
     """
     for number in (signal.SIGTERM, signal.SIGINT):  # until the service handles signals itself: loading takes a while
         signal.signal(number, _stop)
+    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")  # no plugin of another package reads the secrets
     with _without_command_lines():
         from broker import log, server
 

@@ -17,7 +17,7 @@ import yaml
 
 from broker.cli import main
 from broker.commands import app
-from broker.settings import settings_schema
+from broker.settings.schema import settings_schema
 from broker.signing import check_link
 from tests.fakes.clock import Clock
 from tests.fakes.command import run, signals_kept
