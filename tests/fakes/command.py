@@ -30,4 +30,5 @@ def signals_kept() -> Iterator[None]:
         yield
     finally:
         for number, handler in before.items():
-            signal.signal(number, handler)
+            if signal.getsignal(number) is not handler:  # which only the main thread may change
+                signal.signal(number, handler)
