@@ -9,11 +9,11 @@ from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from starlette.types import ASGIApp
 
-from broker import checks
 from broker.comm100 import Site
 from broker.errors import BrokerError, InternalError, ProviderUnreachable
 from broker.identity import ClaimRules
@@ -34,7 +34,10 @@ from broker.web.operations import operations_site
 from broker.web.pages import LANGUAGES, Pages
 from broker.web.request import ClientAddresses
 from broker.web.routes import public_site
-from broker.web.setup_pages import SetupPages
+from broker.web.setup_loader import SetupLoader
+
+if TYPE_CHECKING:
+    from broker import checks
 
 WARM_SECONDS = 30.0  # between checks for missing or old documents
 NO_PROXY_TRUSTED = (
@@ -143,7 +146,7 @@ def _web_context(
         },
         record=record,
         setup=Setup(
-            pages=SetupPages(site_name=settings.site_name, logo=logo),
+            pages=SetupLoader(site_name=settings.site_name, logo=logo),
             providers=all_providers,
             offered_at={id_: tuple(broker.sites[site] for site in sites_of(settings, id_)) for id_ in all_providers},
             run_checks=setup_checks,
@@ -168,6 +171,8 @@ async def run_checks(
         begin: called with subject and check when a check begins.
         clock: seconds since the epoch.
     """
+    from broker import checks  # not with the service: most services never run a check
+
     browsers = network_policy_of_browsers(settings)
     networks = _network_policies(settings)
     async with AsyncExitStack() as stack:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import re
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, date, datetime
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
@@ -23,24 +25,87 @@ from prometheus_client import (
 )
 
 from broker.errors import (
+    AnswerTooLarge,
+    AnswerUnexpected,
+    AnswerUnreadable,
     CallbackIssuer,
+    ClientRejected,
     CodeMissing,
     CodeRejected,
+    Overloaded,
     ProviderError,
     ProviderReportedFailure,
-    SettingsError,
+    TokenRequestRefused,
+    TokenResponseInvalid,
     TooManyRejectedCodes,
-    every_error,
 )
 from broker.log import SignInEvent, outcome_of
 from broker.oidc.discovery import Cached, Discovery, Send
 from broker.oidc.messages import ProviderRequest, ProviderResponse, RequestKind, is_failing
 
-# Refusals that a wrong registration causes in every sign-in. A stranger can cause them, too.
-UNPROVEN = (ProviderError, ProviderReportedFailure, CodeRejected, CodeMissing, CallbackIssuer, TooManyRejectedCodes)
-
+# Alerts compare these few with each other or with the sign-ins that succeeded, so no increase may be lost.
+NAMED_BY_ALERTS = (
+    AnswerTooLarge,
+    AnswerUnexpected,
+    AnswerUnreadable,
+    CallbackIssuer,
+    ClientRejected,
+    CodeMissing,
+    CodeRejected,
+    Overloaded,
+    ProviderError,
+    ProviderReportedFailure,
+    TokenRequestRefused,
+    TokenResponseInvalid,
+    TooManyRejectedCodes,
+)
+_FAMILY = re.compile(r"^(?=# HELP )", re.MULTILINE)  # values of labels have their line breaks escaped
 _CALLS: tuple[RequestKind, ...] = ("metadata", "keys", "token", "userinfo")
 _BUCKETS = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)  # seconds; after the last the client stops waiting
+
+
+class _Part:
+    """The metrics of one provider, or of one site with one provider, in a registry of their own."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self.signins = Counter(
+            "comm100_sso_signins",
+            "Sign-ins by how they ended; reason is an error code of docs/admin/errors.md, or none.",
+            ["site", "provider", "result", "reason"],
+            registry=self.registry,
+        )
+        self.dry_runs = Counter(
+            "comm100_sso_test_signins",
+            "Test sign-ins of the setup page by how they ended; none of them is a sign-in.",
+            ["provider", "result", "reason"],
+            registry=self.registry,
+        )
+        self.secret_expiry = Gauge(
+            "comm100_sso_client_secret_expires_timestamp_seconds",
+            "When a client secret expires, by client_secret_expires.",
+            ["provider"],
+            registry=self.registry,
+        )
+        self.call_seconds = Histogram(
+            "comm100_sso_provider_call_seconds",
+            "How long calls to a provider took; failed: no answer came, or one that says to try later.",
+            ["provider", "call", "result"],
+            buckets=_BUCKETS,
+            registry=self.registry,
+        )
+        self.fetched = Gauge(
+            "comm100_sso_provider_fetched_timestamp_seconds",
+            "When the provider's metadata or keys were fetched last; 0 while there are none.",
+            ["provider", "document"],
+            registry=self.registry,
+        )
+        self.fresh_until = Gauge(
+            "comm100_sso_provider_fresh_until_timestamp_seconds",
+            "When the provider's metadata or keys will be fetched again, 0 while there are none; old ones stay in use.",
+            ["provider", "document"],
+            registry=self.registry,
+        )
 
 
 class Metrics:
@@ -48,39 +113,8 @@ class Metrics:
 
     def __init__(self, insecure_options: Sequence[str] = ()) -> None:
         disable_created_metrics()  # type: ignore[no-untyped-call] # they double the series, and no alert uses them
-        self.registry = CollectorRegistry()
-        self._signins = self._counter(
-            "comm100_sso_signins",
-            "Sign-ins by how they ended; reason is an error code of docs/admin/errors.md, or none.",
-            ["site", "provider", "result", "reason"],
-        )
-        self._dry_runs = self._counter(
-            "comm100_sso_test_signins",
-            "Test sign-ins of the setup page by how they ended; none of them is a sign-in.",
-            ["provider", "result", "reason"],
-        )
-        self._secret_expiry = self._gauge(
-            "comm100_sso_client_secret_expires_timestamp_seconds",
-            "When a client secret expires, by client_secret_expires.",
-            ["provider"],
-        )
-        self._call_seconds = Histogram(
-            "comm100_sso_provider_call_seconds",
-            "How long calls to a provider took; failed: no answer came, or one that says to try later.",
-            ["provider", "call", "result"],
-            buckets=_BUCKETS,
-            registry=self.registry,
-        )
-        self._fetched = self._gauge(
-            "comm100_sso_provider_fetched_timestamp_seconds",
-            "When the provider's metadata or keys were fetched last; 0 while there are none.",
-            ["provider", "document"],
-        )
-        self._fresh_until = self._gauge(
-            "comm100_sso_provider_fresh_until_timestamp_seconds",
-            "When the provider's metadata or keys will be fetched again, 0 while there are none; old ones stay in use.",
-            ["provider", "document"],
-        )
+        self._parts: dict[tuple[str, str], _Part] = {}
+        self._process = CollectorRegistry()
         self._rejected = self._gauge(
             "comm100_sso_secret_file_rejected",
             "1 while a secret's file holds what cannot be used, so that the previous secret stays in use.",
@@ -98,43 +132,54 @@ class Metrics:
         for option in insecure_options:
             options.labels(option).set(1)
         for collector in (ProcessCollector, PlatformCollector, GCCollector):
-            collector(registry=self.registry)
-
-    def _counter(self, name: str, description: str, labels: Sequence[str]) -> Counter:
-        return Counter(name, description, labels, registry=self.registry)
+            collector(registry=self._process)
 
     def _gauge(self, name: str, description: str, labels: Sequence[str]) -> Gauge:
-        return Gauge(name, description, labels, registry=self.registry)
+        return Gauge(name, description, labels, registry=self._process)
 
-    def export(self) -> bytes:
-        """Return all metrics in Prometheus' text format."""
-        return generate_latest(self.registry)
+    def _part(self, provider: str, site: str = "") -> _Part:
+        part = self._parts.get((site, provider))
+        if part is None:
+            part = self._parts[site, provider] = _Part()
+        return part
+
+    async def export(self) -> bytes:
+        """Return all metrics in Prometheus' text format.
+
+        The event loop gets a turn after each part: with a hundred providers the whole takes too long for a sign-in that
+        waits.
+        """
+        families: dict[str, list[str]] = {}
+        for registry in (self._process, *(part.registry for part in self._parts.values())):
+            for head, samples in _families(generate_latest(registry).decode()):
+                families.setdefault(head, []).append(samples)
+            await asyncio.sleep(0)
+        return "".join(head + "".join(samples) for head, samples in families.items()).encode()
 
     # -------------------------------------------------------------------------------------------------------- sign-ins
 
     def count(self, event: SignInEvent) -> None:
         """Count how a request ended."""
         if event.is_dry_run:
-            self._dry_runs.labels(event.provider, *event.outcome).inc()
+            self._part(event.provider).dry_runs.labels(event.provider, *event.outcome).inc()
         else:
-            self._signins.labels(event.site, event.provider, *event.outcome).inc()
+            self._part(event.provider, event.site).signins.labels(event.site, event.provider, *event.outcome).inc()
 
     def expect_sign_ins(self, site: str, provider: str) -> None:
-        """Export at 0 the results that alerts watch: successes, and failures that the person does not cause.
+        """Export at 0 the results that alerts name.
 
         Prometheus sees an increase only from the second value of a series; the first failure would be lost.
         """
-        self._signins.labels(site, provider, *outcome_of(None))
-        for error in every_error():
-            # SettingsError ends a start, not a sign-in.
-            if (error.status >= 500 or issubclass(error, UNPROVEN)) and error is not SettingsError:
-                self._signins.labels(site, provider, *outcome_of(error()))
+        signins = self._part(provider, site).signins
+        signins.labels(site, provider, *outcome_of(None))
+        for error in NAMED_BY_ALERTS:
+            signins.labels(site, provider, *outcome_of(error()))
 
     # ------------------------------------------------------------------------------------------- providers and secrets
 
     def timed(self, provider: str, send: Send) -> Send:
         """Return a `send` that measures each call to a provider."""
-        seconds = self._call_seconds
+        seconds = self._part(provider).call_seconds
         for call, result in product(_CALLS, ("answered", "failed")):
             seconds.labels(provider, call, result)  # at 0 from the start, as in expect_sign_ins
 
@@ -153,8 +198,10 @@ class Metrics:
         """Export the age of a provider's metadata and keys, read at each scrape."""
         documents: dict[str, Cached[Any]] = {"metadata": discovery.metadata, "keys": discovery.keys}
         for name, document in documents.items():
-            self._fetched.labels(provider, name).set_function(partial(getattr, document, "fetched"))
-            self._fresh_until.labels(provider, name).set_function(partial(getattr, document, "fresh_until"))
+            self._part(provider).fetched.labels(provider, name).set_function(partial(getattr, document, "fetched"))
+            self._part(provider).fresh_until.labels(provider, name).set_function(
+                partial(getattr, document, "fresh_until")
+            )
 
     def watch_secret(self, setting: str, is_rejected: Callable[[], bool]) -> None:
         """Export whether a secret's file is rejected, read at each scrape."""
@@ -163,7 +210,15 @@ class Metrics:
     def set_secret_expiry(self, provider: str, expires: date) -> None:
         """Export the day on which a client secret expires."""
         moment = datetime(expires.year, expires.month, expires.day, tzinfo=UTC)
-        self._secret_expiry.labels(provider).set(moment.timestamp())
+        self._part(provider).secret_expiry.labels(provider).set(moment.timestamp())
+
+
+def _families(text: str) -> Iterator[tuple[str, str]]:
+    """Yield the lines HELP and TYPE of each metric, and the lines of its samples."""
+    for family in _FAMILY.split(text):
+        end_of_type = family.find("\n", family.find("\n") + 1) + 1
+        if end_of_type:
+            yield family[:end_of_type], family[end_of_type:]
 
 
 def installed_version(distribution: str = "comm100-sso-broker") -> str:

@@ -13,8 +13,9 @@ import socket
 from contextlib import nullcontext
 from typing import Any
 
-import uvicorn
 from starlette.types import ASGIApp
+from uvicorn.config import Config
+from uvicorn.server import Server
 
 from broker.app import Service, create_app
 from broker.connections import max_connections
@@ -58,7 +59,7 @@ async def _serve(settings: Settings) -> None:
     _log.info("stopped")
 
 
-class _Server(uvicorn.Server):
+class _Server(Server):
     """uvicorn's server without its signal handlers, which would raise the signal again after a clean stop."""
 
     def capture_signals(self) -> Any:
@@ -68,7 +69,7 @@ class _Server(uvicorn.Server):
 
 def _server(application: ASGIApp) -> _Server:
     return _Server(
-        uvicorn.Config(
+        Config(
             application,
             http=BoundedProtocol,
             ws="none",
@@ -85,7 +86,7 @@ def _server(application: ASGIApp) -> _Server:
     )
 
 
-async def _stop_when(asked_to_stop: asyncio.Event, service: Service, public: uvicorn.Server) -> None:
+async def _stop_when(asked_to_stop: asyncio.Event, service: Service, public: Server) -> None:
     await asked_to_stop.wait()
     service.stopping.set()
     public.should_exit = True

@@ -15,10 +15,12 @@ import jsonschema
 import pytest
 import yaml
 
-from broker.settings import settings_schema
+from broker.cli import main
+from broker.commands import app
+from broker.settings.schema import settings_schema
 from broker.signing import check_link
 from tests.fakes.clock import Clock
-from tests.fakes.command import run
+from tests.fakes.command import run, signals_kept
 from tests.fakes.ports import free_port
 from tests.fakes.processes import without_broker_settings
 from tests.fakes.provider import FakeProvider
@@ -160,14 +162,55 @@ def test_a_port_that_is_taken_is_said_in_one_sentence(tmp_path: Path) -> None:
     assert ended.stdout == ""
 
 
-def test_a_service_asked_to_stop_while_it_still_loads_ends_well(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        pytest.param([], id="alone"),
+        pytest.param(["--config", "asked_for.yaml"], id="with a file"),
+        pytest.param(["--config=asked_for.yaml"], id="with a file after ="),
+        pytest.param(["--config", "missing.yaml"], id="with a file that is not there"),
+        pytest.param(["--config", ""], id="with an empty name"),
+        pytest.param(["--config", "-asked_for.yaml"], id="with a name like an option"),
+        pytest.param(["--config", "missing.yaml", "--config", "asked_for.yaml"], id="with two files"),
+        pytest.param(["--config"], id="without the file"),
+        pytest.param(["--help"], id="asked for its help"),
+        pytest.param(["--confg", "asked_for.yaml"], id="with an unknown option"),
+        pytest.param(["asked_for.yaml"], id="with an argument too many"),
+    ],
+)
+@pytest.mark.parametrize("named", [None, "named.yaml"], ids=["", "and $BROKER_CONFIG"])
+def test_serve_says_the_same_with_and_without_the_command_line_library(
+    arguments: list[str],
+    named: str | None,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    for name in ("asked_for", "-asked_for", "named", "broker"):
+        (tmp_path / f"{name}.yaml").write_text(f"unknown_key_in_{name}: 1\n", encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("BROKER_CONFIG", raising=False)
+    if named:
+        monkeypatch.setenv("BROKER_CONFIG", named)
+    monkeypatch.setattr(sys, "argv", ["broker", "serve", *arguments])
+    ended = []
+    for begin in (main, app):
+        with signals_kept(), pytest.raises(SystemExit) as exit_:
+            begin()
+        ended.append((exit_.value.code, *capsys.readouterr()))
+    assert ended[0] == ended[1]
+    assert ended[0][0] == (0 if "--help" in arguments else 2)
+
+
+@pytest.mark.parametrize(("by", "status"), [("SIGTERM", 0), ("SIGINT", 130)])
+def test_a_service_asked_to_stop_while_it_still_loads_ends_well(tmp_path: Path, by: str, status: int) -> None:
     settings = settings_for(FakeProvider("https://idp.example", Clock()))
     (tmp_path / "broker.yaml").write_text(yaml.safe_dump(settings), encoding="utf-8")
     # Stopped by itself where its own signals are not taken yet: at the import of what serves.
     loading = (
         "import builtins, os, signal, sys; from broker.cli import main; load = builtins.__import__\n"
         "def stopping(name, *rest):\n"
-        "    if name == 'uvicorn': os.kill(os.getpid(), signal.SIGTERM)\n"
+        f"    if name == 'uvicorn.server': os.kill(os.getpid(), signal.{by})\n"
         "    return load(name, *rest)\n"
         "builtins.__import__ = stopping; sys.argv = ['broker', 'serve']; main()\n"
     )
@@ -180,7 +223,7 @@ def test_a_service_asked_to_stop_while_it_still_loads_ends_well(tmp_path: Path) 
         timeout=60,
         check=False,
     )
-    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "", "")
+    assert (ended.returncode, ended.stdout, ended.stderr) == (status, "", "")
 
 
 def test_the_installed_command_is_the_same_program() -> None:

@@ -11,7 +11,7 @@ import typer.main
 from typer.core import TyperGroup
 
 from broker.checks.finding import CHECKS, Topic
-from broker.cli import app
+from broker.commands import app
 from broker.errors import BrokerError, SettingsError, every_error
 from broker.providers import KINDS
 from tests.chart import values_schema

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, date, datetime
+from pathlib import Path
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
@@ -13,7 +15,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from broker.app import Service
 from broker.errors import BrokerError, CookieMissing, ProviderTimedOut, ProviderUnreachable, SettingsError, every_error
 from broker.log import SignInEvent
-from broker.metrics import UNPROVEN, Metrics, installed_version
+from broker.metrics import NAMED_BY_ALERTS, Metrics, installed_version
 from broker.oidc.messages import ProviderRequest, ProviderResponse
 from tests.fakes.clock import START, Clock
 from tests.fakes.world import SECRET_KEY, World, metrics
@@ -70,10 +72,9 @@ async def test_a_call_that_brought_nothing_to_judge_counts_as_failed(status: int
         await timed(TOKEN_REQUEST)
     except ProviderUnreachable:
         assert status is None
+    exported = (await metrics.export()).decode()
     counted = {
-        one: metrics.registry.get_sample_value(
-            "comm100_sso_provider_call_seconds_count", {"provider": "idp", "call": "token", "result": one}
-        )
+        one: float(re.findall(rf'call_seconds_count{{call="token",provider="idp",result="{one}"}} (.*)', exported)[0])
         for one in ("answered", "failed")
     }
     assert counted == {"answered": 0, "failed": 0, result: 1}
@@ -110,36 +111,34 @@ async def test_a_secret_in_a_file_is_watched_and_one_given_as_text_is_not(world:
         assert told == {("comm100_sso_secret_file_rejected", "secret_keys"): 0}
 
 
-def test_a_failure_is_exported_before_it_happens_and_a_persons_refusal_is_not() -> None:
+def test_the_reasons_that_alerts_name_are_exported_before_they_happen_and_no_others() -> None:
     metrics = Metrics()
     metrics.expect_sign_ins("main", "idp")
     reasons = {reason: value for (_, _, _, reason), value in counted(metrics, "comm100_sso_signins_total").items()}
-    failures: list[type[BrokerError]] = [
-        one
-        for one in every_error()
-        if (one.status >= 500 or issubclass(one, UNPROVEN)) and one is not SettingsError  # which ends a start
-    ]
-    assert reasons == {"none": 0, **{one.code: 0 for one in failures}}
-    assert "access_denied" not in reasons
+    assert reasons == {"none": 0, **{one.code: 0 for one in NAMED_BY_ALERTS}}
+    alerts = (Path(__file__).parents[1] / "helm/monitoring/alerts.yaml").read_text(encoding="utf-8")
+    named = {code for codes in re.findall(r'reason!?=~?"([^"]*)"', alerts) for code in codes.split("|")}
+    assert named == {one.code for one in NAMED_BY_ALERTS}
 
 
 def test_a_checkout_that_is_not_installed_has_an_unknown_version() -> None:
     """`python -m broker serve` needs no package's version."""
     assert installed_version("a distribution that nobody installed") == "unknown"
-    assert Metrics().registry.get_sample_value("comm100_sso_build_info", {"version": installed_version()}) == 1
+    assert counted(Metrics(), "comm100_sso_build_info") == {(installed_version(),): 1}
 
 
 SIGNED_IN = SignInEvent("0123456789abcdef", "192.0.2.7", "main", "idp", None, None, 0.1234)
 REFUSED = replace(SIGNED_IN, error=CookieMissing())
 FAILED = replace(SIGNED_IN, site="", error=ProviderTimedOut())
-LABELS = ("site", "provider", "result", "reason", "option")
+MAX_SERIES = 100  # of a provider
+LABELS = ("site", "provider", "result", "reason", "option", "version")
 
 
 def counted(metrics: Metrics, name: str) -> dict[tuple[str, ...], float]:
     """Return a metric's values by its labels, in the order above."""
     return {
         tuple(sample.labels[label] for label in LABELS if label in sample.labels): sample.value
-        for family in text_string_to_metric_families(metrics.export().decode())
+        for family in text_string_to_metric_families(asyncio.run(metrics.export()).decode())
         for sample in family.samples
         if sample.name == name
     }
@@ -193,3 +192,29 @@ def test_the_day_a_client_secret_expires_is_exported() -> None:
     metrics.set_secret_expiry("idp", date(2027, 1, 15))
     midnight = datetime(2027, 1, 15, tzinfo=UTC).timestamp()
     assert counted(metrics, "comm100_sso_client_secret_expires_timestamp_seconds") == {("idp",): midnight}
+
+
+async def test_a_scrape_lets_sign_ins_run_between_the_parts_of_the_metrics() -> None:
+    metrics, turns = Metrics(), 0
+
+    async def send(_: ProviderRequest) -> ProviderResponse:
+        raise ProviderUnreachable
+
+    async def sign_in() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    for number in range(100):
+        metrics.timed(f"idp{number}", send)
+        metrics.expect_sign_ins("main", f"idp{number}")
+    meanwhile = asyncio.create_task(sign_in())
+    exported = (await metrics.export()).decode()
+    meanwhile.cancel()
+    assert turns >= 200
+    lines = exported.splitlines()
+    assert len([line for line in lines if not line.startswith("#")]) < 100 * MAX_SERIES
+    heads = [line for line in lines if line.startswith("# TYPE ")]
+    assert len(heads) == len(set(heads)), "Prometheus reads each metric once"
+    assert list(text_string_to_metric_families(exported))

@@ -17,7 +17,6 @@ from broker.checks.finding import (
 )
 from broker.checks.provider import check_documents
 from broker.checks.registration import check_client_authentication
-from broker.checks.report import print_report, watching
 from broker.checks.run import ProviderTarget, Targets, run_all
 from broker.checks.site import PAGE_MARK, PublicClient, check_shared_secret, fingerprint
 
@@ -39,8 +38,6 @@ __all__ = [
     "fingerprint",
     "first_inconclusive",
     "merged",
-    "print_report",
     "run_all",
     "unusable_settings",
-    "watching",
 ]

@@ -4,7 +4,6 @@ from broker.settings.load import check_settings, load_settings
 from broker.settings.messages import describe, list_mistakes
 from broker.settings.model import Settings, SiteSettings, insecure_options, secret_files
 from broker.settings.provider import ProviderSettings
-from broker.settings.schema import settings_schema
 from broker.settings.secrets import NO_PROXY, Secret
 from broker.settings.values import Listen
 
@@ -21,5 +20,4 @@ __all__ = [
     "list_mistakes",
     "load_settings",
     "secret_files",
-    "settings_schema",
 ]

@@ -16,7 +16,6 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated, Any, TypeVar
 from urllib.parse import SplitResult, unquote, urlsplit
-from xml.etree import ElementTree as ET
 
 from pydantic import AfterValidator, BeforeValidator, PlainSerializer, StrictStr, ValidationInfo, WithJsonSchema
 
@@ -396,6 +395,8 @@ def read_logo(file: Path) -> Logo:
 def _is_svg(content: bytes) -> bool:
     if b"<!ENTITY" in content:  # entities can grow without bounds
         return False
+    from xml.etree import ElementTree as ET  # few settings have a logo
+
     try:
         return ET.fromstring(content).tag == "{http://www.w3.org/2000/svg}svg"  # noqa: S314 - no entities
     except (ET.ParseError, LookupError, ValueError):  # the last two: an unknown encoding

@@ -25,7 +25,6 @@ from broker.web.request import (
     single,
 )
 from broker.web.responses import drop_cookies, see_other, set_cookie
-from broker.web.setup import finish_dry_run
 
 MAX_STATES = 5  # that are opened, to delete their cookies; a valid callback has a single state
 
@@ -36,6 +35,9 @@ async def callback(web: WebContext, request: Request, context: RequestContext) -
     states = given(request, "state")
     opened = _open_states(web, states)
     if len(states) == 1 and opened and isinstance(opened[0], OpenedDryRun):
+        await web.setup.pages()  # loads the test sign-in, if nobody opened a setup page in this process
+        from broker.web.setup import finish_dry_run
+
         return await finish_dry_run(web, request, context, opened[0])
     provider = provider_of(request, web.broker.providers)
     # Each sign-in named here is over: its cookie is deleted.

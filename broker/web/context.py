@@ -8,11 +8,11 @@ from __future__ import annotations
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 from urllib.parse import urlencode
 
 from starlette.types import Scope
 
-from broker.checks import Finding
 from broker.comm100 import Site
 from broker.errors import BrokerError
 from broker.identity import Identity
@@ -21,7 +21,10 @@ from broker.providers import Provider
 from broker.signin import Broker
 from broker.web.pages import Pages, choose_language
 from broker.web.request import ClientAddresses, LastLoginRequest
-from broker.web.setup_pages import SetupPages
+from broker.web.setup_loader import SetupLoader
+
+if TYPE_CHECKING:
+    from broker.checks import Finding
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +37,7 @@ class Setup:
         last_login_requests: by the site's id; each login request replaces the last.
     """
 
-    pages: SetupPages
+    pages: SetupLoader
     providers: Mapping[str, Provider]
     offered_at: Mapping[str, tuple[Site, ...]]
     run_checks: Callable[[], Awaitable[tuple[Finding, ...]]]

@@ -9,14 +9,17 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, TypeAlias
 
-from broker.checks import Finding
 from broker.errors import ProviderTimedOut
+
+if TYPE_CHECKING:
+    from broker.checks import Finding
 
 MAX_SECONDS = 30.0  # of a run; more than the sum of the checks' own limits
 COOLDOWN_SECONDS = 5.0  # after a run; calls in this time get the findings of the run
 
-Findings = tuple[Finding, ...]
+Findings: TypeAlias = "tuple[Finding, ...]"
 
 
 class Cooldown:

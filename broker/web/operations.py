@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from starlette.applications import Starlette
@@ -16,7 +16,7 @@ from broker.web.middleware import PlainPaths
 
 
 def operations_site(
-    providers: Mapping[str, Provider], *, metrics: Callable[[], bytes], stopping: Callable[[], bool]
+    providers: Mapping[str, Provider], *, metrics: Callable[[], Awaitable[bytes]], stopping: Callable[[], bool]
 ) -> ASGIApp:
     """Return the ASGI application of the operations port.
 
@@ -34,7 +34,7 @@ def operations_site(
         return JSONResponse(body, 503 if is_stopping else 200)
 
     async def all_metrics(_: Request) -> Response:
-        return Response(metrics(), media_type=CONTENT_TYPE_PLAIN_0_0_4)
+        return Response(await metrics(), media_type=CONTENT_TYPE_PLAIN_0_0_4)
 
     application = Starlette(routes=[Route("/healthz", alive), Route("/readyz", ready), Route("/metrics", all_metrics)])
     application.router.redirect_slashes = False

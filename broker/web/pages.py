@@ -11,7 +11,7 @@ import hashlib
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache, partial
 from importlib.resources import files
 from operator import itemgetter
 from urllib.parse import quote
@@ -30,7 +30,6 @@ MAX_RANGES = 30
 _RANGE = re.compile(
     r"[ \t]*(\*|[A-Za-z]{1,8})(?:-[A-Za-z0-9]{1,8})*[ \t]*(?:;[ \t]*[qQ]=(0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?)[ \t]*)?"
 )
-_TEMPLATES = ("choose.html", "home.html", "new_tab.html", "problem.html", "signed_out.html", "style.css")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +46,7 @@ class Choice:
 
 @lru_cache(maxsize=16)
 def open_templates(language: str, *, site_name: str | None = None, logo: str | None = None) -> jinja2.Environment:
-    """Return the environment for `base.html` and the templates that extend it; compiled once and shared.
+    """Return the environment for `base.html` and the templates that extend it; shared.
 
     Args:
         language: from `LANGUAGES`.
@@ -76,13 +75,10 @@ def hash_inline(content: str) -> str:
 
 
 class Pages:
-    """The pages in one language, compiled once; every method returns a whole HTML document.
+    """The pages in one language; every method returns a whole HTML document. A page is compiled when first shown.
 
     Args:
         support_email: the IT desk's address on error pages; None offers no address.
-
-    Attributes:
-        style_sha256: base64 of the SHA-256 of the inline style, for the Content-Security-Policy; the same for all.
     """
 
     def __init__(
@@ -93,12 +89,18 @@ class Pages:
         site_name: str | None = None,
         logo: str | None = None,
     ) -> None:
-        environment = open_templates(language, site_name=site_name, logo=logo)
         self.language = language
         self._gettext = open_translations(language).gettext
         self._support_email = support_email
-        self._templates = {name: environment.get_template(name) for name in _TEMPLATES}
-        self.style_sha256 = hash_inline(self._templates["style.css"].render())
+        self._open_templates = partial(open_templates, language, site_name=site_name, logo=logo)
+
+    @cached_property
+    def style_sha256(self) -> str:
+        """Base64 of the SHA-256 of the inline style, for the Content-Security-Policy; the same for all."""
+        return hash_inline(self._render("style.css"))
+
+    def _render(self, template: str, **values: object) -> str:
+        return self._open_templates().get_template(template).render(**values)
 
     def problem(
         self,
@@ -119,7 +121,8 @@ class Pages:
             refreshes: the response has a Refresh header, which the page announces.
             page_lost: starting again does not lead to the page the person wanted, which the page says.
         """
-        return self._templates["problem.html"].render(
+        return self._render(
+            "problem.html",
             error=error,
             advice=error.advice,
             trace_id=trace_id,
@@ -133,19 +136,19 @@ class Pages:
 
     def home(self) -> str:
         """Return the page at `/`: what this service is."""
-        return self._templates["home.html"].render()
+        return self._render("home.html")
 
     def signed_out(self, start_url: str | None) -> str:
         """Return the page after signing out, with a link "Sign in again" if there is a `start_url`."""
-        return self._templates["signed_out.html"].render(start_url=start_url)
+        return self._render("signed_out.html", start_url=start_url)
 
     def new_tab(self, href: str) -> str:
         """Return the page that opens the sign-in in a new tab, for use inside a frame."""
-        return self._templates["new_tab.html"].render(href=href)
+        return self._render("new_tab.html", href=href)
 
     def choose(self, site_label: str, choices: Sequence[Choice]) -> str:
         """Return the page on which a person chooses an identity provider, titled "Sign in to ..."."""
-        return self._templates["choose.html"].render(site_label=site_label, choices=choices)
+        return self._render("choose.html", site_label=site_label, choices=choices)
 
     def _mailto(self, address: str, error: BrokerError, trace_id: str) -> str:
         """Return a mailto link with code and trace id filled in (RFC 6068, section 2; line breaks: section 5)."""

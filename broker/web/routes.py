@@ -22,6 +22,7 @@ from broker.errors import (
     RequestTooLarge,
     ResponseModeUnsupported,
 )
+from broker.signing import SetupLink
 from broker.text import redact_path
 from broker.web.callback import callback
 from broker.web.context import Refused, RequestContext, WebContext
@@ -29,10 +30,12 @@ from broker.web.login import initiate, login
 from broker.web.logout import logout
 from broker.web.middleware import Excess, PlainPaths, RequestBounds, SecurityHeaders
 from broker.web.responses import show_page, show_problem
-from broker.web.setup import setup, setup_check, setup_commands, setup_test
+from broker.web.setup_link import check_visit
 
 Endpoint = Callable[[WebContext, Request, RequestContext], Awaitable[Response]]
 """Returns the response; raises `Refused`, or a `BrokerError` while nothing is known of the request."""
+
+SetupEndpoint = Callable[[WebContext, Request, RequestContext, SetupLink], Awaitable[Response]]
 
 MAX_SECRETS = 5  # codes, and states, of one request that are redacted; more than one of each is refused
 _SIGN_IN = ("login", "callback", "initiate", "logout")
@@ -54,10 +57,10 @@ def public_site(web: WebContext) -> ASGIApp:
             Route("/login/{site}", page(login)),
             Route("/callback/{idp}", page(callback)),
             Route("/initiate/{idp}", page(initiate)),
-            Route("/setup", page(setup)),
-            Route("/setup/check", page(setup_check)),
-            Route("/setup/commands/{idp}", page(setup_commands)),
-            Route("/setup/test/{idp}", page(setup_test)),
+            Route("/setup", page(partial(setup, "setup"))),
+            Route("/setup/check", page(partial(setup, "setup_check"))),
+            Route("/setup/commands/{idp}", page(partial(setup, "setup_commands"))),
+            Route("/setup/test/{idp}", page(partial(setup, "setup_test"))),
             Route("/logout", page(logout)),
             Route("/logout/{site}", page(logout)),
         ],
@@ -83,6 +86,20 @@ async def home(web: WebContext, request: Request, _context: RequestContext) -> R
     """Show what this service is (`GET /`)."""
     pages = web.pages_for(request.scope)
     return show_page(pages, pages.home())
+
+
+async def setup(name: str, web: WebContext, request: Request, context: RequestContext) -> Response:
+    """Run an endpoint of `web.setup`, which is loaded when an admin first opens a setup page with a valid link.
+
+    Args:
+        name: of the endpoint's function.
+    """
+    link = check_visit(web, request)
+    await web.setup.pages()
+    from broker.web import setup as endpoints
+
+    endpoint: SetupEndpoint = getattr(endpoints, name)
+    return await endpoint(web, request, context, link)
 
 
 async def _refuse_without_route(web: WebContext, request: Request, reason: Exception) -> Response:

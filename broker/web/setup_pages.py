@@ -25,6 +25,14 @@ from broker.web.request import LastLoginRequest
 
 MAX_CLAIMS = 40  # of one document
 
+_TEMPLATES = (
+    "setup.html",
+    "setup_checks.html",
+    "setup_commands.html",
+    "setup_dry_run.html",
+    "setup_script.js",
+    "setup_style.css",
+)
 _REMEDIES: Mapping[str, str] = MappingProxyType({error.code: error.remedy for error in every_error()})
 _TIMES = frozenset({"iat", "nbf", "exp", "auth_time"})
 _END_OF_TIME = 253_402_300_800  # the year 10000, beyond the range of datetime
@@ -78,9 +86,9 @@ class SetupPages:
 
     def __init__(self, *, site_name: str | None = None, logo: str | None = None) -> None:
         environment = open_templates(ENGLISH, site_name=site_name, logo=logo)
-        self._template = environment.get_template
-        self.style_sha256 = hash_inline(self._template("setup_style.css").render())
-        self.script_sha256 = hash_inline(self._template("setup_script.js").render())
+        self._templates = {name: environment.get_template(name) for name in _TEMPLATES}
+        self.style_sha256 = hash_inline(self._templates["setup_style.css"].render())
+        self.script_sha256 = hash_inline(self._templates["setup_script.js"].render())
 
     def overview(
         self,
@@ -100,7 +108,7 @@ class SetupPages:
             expires: seconds since the epoch.
             now: seconds since the epoch.
         """
-        return self._template("setup.html").render(
+        return self._templates["setup.html"].render(
             providers=providers,
             sites=sites,
             seen={site: describe_login_request(request, now) for site, request in last_seen.items()},
@@ -111,7 +119,7 @@ class SetupPages:
 
     def commands(self, provider: ProviderSetup, *, links: SetupLinks) -> str:
         """Return the page with the commands that register the broker at a provider."""
-        return self._template("setup_commands.html").render(provider=provider, links=links)
+        return self._templates["setup_commands.html"].render(provider=provider, links=links)
 
     def checks(self, findings: Sequence[Finding], *, links: SetupLinks) -> str:
         """Return the page with the findings by subject; subjects with failed checks come first.
@@ -123,7 +131,7 @@ class SetupPages:
         subjects = [(subject, list(group)) for subject, group in by_subject]
         subjects.sort(key=lambda entry: min(WORST_FIRST.index(finding.status) for finding in entry[1]))
         counts = Counter(finding.status for finding in findings)
-        return self._template("setup_checks.html").render(
+        return self._templates["setup_checks.html"].render(
             subjects=[(subject, list(merged(group))) for subject, group in subjects],
             failed=counts["failed"],
             heading=_heading(findings),
@@ -138,7 +146,7 @@ class SetupPages:
             links: None shows no links.
         """
         refusal = dry_run.refusal
-        return self._template("setup_dry_run.html").render(
+        return self._templates["setup_dry_run.html"].render(
             dry_run=dry_run,
             refusal=refusal,
             facts=_verdict(dry_run),

@@ -11,7 +11,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from broker.settings import settings_schema
+from broker.settings.schema import settings_schema
 from broker.settings.values import ADDRESS, NO_PLACEHOLDER_SCHEMA, ORIGIN
 
 CHART = Path(__file__).parents[2] / "helm"

@@ -16,7 +16,8 @@ import yaml
 from rich.console import Console
 from typer.testing import Result
 
-from broker.checks import CHECKS, Finding, print_report, watching
+from broker.checks import CHECKS, Finding
+from broker.checks.report import print_report, watching
 from tests.checks.diagnosis import NOWHERE, diagnose, of, settings_on_loopback
 from tests.fakes.command import run
 from tests.fakes.hostile_server import DISCOVERY, TOKEN, honest_but, hostile_provider, says

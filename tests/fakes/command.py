@@ -4,17 +4,31 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 from typer.testing import CliRunner, Result
 
-from broker.cli import app
+from broker.commands import app
 
 
 def run(*arguments: str, folder: Path | None = None, stdin: str | bytes = "", **environment: str) -> Result:
     """Run a command in a folder, with these variables and none of whoever runs the tests."""
     inherited = dict.fromkeys(name for name in os.environ if name.startswith("BROKER_"))
-    with contextlib.chdir(folder) if folder else contextlib.nullcontext():
+    with signals_kept(), contextlib.chdir(folder) if folder else contextlib.nullcontext():
         return CliRunner().invoke(
             app, list(arguments), input=stdin, env={**inherited, **environment}, prog_name="broker"
         )
+
+
+@contextlib.contextmanager
+def signals_kept() -> Iterator[None]:
+    """Undo what `broker serve` does to the signals of the process."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            if signal.getsignal(number) is not handler:  # which only the main thread may change
+                signal.signal(number, handler)

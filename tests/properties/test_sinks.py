@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import json
 import logging
@@ -64,7 +65,7 @@ def log_line(said: str, secret: str) -> str:
 def metrics(said: str, secret: str) -> str:
     counts = Metrics()
     counts.count(event(said, secret))
-    return counts.export().decode()
+    return asyncio.run(counts.export()).decode()
 
 
 def error_page(said: str, secret: str) -> str:

@@ -8,7 +8,8 @@ import jsonschema
 import pytest
 import yaml
 
-from broker.settings import ProviderSettings, Settings, SiteSettings, settings_schema
+from broker.settings import ProviderSettings, Settings, SiteSettings
+from broker.settings.schema import settings_schema
 from broker.settings.secrets import Section
 from tests.settings.admin import RIGHT, Admin
 from tests.settings.pem import certificate_of, pem_of, platform_token, rsa_key

@@ -13,7 +13,8 @@ import certifi
 import jsonschema
 import pytest
 
-from broker.settings import Listen, settings_schema
+from broker.settings import Listen
+from broker.settings.schema import settings_schema
 from broker.settings.values import MAX_LOGO_BYTES, is_public_mail
 from tests.settings.admin import Admin
 from tests.settings.pem import certificate_of, pem_of, rsa_key

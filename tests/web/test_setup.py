@@ -165,6 +165,7 @@ def assert_refused_as_too_large(answer: httpx.Response) -> None:
 
 async def test_there_is_no_test_sign_in_with_a_provider_that_is_not_in_the_settings(world: World) -> None:
     async with world.broker() as service:
+        await world.browser(service).open(f"{BROKER}/setup", link=link_for(world))  # meanwhile the keys are fetched
         await refused(service, world, f"/setup/test/nowhere?link={link_for(world)}", NoSuchPage)
 
 
