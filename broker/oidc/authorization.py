@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Mapping
+from functools import lru_cache
 from typing import NoReturn
-from urllib.parse import urlencode
+from urllib.parse import quote_plus, urlencode
 
 from authlib.oauth2.rfc7636 import create_s256_code_challenge
 
@@ -20,8 +21,9 @@ from broker.errors import (
 )
 from broker.oidc.messages import character_at, safe_error_text
 from broker.oidc.metadata import ProviderMetadata
-from broker.oidc.registration import Registration
+from broker.oidc.registration import RESERVED_PARAMETERS, Registration
 
+_AS_LONG_AS_A_HASH = "x" * 43  # SHA-256 in base64url: nonce and code challenge
 _NO_CODE_CHARACTER = re.compile(r"[^ -~]")
 
 INTERACTION_ERRORS = ("interaction_required", "login_required", "account_selection_required", "consent_required")
@@ -49,7 +51,24 @@ def build_authorization_url(
         code_verifier: only its hash travels (RFC 7636, section 4.2).
         hints: of this sign-in (`prompt`, `login_hint`); they cannot replace parameters of the protocol.
     """
-    parameters = {**registration.authorization_parameters, **(hints or {})}
+    challenge = create_s256_code_challenge(code_verifier)
+    return _complete(_address(metadata, registration, hints or {}), state, nonce, challenge)
+
+
+def measure_authorization_url(
+    metadata: ProviderMetadata, registration: Registration, *, hints: Mapping[str, str] | None = None
+) -> int:
+    """Return the characters of the address at which the person signs in, without the state."""
+    return len(_complete(_address(metadata, registration, hints or {}), "", _AS_LONG_AS_A_HASH, _AS_LONG_AS_A_HASH))
+
+
+def _address(metadata: ProviderMetadata, registration: Registration, hints: Mapping[str, str]) -> str:
+    """Return the address without the values that are new in each sign-in; `_complete` adds them."""
+    parameters = {
+        name: value
+        for name, value in registration.authorization_parameters.items()
+        if name not in RESERVED_PARAMETERS and name not in hints
+    }
     if registration.max_age is not None:
         parameters["max_age"] = str(registration.max_age)
     parameters |= {
@@ -57,13 +76,22 @@ def build_authorization_url(
         "client_id": registration.client_id,
         "redirect_uri": registration.redirect_uri,
         "scope": " ".join(registration.scopes),
-        "state": state,
-        "nonce": nonce,
-        "code_challenge": create_s256_code_challenge(code_verifier),
-        "code_challenge_method": "S256",
     }
     endpoint = metadata.authorization_endpoint
-    return f"{endpoint}{'&' if '?' in endpoint else '?'}{urlencode(parameters)}"
+    address = f"{endpoint}{'&' if '?' in endpoint else '?'}{_encode(tuple(parameters.items()))}"
+    # Not cached: a hint may be a person's address.
+    further = urlencode([hint for hint in hints.items() if hint[0] not in RESERVED_PARAMETERS])
+    return f"{address}&{further}" if further else address
+
+
+@lru_cache(maxsize=1024)
+def _encode(parameters: tuple[tuple[str, str], ...]) -> str:
+    return urlencode(parameters)
+
+
+def _complete(address: str, state: str, nonce: str, challenge: str) -> str:
+    own = f"&state={quote_plus(state)}&nonce={quote_plus(nonce)}"
+    return f"{address}{own}&code_challenge={challenge}&code_challenge_method=S256"
 
 
 def check_callback(
