@@ -17,12 +17,13 @@ from typing import Any, Literal, TextIO
 
 from broker.errors import MAX_LISTED, BrokerError
 from broker.identity import Identity
-from broker.text import MAX_CHARACTERS, mask_emails, printable
+from broker.text import MAX_CHARACTERS, is_plain, mask_emails, printable
 
 EXPIRY_WARNING_DAYS = 30  # before a client secret expires
 MAX_LIST_CHARACTERS = 1_000  # of all values of a list together
 
 LOGGER = logging.getLogger("broker")
+_encode_json = json.JSONEncoder(ensure_ascii=True).encode
 
 LogEmail = Literal["hashed", "plain", "none"]
 
@@ -160,7 +161,7 @@ class JsonLines(logging.Formatter):
             # The exception's text may hold a secret; its type and place cannot.
             line["exception"] = record.exc_info[0].__name__
             line["raised_at"] = _raised_at(record)
-        return json.dumps(line, ensure_ascii=True)
+        return _encode_json(line)
 
 
 def log_to(stream: TextIO, level: int = logging.INFO, *, keeps_addresses: bool = False) -> None:
@@ -177,6 +178,8 @@ def log_to(stream: TextIO, level: int = logging.INFO, *, keeps_addresses: bool =
 
 def _fact(value: object, *, masks: bool = False, limit: int = MAX_CHARACTERS) -> object:
     """Return a fact as a JSON value: numbers unchanged, texts and lists bounded and printable."""
+    if isinstance(value, str) and is_plain(value, limit):
+        return value
     if isinstance(value, int | float):
         # NaN and infinity are not JSON, and an integer can have thousands of digits.
         return value if abs(value) < 2**63 else f"{type(value).__name__} beyond bounds"
