@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from contextlib import suppress
 from dataclasses import replace
+from urllib.parse import urlsplit
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -62,7 +63,7 @@ async def login(web: WebContext, request: Request, context: RequestContext) -> R
         restarted = single(request, "restarted") is not None
         transaction = SignInTransaction(site.id, provider.id, redirect_url, restarted, context.trace_id)
         redirect = await begin(web.broker, provider, transaction, hints=hints)
-        _log_what_came(context, came)
+        _log_what_came(context, came, redirect_url)
         response = redirect_to_provider(web, request, redirect)
     except Exception as error:
         raise Refused(error, context) from error
@@ -88,7 +89,8 @@ async def initiate(web: WebContext, request: Request, context: RequestContext) -
         restarted = single(request, "restarted") is not None
         transaction = SignInTransaction(site.id, provider.id, redirect_url, restarted, context.trace_id)
         redirect = await begin(web.broker, provider, transaction, hints=hints)
-        _log_what_came(context, read_login_request(_query(request), redirect_url or "", at=web.broker.clock()))
+        came = read_login_request(_query(request), redirect_url or "", at=web.broker.clock())
+        _log_what_came(context, came, redirect_url)
         return redirect_to_provider(web, request, redirect)
     except Exception as error:
         raise Refused(error, context) from error
@@ -176,7 +178,7 @@ def _bounded_hint(login_hint: str | None) -> dict[str, str]:
     return {"login_hint": login_hint}
 
 
-def _log_what_came(context: RequestContext, came: LastLoginRequest) -> None:
+def _log_what_came(context: RequestContext, came: LastLoginRequest, redirect_url: str | None) -> None:
     """Log what Comm100 sent, without values that name a person; an admin sees which delivery applies."""
     facts = {
         "trace_id": context.trace_id,
@@ -185,7 +187,7 @@ def _log_what_came(context: RequestContext, came: LastLoginRequest) -> None:
         "provider": context.provider,
         "parameters": came.parameters,
         "redirect_url_host": came.redirect_url_host or None,
-        "redirect_url_path": came.redirect_url_path,
+        "redirect_url_path": urlsplit(redirect_url or "").path,  # the log masks addresses, if the admin wants that
         "redirect_url_parameters": came.redirect_url_parameters,
     }
     _log.info("sign-in begins", extra={"facts": facts})

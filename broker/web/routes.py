@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import logging
 import secrets
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
 from functools import partial
 
-from starlette.applications import Starlette
-from starlette.exceptions import HTTPException
+from starlette.middleware.errors import ServerErrorMiddleware
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from broker.errors import (
@@ -35,37 +34,55 @@ Endpoint = Callable[[WebContext, Request, RequestContext], Awaitable[Response]]
 """Returns the response; raises `Refused`, or a `BrokerError` while nothing is known of the request."""
 
 MAX_SECRETS = 5  # codes, and states, of one request that are redacted; more than one of each is refused
+_METHODS = ("GET", "HEAD")  # a page that takes no HEAD refuses by itself
 _SIGN_IN = ("login", "callback", "initiate", "logout")
 
 _log = logging.getLogger("broker")
 
 
+@dataclass(frozen=True, slots=True)
+class Route:
+    """The endpoint of a path, and the ids in the path."""
+
+    endpoint: Endpoint
+    ids: Mapping[str, str]
+
+
 def public_site(web: WebContext) -> ASGIApp:
     """Return the ASGI application of the public port."""
-
-    def page(endpoint: Endpoint) -> Callable[[Request], Awaitable[Response]]:
-        return partial(handle, endpoint, web)
-
-    no_route = partial(_refuse_without_route, web)
-    application = Starlette(
-        routes=[
-            Route("/", page(home)),
-            Route("/login", page(login)),
-            Route("/login/{site}", page(login)),
-            Route("/callback/{idp}", page(callback)),
-            Route("/initiate/{idp}", page(initiate)),
-            Route("/setup", page(setup)),
-            Route("/setup/check", page(setup_check)),
-            Route("/setup/commands/{idp}", page(setup_commands)),
-            Route("/setup/test/{idp}", page(setup_test)),
-            Route("/logout", page(logout)),
-            Route("/logout/{site}", page(logout)),
-        ],
-        exception_handlers={404: no_route, 405: no_route},
-    )
-    application.router.redirect_slashes = False  # it would build an address from Host
-    bounded = RequestBounds(application, refuse=partial(_refuse_excess, web), https=web.https)
+    pages = ServerErrorMiddleware(_Pages(web))  # a defect while an error is shown ends in a plain 500
+    bounded = RequestBounds(pages, refuse=partial(_refuse_excess, web), https=web.https)
     return SecurityHeaders(PlainPaths(bounded), https=web.https)
+
+
+class _Pages:
+    """Answers each request by its path. A path has one spelling, and no address is built from Host."""
+
+    def __init__(self, web: WebContext) -> None:
+        self._web = web
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Run the endpoint of the path, or refuse (ASGI)."""
+        request = Request(scope)
+        route = find_route(scope["path"])
+        if route is None or request.method not in _METHODS:
+            response = _refuse_without_route(self._web, request, route)
+        else:
+            scope["path_params"] = route.ids
+            response = await handle(route.endpoint, self._web, request)
+        await response(scope, receive, send)
+
+
+def find_route(path: str) -> Route | None:
+    """Return the route of a path as sent; None if there is none."""
+    endpoint = _PAGES.get(path)
+    if endpoint is not None:
+        return Route(endpoint, {})
+    parent, _, identifier = path.rpartition("/")
+    if not identifier or parent not in _PAGES_BY_ID:
+        return None
+    endpoint, parameter = _PAGES_BY_ID[parent]
+    return Route(endpoint, {parameter: identifier})
 
 
 async def handle(endpoint: Endpoint, web: WebContext, request: Request) -> Response:
@@ -85,11 +102,29 @@ async def home(web: WebContext, request: Request, _context: RequestContext) -> R
     return show_page(pages, pages.home())
 
 
-async def _refuse_without_route(web: WebContext, request: Request, reason: Exception) -> Response:
+_PAGES: Mapping[str, Endpoint] = {
+    "/": home,
+    "/login": login,
+    "/logout": logout,
+    "/setup": setup,
+    "/setup/check": setup_check,
+}
+_PAGES_BY_ID: Mapping[str, tuple[Endpoint, str]] = {  # below the path, with the parameter that holds the id
+    "/login": (login, "site"),
+    "/callback": (callback, "idp"),
+    "/initiate": (initiate, "idp"),
+    "/logout": (logout, "site"),
+    "/setup/commands": (setup_commands, "idp"),
+    "/setup/test": (setup_test, "idp"),
+}
+
+
+def _refuse_without_route(web: WebContext, request: Request, route: Route | None) -> Response:
     """Refuse every other address and every other method, without side effects."""
-    error = _error_of_method(request.scope)
-    if isinstance(reason, HTTPException) and reason.status_code == 404:
-        error = NoSuchPage(expected="an address of the broker", got=redact_path(request.scope["path"]))
+    if route is None:
+        error: BrokerError = NoSuchPage(expected="an address of the broker", got=redact_path(request.scope["path"]))
+    else:
+        error = _error_of_method(request.scope)
     return _refuse(web, request, error, _new_context(web, request.scope))
 
 

@@ -23,6 +23,10 @@ from broker.errors import (
     RequestTooLarge,
     TokenRequestRefused,
 )
+from broker.web.callback import callback
+from broker.web.login import login
+from broker.web.routes import find_route, home
+from broker.web.setup import setup_check, setup_test
 from tests.fakes.lies import Lies, status, with_
 from tests.fakes.provider import Person
 from tests.fakes.world import BROKER, PAGE, World, assert_refused, error_code, metrics
@@ -381,3 +385,27 @@ async def test_logins_in_a_row_call_nobody_and_keep_nothing(world: World, caplog
             asked = list(world.provider.requests)
             assert await login(service, 1_000) - before < 500
     assert world.provider.requests == asked == ["/.well-known/openid-configuration", "/keys"]
+
+
+@pytest.mark.parametrize(
+    ("path", "endpoint", "ids"),
+    [
+        pytest.param("/", home, {}, id="home"),
+        pytest.param("/login", login, {}, id="the first site"),
+        pytest.param("/login/main", login, {"site": "main"}, id="a site"),
+        pytest.param("/callback/idp", callback, {"idp": "idp"}, id="a provider"),
+        pytest.param("/setup/check", setup_check, {}, id="a page below another"),
+        pytest.param("/setup/test/idp", setup_test, {"idp": "idp"}, id="an id below that"),
+    ],
+)
+def test_a_path_has_one_endpoint(path: str, endpoint: object, ids: Mapping[str, str]) -> None:
+    route = find_route(path)
+    assert route is not None
+    assert (route.endpoint, route.ids) == (endpoint, ids)
+
+
+@pytest.mark.parametrize(
+    "path", ["", "/login/", "/callback", "/callback/", "/callback/a/b", "/setup/test", "login", "//"]
+)
+def test_no_other_path_has_an_endpoint(path: str) -> None:
+    assert find_route(path) is None
