@@ -76,7 +76,8 @@ def unsign_value(unverified_text: str, *, purpose: bytes, secret_keys: Sequence[
 
 @lru_cache(maxsize=64)
 def _signer(key: str, purpose: bytes) -> Signer:
-    return Signer(key, salt=purpose, key_derivation="hmac", digest_method=hashlib.sha256)
+    derived = hmac.digest(key.encode(), purpose, "sha256")  # once, and not in each signature
+    return Signer(derived, key_derivation="none", digest_method=hashlib.sha256)
 
 
 @dataclass(frozen=True, slots=True)
