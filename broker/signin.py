@@ -37,10 +37,11 @@ from broker.errors import (
 from broker.identity import Identity
 from broker.logout import LogoutHint
 from broker.oidc.authorization import (
-    build_authorization_url,
+    OWN_CHARACTERS,
+    build_common_address,
     check_callback,
     check_issuer_of_callback,
-    measure_authorization_url,
+    complete_address,
 )
 from broker.oidc.discovery import Clock
 from broker.oidc.id_token import SignedClaims, VerifiedIdToken, check_claims, verify_signature
@@ -104,18 +105,14 @@ async def begin(
     Raises:
         ProviderUnavailable, InvalidProviderResponse: there is no usable metadata of the provider.
     """
-    async with broker.in_flight(provider.id):
-        metadata = await provider.discovery.metadata.get()
-    room = MAX_ADDRESS_CHARACTERS - measure_authorization_url(metadata, provider.registration, hints=hints)
+    metadata = provider.discovery.metadata.fresh()
+    if metadata is None:
+        async with broker.in_flight(provider.id):
+            metadata = await provider.discovery.metadata.get()
+    address = build_common_address(metadata, provider.registration, hints)
+    room = MAX_ADDRESS_CHARACTERS - len(address) - OWN_CHARACTERS
     signed = sign(transaction, now=broker.clock(), secret_keys=broker.secret_keys(), max_state=room)
-    location = build_authorization_url(
-        metadata,
-        provider.registration,
-        state=signed.state,
-        nonce=signed.nonce,
-        code_verifier=signed.code_verifier,
-        hints=hints,
-    )
+    location = complete_address(address, state=signed.state, nonce=signed.nonce, code_verifier=signed.code_verifier)
     return AuthorizationRedirect(location, signed.cookie)
 
 

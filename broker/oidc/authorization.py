@@ -23,7 +23,6 @@ from broker.oidc.messages import character_at, safe_error_text
 from broker.oidc.metadata import ProviderMetadata
 from broker.oidc.registration import RESERVED_PARAMETERS, Registration
 
-_AS_LONG_AS_A_HASH = "x" * 43  # SHA-256 in base64url: nonce and code challenge
 _NO_CODE_CHARACTER = re.compile(r"[^ -~]")
 
 INTERACTION_ERRORS = ("interaction_required", "login_required", "account_selection_required", "consent_required")
@@ -43,27 +42,20 @@ def build_authorization_url(
 ) -> str:
     """Return the address at which the person signs in.
 
-    PKCE is used always, whether or not the metadata mentions it (RFC 9700, section 2.1.1): a provider that does not
-    know it ignores it.
-
     Args:
         nonce: comes back in the ID token (OpenID Connect Core, section 3.1.2.1).
         code_verifier: only its hash travels (RFC 7636, section 4.2).
         hints: of this sign-in (`prompt`, `login_hint`); they cannot replace parameters of the protocol.
     """
-    challenge = create_s256_code_challenge(code_verifier)
-    return _complete(_address(metadata, registration, hints or {}), state, nonce, challenge)
+    address = build_common_address(metadata, registration, hints)
+    return complete_address(address, state=state, nonce=nonce, code_verifier=code_verifier)
 
 
-def measure_authorization_url(
-    metadata: ProviderMetadata, registration: Registration, *, hints: Mapping[str, str] | None = None
-) -> int:
-    """Return the characters of the address at which the person signs in, without the state."""
-    return len(_complete(_address(metadata, registration, hints or {}), "", _AS_LONG_AS_A_HASH, _AS_LONG_AS_A_HASH))
-
-
-def _address(metadata: ProviderMetadata, registration: Registration, hints: Mapping[str, str]) -> str:
-    """Return the address without the values that are new in each sign-in; `_complete` adds them."""
+def build_common_address(
+    metadata: ProviderMetadata, registration: Registration, hints: Mapping[str, str] | None = None
+) -> str:
+    """Return the address without the values that are new in each sign-in; `complete_address` adds them."""
+    hints = hints or {}
     parameters = {
         name: value
         for name, value in registration.authorization_parameters.items()
@@ -80,8 +72,18 @@ def _address(metadata: ProviderMetadata, registration: Registration, hints: Mapp
     endpoint = metadata.authorization_endpoint
     address = f"{endpoint}{'&' if '?' in endpoint else '?'}{_encode(tuple(parameters.items()))}"
     # Not cached: a hint may be a person's address.
-    further = urlencode([hint for hint in hints.items() if hint[0] not in RESERVED_PARAMETERS])
+    further = urlencode([hint for hint in hints.items() if hint[0] not in RESERVED_PARAMETERS]) if hints else ""
     return f"{address}&{further}" if further else address
+
+
+def complete_address(address: str, *, state: str, nonce: str, code_verifier: str) -> str:
+    """Return the address with the values of one sign-in.
+
+    PKCE is used always, whether or not the metadata mentions it (RFC 9700, section 2.1.1): a provider that does not
+    know it ignores it.
+    """
+    own = f"&state={quote_plus(state)}&nonce={quote_plus(nonce)}"
+    return f"{address}{own}&code_challenge={create_s256_code_challenge(code_verifier)}&code_challenge_method=S256"
 
 
 @lru_cache(maxsize=1024)
@@ -89,9 +91,8 @@ def _encode(parameters: tuple[tuple[str, str], ...]) -> str:
     return urlencode(parameters)
 
 
-def _complete(address: str, state: str, nonce: str, challenge: str) -> str:
-    own = f"&state={quote_plus(state)}&nonce={quote_plus(nonce)}"
-    return f"{address}{own}&code_challenge={challenge}&code_challenge_method=S256"
+OWN_CHARACTERS = len(complete_address("", state="", nonce="x" * 43, code_verifier=""))
+"""Characters that `complete_address` adds, besides the state. A nonce is a SHA-256 in base64url."""
 
 
 def check_callback(

@@ -22,7 +22,7 @@ from broker.errors import (
     ProviderError,
     ProviderReportedFailure,
 )
-from broker.oidc.authorization import build_authorization_url, check_callback, measure_authorization_url
+from broker.oidc.authorization import OWN_CHARACTERS, build_authorization_url, build_common_address, check_callback
 from tests.oidc.samples import ISSUER, METADATA, registration
 
 ANNOUNCING = replace(METADATA, authorization_response_iss_parameter_supported=True)
@@ -79,11 +79,11 @@ def test_the_admins_parameters_are_added_and_replace_none_of_ours() -> None:
 
 
 @pytest.mark.parametrize("hints", [{}, {"prompt": "login", "login_hint": "ada+1@acme.example"}], ids=["plain", "hints"])
-def test_the_address_is_measured_without_its_state(hints: dict[str, str]) -> None:
+def test_the_length_of_an_address_is_known_before_its_state(hints: dict[str, str]) -> None:
     whole = build_authorization_url(
         METADATA, registration(), state="s" * 100, nonce="n" * 43, code_verifier="v" * 43, hints=hints
     )
-    assert measure_authorization_url(METADATA, registration(), hints=hints) == len(whole) - 100
+    assert len(build_common_address(METADATA, registration(), hints)) + OWN_CHARACTERS + 100 == len(whole)
 
 
 def test_hints_replace_the_admins_parameters_and_none_of_ours() -> None:
