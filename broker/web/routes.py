@@ -8,9 +8,8 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 
-from starlette.middleware.errors import ServerErrorMiddleware
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import PlainTextResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from broker.errors import (
@@ -50,8 +49,7 @@ class Route:
 
 def public_site(web: WebContext) -> ASGIApp:
     """Return the ASGI application of the public port."""
-    pages = ServerErrorMiddleware(_Pages(web))  # a defect while an error is shown ends in a plain 500
-    bounded = RequestBounds(pages, refuse=partial(_refuse_excess, web), https=web.https)
+    bounded = RequestBounds(_Pages(web), refuse=partial(_refuse_excess, web), https=web.https)
     return SecurityHeaders(PlainPaths(bounded), https=web.https)
 
 
@@ -63,14 +61,19 @@ class _Pages:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Run the endpoint of the path, or refuse (ASGI)."""
-        request = Request(scope)
-        route = find_route(scope["path"])
-        if route is None or request.method not in _METHODS:
-            response = _refuse_without_route(self._web, request, route)
-        else:
-            scope["path_params"] = route.ids
-            response = await handle(route.endpoint, self._web, request)
+        try:
+            response = await self._respond(Request(scope))
+        except Exception as defect:  # noqa: BLE001 - while an error was shown
+            _log.error("defect", exc_info=defect)
+            response = PlainTextResponse("Internal Server Error", 500)
         await response(scope, receive, send)
+
+    async def _respond(self, request: Request) -> Response:
+        route = find_route(request.scope["path"])
+        if route is None or request.method not in _METHODS:
+            return _refuse_without_route(self._web, request, route)
+        request.scope["path_params"] = route.ids
+        return await handle(route.endpoint, self._web, request)
 
 
 def find_route(path: str) -> Route | None:

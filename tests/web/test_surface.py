@@ -409,3 +409,18 @@ def test_a_path_has_one_endpoint(path: str, endpoint: object, ids: Mapping[str, 
 )
 def test_no_other_path_has_an_endpoint(path: str) -> None:
     assert find_route(path) is None
+
+
+async def test_a_defect_while_an_error_is_shown_is_logged_and_ends_in_a_plain_500(
+    world: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def break_down(*_: object, **__: object) -> None:
+        raise LookupError("a defect with ada@acme.example in it")
+
+    monkeypatch.setattr("broker.web.routes.show_problem", break_down)
+    async with world.broker() as service:
+        answer = await world.browser(service).client.get(f"{BROKER}/nowhere")
+    assert (answer.status_code, answer.text) == (500, "Internal Server Error")
+    assert "defect" in caplog.messages
+    for name, value in HEADERS.items():
+        assert re.fullmatch(value, answer.headers[name])
