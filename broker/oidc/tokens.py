@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
+from functools import lru_cache
 from urllib.parse import quote_plus, urlencode
 
 from authlib.oauth2.auth import ClientAuth
@@ -78,19 +79,14 @@ def build_token_request(
     Args:
         code_verifier: proves that the sign-in began here (RFC 7636, section 4.5).
     """
-    parameters = {
-        "grant_type": "authorization_code",
-        "code": code,
-        "redirect_uri": registration.redirect_uri,
-        "code_verifier": code_verifier,
-    }
+    parameters = {"code": code, "code_verifier": code_verifier}
     method = registration.client_authentication
     if registration.client_assertion is not None:
         # RFC 7523, section 2.2; Entra requires client_id, too, and other providers accept it.
         parameters["client_assertion_type"] = CLIENT_ASSERTION_TYPE
         parameters["client_assertion"] = registration.client_assertion(metadata.token_endpoint)
         method = "none"
-    form = urlencode(parameters)
+    form = f"{_fixed_parameters(registration.redirect_uri)}&{urlencode(parameters)}"
     headers = {"Accept": "application/json", "Content-Type": "application/x-www-form-urlencoded"}
     client_id, secret = registration.client_id, registration.client_secret() if registration.client_secret else None
     credentials = [text for text in (secret, parameters.get("client_assertion")) if text]
@@ -102,6 +98,11 @@ def build_token_request(
     if method == "client_secret_basic":
         credentials.append(headers["Authorization"].partition(" ")[2])  # the pair in base64, as a provider may echo it
     return ProviderRequest("POST", url, RESPONSE_LIMIT, headers, form, tuple(credentials), kind="token")
+
+
+@lru_cache(maxsize=1024)  # one a provider
+def _fixed_parameters(redirect_uri: str) -> str:
+    return urlencode({"grant_type": "authorization_code", "redirect_uri": redirect_uri})
 
 
 def check_token_response(answer: ProviderResponse) -> TokenResponse:
