@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from contextlib import suppress
 from dataclasses import replace
 from urllib.parse import urlsplit
@@ -13,6 +12,7 @@ from starlette.responses import Response
 from broker.comm100 import CheckedRedirectUrl, Site, check_redirect_url
 from broker.errors import BrokerError, EmailMalformed, InitiationRefused, NoSuchPage, RedirectUrlRefused, SiteNotOffered
 from broker.identity import check_email
+from broker.log import write_event
 from broker.providers import Provider
 from broker.signin import begin
 from broker.text import redact_path
@@ -35,8 +35,6 @@ from broker.web.request import (
 from broker.web.responses import redirect_to_provider, set_cookie, show_page
 
 LAST_PROVIDER_LIFETIME = 180 * 86400  # seconds
-
-_log = logging.getLogger("broker")
 
 
 async def login(web: WebContext, request: Request, context: RequestContext) -> Response:
@@ -190,7 +188,7 @@ def _log_what_came(context: RequestContext, came: LastLoginRequest, redirect_url
         "redirect_url_path": urlsplit(redirect_url or "").path,  # the log masks addresses, if the admin wants that
         "redirect_url_parameters": came.redirect_url_parameters,
     }
-    _log.info("sign-in begins", extra={"facts": facts})
+    write_event("sign-in begins", facts)
 
 
 def _query(request: Request) -> str:
