@@ -92,7 +92,7 @@ def build_token_request(
     credentials = [text for text in (secret, parameters.get("client_assertion")) if text]
     if method == "client_secret_basic":
         # RFC 6749, section 2.3.1 requires both form-encoded before they become a user name and a password.
-        client_id, secret = quote_plus(client_id), quote_plus(secret or "")
+        client_id, secret = _form_encoded(client_id), _form_encoded(secret or "")
     client = ClientAuth(client_id, secret, method)
     url, headers, form = client.prepare("POST", metadata.token_endpoint, headers, form)
     if method == "client_secret_basic":
@@ -103,6 +103,9 @@ def build_token_request(
 @lru_cache(maxsize=1024)  # one a provider
 def _fixed_parameters(redirect_uri: str) -> str:
     return urlencode({"grant_type": "authorization_code", "redirect_uri": redirect_uri})
+
+
+_form_encoded = lru_cache(maxsize=64)(quote_plus)  # of credentials
 
 
 def check_token_response(answer: ProviderResponse) -> TokenResponse:
