@@ -41,12 +41,15 @@ async def login(web: WebContext, request: Request, context: RequestContext) -> R
     """Begin a sign-in and redirect to the provider (`GET /login[/{site}]`, Comm100's Remote Login URL)."""
     check_navigation(request)
     site = site_of(request, web.broker.sites)
-    context = replace(context, site=site.id, restart=Restart(address=site.start_url) if site.start_url else None)
     try:
         redirect_url, came = _redirect_url(web, request, site)
         chosen = single(request, "idp")
-        offered = chosen if chosen in site.provider_ids else None
-        context = replace(context, restart=Restart(site.id, offered, redirect_url))
+    except Exception as error:
+        restart = Restart(address=site.start_url) if site.start_url else None
+        raise Refused(error, replace(context, site=site.id, restart=restart)) from error
+    offered = chosen if chosen in site.provider_ids else None
+    context = replace(context, site=site.id, restart=Restart(site.id, offered, redirect_url))
+    try:
         if is_framed(request):
             hinted = _provider_of_domain(web, site, given(request, "login_hint"))
             idp = offered or (hinted.id if hinted else None)
