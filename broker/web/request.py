@@ -189,6 +189,16 @@ def read_cookies(headers: Headers, *, https: bool) -> dict[str, BrowserCookie]:
     return _read(headers, is_cookie_name, https=https)
 
 
+def read_values(headers: Headers, names: frozenset[str], *, https: bool) -> dict[str, str]:
+    """Return the values of cookies of the broker by name; those that are absent or repeated are left out.
+
+    Args:
+        names: without the prefix.
+    """
+    found = _read(headers, names.__contains__, https=https)
+    return {name: cookie.value for name, cookie in found.items()}
+
+
 def read_cookie(headers: Headers, name: str, *, https: bool) -> str | None:
     """Return the value of a cookie of the broker; None if it is absent or repeated.
 
@@ -241,10 +251,19 @@ class ClientAddresses:
     def __init__(self, trusted_proxies: tuple[Network, ...]) -> None:
         self._trusted_proxies = trusted_proxies
         self._has_warned = False
+        self._remember = lru_cache(maxsize=1024)(self._find)  # each request asks twice, and agents come again
 
     def address_of(self, scope: Scope) -> str:
         """Return the browser's address for the log; empty if there is none."""
-        return find_client_address(_peer(scope), _forwarded_for(scope), self._trusted_proxies)
+        return self._address(scope, unbroken=False)
+
+    def _address(self, scope: Scope, *, unbroken: bool) -> str:
+        forwarded = _forwarded_for(scope)
+        find = self._remember if sum(map(len, forwarded)) <= MAX_HOP_CHARACTERS else self._find
+        return find(_peer(scope), tuple(forwarded), unbroken)
+
+    def _find(self, peer: str, forwarded: tuple[str, ...], unbroken: bool) -> str:
+        return find_client_address(peer, forwarded, self._trusted_proxies, unbroken=unbroken)
 
     def origins_of(self, scope: Scope, client: str) -> tuple[Origin, ...]:
         """Return the origins for which the rejected codes of a request are counted, the widest first.
@@ -273,7 +292,7 @@ class ClientAddresses:
 
     def _is_vouched_for(self, scope: Scope) -> bool:
         """Return whether trusted proxies wrote every hop up to the browser; otherwise a stranger may have done so."""
-        last = read_hop(find_client_address(_peer(scope), _forwarded_for(scope), self._trusted_proxies, unbroken=True))
+        last = read_hop(self._address(scope, unbroken=True))
         return last is not None and not self._is_trusted(last)
 
     def _warn_once(self, peer: str) -> None:
