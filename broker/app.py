@@ -245,7 +245,7 @@ async def _keep_warm(provider: Provider, places: asyncio.Semaphore) -> None:
 
 
 def _sender(client: HttpClient, network: NetworkPolicy) -> Send:
-    return ProviderClient(client, private_networks=network.private_networks).send
+    return ProviderClient(client, network).send
 
 
 def network_policy_of(settings: Settings, provider: ProviderSettings) -> NetworkPolicy:

@@ -8,7 +8,7 @@ docs/development/decisions/0016-private-parts-of-the-http-server.md.
 from __future__ import annotations
 
 import re
-from asyncio import TimerHandle, Transport, sslproto
+from asyncio import TimerHandle, Transport
 from contextlib import suppress
 from typing import Any, cast
 from weakref import WeakKeyDictionary
@@ -28,7 +28,6 @@ LINGER_SECONDS = 2.0  # of reading after the last answer, so that a reset does n
 LINGER_BYTES = 16 * 1024 * 1024  # read and dropped in that time
 MAX_PIPELINED = 4  # requests that wait on a connection during an answer; browsers and proxies do not pipeline
 PIPELINED_BYTES = 4 * 1024  # of memory for each pipelined request
-TLS_BUFFER_BYTES = 16 * 1024  # of each connection to a provider; with asyncio's default, 1,000 took 350 MB
 
 # RFC 9112, section 3.2, and RFC 3986, section 3.2.2. Host may be empty: a URI without an authority has no host.
 _HOST = re.compile(rb"(?:\[[\w.~!$&'()*+,;=:%-]+\]|[\w.~!$&'()*+,;=%-]*)(?::[0-9]*)?")
@@ -335,11 +334,3 @@ class BoundedProtocol(HttpToolsProtocol):
         if self._write_timer is not None:
             self._write_timer.cancel()
             self._write_timer = None
-
-
-def bound_tls_buffers() -> None:
-    """Give each TLS connection of this process a read buffer of `TLS_BUFFER_BYTES` instead of asyncio's 256 KiB.
-
-    asyncio has no public interface for it: docs/development/decisions/0015-memory-of-connections.md.
-    """
-    sslproto.SSLProtocol.max_size = TLS_BUFFER_BYTES

@@ -176,7 +176,7 @@ def log_to(stream: TextIO, level: int = logging.INFO, *, keeps_addresses: bool =
     handler.setFormatter(JsonLines(keeps_addresses=keeps_addresses))
     logging.basicConfig(handlers=[handler], level=level, force=True)
     # Below a warning these libraries log internals, and may quote addresses with a query.
-    for library in ("asyncio", "aiohttp", "httpx", "httpcore"):
+    for library in ("asyncio", "httpx", "httpcore"):
         logging.getLogger(library).setLevel(logging.WARNING)
     # uvicorn logs a warning for each malformed request, which any stranger can send.
     logging.getLogger("uvicorn").setLevel(logging.ERROR)

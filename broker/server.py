@@ -19,7 +19,7 @@ from starlette.types import ASGIApp
 
 from broker.app import Service, create_app
 from broker.connections import max_connections
-from broker.http_protocol import BoundedProtocol, bound_tls_buffers
+from broker.http_protocol import BoundedProtocol
 from broker.settings import Listen, Settings
 
 IDLE_SECONDS = 75  # for a connection without a request; longer than the idle time of common proxies
@@ -36,7 +36,6 @@ def serve(settings: Settings) -> None:
     Raises:
         OSError: a port cannot be bound.
     """
-    bound_tls_buffers()
     asyncio.run(_serve(settings))
 
 

@@ -26,7 +26,7 @@ from starlette.types import ASGIApp, Message
 from broker.app import MAX_FETCHING, Service, create_app
 from broker.errors import InternalError
 from broker.log import JsonLines
-from broker.oidc.client import NetworkPolicy
+from broker.oidc.client import NetworkPolicy, open_client
 from broker.oidc.discovery import LIFETIME_SPREAD
 from broker.settings import load_settings
 from tests.fakes.clock import Clock
@@ -203,9 +203,8 @@ async def test_no_more_than_twenty_providers_are_fetched_at_once(tmp_path: Path,
         return httpx.Response(503, stream=httpx.ByteStream(b""))
 
     @asynccontextmanager
-    async def outbound(_network: NetworkPolicy) -> AsyncIterator[httpx.AsyncClient]:
-        async with httpx.AsyncClient(transport=httpx.MockTransport(answer)) as client:
-            yield client
+    async def outbound(_network: NetworkPolicy) -> AsyncIterator[httpx.AsyncBaseTransport]:
+        yield httpx.MockTransport(answer)
 
     async with create_app(load_settings(path, {}), http=outbound, clock=clock, sleep=clock.sleep):
         for _ in range(1000):
@@ -307,14 +306,15 @@ def counting_tls_contexts() -> Iterator[list[str]]:
         sys.setprofile(None)
 
 
-async def test_no_tls_context_is_made_after_the_start(tmp_path: Path) -> None:
+async def test_the_serving_thread_makes_no_tls_context(tmp_path: Path) -> None:
     port = free_port()
     provider = FakeProvider(f"http://127.0.0.1:{free_port()}", time.time)
     settings = settings_for(provider) | {"public_url": f"http://127.0.0.1:{port}"}
     (tmp_path / "broker.yaml").write_text(yaml.safe_dump(settings), encoding="utf-8")
     with served(provider_site(provider), urlsplit(provider.issuer).port), counting_tls_contexts() as made:
         async with create_app(load_settings(tmp_path / "broker.yaml", {})) as service:
-            assert made, "the one of the HTTP client: the counting works"
+            ssl.create_default_context()
+            assert made, "the counting works"
             made.clear()
             for _ in range(3):
                 status, departed = await get(service.public, "/login")
@@ -323,5 +323,6 @@ async def test_no_tls_context_is_made_after_the_start(tmp_path: Path) -> None:
                 cookie = departed["set-cookie"].partition(";")[0]
                 target = back.removeprefix(f"http://127.0.0.1:{port}")
                 assert (await get(service.public, target, cookie=cookie))[0] == 303
-            assert made == []
+            async with open_client(NetworkPolicy()):  # as a check of the setup page does
+                assert made == []
     assert provider.count(USERINFO) == 3

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import inspect
-from asyncio import selector_events, sslproto
+from asyncio import selector_events
 from collections.abc import Callable
 from importlib.metadata import version
 
@@ -43,10 +43,16 @@ def test_a_part_of_uvicorn_is_as_it_was_when_we_read_it(part: type | Callable[..
 def test_the_parser_is_of_the_version_whose_behaviour_is_tested() -> None:
     assert version("httptools").startswith(f"{PARSER}."), (
         "httptools changed: read what its llhttp does with Upgrade, Connection: close, trailers and chunk extensions, "
-        "run tests/test_http_protocol.py, tests/hostile and make test-proxies, then change PARSER here"
+        "run tests/test_http_protocol.py, tests/oidc/test_transport.py, tests/hostile and make test-proxies, then "
+        "change PARSER here"
     )
     for name in ("feed_data", "get_http_version", "should_keep_alive", "should_upgrade", "set_dangerous_leniencies"):
         assert callable(getattr(httptools.HttpRequestParser, name))
+
+
+def test_the_parser_of_answers_has_what_the_client_uses() -> None:
+    for name in ("feed_data", "get_http_version", "get_status_code", "should_keep_alive"):
+        assert callable(getattr(httptools.HttpResponseParser, name))
 
 
 def test_each_method_that_is_overridden_is_there_to_be_overridden() -> None:
@@ -64,7 +70,6 @@ def test_uvicorn_runs_the_class_it_is_given() -> None:
 
 
 def test_asyncio_has_the_parts_we_use() -> None:
-    assert isinstance(sslproto.SSLProtocol.max_size, int)
     transport = selector_events._SelectorSocketTransport  # type: ignore[attr-defined] # noqa: SLF001
     reading, writing = ("pause_reading", "resume_reading"), ("get_write_buffer_size", "set_write_buffer_limits")
     for name in ("abort", "close", "is_closing", *reading, *writing, "write_eof"):

@@ -12,9 +12,11 @@ from pathlib import Path
 
 import certifi
 
+from broker.text import printable
+
 MAX_QUOTED = 60  # characters of a text from the server
 MAX_GREETING = 24  # characters of an answer that is not HTTP
-_GREETING = re.compile(r"SSH-|[0-9]{3}[ -]|<|\+OK|\* OK|\\x")
+_GREETING = re.compile(r"SSH-|[0-9]{3}[ -]|<|\+OK|\* OK")
 
 _CLOCK = "Check the clock of this machine first."
 _FIREWALL = "A firewall or proxy that opens TLS connections shows certificates of its own authority."
@@ -113,26 +115,22 @@ def why_failed(error: BaseException, host: str) -> str:
     return "connection closed"
 
 
-def why_not_http(message: str) -> str:
+def why_not_http(reason: str, begin: bytes) -> str:
     """Say why an answer is not HTTP.
 
     Args:
-        message: the parser's. It quotes the line that the parser could not read, which may be a part of a token:
-            after a Content-Length that is too small, the parser reads the rest of a body as the next answer. So only
-            status lines and the greetings of other protocols are kept.
+        reason: the parser's.
+        begin: the first bytes of the answer. They may be a part of a token, so only the greetings of other protocols
+            and status lines are quoted.
     """
-    lines = [line.strip() for line in message.splitlines() if line.strip()]
-    words = [re.sub(r"b['\"].*", "", line).rstrip().removesuffix(":") for line in lines if not line.startswith("^")]
-    said = ": ".join(word for word in words if word)[:MAX_QUOTED] or "unreadable"
-    quoted = next((line[2:-1] for line in lines if line.startswith(("b'", 'b"'))), "")
-    if not lines or lines[0] != "Bad status line:":
-        return f"invalid HTTP: {said}"
-    if quoted.startswith(("\\x15\\x03", "\\x16\\x03")):
+    quoted = begin.decode("latin-1")
+    first_line = printable(re.split(r"[\r\n]", quoted)[0][:MAX_GREETING])
+    if quoted.startswith(("\x15\x03", "\x16\x03")):
         return "TLS at an address with http"
     if quoted.startswith("HTTP/"):
-        return f"invalid HTTP: {said}: {quoted[:MAX_GREETING]}"
+        return f"invalid HTTP: {reason}: {first_line}"
     if _GREETING.match(quoted):
-        return f"not HTTP: begins with {quoted[:MAX_GREETING]}"
+        return f"not HTTP: begins with {first_line}"
     return "not HTTP: " + ("begins with JSON" if quoted[:1] in ("{", "[") else "begins with other text")
 
 

@@ -1,27 +1,30 @@
-"""What the client adds to its HTTP library: how far a request got, and the outbound proxy of the settings."""
+"""The transport of requests: HTTP/1.1 by asyncio and httptools, with bounds on time, memory and network.
+
+The transport reads no environment, follows no redirect, keeps no cookie, decodes no content, and keeps connections
+only to send a next request to the same place.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import base64
-import http
+import re
 import ssl
-from collections.abc import Callable
-from contextvars import ContextVar
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import NamedTuple
 from urllib.parse import SplitResult, unquote, urlsplit
 
-import aiohttp
 import httpx
-from httpx_aiohttp import AiohttpTransport
 
-from broker.errors import OutboundProxyFailed
-from broker.oidc.messages import Peer
-from broker.oidc.network import MAX_QUOTED, why_failed, why_not_http
+from broker.oidc.answer import Answer, CallFailed
+from broker.oidc.connection import READ_BYTES, Connection, SocketAddress, connect_to_any, public_ones, resolve
+from broker.oidc.network import MAX_QUOTED, why_failed
 from broker.text import printable
 
-CONNECT_SECONDS = 3.0
+CONNECT_SECONDS = 3.0  # name, connection, proxy and TLS together
+KEEP_ALIVE_SECONDS = 4.0  # of an unused connection; Node and Apache close after 5 s
+RESOLVED_SECONDS = 10.0  # that addresses of a name are used without asking again
 
 _LATE = {
     "resolving": "no answer of the name server within {seconds:g} s",
@@ -29,123 +32,265 @@ _LATE = {
     "waiting": "no answer within {seconds:g} s",
     "reading": "an answer not complete within {seconds:g} s, {size} bytes so far",
 }
-_BROKEN = {
-    "resolving": "{words} while connecting",
-    "connecting": "{words} while connecting",
-    "waiting": "{words} before an answer came",
-    "reading": "answer broken off after {size} bytes: {words}",
-}
+_PORTS = {"http": 80, "https": 443}
+_LINE_BREAKS = re.compile(rb"[\r\n\0]")
+
+
+class TimedOut(CallFailed):
+    """The server did not answer in time."""
+
+
+class ProxyFailed(CallFailed):
+    """The outbound proxy could not be reached, or refused the connection."""
+
+
+class _Route(NamedTuple):
+    """The place that a connection leads to; proxy is the URL with its credentials, or empty."""
+
+    scheme: str
+    host: str
+    port: int
+    proxy: str
 
 
 @dataclass(slots=True)
-class Progress:
-    """How far a request got: `resolving`, `connecting`, `waiting` for the answer, `reading` it; and to which peer."""
+class _Call:
+    """A request under way: how far it got, and whether the proxy is at fault if it ends now."""
 
+    request: httpx.Request
+    route: _Route
     phase: str = "connecting"
-    size: int = 0
-    peer: Peer | None = None
+    at_proxy: bool = False
+    answer: Answer | None = None
 
-    def late(self, seconds: float) -> str:
+    def late(self, seconds: float) -> CallFailed:
         """Say what did not come in time."""
-        return _LATE[self.phase].format(seconds=seconds, size=self.size)
-
-    def broken(self, cause: BaseException | None) -> str:
-        """Say what broke, and when."""
-        words = ""
-        if isinstance(cause, aiohttp.ClientPayloadError):
-            cause = cause.__cause__
-            words = getattr(cause, "message", "").rstrip(".")  # counts bytes, quotes none
-        words = words or (why_failed(os_error(cause), "the server") if cause else "connection closed")
-        return _BROKEN[self.phase].format(words=words, size=self.size)
+        phase = self.answer.phase if self.answer else self.phase
+        words = _LATE[phase].format(seconds=seconds, size=len(self.answer.body) if self.answer else 0)
+        return ProxyFailed(words, phase=phase) if self.at_proxy else TimedOut(words, phase=phase)
 
 
-PROGRESS: ContextVar[Progress | None] = ContextVar("progress", default=None)
+class Transport(httpx.AsyncBaseTransport):
+    """Sends requests by kept or new connections.
 
-
-def tracing() -> aiohttp.TraceConfig:
-    """Return the trace that notes the phase of the request under way."""
-
-    def entering(phase: str) -> Callable[..., Any]:
-        async def note(*_: object) -> None:
-            if progress := PROGRESS.get():
-                progress.phase = phase
-
-        return note
-
-    trace = aiohttp.TraceConfig()
-    trace.on_connection_create_start.append(entering("connecting"))
-    trace.on_dns_resolvehost_start.append(entering("resolving"))
-    trace.on_dns_resolvehost_end.append(entering("connecting"))
-    trace.on_connection_create_end.append(entering("waiting"))
-    trace.on_connection_reuseconn.append(entering("waiting"))
-    return trace
-
-
-class Connector(aiohttp.TCPConnector):
-    """Notes the peer of each request's connection, new or kept, in the request's progress."""
-
-    async def connect(self, req: Any, traces: Any, timeout: Any) -> aiohttp.connector.Connection:  # noqa: ASYNC109
-        """Return a connection."""
-        connection = await super().connect(req, traces, timeout)
-        progress = PROGRESS.get()
-        if progress is not None and connection.transport is not None:
-            progress.peer = _peer(connection.transport)
-        return connection
-
-
-def _peer(transport: asyncio.Transport) -> Peer:
-    name = transport.get_extra_info("peername")
-    certificate = transport.get_extra_info("peercert")
-    expires = ssl.cert_time_to_seconds(certificate["notAfter"]) if certificate else None
-    return Peer(str(name[0]) if isinstance(name, tuple) else "", expires)
-
-
-def os_error(error: BaseException) -> BaseException:
-    """Return the error of the operating system or of OpenSSL that the library wrapped, or the error itself."""
-    if isinstance(error, aiohttp.ClientConnectorCertificateError):
-        return error.certificate_error
-    if isinstance(error, aiohttp.ClientConnectorError):
-        return error.os_error
-    if isinstance(error, aiohttp.ClientOSError) and error.__cause__ is not None:
-        return error.__cause__
-    return error
-
-
-class ProxiedTransport(AiohttpTransport):
-    """Sends every request through the outbound proxy, and tells the proxy's failures from the provider's.
+    A request needs two extensions: `seconds` for the whole call, and `limit`, the bytes accepted as body. The transport
+    writes Host and Content-Length.
 
     Args:
-        outbound_proxy: returns the proxy's URL, which may change between requests.
+        public_only: connections lead to public addresses only. A proxy's own address is not checked.
+        outbound_proxy: returns the URL of the proxy for all requests, which may hold a password and may change.
     """
 
     def __init__(
-        self, context: ssl.SSLContext, session: aiohttp.ClientSession, outbound_proxy: Callable[[], str]
+        self,
+        context: ssl.SSLContext,
+        *,
+        public_only: bool,
+        outbound_proxy: Callable[[], str] | None = None,
+        connect_seconds: float = CONNECT_SECONDS,
     ) -> None:
-        super().__init__(verify=context, trust_env=False, client=session)
+        self._context = context
+        self._public_only = public_only
         self._outbound_proxy = outbound_proxy
+        self._connect_seconds = connect_seconds
+        self._buffer = memoryview(bytearray(READ_BYTES))  # one for all: its bytes are taken before the next read
+        self._kept: dict[_Route, list[Connection]] = {}
+        self._sweep: asyncio.TimerHandle | None = None
+        self._resolved: dict[tuple[str, int], tuple[float, asyncio.Future[list[SocketAddress]]]] = {}
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """Send a request through the proxy.
+        """Return the answer, its body read; `extensions["peer"]` names the other end.
+
+        A request is sent again once if the connection could not be made, and once if a kept connection ended before
+        the first byte of an answer: the server had closed the connection before the request came.
 
         Raises:
-            OutboundProxyFailed: the proxy cannot be reached, or refuses the connection.
+            CallFailed: no usable answer came.
+            ValueError: the address cannot be asked, or a header holds a line break.
         """
-        proxy = urlsplit(self._outbound_proxy())
-        credentials = proxy_authorization(proxy)
-        self.proxy = httpx.Proxy(f"{proxy.scheme}://{proxy_place(proxy)}", headers=credentials)  # of CONNECT
-        if request.url.scheme == "http":
-            request.headers.update(credentials)
+        call, seconds = _Call(request, self._route_of(request.url)), request.extensions["seconds"]
         try:
-            response = await super().handle_async_request(request)
-        except (httpx.TransportError, aiohttp.ClientError) as error:
-            cause = error if isinstance(error, aiohttp.ClientError) else error.__cause__
-            if (words := _fault_of_the_proxy(cause, proxy, request)) is not None:
-                raise _failed(proxy, request, words) from error
-            raise
-        if request.url.scheme == "http" and response.status_code == http.HTTPStatus.PROXY_AUTHENTICATION_REQUIRED:
-            await response.aclose()
-            raise _failed(proxy, request, status_line(response.status_code, response.reason_phrase))
-        return response
+            async with asyncio.timeout(seconds):
+                return await self._send(call)
+        except TimeoutError:
+            raise call.late(seconds) from None
+
+    async def aclose(self) -> None:
+        """Close the connections that are kept."""
+        self._close_idle(everything=True)
+        await asyncio.sleep(0)  # asyncio closes a socket in its next turn
+
+    async def _send(self, call: _Call) -> httpx.Response:
+        message = _message(call.request, await call.request.aread(), call.route)
+        if (kept := self._take(call.route)) is not None:
+            try:
+                return await self._ask(kept, message, call)
+            except CallFailed as failure:
+                if not failure.is_repeatable:
+                    raise
+        call.answer = None
+        try:
+            connection = await self._connect(call)
+        except CallFailed as failure:
+            if not failure.is_repeatable:
+                raise
+            connection = await self._connect(call)
+        return await self._ask(connection, message, call)
+
+    async def _ask(self, connection: Connection, message: bytes, call: _Call) -> httpx.Response:
+        call.answer = answer = Answer(call.request.extensions["limit"])
+        try:
+            await connection.ask(message, answer)
+        finally:
+            if connection.is_reusable:
+                self._keep(call.route, connection)
+            else:
+                connection.abort()
+        if answer.status == 407 and call.route.proxy and call.route.scheme == "http":
+            raise ProxyFailed(status_line(answer.status, answer.reason))
+        stream, extensions = httpx.ByteStream(bytes(answer.body)), {"peer": connection.peer}
+        return httpx.Response(answer.status, headers=answer.headers, stream=stream, extensions=extensions)
+
+    # --------------------------------------------------------------------------------------------- kept connections
+
+    def _take(self, route: _Route) -> Connection | None:
+        kept = self._kept.get(route)
+        while kept:
+            connection = kept.pop()
+            if connection.is_reusable and connection.idle_until > connection.loop.time():
+                return connection
+            connection.close()
+        return None
+
+    def _keep(self, route: _Route, connection: Connection) -> None:
+        connection.idle_until = connection.loop.time() + KEEP_ALIVE_SECONDS
+        self._kept.setdefault(route, []).append(connection)
+        if self._sweep is None:
+            self._sweep = connection.loop.call_later(KEEP_ALIVE_SECONDS, self._close_idle)
+
+    def _close_idle(self, *, everything: bool = False) -> None:
+        """Close the connections whose time is over, and look again later while there are others."""
+        loop = asyncio.get_running_loop()
+        over = [
+            (route, connection)
+            for route, connections in self._kept.items()
+            for connection in connections
+            if everything or not connection.is_reusable or connection.idle_until <= loop.time()
+        ]
+        for route, connection in over:
+            self._kept[route].remove(connection)
+            connection.close()
+        self._kept = {route: connections for route, connections in self._kept.items() if connections}
+        if self._sweep is not None:
+            self._sweep.cancel()
+        self._sweep = loop.call_later(KEEP_ALIVE_SECONDS, self._close_idle) if self._kept else None
+
+    # ---------------------------------------------------------------------------------------------- new connections
+
+    def _route_of(self, url: httpx.URL) -> _Route:
+        proxy = self._outbound_proxy() if self._outbound_proxy else ""
+        port = url.port or _PORTS.get(url.scheme, 0)
+        if not url.raw_host or not 0 < port < 65536:
+            raise ValueError("no address of http or https")
+        return _Route(url.scheme, url.raw_host.decode("ascii"), port, proxy)
+
+    async def _connect(self, call: _Call) -> Connection:
+        """Return a new connection.
+
+        Raises:
+            ProxyFailed: up to the proxy's consent, a failure is the proxy's.
+            CallFailed: later, a failure is the server's.
+        """
+        route = call.route
+        proxy = urlsplit(route.proxy)
+        call.at_proxy = route.proxy != ""
+        host, port = _place_of(proxy) if call.at_proxy else (route.host, route.port)
+        try:
+            async with asyncio.timeout(self._connect_seconds):
+                connection = await self._open(host, port, call)
+                try:
+                    if proxy.scheme == "https":
+                        await self._secure(connection, host)
+                    if call.at_proxy and route.scheme == "https":
+                        await _ask_for_tunnel(connection, route, proxy)
+                    call.at_proxy = False
+                    if route.scheme == "https":
+                        await self._secure(connection, route.host)
+                except BaseException:
+                    connection.abort()
+                    raise
+                return connection
+        except TimeoutError:
+            raise call.late(self._connect_seconds) from None
+        except CallFailed as failure:
+            if not call.at_proxy:
+                raise
+            raise ProxyFailed(str(failure), phase=failure.phase) from failure.__cause__
+
+    async def _open(self, host: str, port: int, call: _Call) -> Connection:
+        call.phase = "resolving"
+        try:
+            addresses = await self._addresses_of(host, port)
+            call.phase = "connecting"
+            if self._public_only and not call.at_proxy:
+                addresses = public_ones(addresses)
+            opened = await connect_to_any(addresses)
+        except OSError as error:
+            raise CallFailed(why_failed(error, host), phase=call.phase, is_repeatable=True) from error
+        connection = Connection(asyncio.get_running_loop(), call.route.host, self._buffer)
+        await connection.loop.create_connection(lambda: connection, sock=opened)
+        return connection
+
+    async def _secure(self, connection: Connection, host: str) -> None:
+        try:
+            await connection.start_tls(self._context, host.rstrip("."))
+        except OSError as error:
+            words = why_failed(error, host)
+            words = words if isinstance(error, ssl.SSLError) else f"{words} while connecting"
+            raise CallFailed(words, is_repeatable=True) from error
+
+    async def _addresses_of(self, host: str, port: int) -> list[SocketAddress]:
+        """Return the addresses of a name; those who ask at the same time share one look-up."""
+        loop = asyncio.get_running_loop()
+        until, found = self._resolved.get((host, port), (0.0, None))
+        if found is None or until <= loop.time() or (found.done() and (found.cancelled() or found.exception())):
+            self._resolved = {key: entry for key, entry in self._resolved.items() if entry[0] > loop.time()}
+            found = asyncio.ensure_future(resolve(loop, host, port))
+            found.add_done_callback(lambda done: done.cancelled() or done.exception())  # everybody may have gone
+            self._resolved[host, port] = loop.time() + RESOLVED_SECONDS, found
+        return await asyncio.shield(found)
+
+
+async def _ask_for_tunnel(connection: Connection, route: _Route, proxy: SplitResult) -> None:
+    """Have the proxy connect to the server (RFC 9110, section 9.3.6)."""
+    place = (f"[{route.host}]:{route.port}" if ":" in route.host else f"{route.host}:{route.port}").encode("ascii")
+    answer = Answer(0, phase="connecting", ends_with_head=True)
+    await connection.ask(_head(b"CONNECT", place, [(b"Host", place), *proxy_authorization(proxy)]), answer)
+    if answer.status != 200:
+        raise CallFailed(status_line(answer.status, answer.reason))
+
+
+def _place_of(proxy: SplitResult) -> tuple[str, int]:
+    return proxy.hostname or "", proxy.port or _PORTS[proxy.scheme]
+
+
+def _message(request: httpx.Request, body: bytes, route: _Route) -> bytes:
+    """Return a request; one in plain http takes the proxy as it is (RFC 9112, section 3.2.2)."""
+    method, target, headers = request.method.encode("ascii"), request.url.raw_path, request.headers.raw
+    headers = [(b"Host", request.url.netloc), *headers]
+    if body or method != b"GET":
+        headers.append((b"Content-Length", b"%d" % len(body)))
+    if route.proxy and route.scheme == "http":
+        target = str(request.url.copy_with(fragment=None)).encode("ascii")
+        headers = [*headers, *proxy_authorization(urlsplit(route.proxy))]
+    return _head(method, target, headers) + body
+
+
+def _head(method: bytes, target: bytes, headers: Iterable[tuple[bytes, bytes]]) -> bytes:
+    lines = [b"%b %b HTTP/1.1" % (method, target), *(b"%b: %b" % header for header in headers)]
+    if any(_LINE_BREAKS.search(line) for line in lines):
+        raise ValueError("a line break in a header")
+    return b"\r\n".join((*lines, b"", b""))
 
 
 def proxy_place(proxy: SplitResult) -> str:
@@ -153,39 +298,14 @@ def proxy_place(proxy: SplitResult) -> str:
     return proxy.netloc.rpartition("@")[2]
 
 
-def proxy_authorization(proxy: SplitResult) -> dict[str, str]:
+def proxy_authorization(proxy: SplitResult) -> list[tuple[bytes, bytes]]:
     """Return the header that carries the user name and the password in a proxy's URL, if there are any."""
     if proxy.username is None:
-        return {}
+        return []
     pair = f"{unquote(proxy.username)}:{unquote(proxy.password or '')}".encode()  # UTF-8: RFC 7617, section 2.1
-    return {"Proxy-Authorization": f"Basic {base64.b64encode(pair).decode()}"}
+    return [(b"Proxy-Authorization", b"Basic " + base64.b64encode(pair))]
 
 
-def _fault_of_the_proxy(cause: BaseException | None, proxy: SplitResult, request: httpx.Request) -> str | None:
-    """Say why the proxy failed; None if the failure is the provider's."""
-    progress = PROGRESS.get() or Progress()
-    connecting = progress.phase in ("resolving", "connecting") and request.url.scheme == "https"
-    match cause:
-        case aiohttp.ClientHttpProxyError():
-            return status_line(cause.status, cause.message)
-        case aiohttp.ClientConnectorError():
-            at_the_proxy = (cause.host, cause.port) == (proxy.hostname, proxy.port)
-            return why_failed(os_error(cause), cause.host) if at_the_proxy else None  # the handshake in the tunnel
-        case _ if not connecting:
-            return None
-        case aiohttp.ServerTimeoutError():
-            return progress.late(CONNECT_SECONDS)
-        case aiohttp.ClientResponseError():
-            return why_not_http(cause.message)
-    return progress.broken(cause)
-
-
-def _failed(proxy: SplitResult, request: httpx.Request, words: str) -> OutboundProxyFailed:
-    return OutboundProxyFailed(
-        expected=f"a connection to {request.url.host} by outbound_proxy {proxy_place(proxy)}", got=words
-    )
-
-
-def status_line(status: int, phrase: str) -> str:
+def status_line(status: int, reason: bytes) -> str:
     """Return a proxy's status and the beginning of its reason phrase."""
-    return f"{status} {printable(phrase.strip(), MAX_QUOTED)}".strip()
+    return f"{status} {printable(reason.decode('latin-1').strip(), MAX_QUOTED)}".strip()

@@ -129,7 +129,7 @@ def _line_with(needle: str, text: str) -> str:
 def _is_not_of_a_browser(record: logging.LogRecord) -> bool:
     """Leave out where the tests' own browsers went, which the libraries they share with the broker write down.
 
-    Below httpx the broker uses aiohttp, and browsers httpcore.
+    The broker uses httpx without its client; browsers use httpx and httpcore.
     """
     library = record.name.partition(".")[0]
     if library not in ("httpx", "httpcore"):

@@ -117,10 +117,9 @@ class World:
             yield service
 
     @asynccontextmanager
-    async def _outbound(self, network: NetworkPolicy) -> AsyncIterator[httpx.AsyncClient]:
+    async def _outbound(self, network: NetworkPolicy) -> AsyncIterator[httpx.AsyncBaseTransport]:
         self.opened.append(network)
-        async with httpx.AsyncClient(transport=httpx.MockTransport(self._provider_answer)) as client:
-            yield client
+        yield httpx.MockTransport(self._provider_answer)
 
     async def _provider_answer(self, request: httpx.Request) -> httpx.Response:
         for provider in self.providers:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
 
-TARGETS = ("redirect_url", "person", "cookies", "state", "id_token", "documents", "request")
+TARGETS = ("redirect_url", "person", "cookies", "state", "id_token", "documents", "request", "answer")
 CORPUS = Path(__file__).with_name("corpus")
 
 

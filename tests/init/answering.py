@@ -116,8 +116,7 @@ def document(issuer: str, **more: Any) -> Callable[[], httpx.Response]:
 
 def _clients(answer: Callable[[httpx.Request], Any]) -> ClientFactory:
     @asynccontextmanager
-    async def opened(_reach: NetworkPolicy) -> AsyncIterator[httpx.AsyncClient]:
-        async with httpx.AsyncClient(transport=httpx.MockTransport(answer)) as client:
-            yield client
+    async def opened(_reach: NetworkPolicy) -> AsyncIterator[httpx.AsyncBaseTransport]:
+        yield httpx.MockTransport(answer)
 
     return opened

@@ -13,16 +13,17 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from broker.errors import AnswerTooLarge, BrokerError, Overloaded, ProviderTimedOut, ProviderUnreachable
+from broker.errors import AnswerTooLarge, ProviderTimedOut
 from broker.oidc.client import CALL_SECONDS, NetworkPolicy, ProviderClient, open_client
 from broker.oidc.messages import RESPONSE_LIMIT, ProviderRequest, ProviderResponse
-from tests.oidc.servers import Server, Talk, drips, hangs_up, ok, says, serving
+from tests.oidc.servers import Server, Talk, drips, ok, says, serving
 
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
+LOOPBACK = NetworkPolicy(private_networks=True)
 SHORT = 0.3  # seconds
 FAR = 600.0  # seconds nobody waits
 HANGING = 30.0  # seconds after which a test that hangs is broken off
-MORE_THAN_A_POOL_HAS = 110  # aiohttp has 100 unless told otherwise
+CROWD = 110
 
 
 def get(server: Server) -> ProviderRequest:
@@ -70,10 +71,10 @@ async def under_way(client: ProviderClient, server: Server, count: int) -> Async
 async def test_every_way_of_being_slow_ends_with_the_time_for_one_call(talk: Talk, got: str) -> None:
     async with (
         serving(talk) as server,
-        open_client(NetworkPolicy(private_networks=True)) as http,
+        open_client(LOOPBACK) as http,
         asyncio.timeout(HANGING),
     ):
-        client = ProviderClient(http, private_networks=True, call_seconds=SHORT)
+        client = ProviderClient(http, LOOPBACK, call_seconds=SHORT)
         with pytest.raises(ProviderTimedOut) as failure:
             await client.send(get(server))
     assert failure.value.expected == f"an answer of 127.0.0.1:{server.port}/keys"
@@ -86,9 +87,9 @@ async def test_a_call_has_5_seconds_unless_it_is_given_others() -> None:
         await asyncio.sleep(2 * SHORT)
         writer.write(ok())
 
-    async with serving(late) as server, open_client(NetworkPolicy(private_networks=True)) as http:
-        hasty = ProviderClient(http, private_networks=True, call_seconds=SHORT)
-        patient = ProviderClient(http, private_networks=True, call_seconds=FAR)
+    async with serving(late) as server, open_client(LOOPBACK) as http:
+        hasty = ProviderClient(http, LOOPBACK, call_seconds=SHORT)
+        patient = ProviderClient(http, LOOPBACK, call_seconds=FAR)
         too_late, in_time = await asyncio.wait_for(
             asyncio.gather(hasty.send(get(server)), patient.send(get(server)), return_exceptions=True), HANGING
         )
@@ -117,71 +118,10 @@ async def test_an_endless_answer_is_cut_off_at_the_limit(head: bytes) -> None:
             sent += 65536
             await writer.drain()
 
-    async with serving(pours) as server, open_client(NetworkPolicy(private_networks=True)) as http:
+    async with serving(pours) as server, open_client(LOOPBACK) as http:
         with pytest.raises(AnswerTooLarge):
-            await ProviderClient(http, private_networks=True, call_seconds=FAR).send(get(server))
+            await ProviderClient(http, LOOPBACK, call_seconds=FAR).send(get(server))
     assert sent < 64 * RESPONSE_LIMIT  # what the sockets' buffers took
-
-
-async def test_a_request_more_than_there_are_places_waits_for_its_turn_and_is_then_refused() -> None:
-    async with serving(silent) as server, open_client(NetworkPolicy(private_networks=True)) as http:
-        client = ProviderClient(http, private_networks=True, max_connections=2, acquire_seconds=SHORT, call_seconds=FAR)
-        async with under_way(client, server, 2):
-            with pytest.raises(Overloaded) as failure:
-                await asyncio.wait_for(client.send(get(server)), HANGING)
-        assert (failure.value.expected, failure.value.retry_after) == ("at most 2 requests at once", 5)
-        assert (len(server.requests), server.connections) == (2, 2)
-
-
-async def test_a_request_more_than_there_are_places_is_sent_when_one_is_free() -> None:
-    at_once = most_at_once = 0
-
-    async def counts(_: bytes, writer: asyncio.StreamWriter) -> None:
-        nonlocal at_once, most_at_once
-        at_once += 1
-        most_at_once = max(most_at_once, at_once)
-        await asyncio.sleep(0.01)
-        at_once -= 1
-        writer.write(ok())
-
-    async with serving(counts) as server, open_client(NetworkPolicy(private_networks=True)) as http:
-        client = ProviderClient(http, private_networks=True, max_connections=2, acquire_seconds=FAR, call_seconds=FAR)
-        people = asyncio.gather(*(client.send(get(server)) for _ in range(20)))
-        answers = await asyncio.wait_for(people, HANGING)
-    assert [answer.status for answer in answers] == [200] * 20
-    assert most_at_once == 2
-
-
-@pytest.mark.parametrize(
-    ("talk", "call_seconds", "error"),
-    [
-        pytest.param(silent, SHORT, ProviderTimedOut, id="timed out"),
-        pytest.param(says(ok(b"x" * (RESPONSE_LIMIT + 1))), FAR, AnswerTooLarge, id="refused"),
-        pytest.param(hangs_up, FAR, ProviderUnreachable, id="broken off"),
-    ],
-)
-async def test_a_place_is_free_again_however_a_call_ends(
-    talk: Talk, call_seconds: float, error: type[BrokerError]
-) -> None:
-    async with serving(talk) as server, open_client(NetworkPolicy(private_networks=True)) as http:
-        client = ProviderClient(
-            http, private_networks=True, max_connections=1, acquire_seconds=FAR, call_seconds=call_seconds
-        )
-        for _ in range(3):
-            with pytest.raises(error):
-                await asyncio.wait_for(client.send(get(server)), HANGING)
-
-
-async def test_a_place_is_free_again_when_the_person_gives_up() -> None:
-    async with (
-        serving(silent) as hangs,
-        serving(says(ok())) as answers,
-        open_client(NetworkPolicy(private_networks=True)) as http,
-    ):
-        client = ProviderClient(http, private_networks=True, max_connections=1, acquire_seconds=FAR, call_seconds=FAR)
-        async with under_way(client, hangs, 1):
-            pass
-        assert (await asyncio.wait_for(client.send(get(answers)), HANGING)).status == 200
 
 
 async def test_a_provider_that_answers_nobody_keeps_nobody_from_another() -> None:
@@ -189,8 +129,8 @@ async def test_a_provider_that_answers_nobody_keeps_nobody_from_another() -> Non
     async with (
         serving(silent) as hangs,
         serving(says(ok())) as answers,
-        open_client(NetworkPolicy(private_networks=True)) as http,
+        open_client(LOOPBACK) as http,
     ):
-        slow, good = (ProviderClient(http, private_networks=True, call_seconds=FAR) for _ in range(2))
-        async with under_way(slow, hangs, MORE_THAN_A_POOL_HAS), asyncio.timeout(HANGING):
+        slow, good = (ProviderClient(http, LOOPBACK, call_seconds=FAR) for _ in range(2))
+        async with under_way(slow, hangs, CROWD), asyncio.timeout(HANGING):
             assert (await good.send(get(answers))).status == 200

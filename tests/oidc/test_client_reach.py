@@ -33,7 +33,7 @@ from tests.oidc.servers import Authority, hangs_up, new_authority, ok, says, ser
 @asynccontextmanager
 async def reaching(network: NetworkPolicy) -> AsyncIterator[ProviderClient]:
     async with open_client(network) as client:
-        yield ProviderClient(client, private_networks=network.private_networks)
+        yield ProviderClient(client, network)
 
 
 async def ask(network: NetworkPolicy, url: str, method: str = "POST") -> ProviderResponse:
@@ -187,11 +187,9 @@ def test_a_name_with_digits_is_a_name(host: str) -> None:
 async def test_a_private_literal_is_refused_before_a_socket_is_made(address: str) -> None:
     host = f"[{address.partition('%')[0]}]" if ":" in address else address
     asked: list[httpx.Request] = []
-    async with httpx.AsyncClient(transport=httpx.MockTransport(asked.append)) as client:  # type: ignore[arg-type]
-        with pytest.raises(ProviderAddressRefused):
-            await ProviderClient(client, private_networks=False).send(
-                ProviderRequest("GET", f"https://{host}/token", 1000)
-            )
+    client = ProviderClient(httpx.MockTransport(asked.append), NetworkPolicy())  # type: ignore[arg-type]
+    with pytest.raises(ProviderAddressRefused):
+        await client.send(ProviderRequest("GET", f"https://{host}/token", 1000))
     assert asked == []
 
 
@@ -223,7 +221,7 @@ async def test_the_socket_is_guarded_even_if_the_literal_was_let_through() -> No
     async with serving(says(ok())) as server, open_client(NetworkPolicy()) as client:
         for host in ("127.0.0.1", "localhost"):
             with pytest.raises(ProviderAddressRefused):
-                await ProviderClient(client, private_networks=True).send(
+                await ProviderClient(client, NetworkPolicy(private_networks=True)).send(
                     ProviderRequest("GET", f"http://{host}:{server.port}/", 1000)
                 )
     assert server.connections == 0
@@ -236,9 +234,10 @@ from broker.oidc.messages import ProviderRequest
 from broker.oidc.client import ProviderClient, NetworkPolicy, open_client
 
 async def main(url):
-    async with open_client(NetworkPolicy(private_networks=True)) as client:
+    network = NetworkPolicy(private_networks=True)
+    async with open_client(network) as client:
         try:
-            answer = await ProviderClient(client, private_networks=True).send(ProviderRequest("GET", url, 1000))
+            answer = await ProviderClient(client, network).send(ProviderRequest("GET", url, 1000))
             print(answer.status)
         except BrokerError as error:
             print(error.code)
