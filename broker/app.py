@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from broker import checks
 
 WARM_SECONDS = 30.0  # between checks for missing or old documents
+MAX_FETCHING = 20  # providers whose documents are fetched at once, if no sign-in needs them
 NO_PROXY_TRUSTED = (
     "Add your proxy's address to trusted_proxies. Until then, all people behind the proxy share one limit for rejected "
     "codes, and the log shows the proxy's address. If there is no proxy, you do not have to do anything."
@@ -211,7 +212,8 @@ async def reach_provider(
 @asynccontextmanager
 async def _kept_warm(providers: Iterable[Provider]) -> AsyncIterator[None]:
     """Refresh metadata and keys of the providers while the block runs."""
-    tasks = [asyncio.create_task(_keep_warm(provider)) for provider in providers]
+    places = asyncio.Semaphore(MAX_FETCHING)
+    tasks = [asyncio.create_task(_keep_warm(provider, places)) for provider in providers]
     try:
         yield
     finally:
@@ -220,13 +222,18 @@ async def _kept_warm(providers: Iterable[Provider]) -> AsyncIterator[None]:
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def _keep_warm(provider: Provider) -> None:
-    """Fetch metadata and keys before a sign-in needs them, and log when that begins to fail or to work."""
+async def _keep_warm(provider: Provider, places: asyncio.Semaphore) -> None:
+    """Fetch metadata and keys before a sign-in needs them, and log when that begins to fail or to work.
+
+    Args:
+        places: of all providers; hundreds of answers at the same instant would hold up sign-ins.
+    """
     was_usable: bool | None = None
     while True:
         failure: BrokerError | None = None
         try:
-            await provider.discovery.keep_warm()
+            async with places:
+                await provider.discovery.keep_warm()
         except BrokerError as error:
             failure = error
         except Exception as defect:  # noqa: BLE001 - a defect must not end this task

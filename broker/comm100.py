@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import re
 import secrets
 import unicodedata
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from itertools import chain
 from typing import Literal, NewType, NoReturn
 from urllib.parse import quote, urlsplit
 
 import jwt
+from jwt.algorithms import HMACAlgorithm
 
 from broker.errors import RedirectUrlRefused
 from broker.identity import Identity
@@ -50,7 +53,26 @@ Claim = str | int | float | bool
 CheckedRedirectUrl = NewType("CheckedRedirectUrl", str)
 """A redirect_url that `check_redirect_url` accepted for a site."""
 
-_SIGNER = jwt.PyJWT({"enforce_minimum_key_length": True})
+_HS256 = HMACAlgorithm(HMACAlgorithm.SHA256)
+_encode_json = json.JSONEncoder(separators=(",", ":")).encode
+
+
+@lru_cache(maxsize=64)
+def _prepare_key(key: bytes) -> bytes:
+    """Return the key, if it is not a key of another kind: the library's check takes as long as the whole token."""
+    return _HS256.prepare_key(key)
+
+
+class _CheckedOnce(HMACAlgorithm):
+    """HS256, with each key checked once."""
+
+    def prepare_key(self, key: str | bytes) -> bytes:
+        """Return the key to sign with."""
+        return _prepare_key(key if isinstance(key, bytes) else key.encode())
+
+
+_SIGNER = jwt.PyJWS(algorithms=[], options={"enforce_minimum_key_length": True})
+_SIGNER.register_algorithm("HS256", _CheckedOnce(HMACAlgorithm.SHA256))
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +144,9 @@ def build_claims(identity: Identity, site: Site, *, now: float) -> dict[str, Cla
 
 def build_token(claims: Mapping[str, Claim], site: Site) -> str:
     """Sign the claims with HS256; the key is the UTF-8 bytes of the site's shared secret."""
-    return _SIGNER.encode(dict(claims), site.shared_secret().encode(), algorithm="HS256", sort_headers=True)
+    return _SIGNER.encode(
+        _encode_json(claims).encode(), site.shared_secret().encode(), algorithm="HS256", sort_headers=True
+    )
 
 
 def build_delivery_url(token: str, redirect_url: CheckedRedirectUrl | None, site: Site) -> str:

@@ -88,7 +88,10 @@ def clean_name(unverified_name: object) -> str:
     """
     if not isinstance(unverified_name, str):
         return ""
-    visible = "".join(" " if c.isspace() else c for c in unverified_name[: 10 * MAX_NAME_CHARACTERS])
+    unverified_name = unverified_name[: 10 * MAX_NAME_CHARACTERS]
+    if unverified_name.isascii() and unverified_name.isprintable():  # most names
+        return " ".join(unverified_name.split())[:MAX_NAME_CHARACTERS].rstrip()
+    visible = "".join(" " if c.isspace() else c for c in unverified_name)
     visible = "".join(c for c in visible if unicodedata.category(c) not in _INVISIBLE)
     return _without_invisible_ends(" ".join(visible.split())[:MAX_NAME_CHARACTERS])
 

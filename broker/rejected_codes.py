@@ -11,7 +11,7 @@ import math
 import time
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -114,13 +114,18 @@ class RejectedCodes:
         Raises:
             TooManyRejectedCodes: too many codes of an origin were rejected, or have no verdict yet.
         """
-        async with AsyncExitStack() as held:
+        held: list[tuple[_Record, Limits]] = []
+        try:
             for origin in origins:
-                await held.enter_async_context(self._turn(origin, verdict))
+                held.append((await self._take(origin), origin.limits))  # noqa: PERF401 - held if the next one fails
             yield
+        finally:
+            for record, limits in reversed(held):
+                self._age(record, limits)
+                _judge(record, limits, verdict())
+                self._leave(record, limits)
 
-    @asynccontextmanager
-    async def _turn(self, origin: Origin, verdict: Callable[[], Verdict]) -> AsyncIterator[None]:
+    async def _take(self, origin: Origin) -> _Record:
         record, limits = self._record(origin), origin.limits
         if _is_spent(record, limits):
             raise _refusal(record, limits)
@@ -128,12 +133,7 @@ class RejectedCodes:
             record.in_flight += 1
         else:
             await self._wait(record, limits)
-        try:
-            yield
-        finally:
-            self._age(record, limits)
-            _judge(record, limits, verdict())
-            self._leave(record, limits)
+        return record
 
     def _record(self, origin: Origin) -> _Record:
         now = self._clock()

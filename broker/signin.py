@@ -11,7 +11,6 @@ from collections import Counter, OrderedDict
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any
 
 from broker.comm100 import (
@@ -37,7 +36,13 @@ from broker.errors import (
 )
 from broker.identity import Identity
 from broker.logout import LogoutHint
-from broker.oidc.authorization import build_authorization_url, check_callback, check_issuer_of_callback
+from broker.oidc.authorization import (
+    OWN_CHARACTERS,
+    build_common_address,
+    check_callback,
+    check_issuer_of_callback,
+    complete_address,
+)
 from broker.oidc.discovery import Clock
 from broker.oidc.id_token import SignedClaims, VerifiedIdToken, check_claims, verify_signature
 from broker.oidc.messages import without_echo
@@ -65,7 +70,6 @@ RETRY_AFTER_SECONDS = 5  # told to a person when all places are taken
 MAX_REFETCHES = 2  # of the keys, for one sign-in
 MAX_ADDRESS_CHARACTERS = 1750  # of the whole authorization request: Entra refuses about 1,800 (AADSTS90015)
 FORGEABLE = "The words came through the browser: anybody can write them."
-_AS_LONG_AS_A_NONCE = "x" * 43
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,13 +105,14 @@ async def begin(
     Raises:
         ProviderUnavailable, InvalidProviderResponse: there is no usable metadata of the provider.
     """
-    async with broker.in_flight(provider.id):
-        metadata = await provider.discovery.metadata.get()
-    address = partial(build_authorization_url, metadata, provider.registration, hints=hints)
-    without_state = address(state="", nonce=_AS_LONG_AS_A_NONCE, code_verifier=_AS_LONG_AS_A_NONCE)
-    room = MAX_ADDRESS_CHARACTERS - len(without_state)
+    metadata = provider.discovery.metadata.fresh()
+    if metadata is None:
+        async with broker.in_flight(provider.id):
+            metadata = await provider.discovery.metadata.get()
+    address = build_common_address(metadata, provider.registration, hints)
+    room = MAX_ADDRESS_CHARACTERS - len(address) - OWN_CHARACTERS
     signed = sign(transaction, now=broker.clock(), secret_keys=broker.secret_keys(), max_state=room)
-    location = address(state=signed.state, nonce=signed.nonce, code_verifier=signed.code_verifier)
+    location = complete_address(address, state=signed.state, nonce=signed.nonce, code_verifier=signed.code_verifier)
     return AuthorizationRedirect(location, signed.cookie)
 
 

@@ -61,6 +61,11 @@ def is_invisible(character: str) -> bool:
     return any(first <= ord(character) <= last for first, last in _IGNORABLE_RANGES)
 
 
+def is_plain(text: str, limit: int = MAX_CHARACTERS) -> bool:
+    """Tell at once, for most texts, that `printable` and `mask_emails` would not change them."""
+    return len(text) <= limit and text.isascii() and text.isprintable() and "@" not in text and "%" not in text
+
+
 def printable(value: object, limit: int = MAX_CHARACTERS, *, ascii_only: bool = False) -> str:
     """Return an unverified value as one short line of visible characters, on which no terminal or browser acts.
 

@@ -316,12 +316,14 @@ def _sign_in_state(
     payload = {**payload, "s": transaction.site, **({"r": 1} if transaction.restarted else {})}
     whole = payload if redirect_url is None else {**payload, "u": redirect_url}
     state = sign_value(whole, purpose=_SIGN_IN, key=key)
+    if len(state) > max_state:
+        state = sign_value(whole, purpose=_SIGN_IN, key=key, compresses=True)
     if redirect_url is None or len(state) <= max_state:
         return state, None
 
     def with_head(length: int) -> str:
         divided = {**payload, "h": _text_hash(redirect_url), "d": redirect_url[:length]}
-        return sign_value(divided, purpose=_SIGN_IN, key=key)
+        return sign_value(divided, purpose=_SIGN_IN, key=key, compresses=True)
 
     # The state is compressed: how much fits is found by trying.
     lengths = range(0, len(redirect_url), HEAD_STEP)

@@ -10,8 +10,8 @@ import ssl
 import sys
 import time
 import tracemalloc
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from itertools import pairwise
 from pathlib import Path
 from types import FrameType
@@ -23,10 +23,11 @@ import pytest
 import yaml
 from starlette.types import ASGIApp, Message
 
-from broker.app import Service, create_app
+from broker.app import MAX_FETCHING, Service, create_app
 from broker.errors import InternalError
 from broker.log import JsonLines
 from broker.oidc.client import NetworkPolicy, open_client
+from broker.oidc.discovery import LIFETIME_SPREAD
 from broker.settings import load_settings
 from tests.fakes.clock import Clock
 from tests.fakes.ports import free_port
@@ -171,10 +172,47 @@ async def test_metadata_and_keys_are_fetched_once_a_lifetime_however_many_sign_i
         for fetches in (1, 2, 3):
             await asyncio.gather(*(world.browser(service).sign_in() for _ in range(10)))
             assert (world.provider.count(DISCOVERY), world.provider.count(KEYS)) == (fetches, fetches)
-            clock.advance(3599)
+            clock.advance(3600 * (1 - LIFETIME_SPREAD) - 1)
             assert (await world.browser(service).sign_in()).status_code == 200
             assert (world.provider.count(DISCOVERY), world.provider.count(KEYS)) == (fetches, fetches)
-            clock.advance(1)
+            clock.advance(3600)
+
+
+async def test_no_more_than_twenty_providers_are_fetched_at_once(tmp_path: Path, clock: Clock) -> None:
+    sections = {
+        f"idp{number}": {
+            "preset": "oidc",
+            "issuer": f"https://idp{number}.example",
+            "client_id": "client",
+            "client_secret": "s3cret-of-the-client",
+            "email_domains": [f"acme{number}.example"],
+        }
+        for number in range(50)
+    }
+    path = tmp_path / "broker.yaml"
+    settings = settings_for(FakeProvider("https://idp.example", clock))
+    path.write_text(yaml.safe_dump({**settings, "identity_providers": sections}))
+    under_way: list[int] = []
+    asked: list[str] = []
+
+    async def answer(request: httpx.Request) -> httpx.Response:
+        asked.append(request.url.host)
+        under_way.append(under_way[-1] + 1 if under_way else 1)
+        await asyncio.sleep(0.001)
+        under_way.append(under_way[-1] - 1)
+        return httpx.Response(503, stream=httpx.ByteStream(b""))
+
+    @asynccontextmanager
+    async def outbound(_network: NetworkPolicy) -> AsyncIterator[httpx.AsyncBaseTransport]:
+        yield httpx.MockTransport(answer)
+
+    async with create_app(load_settings(path, {}), http=outbound, clock=clock, sleep=clock.sleep):
+        for _ in range(1000):
+            if len(set(asked)) == len(sections) and under_way[-1] == 0:
+                break
+            await asyncio.sleep(0.01)
+    assert len(set(asked)) == len(sections)
+    assert max(under_way) == MAX_FETCHING == 20
 
 
 async def test_everything_is_fetched_before_anyone_signs_in(world: World) -> None:

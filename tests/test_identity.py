@@ -214,3 +214,9 @@ def test_a_name_without_a_visible_character_counts_as_none(character: str) -> No
 @given(st.lists(st.sampled_from(INVISIBLE), max_size=120).map("".join))
 def test_no_mixture_of_invisible_characters_is_a_name(name: str) -> None:
     assert clean_name(name) == ""
+
+
+@given(st.text(st.characters(min_codepoint=32, max_codepoint=126), max_size=150))
+def test_a_name_in_ascii_is_cleaned_like_any_other(name: str) -> None:
+    soft_hyphen = "\u00ad"
+    assert clean_name(name) == clean_name(f"{soft_hyphen}{name}")

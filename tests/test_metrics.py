@@ -16,6 +16,7 @@ from broker.app import Service
 from broker.errors import BrokerError, CookieMissing, ProviderTimedOut, ProviderUnreachable, SettingsError, every_error
 from broker.log import SignInEvent
 from broker.metrics import NAMED_BY_ALERTS, Metrics, installed_version
+from broker.oidc.discovery import LIFETIME_SPREAD
 from broker.oidc.messages import ProviderRequest, ProviderResponse
 from tests.fakes.clock import START, Clock
 from tests.fakes.world import SECRET_KEY, World, metrics
@@ -87,7 +88,8 @@ async def test_what_is_kept_of_a_provider_tells_its_age_and_when_it_gets_old(wor
         samples = await exported(service)
         for document in ("metadata", "keys"):
             assert samples["comm100_sso_provider_fetched_timestamp_seconds", document, "idp"] == START
-            assert samples["comm100_sso_provider_fresh_until_timestamp_seconds", document, "idp"] == START + 3600
+            fresh_until = samples["comm100_sso_provider_fresh_until_timestamp_seconds", document, "idp"]
+            assert START + 3600 * (1 - LIFETIME_SPREAD) <= fresh_until <= START + 3600
         assert samples[("process_start_time_seconds",)] > 0
         assert not [key for key in samples if key[0].endswith("_created")]
 

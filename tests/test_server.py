@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import signal
 import socket
 import time
@@ -16,6 +17,7 @@ import httpx
 import jwt
 import pytest
 
+from broker.server import GC_THRESHOLD, spare_collections
 from tests.fakes.log_record import LogRecord
 from tests.fakes.ports import free_port
 from tests.fakes.processes import BrokerProcess, Gate, provider_site, running_broker, served, wait_until
@@ -255,3 +257,15 @@ def test_an_address_in_what_others_say_is_written_as_the_admin_wants(
         assert person.get(f"{broker.public}/login", params={"redirect_url": page}).status_code == 303
         paths = [line["redirect_url_path"] for line in broker.lines() if line["event"] == "sign-in begins"]
     assert paths == [shown]
+
+
+def test_the_collector_passes_over_what_the_start_made() -> None:
+    before = gc.get_threshold()
+    try:
+        spare_collections()
+        assert gc.get_threshold()[0] == GC_THRESHOLD
+        assert gc.get_freeze_count() > 10_000
+        assert len(gc.get_objects()) < 1_000
+    finally:
+        gc.unfreeze()
+        gc.set_threshold(*before)

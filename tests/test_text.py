@@ -13,7 +13,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from broker.text import MAX_CHARACTERS, mask_emails, printable, printable_json, redact, redact_opaque, redact_path
+from broker.text import (
+    MAX_CHARACTERS,
+    is_plain,
+    mask_emails,
+    printable,
+    printable_json,
+    redact,
+    redact_opaque,
+    redact_path,
+)
 
 NESTED: object = 1
 for _ in range(100_000):
@@ -47,6 +56,19 @@ for _ in range(100_000):
 )
 def test_any_value_becomes_one_short_line_of_visible_characters(value: object, line: str) -> None:
     assert printable(value) == line
+
+
+@settings(max_examples=500)
+@given(st.one_of(st.text(), st.text(st.sampled_from("ab@%40 .\x7f\n")), st.text(min_size=MAX_CHARACTERS)))
+def test_a_plain_text_is_a_text_that_masking_and_escaping_leave_as_it_is(text: str) -> None:
+    if is_plain(text):
+        assert printable(mask_emails(text)) == text
+
+
+@pytest.mark.parametrize("odd", [*"\x00\n\x7f\x85\u202e\u200b\ud800\u00e9@%", "x" * MAX_CHARACTERS])
+def test_a_text_with_anything_else_is_not_plain(odd: str) -> None:
+    assert is_plain("sign-in")
+    assert not is_plain(f"sign{odd}-in")
 
 
 def test_an_address_is_shown_in_ascii() -> None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Mapping
+from functools import lru_cache
 from typing import NoReturn
-from urllib.parse import urlencode
+from urllib.parse import quote_plus, urlencode
 
 from authlib.oauth2.rfc7636 import create_s256_code_challenge
 
@@ -20,7 +21,7 @@ from broker.errors import (
 )
 from broker.oidc.messages import character_at, safe_error_text
 from broker.oidc.metadata import ProviderMetadata
-from broker.oidc.registration import Registration
+from broker.oidc.registration import RESERVED_PARAMETERS, Registration
 
 _NO_CODE_CHARACTER = re.compile(r"[^ -~]")
 
@@ -41,15 +42,25 @@ def build_authorization_url(
 ) -> str:
     """Return the address at which the person signs in.
 
-    PKCE is used always, whether or not the metadata mentions it (RFC 9700, section 2.1.1): a provider that does not
-    know it ignores it.
-
     Args:
         nonce: comes back in the ID token (OpenID Connect Core, section 3.1.2.1).
         code_verifier: only its hash travels (RFC 7636, section 4.2).
         hints: of this sign-in (`prompt`, `login_hint`); they cannot replace parameters of the protocol.
     """
-    parameters = {**registration.authorization_parameters, **(hints or {})}
+    address = build_common_address(metadata, registration, hints)
+    return complete_address(address, state=state, nonce=nonce, code_verifier=code_verifier)
+
+
+def build_common_address(
+    metadata: ProviderMetadata, registration: Registration, hints: Mapping[str, str] | None = None
+) -> str:
+    """Return the address without the values that are new in each sign-in; `complete_address` adds them."""
+    hints = hints or {}
+    parameters = {
+        name: value
+        for name, value in registration.authorization_parameters.items()
+        if name not in RESERVED_PARAMETERS and name not in hints
+    }
     if registration.max_age is not None:
         parameters["max_age"] = str(registration.max_age)
     parameters |= {
@@ -57,13 +68,31 @@ def build_authorization_url(
         "client_id": registration.client_id,
         "redirect_uri": registration.redirect_uri,
         "scope": " ".join(registration.scopes),
-        "state": state,
-        "nonce": nonce,
-        "code_challenge": create_s256_code_challenge(code_verifier),
-        "code_challenge_method": "S256",
     }
     endpoint = metadata.authorization_endpoint
-    return f"{endpoint}{'&' if '?' in endpoint else '?'}{urlencode(parameters)}"
+    address = f"{endpoint}{'&' if '?' in endpoint else '?'}{_encode(tuple(parameters.items()))}"
+    # Not cached: a hint may be a person's address.
+    further = urlencode([hint for hint in hints.items() if hint[0] not in RESERVED_PARAMETERS]) if hints else ""
+    return f"{address}&{further}" if further else address
+
+
+def complete_address(address: str, *, state: str, nonce: str, code_verifier: str) -> str:
+    """Return the address with the values of one sign-in.
+
+    PKCE is used always, whether or not the metadata mentions it (RFC 9700, section 2.1.1): a provider that does not
+    know it ignores it.
+    """
+    own = f"&state={quote_plus(state)}&nonce={quote_plus(nonce)}"
+    return f"{address}{own}&code_challenge={create_s256_code_challenge(code_verifier)}&code_challenge_method=S256"
+
+
+@lru_cache(maxsize=1024)
+def _encode(parameters: tuple[tuple[str, str], ...]) -> str:
+    return urlencode(parameters)
+
+
+OWN_CHARACTERS = len(complete_address("", state="", nonce="x" * 43, code_verifier=""))
+"""Characters that `complete_address` adds, besides the state. A nonce is a SHA-256 in base64url."""
 
 
 def check_callback(

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import random
 from collections.abc import Awaitable, Callable
 from typing import Generic, TypeVar
 
@@ -17,6 +18,7 @@ from broker.oidc.metadata import ProviderMetadata, build_discovery_request, chec
 from broker.oidc.registration import PROTOCOL_PARAMETERS, Registration
 
 METADATA_LIFETIME = 3600.0  # seconds
+LIFETIME_SPREAD = 0.2  # the part of a lifetime that differs, so that not all providers are fetched at the same instant
 RETRY_MISSING_SECONDS = 1.0  # between attempts while there is no document
 RETRY_STALE_SECONDS = 60.0  # between attempts while there is an old document
 STALE_WAIT_SECONDS = 1.0  # waiting for a newer document while there is an old document
@@ -85,11 +87,16 @@ class Cached(Generic[Document]):
         """Return the last good document without fetching anything."""
         return self._document
 
-    async def get(self) -> Document:
+    def fresh(self) -> Document | None:
+        """Return the kept document while it is fresh, without fetching anything."""
+        return self._document if _within(self._clock(), self._fetched, self._lifetime) else None
+
+    async def get(self, *, stale_wait: float | None = STALE_WAIT_SECONDS) -> Document:
         """Return the kept document while it is fresh, then a new document; if the fetch fails, the kept document.
 
-        The wait for a newer document is short: a provider whose documents hang must not cost sign-ins that the old
-        document allows.
+        Args:
+            stale_wait: seconds of waiting for a newer document; None waits until the fetch ends. The wait is short: a
+                provider whose documents hang must not cost sign-ins that the old document allows.
 
         Raises:
             BrokerError: there is no document, and the last attempt failed.
@@ -97,7 +104,7 @@ class Cached(Generic[Document]):
         if self._document is None:
             await self._attempt(self._retry_missing)
         elif not _within(self._clock(), self._fetched, self._lifetime):
-            await self._attempt(self._retry_stale, stale_wait=STALE_WAIT_SECONDS)
+            await self._attempt(self._retry_stale, stale_wait=stale_wait)
         if self._document is None:
             raise self._why_missing()
         return self._document
@@ -190,23 +197,39 @@ def _within(now: float, then: float | None, interval: float) -> bool:
 
 
 class Discovery:
-    """One provider's metadata and keys, shared by all sign-ins."""
+    """One provider's metadata and keys, shared by all sign-ins.
 
-    def __init__(self, registration: Registration, send: Send, clock: Clock, sleep: Sleep = asyncio.sleep) -> None:
+    Args:
+        chance: returns a number from 0 to 1: how much of `LIFETIME_SPREAD` a document's lifetime is shorter.
+    """
+
+    def __init__(
+        self,
+        registration: Registration,
+        send: Send,
+        clock: Clock,
+        sleep: Sleep = asyncio.sleep,
+        *,
+        chance: Callable[[], float] = random.random,
+    ) -> None:
         self._registration = registration
         self._send = send
+        self._chance = chance
         self._ignored: tuple[str, ...] = ()
         self.metadata: Cached[ProviderMetadata] = Cached(self._fetch_metadata, clock, sleep=sleep)
         self.keys: Cached[KeySet] = Cached(self._fetch_keys, clock, sleep=sleep)
 
     async def keep_warm(self) -> None:
-        """Fetch missing and old documents, so that no sign-in waits for them.
+        """Fetch missing and old documents, so that no sign-in waits for them; return when the fetches have ended.
 
         Raises:
             BrokerError: a document is missing, and the fetch failed.
         """
-        await self.metadata.get()
-        await self.keys.get()
+        await self.metadata.get(stale_wait=None)
+        await self.keys.get(stale_wait=None)
+
+    def _spread(self, lifetime: float) -> float:
+        return lifetime * (1 - LIFETIME_SPREAD * self._chance())
 
     async def _fetch_metadata(self) -> tuple[ProviderMetadata, float]:
         request = build_discovery_request(self._registration.issuer, self._registration.metadata_url)
@@ -221,8 +244,9 @@ class Discovery:
             self._ignored = metadata.ignored
             facts = {"issuer": metadata.issuer, "ignored": metadata.ignored}
             _log.warning("members of the discovery document are ignored", extra={"facts": facts})
-        return metadata, METADATA_LIFETIME
+        return metadata, self._spread(METADATA_LIFETIME)
 
     async def _fetch_keys(self) -> tuple[KeySet, float]:
         metadata = await self.metadata.get()
-        return check_keys(await self._send(build_keys_request(metadata.jwks_uri)))
+        keys, lifetime = check_keys(await self._send(build_keys_request(metadata.jwks_uri)))
+        return keys, self._spread(lifetime)

@@ -111,7 +111,7 @@ def read_json_object(body: bytes | str) -> JsonObject:
     """
     try:
         text = body if isinstance(body, str) else body.removeprefix(BOM_UTF8).decode("utf-8")
-        document = json.loads(text, object_pairs_hook=_object, parse_constant=_no_constant, parse_float=_finite)
+        document = _DECODER.decode(text)
     except (ValueError, RecursionError) as error:
         raise AnswerUnreadable(expected="a JSON object", got=_why_unreadable(error, body)) from None
     if not isinstance(document, dict):
@@ -186,6 +186,9 @@ def _finite(digits: str) -> float:
     if not math.isfinite(number):
         raise _NotAllowed("a number beyond bounds")
     return number
+
+
+_DECODER = json.JSONDecoder(object_pairs_hook=_object, parse_constant=_no_constant, parse_float=_finite)
 
 
 def safe_error_text(error: object, description: object) -> str:

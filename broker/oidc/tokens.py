@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
+from functools import lru_cache
 from urllib.parse import quote_plus, urlencode
 
 from authlib.oauth2.auth import ClientAuth
@@ -78,30 +79,33 @@ def build_token_request(
     Args:
         code_verifier: proves that the sign-in began here (RFC 7636, section 4.5).
     """
-    parameters = {
-        "grant_type": "authorization_code",
-        "code": code,
-        "redirect_uri": registration.redirect_uri,
-        "code_verifier": code_verifier,
-    }
+    parameters = {"code": code, "code_verifier": code_verifier}
     method = registration.client_authentication
     if registration.client_assertion is not None:
         # RFC 7523, section 2.2; Entra requires client_id, too, and other providers accept it.
         parameters["client_assertion_type"] = CLIENT_ASSERTION_TYPE
         parameters["client_assertion"] = registration.client_assertion(metadata.token_endpoint)
         method = "none"
-    form = urlencode(parameters)
+    form = f"{_fixed_parameters(registration.redirect_uri)}&{urlencode(parameters)}"
     headers = {"Accept": "application/json", "Content-Type": "application/x-www-form-urlencoded"}
     client_id, secret = registration.client_id, registration.client_secret() if registration.client_secret else None
     credentials = [text for text in (secret, parameters.get("client_assertion")) if text]
     if method == "client_secret_basic":
         # RFC 6749, section 2.3.1 requires both form-encoded before they become a user name and a password.
-        client_id, secret = quote_plus(client_id), quote_plus(secret or "")
+        client_id, secret = _form_encoded(client_id), _form_encoded(secret or "")
     client = ClientAuth(client_id, secret, method)
     url, headers, form = client.prepare("POST", metadata.token_endpoint, headers, form)
     if method == "client_secret_basic":
         credentials.append(headers["Authorization"].partition(" ")[2])  # the pair in base64, as a provider may echo it
     return ProviderRequest("POST", url, RESPONSE_LIMIT, headers, form, tuple(credentials), kind="token")
+
+
+@lru_cache(maxsize=1024)  # one a provider
+def _fixed_parameters(redirect_uri: str) -> str:
+    return urlencode({"grant_type": "authorization_code", "redirect_uri": redirect_uri})
+
+
+_form_encoded = lru_cache(maxsize=64)(quote_plus)  # of credentials
 
 
 def check_token_response(answer: ProviderResponse) -> TokenResponse:

@@ -78,7 +78,8 @@ class PersonClaims:
 
     def claim(self, name: str) -> object:
         """Return a claim from the first document that has it; None if no document does."""
-        return next((claims[name] for _, claims in self.documents() if claims.get(name) is not None), None)
+        value = self.signed.get(name)
+        return value if value is not None or self.userinfo is None else self.userinfo.get(name)
 
 
 @dataclass(frozen=True, slots=True)

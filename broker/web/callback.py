@@ -20,8 +20,8 @@ from broker.web.request import (
     given,
     parameter_names,
     provider_of,
-    read_cookie,
     read_unverified_parameters,
+    read_values,
     single,
 )
 from broker.web.responses import drop_cookies, see_other, set_cookie
@@ -45,7 +45,9 @@ async def callback(web: WebContext, request: Request, context: RequestContext) -
     context = replace(context, provider=provider.id, restart=Restart(), used_cookies=cookie_names)
     try:
         state = _choose_state(request, states, opened)
-        cookie_value = read_cookie(request.headers.raw, state.cookie_name, https=web.https)
+        names = frozenset({state.cookie_name, COOKIE_NAME})
+        cookies = read_values(request.scope["headers"], names, https=web.https)
+        cookie_value = cookies.get(state.cookie_name)
         context = replace(
             context,
             trace_id=state.trace_id or context.trace_id,
@@ -61,7 +63,7 @@ async def callback(web: WebContext, request: Request, context: RequestContext) -
             origins=web.client_addresses.origins_of(request.scope, context.client),
         )
         web.record(context.event(None, signed_in.identity))
-        return drop_cookies(web, _deliver(web, request, signed_in), cookie_names)
+        return drop_cookies(web, _deliver(web, signed_in, has_older=COOKIE_NAME in cookies), cookie_names)
     except Exception as error:
         raise Refused(error, context) from error
 
@@ -118,11 +120,14 @@ def _restart_of(web: WebContext, request: Request, state: OpenedState, cookie_va
     )
 
 
-def _deliver(web: WebContext, request: Request, signed_in: SignedIn) -> Response:
-    """Redirect to Comm100 with the token, and set the cookie for signing out at the provider."""
+def _deliver(web: WebContext, signed_in: SignedIn, *, has_older: bool) -> Response:
+    """Redirect to Comm100 with the token, and set the cookie for signing out at the provider.
+
+    Args:
+        has_older: the browser has such a cookie, of an earlier sign-in.
+    """
     response = see_other(signed_in.location)
     if signed_in.logout_hint is None:
-        has_older = read_cookie(request.headers.raw, COOKIE_NAME, https=web.https) is not None
         return drop_cookies(web, response, [COOKIE_NAME] if has_older else [])
     value = encrypt_logout_hint(signed_in.logout_hint, now=web.broker.clock(), secret_keys=web.broker.secret_keys())
     cookie = BrowserCookie(COOKIE_NAME, value)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from contextlib import suppress
 from dataclasses import replace
 from urllib.parse import urlsplit
@@ -13,6 +12,7 @@ from starlette.responses import Response
 from broker.comm100 import CheckedRedirectUrl, Site, check_redirect_url
 from broker.errors import BrokerError, EmailMalformed, InitiationRefused, NoSuchPage, RedirectUrlRefused, SiteNotOffered
 from broker.identity import check_email
+from broker.log import write_event
 from broker.providers import Provider
 from broker.signin import begin
 from broker.text import redact_path
@@ -21,11 +21,11 @@ from broker.web.context import Refused, RequestContext, Restart, WebContext
 from broker.web.pages import Choice
 from broker.web.request import (
     LAST_PROVIDER_COOKIE,
+    LastLoginRequest,
     check_navigation,
     given,
     is_framed,
     listed,
-    parameter_names,
     provider_of,
     read_cookie,
     read_login_request,
@@ -36,19 +36,20 @@ from broker.web.responses import redirect_to_provider, set_cookie, show_page
 
 LAST_PROVIDER_LIFETIME = 180 * 86400  # seconds
 
-_log = logging.getLogger("broker")
-
 
 async def login(web: WebContext, request: Request, context: RequestContext) -> Response:
     """Begin a sign-in and redirect to the provider (`GET /login[/{site}]`, Comm100's Remote Login URL)."""
     check_navigation(request)
     site = site_of(request, web.broker.sites)
-    context = replace(context, site=site.id, restart=Restart(address=site.start_url) if site.start_url else None)
     try:
-        redirect_url = _redirect_url(web, request, site)
+        redirect_url, came = _redirect_url(web, request, site)
         chosen = single(request, "idp")
-        offered = chosen if chosen in site.provider_ids else None
-        context = replace(context, restart=Restart(site.id, offered, redirect_url))
+    except Exception as error:
+        restart = Restart(address=site.start_url) if site.start_url else None
+        raise Refused(error, replace(context, site=site.id, restart=restart)) from error
+    offered = chosen if chosen in site.provider_ids else None
+    context = replace(context, site=site.id, restart=Restart(site.id, offered, redirect_url))
+    try:
         if is_framed(request):
             hinted = _provider_of_domain(web, site, given(request, "login_hint"))
             idp = offered or (hinted.id if hinted else None)
@@ -63,7 +64,7 @@ async def login(web: WebContext, request: Request, context: RequestContext) -> R
         restarted = single(request, "restarted") is not None
         transaction = SignInTransaction(site.id, provider.id, redirect_url, restarted, context.trace_id)
         redirect = await begin(web.broker, provider, transaction, hints=hints)
-        _log_what_came(context, request, redirect_url)
+        _log_what_came(context, came, redirect_url)
         response = redirect_to_provider(web, request, redirect)
     except Exception as error:
         raise Refused(error, context) from error
@@ -89,28 +90,26 @@ async def initiate(web: WebContext, request: Request, context: RequestContext) -
         restarted = single(request, "restarted") is not None
         transaction = SignInTransaction(site.id, provider.id, redirect_url, restarted, context.trace_id)
         redirect = await begin(web.broker, provider, transaction, hints=hints)
-        _log_what_came(context, request, redirect_url)
+        came = read_login_request(_query(request), redirect_url or "", at=web.broker.clock())
+        _log_what_came(context, came, redirect_url)
         return redirect_to_provider(web, request, redirect)
     except Exception as error:
         raise Refused(error, context) from error
 
 
-def _redirect_url(web: WebContext, request: Request, site: Site) -> CheckedRedirectUrl | None:
-    """Return the checked redirect_url, and keep the request for the setup page."""
-    code = "none"
+def _redirect_url(web: WebContext, request: Request, site: Site) -> tuple[CheckedRedirectUrl | None, LastLoginRequest]:
+    """Return the checked redirect_url, and what came; keep what came for the setup page."""
+    wanted = request.query_params.getlist("redirect_url")
+    came = read_login_request(_query(request), "".join(wanted[:1]), at=web.broker.clock())
     try:
         redirect_url = single(request, "redirect_url") or None  # empty counts as absent
-        return redirect_url if redirect_url is None else check_redirect_url(redirect_url, site)
+        return redirect_url if redirect_url is None else check_redirect_url(redirect_url, site), came
     except BrokerError as refusal:
-        code = refusal.code
+        came = replace(came, code=refusal.code)
         raise
     finally:
         if request.headers.get("sec-fetch-site") != "same-origin":  # else the request comes from the broker's own page
-            wanted = request.query_params.getlist("redirect_url")
-            query = request.scope["query_string"].decode("latin-1")
-            web.setup.last_login_requests[site.id] = read_login_request(
-                query, "".join(wanted[:1]), code=code, at=web.broker.clock()
-            )
+            web.setup.last_login_requests[site.id] = came
 
 
 def _target(web: WebContext, provider: Provider, target: str) -> tuple[Site, CheckedRedirectUrl | None]:
@@ -180,17 +179,21 @@ def _bounded_hint(login_hint: str | None) -> dict[str, str]:
     return {"login_hint": login_hint}
 
 
-def _log_what_came(context: RequestContext, request: Request, redirect_url: str | None) -> None:
+def _log_what_came(context: RequestContext, came: LastLoginRequest, redirect_url: str | None) -> None:
     """Log what Comm100 sent, without values that name a person; an admin sees which delivery applies."""
-    wanted = urlsplit(redirect_url or "")
     facts = {
         "trace_id": context.trace_id,
         "client": context.client,
         "site": context.site,
         "provider": context.provider,
-        "parameters": parameter_names(request.scope["query_string"].decode("latin-1")),
-        "redirect_url_host": wanted.hostname,
-        "redirect_url_path": wanted.path,
-        "redirect_url_parameters": parameter_names(wanted.query),
+        "parameters": came.parameters,
+        "redirect_url_host": came.redirect_url_host or None,
+        "redirect_url_path": urlsplit(redirect_url or "").path,  # the log masks addresses, if the admin wants that
+        "redirect_url_parameters": came.redirect_url_parameters,
     }
-    _log.info("sign-in begins", extra={"facts": facts})
+    write_event("sign-in begins", facts)
+
+
+def _query(request: Request) -> str:
+    query: bytes = request.scope["query_string"]
+    return query.decode("latin-1")

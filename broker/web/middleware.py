@@ -152,9 +152,14 @@ def check_bounds(scope: Scope, *, https: bool) -> Excess | None:
     """
     headers: Headers = scope["headers"]
     cookies = list(broker_cookies(headers, https=https))
+    header_bytes, announced = 0, b"0"
+    for name, value in headers:
+        header_bytes += len(name) + len(value) + 4
+        if name == b"content-length" and value.strip(b"0"):  # only a plain zero is no body
+            announced = value
     for status, what, size, bound in (
         (414, "address", _target_bytes(scope), MAX_TARGET_BYTES),
-        (431, "headers", sum(len(name) + len(value) + 4 for name, value in headers), MAX_HEADER_BYTES),
+        (431, "headers", header_bytes, MAX_HEADER_BYTES),
         (431, "cookies", sum(map(len, cookies)), MAX_COOKIE_BYTES),
     ):
         if size > bound:
@@ -164,9 +169,8 @@ def check_bounds(scope: Scope, *, https: bool) -> Excess | None:
         return Excess(414, f"at most {MAX_PARAMETERS} parameters", f"{parameters} parameters of {MAX_PARAMETERS}")
     if len(cookies) > MAX_COOKIES:
         return Excess(431, f"at most {MAX_COOKIES} cookies", f"{len(cookies)} cookies of {MAX_COOKIES}")
-    for name, value in headers:
-        if name == b"content-length" and value.strip(b"0") != b"":  # only a plain zero is no body
-            return Excess(413, "no body", f"Content-Length: {value[:40].decode('latin-1')}")
+    if announced != b"0":
+        return Excess(413, "no body", f"Content-Length: {announced[:40].decode('latin-1')}")
     return None
 
 

@@ -10,6 +10,7 @@ import logging
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from itertools import islice
 from urllib.parse import urlsplit
@@ -29,6 +30,7 @@ LAST_PROVIDER_COOKIE = "last_provider"
 MAX_LISTED_IDS = 10
 MAX_PART_CHARACTERS = 200  # of host or path of a redirect_url, for the setup page
 MAX_NAMES = 20  # of parameters
+MAX_HOP_CHARACTERS = 100  # of one hop; an IPv6 address with zone, brackets, port, quotes and `for=` has fewer
 MAX_HOPS = 100  # of X-Forwarded-For that are read, the nearest first
 
 _PARAMETER_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,39}")
@@ -36,6 +38,7 @@ _NAMES = "|".join(map(re.escape, (NAME_PREFIX, COOKIE_NAME, LAST_PROVIDER_COOKIE
 _BEGINS = {https: re.compile(f"{'__Host-' if https else ''}(?:{_NAMES})") for https in (True, False)}
 _COOKIE_VALUE = re.compile(r"[A-Za-z0-9_.-]+")
 _PORT = re.compile(r"\[(?P<v6>[^\]]*)\](?::\d+)?|(?P<v4>[^:]*):\d+")
+_TELLS_NO_NAVIGATION = (b"sec-purpose", b"purpose", b"x-moz", b"sec-fetch-mode")
 _FORWARDING = (b"x-forwarded-for", b"forwarded", b"x-real-ip")
 _UNTRUSTED_PROXY = (
     "If this peer is your proxy, add its address to trusted_proxies. If not, a stranger sent the header: you do not "
@@ -77,10 +80,11 @@ def check_navigation(request: Request) -> None:
     """
     if request.method != "GET":
         raise MethodNotAllowed(expected="GET", got=request.method)
-    for name in ("sec-purpose", "purpose", "x-moz", "sec-fetch-mode"):
-        for value in request.headers.getlist(name):
-            if value != "navigate" if name == "sec-fetch-mode" else "prefetch" in value.lower():
-                raise NotANavigation(expected="a navigation", got=f"{name}: {value}")
+    for name, content in request.scope["headers"]:
+        if name in _TELLS_NO_NAVIGATION:
+            value = content.decode("latin-1")
+            if value != "navigate" if name == b"sec-fetch-mode" else "prefetch" in value.lower():
+                raise NotANavigation(expected="a navigation", got=f"{name.decode()}: {value}")
 
 
 def is_framed(request: Request) -> bool:
@@ -146,14 +150,14 @@ def listed(ids: Iterable[str]) -> str:
     return ", ".join(named) + (", …" if beyond else "")
 
 
-def read_login_request(query: str, unverified_redirect_url: str, *, code: str, at: float) -> LastLoginRequest:
+def read_login_request(query: str, unverified_redirect_url: str, *, at: float, code: str = "none") -> LastLoginRequest:
     """Return the record of a request to the Remote Login URL.
 
     Args:
         query: as sent.
         unverified_redirect_url: empty if there is none.
-        code: of the error; `none` if the request was accepted.
         at: seconds since the epoch.
+        code: of the error; `none` if the request was accepted.
     """
     try:
         parts = urlsplit(unverified_redirect_url)
@@ -166,6 +170,8 @@ def read_login_request(query: str, unverified_redirect_url: str, *, code: str, a
 
 def parameter_names(query: str) -> tuple[str, ...]:
     """Return the names of parameters in a query; text that does not look like a name may be a value and is dropped."""
+    if "=" not in query:
+        return ()
     named = [pair.partition("=")[0] for pair in query.split("&") if "=" in pair]
     return tuple(sorted({name for name in named if _PARAMETER_NAME.fullmatch(name)})[:MAX_NAMES])
 
@@ -181,6 +187,16 @@ def prefix(*, https: bool) -> str:
 def read_cookies(headers: Headers, *, https: bool) -> dict[str, BrowserCookie]:
     """Return the transaction cookies by name, without the prefix."""
     return _read(headers, is_cookie_name, https=https)
+
+
+def read_values(headers: Headers, names: frozenset[str], *, https: bool) -> dict[str, str]:
+    """Return the values of cookies of the broker by name; those that are absent or repeated are left out.
+
+    Args:
+        names: without the prefix.
+    """
+    found = _read(headers, names.__contains__, https=https)
+    return {name: cookie.value for name, cookie in found.items()}
 
 
 def read_cookie(headers: Headers, name: str, *, https: bool) -> str | None:
@@ -235,10 +251,19 @@ class ClientAddresses:
     def __init__(self, trusted_proxies: tuple[Network, ...]) -> None:
         self._trusted_proxies = trusted_proxies
         self._has_warned = False
+        self._remember = lru_cache(maxsize=1024)(self._find)  # each request asks twice, and agents come again
 
     def address_of(self, scope: Scope) -> str:
         """Return the browser's address for the log; empty if there is none."""
-        return find_client_address(_peer(scope), _forwarded_for(scope), self._trusted_proxies)
+        return self._address(scope, unbroken=False)
+
+    def _address(self, scope: Scope, *, unbroken: bool) -> str:
+        forwarded = _forwarded_for(scope)
+        find = self._remember if sum(map(len, forwarded)) <= MAX_HOP_CHARACTERS else self._find
+        return find(_peer(scope), tuple(forwarded), unbroken)
+
+    def _find(self, peer: str, forwarded: tuple[str, ...], unbroken: bool) -> str:
+        return find_client_address(peer, forwarded, self._trusted_proxies, unbroken=unbroken)
 
     def origins_of(self, scope: Scope, client: str) -> tuple[Origin, ...]:
         """Return the origins for which the rejected codes of a request are counted, the widest first.
@@ -267,7 +292,7 @@ class ClientAddresses:
 
     def _is_vouched_for(self, scope: Scope) -> bool:
         """Return whether trusted proxies wrote every hop up to the browser; otherwise a stranger may have done so."""
-        last = read_hop(find_client_address(_peer(scope), _forwarded_for(scope), self._trusted_proxies, unbroken=True))
+        last = read_hop(self._address(scope, unbroken=True))
         return last is not None and not self._is_trusted(last)
 
     def _warn_once(self, peer: str) -> None:
@@ -305,7 +330,13 @@ def read_hop(unverified_hop: str) -> Address | None:
 
     An IPv4 address written as IPv6 is returned as IPv4.
     """
-    text = unverified_hop.strip().strip('"').strip()
+    text = unverified_hop.strip()
+    return _read_hop(text) if len(text) <= MAX_HOP_CHARACTERS else None
+
+
+@lru_cache(maxsize=1024)  # few proxies, and agents who come again
+def _read_hop(text: str) -> Address | None:
+    text = text.strip('"').strip()
     if text[:4].lower() == "for=":
         text = text[4:].strip().strip('"')
     with_port = _PORT.fullmatch(text)

@@ -47,18 +47,24 @@ def show_page(pages: Pages, page: str, status: int = 200, *, may_be_framed: bool
     return HTMLResponse(page, status, headers)
 
 
-def see_other(location: str) -> Response:
-    """Return a 303, so that a browser never sends a body to `location`, which is not encoded again."""
-    return Response(status_code=303, headers={"Location": location})
+def see_other(location: str, cookies: Iterable[str] = ()) -> Response:
+    """Return a 303, so that a browser never sends a body to `location`, which is not encoded again.
+
+    Args:
+        cookies: values of Set-Cookie.
+    """
+    response = Response(status_code=303, headers={"Location": location})
+    response.raw_headers += [(b"set-cookie", cookie.encode("latin-1")) for cookie in cookies]
+    return response
 
 
 def redirect_to_provider(web: WebContext, request: Request, redirect: AuthorizationRedirect) -> Response:
     """Redirect to the provider and set the cookie of this sign-in; delete old cookies that leave no room for it."""
-    response = see_other(redirect.location)
-    cookie = redirect.cookie
-    response.headers.append("Set-Cookie", set_cookie(cookie, https=web.https, max_age=cookie.lifetime))
-    under_way = read_cookies(request.headers.raw, https=web.https)
-    return drop_cookies(web, response, (old.name for old in surplus(list(under_way.values()), cookie)))
+    https, cookie = web.https, redirect.cookie
+    under_way = read_cookies(request.scope["headers"], https=https)
+    old = surplus(list(under_way.values()), cookie) if under_way else ()
+    cookies = [set_cookie(cookie, https=https, max_age=cookie.lifetime)]
+    return see_other(redirect.location, cookies + [delete_cookie(one.name, https=https) for one in old])
 
 
 def set_cookie(cookie: BrowserCookie, *, https: bool, max_age: int = LIFETIME) -> str:

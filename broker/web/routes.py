@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import logging
 import secrets
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
 from functools import partial
 
-from starlette.applications import Starlette
-from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import Response
-from starlette.routing import Route
+from starlette.responses import PlainTextResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from broker.errors import (
@@ -38,37 +36,59 @@ Endpoint = Callable[[WebContext, Request, RequestContext], Awaitable[Response]]
 SetupEndpoint = Callable[[WebContext, Request, RequestContext, SetupLink], Awaitable[Response]]
 
 MAX_SECRETS = 5  # codes, and states, of one request that are redacted; more than one of each is refused
+_METHODS = ("GET", "HEAD")  # a page that takes no HEAD refuses by itself
 _SIGN_IN = ("login", "callback", "initiate", "logout")
 
 _log = logging.getLogger("broker")
 
 
+@dataclass(frozen=True, slots=True)
+class Route:
+    """The endpoint of a path, and the ids in the path."""
+
+    endpoint: Endpoint
+    ids: Mapping[str, str]
+
+
 def public_site(web: WebContext) -> ASGIApp:
     """Return the ASGI application of the public port."""
-
-    def page(endpoint: Endpoint) -> Callable[[Request], Awaitable[Response]]:
-        return partial(handle, endpoint, web)
-
-    no_route = partial(_refuse_without_route, web)
-    application = Starlette(
-        routes=[
-            Route("/", page(home)),
-            Route("/login", page(login)),
-            Route("/login/{site}", page(login)),
-            Route("/callback/{idp}", page(callback)),
-            Route("/initiate/{idp}", page(initiate)),
-            Route("/setup", page(partial(setup, "setup"))),
-            Route("/setup/check", page(partial(setup, "setup_check"))),
-            Route("/setup/commands/{idp}", page(partial(setup, "setup_commands"))),
-            Route("/setup/test/{idp}", page(partial(setup, "setup_test"))),
-            Route("/logout", page(logout)),
-            Route("/logout/{site}", page(logout)),
-        ],
-        exception_handlers={404: no_route, 405: no_route},
-    )
-    application.router.redirect_slashes = False  # it would build an address from Host
-    bounded = RequestBounds(application, refuse=partial(_refuse_excess, web), https=web.https)
+    bounded = RequestBounds(_Pages(web), refuse=partial(_refuse_excess, web), https=web.https)
     return SecurityHeaders(PlainPaths(bounded), https=web.https)
+
+
+class _Pages:
+    """Answers each request by its path. A path has one spelling, and no address is built from Host."""
+
+    def __init__(self, web: WebContext) -> None:
+        self._web = web
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Run the endpoint of the path, or refuse (ASGI)."""
+        try:
+            response = await self._respond(Request(scope))
+        except Exception as defect:  # noqa: BLE001 - while an error was shown
+            _log.error("defect", exc_info=defect)
+            response = PlainTextResponse("Service Unavailable", 503)
+        await response(scope, receive, send)
+
+    async def _respond(self, request: Request) -> Response:
+        route = find_route(request.scope["path"])
+        if route is None or request.method not in _METHODS:
+            return _refuse_without_route(self._web, request, route)
+        request.scope["path_params"] = route.ids
+        return await handle(route.endpoint, self._web, request)
+
+
+def find_route(path: str) -> Route | None:
+    """Return the route of a path as sent; None if there is none."""
+    endpoint = _PAGES.get(path)
+    if endpoint is not None:
+        return Route(endpoint, {})
+    parent, _, identifier = path.rpartition("/")
+    if not identifier or parent not in _PAGES_BY_ID:
+        return None
+    endpoint, parameter = _PAGES_BY_ID[parent]
+    return Route(endpoint, {parameter: identifier})
 
 
 async def handle(endpoint: Endpoint, web: WebContext, request: Request) -> Response:
@@ -102,11 +122,29 @@ async def setup(name: str, web: WebContext, request: Request, context: RequestCo
     return await endpoint(web, request, context, link)
 
 
-async def _refuse_without_route(web: WebContext, request: Request, reason: Exception) -> Response:
+_PAGES: Mapping[str, Endpoint] = {
+    "/": home,
+    "/login": login,
+    "/logout": logout,
+    "/setup": partial(setup, "setup"),
+    "/setup/check": partial(setup, "setup_check"),
+}
+_PAGES_BY_ID: Mapping[str, tuple[Endpoint, str]] = {  # below the path, with the parameter that holds the id
+    "/login": (login, "site"),
+    "/callback": (callback, "idp"),
+    "/initiate": (initiate, "idp"),
+    "/logout": (logout, "site"),
+    "/setup/commands": (partial(setup, "setup_commands"), "idp"),
+    "/setup/test": (partial(setup, "setup_test"), "idp"),
+}
+
+
+def _refuse_without_route(web: WebContext, request: Request, route: Route | None) -> Response:
     """Refuse every other address and every other method, without side effects."""
-    error = _error_of_method(request.scope)
-    if isinstance(reason, HTTPException) and reason.status_code == 404:
-        error = NoSuchPage(expected="an address of the broker", got=redact_path(request.scope["path"]))
+    if route is None:
+        error: BrokerError = NoSuchPage(expected="an address of the broker", got=redact_path(request.scope["path"]))
+    else:
+        error = _error_of_method(request.scope)
     return _refuse(web, request, error, _new_context(web, request.scope))
 
 

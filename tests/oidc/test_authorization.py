@@ -22,7 +22,7 @@ from broker.errors import (
     ProviderError,
     ProviderReportedFailure,
 )
-from broker.oidc.authorization import build_authorization_url, check_callback
+from broker.oidc.authorization import OWN_CHARACTERS, build_authorization_url, build_common_address, check_callback
 from tests.oidc.samples import ISSUER, METADATA, registration
 
 ANNOUNCING = replace(METADATA, authorization_response_iss_parameter_supported=True)
@@ -76,6 +76,30 @@ def test_the_admins_parameters_are_added_and_replace_none_of_ours() -> None:
     theirs = dict.fromkeys(ours, "theirs")
     asked = parse_qs(urlsplit(build(authorization_parameters={**theirs, "prompt": "login"})).query)
     assert asked == {**ours, "prompt": ["login"]}
+
+
+@pytest.mark.parametrize("hints", [{}, {"prompt": "login", "login_hint": "ada+1@acme.example"}], ids=["plain", "hints"])
+def test_the_length_of_an_address_is_known_before_its_state(hints: dict[str, str]) -> None:
+    whole = build_authorization_url(
+        METADATA, registration(), state="s" * 100, nonce="n" * 43, code_verifier="v" * 43, hints=hints
+    )
+    assert len(build_common_address(METADATA, registration(), hints)) + OWN_CHARACTERS + 100 == len(whole)
+
+
+def test_hints_replace_the_admins_parameters_and_none_of_ours() -> None:
+    asked = parse_qs(
+        urlsplit(
+            build_authorization_url(
+                METADATA,
+                registration(authorization_parameters={"prompt": "consent", "domain": "acme"}),
+                state="state-1",
+                nonce="nonce-1",
+                code_verifier="v" * 43,
+                hints={"prompt": "login", "state": "theirs", "client_id": "theirs"},
+            )
+        ).query
+    )
+    assert asked == {**parse_qs(urlsplit(build()).query), "prompt": ["login"], "domain": ["acme"]}
 
 
 def test_max_age_is_asked_for_where_it_is_demanded() -> None:

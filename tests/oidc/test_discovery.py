@@ -8,7 +8,7 @@ import contextlib
 import pytest
 
 from broker.errors import KeysInvalid, MetadataIssuer, ProviderUnreachable
-from broker.oidc.discovery import METADATA_LIFETIME, Cached, Discovery
+from broker.oidc.discovery import LIFETIME_SPREAD, METADATA_LIFETIME, Cached, Discovery
 from broker.oidc.keys import KeySet
 from broker.oidc.messages import ProviderRequest, ProviderResponse
 from broker.oidc.metadata import ProviderMetadata
@@ -52,7 +52,7 @@ def wire() -> Wire:
 
 @pytest.fixture
 def discovery(wire: Wire, clock: Clock) -> Discovery:
-    return Discovery(registration(), wire.send, clock)
+    return Discovery(registration(), wire.send, clock, chance=lambda: 0.0)
 
 
 Kept = Cached[ProviderMetadata] | Cached[KeySet]
@@ -94,6 +94,27 @@ async def test_metadata_is_refreshed_by_age(discovery: Discovery, wire: Wire, cl
     moved = f"{ISSUER}/token/v2"
     wire.answers[METADATA_URL] = answer({**DOCUMENT, "token_endpoint": moved})
     assert (await discovery.metadata.get()).token_endpoint == moved
+
+
+async def test_a_lifetime_is_shorter_by_chance_and_never_longer(wire: Wire, clock: Clock) -> None:
+    """Hundreds of providers that were fetched at one start are not fetched at one instant an hour later."""
+    wire.answers[METADATA.jwks_uri] = answer({"keys": [published(signing_key())]}, max_age=600)
+    chances = iter([1.0, 0.5])
+    discovery = Discovery(registration(), wire.send, clock, chance=lambda: next(chances))
+    await discovery.keep_warm()
+    assert discovery.metadata.fresh_until - clock() == METADATA_LIFETIME * (1 - LIFETIME_SPREAD)
+    assert discovery.keys.fresh_until - clock() == 600 * (1 - LIFETIME_SPREAD / 2)
+
+
+async def test_a_document_is_fresh_for_its_lifetime_and_fetched_by_no_one_who_only_looks(
+    discovery: Discovery, wire: Wire, clock: Clock
+) -> None:
+    assert discovery.metadata.fresh() is None
+    await discovery.metadata.get()
+    assert discovery.metadata.fresh() == METADATA
+    clock.advance(METADATA_LIFETIME)
+    assert discovery.metadata.fresh() is None
+    assert wire.asked == [METADATA_URL]
 
 
 async def test_keys_are_asked_for_where_the_newest_metadata_says(

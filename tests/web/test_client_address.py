@@ -86,6 +86,7 @@ INSIDE = [ip_network("10.0.0.0/8"), ip_network("127.0.0.0/8"), ip_network("fd00:
         pytest.param(INNER, "unknown", INNER, id="nothing that can be read"),
         pytest.param(INNER, f"{AGENT}:port", INNER, id="a port that is no number"),
         pytest.param(INNER, f"{AGENT}:1:2", INNER, id="two ports"),
+        pytest.param(INNER, f"fe80::1%{'e' * 100}", INNER, id="a hop of more than 100 characters"),
         pytest.param(INNER, ",".join(["10.1.1.1"] * 5_000), "10.1.1.1", id="5,000 hops"),
         pytest.param(INNER, None, INNER, id="a trusted proxy that says nothing"),
         pytest.param("192.168.7.7", AGENT, "192.168.7.7", id="perhaps a proxy: near, and not trusted"),

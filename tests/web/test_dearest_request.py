@@ -16,7 +16,7 @@ from broker.log import JsonLines
 from tests.fakes.world import BROKER, ENDPOINT, World
 
 Headers = list[tuple[bytes, bytes]]
-TIMES = 5  # a plain /login
+TIMES = 9  # a plain /login
 RUNS = 20  # of which the fastest counts
 TRIES = 5  # the machine may be busy for long
 

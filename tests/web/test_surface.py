@@ -23,6 +23,9 @@ from broker.errors import (
     RequestTooLarge,
     TokenRequestRefused,
 )
+from broker.web.callback import callback
+from broker.web.login import login
+from broker.web.routes import find_route, home
 from tests.fakes.lies import Lies, status, with_
 from tests.fakes.provider import Person
 from tests.fakes.world import BROKER, PAGE, World, assert_refused, error_code, metrics
@@ -381,3 +384,44 @@ async def test_logins_in_a_row_call_nobody_and_keep_nothing(world: World, caplog
             asked = list(world.provider.requests)
             assert await login(service, 1_000) - before < 500
     assert world.provider.requests == asked == ["/.well-known/openid-configuration", "/keys"]
+
+
+@pytest.mark.parametrize(
+    ("path", "endpoint", "ids"),
+    [
+        pytest.param("/", home, {}, id="home"),
+        pytest.param("/login", login, {}, id="the first site"),
+        pytest.param("/login/main", login, {"site": "main"}, id="a site"),
+        pytest.param("/callback/idp", callback, {"idp": "idp"}, id="a provider"),
+        pytest.param("/setup/check", None, {}, id="a page below another"),
+        pytest.param("/setup/test/idp", None, {"idp": "idp"}, id="an id below that"),
+    ],
+)
+def test_a_path_has_one_endpoint(path: str, endpoint: object, ids: Mapping[str, str]) -> None:
+    """The endpoints of the setup pages are loaded when they are first used."""
+    route = find_route(path)
+    assert route is not None
+    assert route.ids == ids
+    assert endpoint in (None, route.endpoint)
+
+
+@pytest.mark.parametrize(
+    "path", ["", "/login/", "/callback", "/callback/", "/callback/a/b", "/setup/test", "login", "//"]
+)
+def test_no_other_path_has_an_endpoint(path: str) -> None:
+    assert find_route(path) is None
+
+
+async def test_a_defect_while_an_error_is_shown_is_logged_and_ends_in_plain_text(
+    world: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def break_down(*_: object, **__: object) -> None:
+        raise LookupError("a defect with ada@acme.example in it")
+
+    monkeypatch.setattr("broker.web.routes.show_problem", break_down)
+    async with world.broker() as service:
+        answer = await world.browser(service).client.get(f"{BROKER}/nowhere")
+    assert (answer.status_code, answer.text) == (503, "Service Unavailable")
+    assert "defect" in caplog.messages
+    for name, value in HEADERS.items():
+        assert re.fullmatch(value, answer.headers[name])
