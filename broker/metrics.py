@@ -22,6 +22,7 @@ from prometheus_client import (
     generate_latest,
 )
 
+from broker.capacity import Places
 from broker.errors import (
     CallbackIssuer,
     CodeMissing,
@@ -70,6 +71,12 @@ class Metrics:
             ["provider", "call", "result"],
             buckets=_BUCKETS,
             registry=self.registry,
+        )
+        self._at_work = self._gauge(
+            "comm100_sso_signins_at_work", "Sign-ins that hold a place with the provider.", ["provider"]
+        )
+        self._waiting = self._gauge(
+            "comm100_sso_signins_waiting", "Sign-ins that wait for a place with the provider.", ["provider"]
         )
         self._fetched = self._gauge(
             "comm100_sso_provider_fetched_timestamp_seconds",
@@ -155,6 +162,11 @@ class Metrics:
         for name, document in documents.items():
             self._fetched.labels(provider, name).set_function(partial(getattr, document, "fetched"))
             self._fresh_until.labels(provider, name).set_function(partial(getattr, document, "fresh_until"))
+
+    def watch_places(self, provider: str, places: Places) -> None:
+        """Export how many sign-ins are at work and waiting, read at each scrape."""
+        self._at_work.labels(provider).set_function(partial(getattr, places, "at_work"))
+        self._waiting.labels(provider).set_function(partial(getattr, places, "waiting"))
 
     def watch_secret(self, setting: str, is_rejected: Callable[[], bool]) -> None:
         """Export whether a secret's file is rejected, read at each scrape."""

@@ -11,6 +11,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from broker.app import Service
+from broker.capacity import Lap, Places
 from broker.errors import BrokerError, CookieMissing, ProviderTimedOut, ProviderUnreachable, SettingsError, every_error
 from broker.log import SignInEvent
 from broker.metrics import UNPROVEN, Metrics, installed_version
@@ -89,6 +90,24 @@ async def test_what_is_kept_of_a_provider_tells_its_age_and_when_it_gets_old(wor
             assert samples["comm100_sso_provider_fresh_until_timestamp_seconds", document, "idp"] == START + 3600
         assert samples[("process_start_time_seconds",)] > 0
         assert not [key for key in samples if key[0].endswith("_created")]
+
+
+async def test_sign_ins_that_hold_a_place_and_that_wait_are_counted_at_the_moment_of_the_scrape() -> None:
+    def samples() -> list[float | None]:
+        names = ("comm100_sso_signins_at_work", "comm100_sso_signins_waiting")
+        return [metrics.registry.get_sample_value(name, {"provider": "idp"}) for name in names]
+
+    metrics, places, now = Metrics(), Places(limit=1), Lap(0.0, 0.0)
+    metrics.watch_places("idp", places)
+    assert samples() == [0, 0]
+    await places.take("callback", now)
+    waits = asyncio.create_task(places.take("login", now))
+    await asyncio.sleep(0)
+    assert samples() == [1, 1]
+    for _ in range(2):
+        places.give_back()
+    await waits
+    assert samples() == [0, 0]
 
 
 async def test_a_provider_that_never_answered_shows_as_zero(world: World) -> None:
