@@ -12,6 +12,7 @@ from typing import Literal
 
 MAX_AT_WORK = 300  # sign-ins with one provider
 MAX_WAITING = 4000  # sign-ins that wait for a place with one provider: about what one core completes in WAIT_SECONDS
+MAX_WAITING_IN_ALL = 5000  # sign-ins that wait in the process: each takes 27 KB
 WAIT_SECONDS = 15.0  # the longest wait for a place
 TICK_SECONDS = 0.01  # between measurements of the event loop
 
@@ -32,17 +33,46 @@ class Lap:
     late: float
 
 
+class WaitingRoom:
+    """Counts the sign-ins that wait in the process, for a place or for a turn of their address.
+
+    Args:
+        limit: sign-ins that may wait.
+    """
+
+    def __init__(self, limit: int = MAX_WAITING_IN_ALL) -> None:
+        self._limit = limit
+        self._inside = 0
+
+    @property
+    def is_full(self) -> bool:
+        """Whether no further sign-in may wait."""
+        return self._inside >= self._limit
+
+    def __enter__(self) -> None:
+        """Count a sign-in until it waits no more; the caller looks at `is_full` before."""
+        self._inside += 1
+
+    def __exit__(self, *_: object) -> None:
+        """Count the sign-in no more."""
+        self._inside -= 1
+
+
 class Places:
     """The places for sign-ins with one provider. Without a free place, a sign-in waits in the order of arrival.
 
     Args:
         limit: sign-ins at work at once.
         max_waiting: sign-ins that may wait.
+        room: of the whole process.
     """
 
-    def __init__(self, limit: int = MAX_AT_WORK, max_waiting: int = MAX_WAITING) -> None:
+    def __init__(
+        self, limit: int = MAX_AT_WORK, max_waiting: int = MAX_WAITING, room: WaitingRoom | None = None
+    ) -> None:
         self.limit = limit
         self.at_work = 0
+        self._room = room or WaitingRoom()
         self._max_waiting = max_waiting
         self._waiting: dict[Kind, OrderedDict[asyncio.Future[None], Lap]] = {kind: OrderedDict() for kind in _ORDER}
 
@@ -54,7 +84,7 @@ class Places:
     @property
     def is_full(self) -> bool:
         """Whether a further sign-in can neither begin its work nor wait."""
-        return self.at_work >= self.limit and self.waiting >= self._max_waiting
+        return self.at_work >= self.limit and (self._room.is_full or self.waiting >= self._max_waiting)
 
     @property
     def longest_wait(self) -> Lap | None:
@@ -71,7 +101,8 @@ class Places:
         waiting = self._waiting[kind]
         waiting[place] = arrived
         try:
-            await place
+            with self._room:
+                await place
         except asyncio.CancelledError:
             if place.cancelled():
                 del waiting[place]

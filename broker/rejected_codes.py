@@ -15,12 +15,13 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Literal
 
+from broker.capacity import WaitingRoom
 from broker.errors import Overloaded, TooManyRejectedCodes
 
 MAX_ADDRESSES = 20_000
 FORGET_SECONDS = 3600.0  # without a call, after which an address counts as new
 WINDOW_SECONDS = 60.0  # in which a full count of rejected codes runs out
-MAX_WAITING = 4000  # callbacks of one address that wait for a verdict: half of the connections of a port
+MAX_WAITING = 4000  # callbacks of one address that wait for a verdict; the room of the process is larger
 
 Verdict = Literal["accepted", "rejected", "unanswered", "not asked"]
 
@@ -88,6 +89,7 @@ class RejectedCodes:
     Args:
         clock: seconds since the epoch.
         max_addresses: origins remembered; beyond, the origin with the oldest call is forgotten.
+        room: of the whole process, for callbacks that wait.
     """
 
     def __init__(
@@ -95,9 +97,11 @@ class RejectedCodes:
         clock: Callable[[], float] = time.time,
         *,
         max_addresses: int = MAX_ADDRESSES,
+        room: WaitingRoom | None = None,
     ) -> None:
         self._clock = clock
         self._max_addresses = max_addresses
+        self._room = room or WaitingRoom()
         self._records: OrderedDict[Origin, _Record] = OrderedDict()
 
     @asynccontextmanager
@@ -159,15 +163,16 @@ class RejectedCodes:
 
     async def _wait(self, record: _Record, limits: Limits) -> None:
         """Wait for the verdict on other calls of the origin; `_leave` hands over the place."""
-        if len(record.waiting) >= MAX_WAITING:
+        if self._room.is_full or len(record.waiting) >= MAX_WAITING:
             raise Overloaded(
-                expected=f"at most {MAX_WAITING} callbacks of one address that wait for its codes",
+                expected=f"room to wait for the verdict on other codes; {MAX_WAITING} of one address may wait",
                 got=f"{len(record.waiting)} waiting, {record.in_flight} not judged yet",
             )
         place: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         record.waiting.append(place)
         try:
-            may_call = await asyncio.shield(place)
+            with self._room:
+                may_call = await asyncio.shield(place)
         except asyncio.CancelledError:
             if not place.done():
                 record.waiting.remove(place)

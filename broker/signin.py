@@ -14,7 +14,17 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from broker.capacity import MAX_AT_WORK, MAX_WAITING, WAIT_SECONDS, Kind, Lap, LoopLateness, Places
+from broker.capacity import (
+    MAX_AT_WORK,
+    MAX_WAITING,
+    MAX_WAITING_IN_ALL,
+    WAIT_SECONDS,
+    Kind,
+    Lap,
+    LoopLateness,
+    Places,
+    WaitingRoom,
+)
 from broker.comm100 import (
     Site,
     build_claims,
@@ -340,6 +350,7 @@ class Broker:
         clock: seconds since the epoch.
         max_at_work: sign-ins with one provider.
         max_waiting: sign-ins that wait for a place with one provider.
+        max_waiting_in_all: sign-ins that wait for a turn or a place.
         wait: seconds for a turn and a place.
         deadline: seconds for `begin` or `complete`, after the wait.
     """
@@ -353,6 +364,7 @@ class Broker:
         clock: Clock,
         max_at_work: int = MAX_AT_WORK,
         max_waiting: int = MAX_WAITING,
+        max_waiting_in_all: int = MAX_WAITING_IN_ALL,
         max_refused: int = MAX_REFUSED,
         wait: float = WAIT_SECONDS,
         deadline: float = DEADLINE_SECONDS,
@@ -362,8 +374,9 @@ class Broker:
         self.secret_keys = secret_keys
         self.clock = clock
         self.replays = ReplayCache(max_refused)
-        self.rejected_codes = RejectedCodes(clock)
-        self._new_places = partial(Places, max_at_work, max_waiting)
+        room = WaitingRoom(max_waiting_in_all)
+        self.rejected_codes = RejectedCodes(clock, room=room)
+        self._new_places = partial(Places, max_at_work, max_waiting, room)
         self._places: dict[str, Places] = {}
         self._wait = wait
         self._deadline = deadline

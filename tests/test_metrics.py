@@ -95,10 +95,10 @@ async def test_what_is_kept_of_a_provider_tells_its_age_and_when_it_gets_old(wor
 async def test_sign_ins_that_hold_a_place_and_that_wait_are_counted_at_the_moment_of_the_scrape() -> None:
     def samples() -> list[float | None]:
         names = ("comm100_sso_signins_at_work", "comm100_sso_signins_waiting")
-        return [metrics.registry.get_sample_value(name, {"provider": "idp"}) for name in names]
+        return [own.registry.get_sample_value(name, {"provider": "idp"}) for name in names]
 
-    metrics, places, now = Metrics(), Places(limit=1), Lap(0.0, 0.0)
-    metrics.watch_places("idp", places)
+    own, places, now = Metrics(), Places(limit=1), Lap(0.0, 0.0)
+    own.watch_places("idp", places)
     assert samples() == [0, 0]
     await places.take("callback", now)
     waits = asyncio.create_task(places.take("login", now))

@@ -8,6 +8,7 @@ from contextlib import AsyncExitStack
 
 import pytest
 
+from broker.capacity import WaitingRoom
 from broker.errors import Overloaded, TooManyRejectedCodes
 from broker.rejected_codes import (
     FORGET_SECONDS,
@@ -120,6 +121,20 @@ async def test_callbacks_of_one_address_that_wait_are_bounded(clock: Clock) -> N
     await asyncio.sleep(0)
     with pytest.raises(Overloaded):
         await call(codes, OFFICE, "accepted")
+    judged.set()
+    assert all(await asyncio.gather(*crowd))
+
+
+@pytest.mark.requirement("S-60", "S-62")
+async def test_no_callback_waits_when_the_process_has_no_room_and_the_next_address_is_not_concerned(
+    clock: Clock,
+) -> None:
+    codes, judged = RejectedCodes(clock, room=WaitingRoom(1)), asyncio.Event()
+    crowd = [asyncio.create_task(call(codes, OFFICE, "accepted", judged)) for _ in range(AT_ONCE + 1)]
+    await asyncio.sleep(0)
+    with pytest.raises(Overloaded):
+        await call(codes, OFFICE, "accepted")
+    assert await call(codes, STRANGER, "accepted")
     judged.set()
     assert all(await asyncio.gather(*crowd))
 

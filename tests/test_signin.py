@@ -128,6 +128,16 @@ async def test_a_sign_in_that_finds_the_queue_full_is_refused_at_once_for_the_re
     assert refusal.got == f"{AT_WORK} at work, {MAX_WAITING} waiting; waited 0.0 s"
 
 
+async def test_the_sign_ins_that_wait_in_the_process_are_bounded_and_a_free_place_is_given_even_then() -> None:
+    replica = Broker(sites={}, providers={}, secret_keys=list, clock=Clock(), max_at_work=AT_WORK, max_waiting_in_all=1)
+    async with all_taken(replica, "okta", "entra"), waiting(replica, 1):
+        await refusal_of(replica, "entra")
+        async with replica.in_flight("google", "callback"):
+            pass
+    async with all_taken(replica, "okta"), waiting(replica, 1):
+        assert replica.places_of("okta").waiting == 1, "those who waited are counted no more"
+
+
 async def test_one_providers_sign_ins_take_no_place_from_another() -> None:
     replica = broker(wait=WAIT)
     async with all_taken(replica, "okta", "entra"), waiting(replica):
