@@ -14,7 +14,9 @@ MAX_AT_WORK = 300  # sign-ins with one provider
 MAX_WAITING = 4000  # sign-ins that wait for a place with one provider: about what one core completes in WAIT_SECONDS
 MAX_WAITING_IN_ALL = 5000  # sign-ins that wait in the process: each takes 27 KB
 WAIT_SECONDS = 15.0  # the longest wait for a place
-TICK_SECONDS = 0.01  # between measurements of the event loop
+TICK_SECONDS = 0.05  # between measurements of an event loop that is on time: each wakes the process up
+BUSY_TICK_SECONDS = 0.01  # between measurements of an event loop that was late
+ON_TIME_SECONDS = 0.002  # of lateness
 
 Kind = Literal["callback", "login"]
 _ORDER: tuple[Kind, ...] = ("callback", "login")  # a person half-way through goes first
@@ -124,8 +126,8 @@ class Places:
 class LoopLateness:
     """Measures by how many seconds the event loop is late, while `with` blocks are open.
 
-    A timer is due every `TICK_SECONDS`. A loop with other work to do calls the timer late, and reads answers of
-    providers late as well.
+    A timer is due every `TICK_SECONDS`, and more often while it is called late. A loop with other work to do calls the
+    timer late, and reads answers of providers late as well.
     """
 
     def __init__(self) -> None:
@@ -138,7 +140,7 @@ class LoopLateness:
         """Measure until the block ends; blocks may overlap."""
         self._blocks += 1
         if self._timer is None:
-            self._schedule(asyncio.get_running_loop())
+            self._schedule(asyncio.get_running_loop(), TICK_SECONDS)
 
     def __exit__(self, *_: object) -> None:
         """Stop the timer with the last block."""
@@ -157,10 +159,11 @@ class LoopLateness:
         """Return by how many seconds the loop was late since a moment. A block must be open."""
         return self.lap().late - lap.late
 
-    def _schedule(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._due = loop.time() + TICK_SECONDS
+    def _schedule(self, loop: asyncio.AbstractEventLoop, seconds: float) -> None:
+        self._due = loop.time() + seconds
         self._timer = loop.call_at(self._due, self._tick, loop)
 
     def _tick(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._late = self.lap().late
-        self._schedule(loop)
+        late = max(0.0, loop.time() - self._due)
+        self._late += late
+        self._schedule(loop, TICK_SECONDS if late < ON_TIME_SECONDS else BUSY_TICK_SECONDS)
