@@ -127,6 +127,7 @@ def _announce(settings: Settings, broker: Broker, metrics: Metrics) -> None:
             metrics.expect_sign_ins(site.id, identifier)
     for identifier, wired in broker.providers.items():
         metrics.watch_provider(identifier, wired.discovery)
+        metrics.watch_places(identifier, broker.places_of(identifier))
     for setting, is_rejected in secret_files(settings).items():
         metrics.watch_secret(setting, is_rejected)
 

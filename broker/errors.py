@@ -148,15 +148,25 @@ class ServiceError(BrokerError, status=503):
 
 
 class Overloaded(ServiceError, code="overloaded"):
-    """More sign-ins in flight, or requests to the provider, than the limit."""
+    """The process has more work than it can do in time: no place became free, or answers were read too late."""
 
-    user_message = "Many people are signing in at the moment."
-    remedy = "Add replicas, or find out why the provider answers slowly."
+    user_message = "We are busy: many people are signing in at the moment."
+    remedy = "Add replicas, or give the process more CPU."
     advice = Advice(
         title="Please try again shortly",
         now="Wait a few seconds, then start again. You do not have to change anything.",
         who="This usually passes by itself. If it continues, your IT desk can look into it.",
     )
+
+
+class OverloadedByProvider(Overloaded, code="overloaded_by_provider"):
+    """No place became free, because the sign-ins at work wait for the provider's answers."""
+
+    user_message = (
+        "Your organisation's sign-in service answers slowly at the moment, and many people are waiting for it."
+    )
+    remedy = "The provider answers slowly, so its sign-ins hold all places. Check its status page and the way there."
+    advice = _LATER
 
 
 class OutboundProxyFailed(ServiceError, code="outbound_proxy_failed"):
@@ -461,7 +471,7 @@ class ProviderCertificate(ProviderUnavailable, code="provider_certificate"):
 
 
 class ProviderTimedOut(ProviderUnavailable, code="provider_timed_out"):
-    """The provider's answer did not arrive within the time allowed."""
+    """The provider's answer did not arrive within the time allowed, and the event loop was not the cause."""
 
     remedy = "The provider took too long. Check its status page and the way there."
 

@@ -24,6 +24,7 @@ from prometheus_client import (
     generate_latest,
 )
 
+from broker.capacity import Places
 from broker.errors import (
     AnswerTooLarge,
     AnswerUnexpected,
@@ -33,6 +34,7 @@ from broker.errors import (
     CodeMissing,
     CodeRejected,
     Overloaded,
+    OverloadedByProvider,
     ProviderError,
     ProviderReportedFailure,
     TokenRequestRefused,
@@ -53,6 +55,7 @@ NAMED_BY_ALERTS = (
     CodeMissing,
     CodeRejected,
     Overloaded,
+    OverloadedByProvider,
     ProviderError,
     ProviderReportedFailure,
     TokenRequestRefused,
@@ -104,6 +107,18 @@ class _Part:
             "comm100_sso_provider_fresh_until_timestamp_seconds",
             "When the provider's metadata or keys will be fetched again, 0 while there are none; old ones stay in use.",
             ["provider", "document"],
+            registry=self.registry,
+        )
+        self.at_work = Gauge(
+            "comm100_sso_signins_at_work",
+            "Sign-ins that hold a place with the provider.",
+            ["provider"],
+            registry=self.registry,
+        )
+        self.waiting = Gauge(
+            "comm100_sso_signins_waiting",
+            "Sign-ins that wait for a place with the provider.",
+            ["provider"],
             registry=self.registry,
         )
 
@@ -202,6 +217,11 @@ class Metrics:
             self._part(provider).fresh_until.labels(provider, name).set_function(
                 partial(getattr, document, "fresh_until")
             )
+
+    def watch_places(self, provider: str, places: Places) -> None:
+        """Export how many sign-ins are at work and waiting, read at each scrape."""
+        self._part(provider).at_work.labels(provider).set_function(partial(getattr, places, "at_work"))
+        self._part(provider).waiting.labels(provider).set_function(partial(getattr, places, "waiting"))
 
     def watch_secret(self, setting: str, is_rejected: Callable[[], bool]) -> None:
         """Export whether a secret's file is rejected, read at each scrape."""

@@ -15,12 +15,13 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Literal
 
-from broker.errors import TooManyRejectedCodes
+from broker.capacity import WaitingRoom
+from broker.errors import Overloaded, TooManyRejectedCodes
 
 MAX_ADDRESSES = 20_000
 FORGET_SECONDS = 3600.0  # without a call, after which an address counts as new
 WINDOW_SECONDS = 60.0  # in which a full count of rejected codes runs out
-WAIT_SECONDS = 4.0  # a callback waits at most for others of its address; half the deadline of a sign-in
+MAX_WAITING = 4000  # callbacks of one address that wait for a verdict; the room of the process is larger
 
 Verdict = Literal["accepted", "rejected", "unanswered", "not asked"]
 
@@ -87,32 +88,33 @@ class RejectedCodes:
 
     Args:
         clock: seconds since the epoch.
-        wait_seconds: the longest wait of a callback.
         max_addresses: origins remembered; beyond, the origin with the oldest call is forgotten.
+        room: of the whole process, for callbacks that wait.
     """
 
     def __init__(
         self,
         clock: Callable[[], float] = time.time,
         *,
-        wait_seconds: float = WAIT_SECONDS,
         max_addresses: int = MAX_ADDRESSES,
+        room: WaitingRoom | None = None,
     ) -> None:
         self._clock = clock
-        self._wait_seconds = wait_seconds
         self._max_addresses = max_addresses
+        self._room = room or WaitingRoom()
         self._records: OrderedDict[Origin, _Record] = OrderedDict()
 
     @asynccontextmanager
     async def turns(self, origins: Sequence[Origin], verdict: Callable[[], Verdict]) -> AsyncIterator[None]:
-        """Hold one call for each origin of a callback.
+        """Hold one call for each origin of a callback; the caller bounds the wait.
 
         Args:
             origins: the widest first, so that a peer at its limit can create no records by claiming addresses.
             verdict: called at the end: the provider's verdict on the code.
 
         Raises:
-            TooManyRejectedCodes: too many codes of an origin were rejected, or have no verdict yet.
+            TooManyRejectedCodes: too many codes of an origin were rejected.
+            Overloaded: too many callbacks of an origin wait.
         """
         held: list[tuple[_Record, Limits]] = []
         try:
@@ -161,18 +163,21 @@ class RejectedCodes:
 
     async def _wait(self, record: _Record, limits: Limits) -> None:
         """Wait for the verdict on other calls of the origin; `_leave` hands over the place."""
+        if self._room.is_full or len(record.waiting) >= MAX_WAITING:
+            raise Overloaded(
+                expected=f"room to wait for the verdict on other codes; {MAX_WAITING} of one address may wait",
+                got=f"{len(record.waiting)} waiting, {record.in_flight} not judged yet",
+            )
         place: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         record.waiting.append(place)
         try:
-            async with asyncio.timeout(self._wait_seconds):
+            with self._room:
                 may_call = await asyncio.shield(place)
-        except BaseException as end:
-            if place.done() and place.result():
-                self._leave(record, limits)  # handed over while the wait ended
-            elif not place.done():
+        except asyncio.CancelledError:
+            if not place.done():
                 record.waiting.remove(place)
-            if isinstance(end, TimeoutError):
-                raise _refusal(record, limits) from None
+            elif place.result():
+                self._leave(record, limits)  # handed over while the wait ended
             raise
         if not may_call:
             raise _refusal(record, limits)

@@ -24,7 +24,7 @@ from broker.http_protocol import BoundedProtocol
 from broker.settings import Listen, Settings
 
 IDLE_SECONDS = 75  # for a connection without a request; longer than the idle time of common proxies
-STOP_SECONDS = 20  # for requests in flight; longer than the deadline of a sign-in
+STOP_SECONDS = 24  # for requests in flight; longer than the wait for a place and the deadline of a sign-in
 BACKLOG = 2048  # connections that wait to be accepted
 GC_THRESHOLD = 50_000  # new objects between two collections; Python's 700 collects all the time in a burst
 

@@ -7,12 +7,24 @@ provider's one-time code hold across them.
 from __future__ import annotations
 
 import asyncio
-from collections import Counter, OrderedDict
+from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
+from broker.capacity import (
+    MAX_AT_WORK,
+    MAX_WAITING,
+    MAX_WAITING_IN_ALL,
+    WAIT_SECONDS,
+    Kind,
+    Lap,
+    LoopLateness,
+    Places,
+    WaitingRoom,
+)
 from broker.comm100 import (
     Site,
     build_claims,
@@ -27,6 +39,7 @@ from broker.errors import (
     IdTokenSignature,
     NoSuchPage,
     Overloaded,
+    OverloadedByProvider,
     ProviderRefused,
     ProviderReported,
     ProviderTimedOut,
@@ -64,9 +77,9 @@ from broker.transaction import (
 )
 
 DEADLINE_SECONDS = 8.0  # of /login and of /callback, however many calls to the provider they need
-MAX_IN_FLIGHT = 2000  # sign-ins being begun or completed at once, with one provider
+BUSY_SHARE = 0.5  # of the time: an event loop that was late for longer had too much work
 MAX_REFUSED = 20_000  # refused sign-ins remembered
-RETRY_AFTER_SECONDS = 5  # told to a person when all places are taken
+RETRY_AFTER_SECONDS = 5  # told to a person who got no place
 MAX_REFETCHES = 2  # of the keys, for one sign-in
 MAX_ADDRESS_CHARACTERS = 1750  # of the whole authorization request: Entra refuses about 1,800 (AADSTS90015)
 FORGEABLE = "The words came through the browser: anybody can write them."
@@ -103,17 +116,25 @@ async def begin(
         hints: for the provider (`prompt`, `login_hint`), made or bounded by the broker.
 
     Raises:
-        ProviderUnavailable, InvalidProviderResponse: there is no usable metadata of the provider.
+        ProviderUnavailable, InvalidProviderResponse, Overloaded: there is no usable metadata of the provider.
     """
     metadata = provider.discovery.metadata.fresh()
     if metadata is None:
-        async with broker.in_flight(provider.id):
-            metadata = await provider.discovery.metadata.get()
+        metadata = await _newer_metadata(broker, provider)
     address = build_common_address(metadata, provider.registration, hints)
     room = MAX_ADDRESS_CHARACTERS - len(address) - OWN_CHARACTERS
     signed = sign(transaction, now=broker.clock(), secret_keys=broker.secret_keys(), max_state=room)
     location = complete_address(address, state=signed.state, nonce=signed.nonce, code_verifier=signed.code_verifier)
     return AuthorizationRedirect(location, signed.cookie)
+
+
+async def _newer_metadata(broker: Broker, provider: Provider) -> ProviderMetadata:
+    """Fetch metadata; without an older document, the login waits for a place and has a deadline."""
+    metadata = provider.discovery.metadata
+    if metadata.peek() is not None:
+        return await metadata.get()  # waits at most a second for the newer document
+    async with broker.in_flight(provider.id, "login"):
+        return await metadata.get()
 
 
 async def complete(
@@ -179,12 +200,15 @@ class Redemption:
     async def under_way(self, origins: Sequence[Origin]) -> AsyncIterator[None]:
         """Hold a turn of these origins and a place at the provider; redact the errors raised meanwhile.
 
+        The turn comes before the place: codes of one address, which may be invented, cannot take all places. The turn
+        of a sign-in without a place counts as a call in flight; it is never counted as a rejected code.
+
         Raises:
             TooManyRejectedCodes, Overloaded, ProviderTimedOut: there is no turn, no place, or no time left.
         """
         turn = self._broker.rejected_codes.turns(origins, lambda: self._verdict)
         try:
-            async with self._broker.in_flight(self._provider.id, turn):
+            async with self._broker.in_flight(self._provider.id, "callback", turn):
                 try:
                     yield
                 except BrokerError as error:
@@ -207,9 +231,6 @@ class Redemption:
         self._verdict = "unanswered"
         try:
             tokens = check_token_response(without_echo(await self._provider.send(request), code))
-        except Overloaded:
-            self._verdict = "not asked"
-            raise
         except (ProviderUnavailable, ClientRejected):
             raise  # the answer says nothing about the code
         except BrokerError:
@@ -335,8 +356,11 @@ class Broker:
         providers: by id; those that are enabled.
         secret_keys: returns the current keys, newest first.
         clock: seconds since the epoch.
-        max_in_flight: of one provider.
-        deadline: seconds for `begin` or `complete`.
+        max_at_work: sign-ins with one provider.
+        max_waiting: sign-ins that wait for a place with one provider.
+        max_waiting_in_all: sign-ins that wait for a turn or a place.
+        wait: seconds for a turn and a place.
+        deadline: seconds for `begin` or `complete`, after the wait.
     """
 
     def __init__(
@@ -346,8 +370,11 @@ class Broker:
         providers: Mapping[str, Provider],
         secret_keys: Callable[[], Sequence[str]],
         clock: Clock,
-        max_in_flight: int = MAX_IN_FLIGHT,
+        max_at_work: int = MAX_AT_WORK,
+        max_waiting: int = MAX_WAITING,
+        max_waiting_in_all: int = MAX_WAITING_IN_ALL,
         max_refused: int = MAX_REFUSED,
+        wait: float = WAIT_SECONDS,
         deadline: float = DEADLINE_SECONDS,
     ) -> None:
         self.sites = sites
@@ -355,40 +382,82 @@ class Broker:
         self.secret_keys = secret_keys
         self.clock = clock
         self.replays = ReplayCache(max_refused)
-        self.rejected_codes = RejectedCodes(clock)
-        self._max_in_flight = max_in_flight
+        room = WaitingRoom(max_waiting_in_all)
+        self.rejected_codes = RejectedCodes(clock, room=room)
+        self._new_places = partial(Places, max_at_work, max_waiting, room)
+        self._places: dict[str, Places] = {}
+        self._wait = wait
         self._deadline = deadline
-        self._in_flight: Counter[str] = Counter()
+        self._lateness = LoopLateness()
+
+    def places_of(self, provider_id: str) -> Places:
+        """Return the places for sign-ins with a provider, enabled or not: no provider takes places from another."""
+        return self._places.setdefault(provider_id, self._new_places())
 
     @asynccontextmanager
     async def in_flight(
-        self, provider_id: str, turn: AbstractAsyncContextManager[None] | None = None
+        self, provider_id: str, kind: Kind, turn: AbstractAsyncContextManager[None] | None = None
     ) -> AsyncIterator[None]:
-        """Hold a place among a provider's sign-ins in flight, at most until the deadline.
+        """Wait for a place among a provider's sign-ins, and hold the place at most until the deadline.
+
+        The deadline begins with the place. A timeout is the provider's, unless the event loop was late for at least
+        `BUSY_SHARE` of that time: then the process had too much work to read the answers in time. The same rule says
+        why there was no place.
 
         Args:
-            provider_id: a slow provider takes no places from the others.
-            turn: entered before a place is taken, and within the deadline.
+            turn: entered before the wait for a place; both waits together end after `wait` seconds.
 
         Raises:
-            Overloaded: all places are taken.
-            ProviderTimedOut: the deadline passed.
+            Overloaded: no place became free, or the process had too much work.
+            ProviderTimedOut: the deadline passed, and the provider took the time.
         """
-        try:
-            async with asyncio.timeout(self._deadline), turn or nullcontext():
-                if self._in_flight[provider_id] >= self._max_in_flight:
-                    raise Overloaded(
-                        expected=f"at most {self._max_in_flight} sign-ins in flight with this provider",
-                        got="more",
-                        retry_after=RETRY_AFTER_SECONDS,
-                    )
-                self._in_flight[provider_id] += 1
-                try:
-                    yield
-                finally:
-                    self._in_flight[provider_id] -= 1
-        except TimeoutError:
-            raise ProviderTimedOut(expected=f"all answers within {self._deadline:g} s", got="not all") from None
+        places, at_work = self.places_of(provider_id), False
+        with self._lateness:
+            lap = self._lateness.lap()
+            try:
+                async with asyncio.timeout(self._wait) as limit, turn or nullcontext():
+                    if places.is_full:
+                        raise self._no_place(places, lap)
+                    await places.take(kind, lap)
+                    try:
+                        at_work, lap = True, self._lateness.lap()
+                        limit.reschedule(lap.began + self._deadline)
+                        yield
+                    finally:
+                        places.give_back()
+            except TimeoutError:
+                raise (self._too_late(lap) if at_work else self._no_place(places, lap)) from None
+            except ProviderTimedOut as error:
+                if self._is_busy_since(lap):
+                    raise self._too_late(lap) from error
+                raise
+
+    def _is_busy_since(self, lap: Lap) -> bool:
+        """Tell whether the event loop was late for at least `BUSY_SHARE` of the time since a moment."""
+        late, elapsed = self._lateness.late_since(lap), self._lateness.lap().began - lap.began
+        return late > 0 and late >= BUSY_SHARE * elapsed
+
+    def _no_place(self, places: Places, lap: Lap) -> Overloaded:
+        """Return the refusal of a sign-in without a place: its own wait, or the longest wait, tells the cause."""
+        is_queue_full = places.is_full
+        since = (places.longest_wait or lap) if is_queue_full else lap
+        waited = self._lateness.lap().began - lap.began
+        cause = Overloaded if self._is_busy_since(since) else OverloadedByProvider
+        return cause(
+            expected=f"a place within {self._wait:g} s; there are {places.limit} with this provider",
+            got=f"{places.at_work} at work, {places.waiting} waiting; waited {waited:.1f} s",
+            retry_after=RETRY_AFTER_SECONDS,
+        )
+
+    def _too_late(self, lap: Lap) -> BrokerError:
+        late, elapsed = self._lateness.late_since(lap), self._lateness.lap().began - lap.began
+        if self._is_busy_since(lap):
+            return Overloaded(
+                expected=f"an event loop that is late for less than {BUSY_SHARE:.0%} of the time",
+                got=f"late for {late:.1f} of {elapsed:.1f} s",
+                retry_after=RETRY_AFTER_SECONDS,
+            )
+        return ProviderTimedOut(expected=f"all answers within {self._deadline:g} s", got="not all")
 
 
 class ReplayCache:

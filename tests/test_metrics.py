@@ -13,6 +13,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from broker.app import Service
+from broker.capacity import Lap, Places
 from broker.errors import BrokerError, CookieMissing, ProviderTimedOut, ProviderUnreachable, SettingsError, every_error
 from broker.log import SignInEvent
 from broker.metrics import NAMED_BY_ALERTS, Metrics, installed_version
@@ -92,6 +93,25 @@ async def test_what_is_kept_of_a_provider_tells_its_age_and_when_it_gets_old(wor
             assert START + 3600 * (1 - LIFETIME_SPREAD) <= fresh_until <= START + 3600
         assert samples[("process_start_time_seconds",)] > 0
         assert not [key for key in samples if key[0].endswith("_created")]
+
+
+async def test_sign_ins_that_hold_a_place_and_that_wait_are_counted_at_the_moment_of_the_scrape() -> None:
+    async def samples() -> list[float]:
+        exported = text_string_to_metric_families((await own.export()).decode())
+        values = {family.name: family.samples[0].value for family in exported if family.samples}
+        return [values["comm100_sso_signins_at_work"], values["comm100_sso_signins_waiting"]]
+
+    own, places, now = Metrics(), Places(limit=1), Lap(0.0, 0.0)
+    own.watch_places("idp", places)
+    assert await samples() == [0, 0]
+    await places.take("callback", now)
+    waits = asyncio.create_task(places.take("login", now))
+    await asyncio.sleep(0)
+    assert await samples() == [1, 1]
+    for _ in range(2):
+        places.give_back()
+    await waits
+    assert await samples() == [0, 0]
 
 
 async def test_a_provider_that_never_answered_shows_as_zero(world: World) -> None:

@@ -8,8 +8,17 @@ from contextlib import AsyncExitStack
 
 import pytest
 
-from broker.errors import TooManyRejectedCodes
-from broker.rejected_codes import FORGET_SECONDS, OF_MANY_PEOPLE, OF_ONE_ADDRESS, Origin, RejectedCodes, Verdict
+from broker.capacity import WaitingRoom
+from broker.errors import Overloaded, TooManyRejectedCodes
+from broker.rejected_codes import (
+    FORGET_SECONDS,
+    MAX_WAITING,
+    OF_MANY_PEOPLE,
+    OF_ONE_ADDRESS,
+    Origin,
+    RejectedCodes,
+    Verdict,
+)
 from tests.fakes.clock import Clock
 
 STRANGER = Origin("192.0.2.66", shared=False)
@@ -95,13 +104,39 @@ async def test_codes_that_are_not_judged_yet_are_bounded_and_the_waiting_are_ref
 
 
 @pytest.mark.requirement("S-62")
-async def test_whoever_waits_too_long_for_others_to_be_judged_is_refused(clock: Clock) -> None:
-    codes = RejectedCodes(clock, wait_seconds=IMPATIENT)
+async def test_a_callback_that_waits_for_others_to_be_judged_waits_as_long_as_its_caller_allows(clock: Clock) -> None:
+    codes = RejectedCodes(clock)
     async with AsyncExitStack() as turns:
         for _ in range(AT_ONCE):
             await turns.enter_async_context(codes.turns([OFFICE], lambda: "accepted"))
-        assert not await call(codes, OFFICE, "accepted")
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(call(codes, OFFICE, "accepted"), IMPATIENT)
     assert await call(codes, OFFICE, "accepted")
+
+
+@pytest.mark.requirement("S-60", "S-62")
+async def test_callbacks_of_one_address_that_wait_are_bounded(clock: Clock) -> None:
+    codes, judged = RejectedCodes(clock), asyncio.Event()
+    crowd = [asyncio.create_task(call(codes, OFFICE, "accepted", judged)) for _ in range(AT_ONCE + MAX_WAITING)]
+    await asyncio.sleep(0)
+    with pytest.raises(Overloaded):
+        await call(codes, OFFICE, "accepted")
+    judged.set()
+    assert all(await asyncio.gather(*crowd))
+
+
+@pytest.mark.requirement("S-60", "S-62")
+async def test_no_callback_waits_when_the_process_has_no_room_and_the_next_address_is_not_concerned(
+    clock: Clock,
+) -> None:
+    codes, judged = RejectedCodes(clock, room=WaitingRoom(1)), asyncio.Event()
+    crowd = [asyncio.create_task(call(codes, OFFICE, "accepted", judged)) for _ in range(AT_ONCE + 1)]
+    await asyncio.sleep(0)
+    with pytest.raises(Overloaded):
+        await call(codes, OFFICE, "accepted")
+    assert await call(codes, STRANGER, "accepted")
+    judged.set()
+    assert all(await asyncio.gather(*crowd))
 
 
 @pytest.mark.requirement("S-62")

@@ -1,0 +1,169 @@
+"""Bounds the sign-ins at work with one provider, and measures how late the event loop is.
+
+The reason for each figure: docs/development/decisions/0019-waiting-for-a-place.md.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from dataclasses import dataclass
+from typing import Literal
+
+MAX_AT_WORK = 300  # sign-ins with one provider
+MAX_WAITING = 4000  # sign-ins that wait for a place with one provider: about what one core completes in WAIT_SECONDS
+MAX_WAITING_IN_ALL = 5000  # sign-ins that wait in the process: each takes 27 KB
+WAIT_SECONDS = 15.0  # the longest wait for a place
+TICK_SECONDS = 0.05  # between measurements of an event loop that is on time: each wakes the process up
+BUSY_TICK_SECONDS = 0.01  # between measurements of an event loop that was late
+ON_TIME_SECONDS = 0.002  # of lateness
+
+Kind = Literal["callback", "login"]
+_ORDER: tuple[Kind, ...] = ("callback", "login")  # a person half-way through goes first
+
+
+@dataclass(frozen=True, slots=True)
+class Lap:
+    """A moment from which the lateness of the event loop is counted.
+
+    Args:
+        began: by the clock of the event loop, in seconds.
+        late: seconds by which the loop was late until then.
+    """
+
+    began: float
+    late: float
+
+
+class WaitingRoom:
+    """Counts the sign-ins that wait in the process, for a place or for a turn of their address.
+
+    Args:
+        limit: sign-ins that may wait.
+    """
+
+    def __init__(self, limit: int = MAX_WAITING_IN_ALL) -> None:
+        self._limit = limit
+        self._inside = 0
+
+    @property
+    def is_full(self) -> bool:
+        """Whether no further sign-in may wait."""
+        return self._inside >= self._limit
+
+    def __enter__(self) -> None:
+        """Count a sign-in until it waits no more; the caller looks at `is_full` before."""
+        self._inside += 1
+
+    def __exit__(self, *_: object) -> None:
+        """Count the sign-in no more."""
+        self._inside -= 1
+
+
+class Places:
+    """The places for sign-ins with one provider. Without a free place, a sign-in waits in the order of arrival.
+
+    Args:
+        limit: sign-ins at work at once.
+        max_waiting: sign-ins that may wait.
+        room: of the whole process.
+    """
+
+    def __init__(
+        self, limit: int = MAX_AT_WORK, max_waiting: int = MAX_WAITING, room: WaitingRoom | None = None
+    ) -> None:
+        self.limit = limit
+        self.at_work = 0
+        self._room = room or WaitingRoom()
+        self._max_waiting = max_waiting
+        self._waiting: dict[Kind, OrderedDict[asyncio.Future[None], Lap]] = {kind: OrderedDict() for kind in _ORDER}
+
+    @property
+    def waiting(self) -> int:
+        """The number of sign-ins that wait for a place."""
+        return sum(map(len, self._waiting.values()))
+
+    @property
+    def is_full(self) -> bool:
+        """Whether a further sign-in can neither begin its work nor wait."""
+        return self.at_work >= self.limit and (self._room.is_full or self.waiting >= self._max_waiting)
+
+    @property
+    def longest_wait(self) -> Lap | None:
+        """When the sign-in that waits longest began to wait; None if no sign-in waits."""
+        firsts = [next(iter(waiting.values())) for waiting in self._waiting.values() if waiting]
+        return min(firsts, key=lambda lap: lap.began, default=None)
+
+    async def take(self, kind: Kind, arrived: Lap) -> None:
+        """Take a place, or wait for a place; `give_back` has to follow. A cancelled sign-in leaves the queue."""
+        if self.at_work < self.limit:  # then no sign-in waits: `give_back` hands a place over
+            self.at_work += 1
+            return
+        place: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        waiting = self._waiting[kind]
+        waiting[place] = arrived
+        try:
+            with self._room:
+                await place
+        except asyncio.CancelledError:
+            if place.cancelled():
+                del waiting[place]
+            else:
+                self.give_back()  # handed over while the wait ended
+            raise
+
+    def give_back(self) -> None:
+        """Hand the place to the next waiting sign-in: callbacks before logins, each in the order of arrival."""
+        for waiting in self._waiting.values():
+            for place in waiting:
+                if not place.done():  # a cancelled sign-in leaves the queue at its next step
+                    del waiting[place]
+                    place.set_result(None)
+                    return
+        self.at_work -= 1
+
+
+class LoopLateness:
+    """Measures by how many seconds the event loop is late, while `with` blocks are open.
+
+    A timer is due every `TICK_SECONDS`, and more often while it is called late. A loop with other work to do calls the
+    timer late, and reads answers of providers late as well.
+    """
+
+    def __init__(self) -> None:
+        self._blocks = 0
+        self._late = 0.0
+        self._due = 0.0
+        self._timer: asyncio.TimerHandle | None = None
+
+    def __enter__(self) -> None:
+        """Measure until the block ends; blocks may overlap."""
+        self._blocks += 1
+        if self._timer is None:
+            self._schedule(asyncio.get_running_loop(), TICK_SECONDS)
+
+    def __exit__(self, *_: object) -> None:
+        """Stop the timer with the last block."""
+        self._blocks -= 1
+        if self._blocks == 0 and self._timer is not None:
+            self._late = self.lap().late
+            self._timer.cancel()
+            self._timer = None
+
+    def lap(self) -> Lap:
+        """Return this moment. A block must be open."""
+        now = asyncio.get_running_loop().time()
+        return Lap(now, self._late + max(0.0, now - self._due))
+
+    def late_since(self, lap: Lap) -> float:
+        """Return by how many seconds the loop was late since a moment. A block must be open."""
+        return self.lap().late - lap.late
+
+    def _schedule(self, loop: asyncio.AbstractEventLoop, seconds: float) -> None:
+        self._due = loop.time() + seconds
+        self._timer = loop.call_at(self._due, self._tick, loop)
+
+    def _tick(self, loop: asyncio.AbstractEventLoop) -> None:
+        late = max(0.0, loop.time() - self._due)
+        self._late += late
+        self._schedule(loop, TICK_SECONDS if late < ON_TIME_SECONDS else BUSY_TICK_SECONDS)
