@@ -7,6 +7,7 @@ REAL := tests/providers_real
 CHART := tests/chart
 IMAGE := tests/image
 PROXIES := tests/proxies
+PEERS := tests/benchmarks/peers/node
 ARGS ?=
 SECONDS ?= 20
 
@@ -78,12 +79,12 @@ lock: .venv/.test
 	@$(COMPILE:pyproject.toml=) --constraint requirements-test.lock --group image --output-file requirements-image.lock
 	@$(COMPILE:pyproject.toml=) --upgrade --group fuzz --output-file requirements-fuzz.lock
 	@$(COMPILE:pyproject.toml=) --upgrade --group chart --output-file requirements-chart.lock
-	@for folder in $(REAL) $(CHART); do \
+	@for folder in $(REAL) $(CHART) $(PEERS); do \
 	    (cd $$folder && PATH="$(CURDIR)/$(BIN):$$PATH" npm update --package-lock-only --loglevel=error) || exit 1; done
 
 clean:
 	@rm -rf .venv .venv-chart .coverage .coverage.* .hypothesis .image .import_linter_cache .mypy_cache .pytest_cache .ruff_cache build dist \
-	    $(REAL)/node_modules $(CHART)/node_modules
+	    $(REAL)/node_modules $(CHART)/node_modules $(PEERS)/node_modules
 
 # ---------------------------------------------------------------------------------------------------------- setting up
 
