@@ -24,14 +24,25 @@ static int open_connection(int port) {
     return fd;
 }
 
-/* Returns the seconds until the answer came. */
+/* Returns the seconds until the whole answer came. */
 static double ask(int fd, const char *request) {
-    char answer[4096];
+    char part[4096];
+    Buffer answer = {0};
+    Message message;
     double began = now();
     if (send(fd, request, strlen(request), 0) < 0) die("send");
-    ssize_t got = recv(fd, answer, sizeof answer - 1, 0);
-    if (got < 12 || strncmp(answer + 9, "200", 3) != 0) die("the answer is not 200");
-    return now() - began;
+    while (http_read(&answer, &message) != 1) {
+        ssize_t got = recv(fd, part, sizeof part, 0);
+        if (got <= 0) die("the connection ended");
+        buffer_add(&answer, part, (size_t)got);
+    }
+    double seconds = now() - began;
+    if (message.status != 200) {
+        fprintf(stderr, "probe: %.*s\n", (int)message.head_length, message.head);
+        exit(1);
+    }
+    free(answer.data);
+    return seconds;
 }
 
 static bool input_ended(int milliseconds) {
