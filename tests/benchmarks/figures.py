@@ -87,11 +87,16 @@ class Straight:
 
 @dataclass(frozen=True)
 class Results:
-    """Everything one run measured."""
+    """Everything one run measured.
+
+    Args:
+        other_load: The processor cores that other programs kept busy meanwhile.
+    """
 
     command: str
     date: str
     machine: str
+    other_load: float = 0.0
     readings: list[Reading] = field(default_factory=list)
     steady: list[Steady] = field(default_factory=list)
     bursts: list[Burst] = field(default_factory=list)

@@ -35,8 +35,10 @@ def page(results: Results, notes: Mapping[str, str]) -> str:
     parts = (
         "# Performance\n",
         "For developers and admins: how much processor time does a sign-in cost, next to other products?\n",
-        f"`{results.command}` wrote this page on {results.date}. It measures all products side by side.",
-        f"Absolute figures depend on the machine ({results.machine}). Ratios compare runs.\n",
+        f"`{results.command}` wrote this page on {results.date}.",
+        "It measures all products side by side.",
+        f"Absolute figures depend on the machine ({results.machine}). Ratios compare runs.",
+        f"Other programs kept {results.other_load:.2f} cores busy meanwhile.\n",
         "![Processor time of a callback, by product](performance.svg)\n",
         "## What must hold\n",
         _table(("figure", "must be", "goal", "measured", "holds"), map(_bound_row, bounds(results))),
@@ -81,7 +83,7 @@ def figure(value: float | None, unit: str = "") -> str:
 def _bound_row(bound: Bound) -> Sequence[str]:
     says = {True: "yes", False: "**no**", None: "-"}
     holds = says[bound.holds] + (", goal reached" if bound.meets(bound.stretch) else "")
-    must = "-" if bound.must == float("inf") else f"{bound.sense} {_short(bound.must, bound.unit)}"
+    must = "-" if bound.must is None else f"{bound.sense} {_short(bound.must, bound.unit)}"
     return bound.figure, must, _short(bound.stretch, bound.unit), figure(bound.measured, bound.unit), holds
 
 
