@@ -34,6 +34,7 @@ class Bound:
         must: What holds at least.
         stretch: Where the goal lies.
         measured: None if this run did not measure it.
+        otherwise: Suffices where this one does not hold.
     """
 
     figure: str
@@ -42,6 +43,7 @@ class Bound:
     stretch: float
     measured: float | None
     unit: str
+    otherwise: Bound | None = None
 
     def meets(self, bound: float | None) -> bool | None:
         """Tell whether the figure meets a bound, as it is shown; None if it was not measured."""
@@ -53,12 +55,14 @@ class Bound:
     @property
     def holds(self) -> bool | None:
         """Tell whether the figure is good enough."""
+        if self.meets(self.must) is not True and self.otherwise is not None:
+            return self.otherwise.holds
         return self.meets(self.must)
 
 
 def digits(value: float) -> int:
     """Return how many decimals a figure is shown with."""
-    return 0 if value >= 20 else 1 if value >= 2 else 2
+    return 0 if value >= 20 else 1 if value >= 2 else 2 if value >= 0.2 else 3
 
 
 def bounds(results: Results) -> list[Bound]:
@@ -114,8 +118,8 @@ def _latencies(results: Results) -> Iterator[Bound]:
     yield Bound("p50 added at 60 a second", "at most", 2, 1, added_p50(results.steady, OURS), "ms")
     login = middle(reading.login_ms for reading in of(results.readings, OURS, tls=True))
     against = login_ratio(results.readings, OURS, OPENID_CLIENT, tls=True)
-    yield Bound("`/login`, warm (or the next row)", "at most", 0.25, 0.25, login, "ms")
-    yield Bound("`/login`, warm, as a multiple of openid-client's", "at most", 2, 1, against, "x")
+    absolute = Bound("`/login`, warm", "at most", 0.25, 0.25, login, "ms")
+    yield Bound("`/login`, warm, as a multiple of openid-client's", "at most", 2, 1, against, "x", absolute)
 
 
 def _process(results: Results) -> Iterator[Bound]:
