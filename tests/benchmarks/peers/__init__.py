@@ -20,6 +20,8 @@ APACHE = Peer("mod_auth_openidc", apache_versions, start_apache)
 OPENID_CLIENT = Peer("openid-client", openid_client_versions, start_openid_client)
 
 PEERS = (AUTHLIB, APACHE, OPENID_CLIENT)
+"""In the order of the report. A setting's client id and secret must be of letters and digits: openid-client encodes
+all others for Basic (RFC 6749, section 2.3.1), and a stub provider may compare without decoding."""
 
 NOTES: Mapping[str, str] = {
     AUTHLIB.name: (
