@@ -34,18 +34,20 @@ class Bound:
         must: What holds at least.
         stretch: Where the goal lies.
         measured: None if this run did not measure it.
+        otherwise: Suffices where this one does not hold.
     """
 
     figure: str
     sense: Sense
-    must: float
+    must: float | None
     stretch: float
     measured: float | None
     unit: str
+    otherwise: Bound | None = None
 
-    def meets(self, bound: float) -> bool | None:
+    def meets(self, bound: float | None) -> bool | None:
         """Tell whether the figure meets a bound, as it is shown; None if it was not measured."""
-        if self.measured is None:
+        if self.measured is None or bound is None:
             return None
         shown = round(self.measured, digits(self.measured))
         return shown >= bound if self.sense == "at least" else shown <= bound
@@ -53,12 +55,14 @@ class Bound:
     @property
     def holds(self) -> bool | None:
         """Tell whether the figure is good enough."""
+        if self.meets(self.must) is not True and self.otherwise is not None:
+            return self.otherwise.holds
         return self.meets(self.must)
 
 
 def digits(value: float) -> int:
     """Return how many decimals a figure is shown with."""
-    return 0 if value >= 20 else 1 if value >= 2 else 2
+    return 0 if value >= 20 else 1 if value >= 2 else 2 if value >= 0.2 else 3
 
 
 def bounds(results: Results) -> list[Bound]:
@@ -95,7 +99,7 @@ def _bursts(results: Results) -> Iterator[Bound]:
     yield Bound(f"{name}: failed", "at most", 0, 0, worst(large, _failed), "")
     goodput = _quotient(middle(one.goodput for one in large), middle(one.goodput for one in small))
     yield Bound(f"{name}: goodput as a multiple of that of 2,000", "at least", 1, 1, goodput, "x")
-    yield Bound(f"{name}: done", "at most", float("inf"), 6, middle(one.seconds for one in large), "s")
+    yield Bound(f"{name}: done", "at most", None, 6, middle(one.seconds for one in large), "s")
     stalls = middle(one.longest_stall for one in small if one.longest_stall is not None)
     yield Bound("longest loop stall, burst of 2,000", "at most", 70, 30, stalls, "ms")
 
@@ -114,8 +118,8 @@ def _latencies(results: Results) -> Iterator[Bound]:
     yield Bound("p50 added at 60 a second", "at most", 2, 1, added_p50(results.steady, OURS), "ms")
     login = middle(reading.login_ms for reading in of(results.readings, OURS, tls=True))
     against = login_ratio(results.readings, OURS, OPENID_CLIENT, tls=True)
-    yield Bound("`/login`, warm (or the next row)", "at most", 0.25, 0.25, login, "ms")
-    yield Bound("`/login`, warm, as a multiple of openid-client's", "at most", 2, 1, against, "x")
+    absolute = Bound("`/login`, warm", "at most", 0.25, 0.25, login, "ms")
+    yield Bound("`/login`, warm, as a multiple of openid-client's", "at most", 2, 1, against, "x", absolute)
 
 
 def _process(results: Results) -> Iterator[Bound]:

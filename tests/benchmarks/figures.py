@@ -9,6 +9,7 @@ from typing import Any
 
 OURS = "ours"
 FLOOR = "C floor"
+PROVIDER = "provider"  # no contestant: the load generator calls it directly
 AUTHLIB = "naive Authlib"
 APACHE = "mod_auth_openidc"
 OPENID_CLIENT = "openid-client"
@@ -34,7 +35,7 @@ class Reading:
 class Steady:
     """Latencies of the callback at a moderate rate, in milliseconds.
 
-    `contestant` is `provider` for the provider's own two calls, made by the load generator.
+    `contestant` is PROVIDER for the provider's own two calls, made by the load generator.
     """
 
     contestant: str
@@ -87,11 +88,16 @@ class Straight:
 
 @dataclass(frozen=True)
 class Results:
-    """Everything one run measured."""
+    """Everything one run measured.
+
+    Args:
+        other_load: The processor cores that other programs kept busy meanwhile.
+    """
 
     command: str
     date: str
     machine: str
+    other_load: float = 0.0
     readings: list[Reading] = field(default_factory=list)
     steady: list[Steady] = field(default_factory=list)
     bursts: list[Burst] = field(default_factory=list)
@@ -144,5 +150,5 @@ def of(readings: Sequence[Reading], contestant: str, *, tls: bool) -> list[Readi
 
 def added_p50(steady: Sequence[Steady], contestant: str) -> float | None:
     """Return the median over rounds of a contestant's p50 less the provider's own in that round, in milliseconds."""
-    own = {row.round: row.p50 for row in steady if row.contestant == "provider"}
+    own = {row.round: row.p50 for row in steady if row.contestant == PROVIDER}
     return middle(row.p50 - own[row.round] for row in steady if row.contestant == contestant and row.round in own)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.benchmarks.contestants import Peer, Running, Setting
-from tests.benchmarks.figures import Burst, Reading, Start, Steady, Straight
+from tests.benchmarks.figures import PROVIDER, Burst, Reading, Start, Steady, Straight
 from tests.benchmarks.loading import Load, loading, probing
 from tests.benchmarks.ours import OURS, Ours, running_ours
 from tests.benchmarks.peers import callback_location, verify
@@ -20,8 +20,8 @@ from tests.fakes.world import SHARED_SECRET
 
 ENDPOINT = "http://127.0.0.1:9/AdminWebService/SSO/SSOJWTConsumer.aspx"  # nobody goes there: its address is the end
 CONNECTIONS = 16  # of a closed loop
-PRELIMINARY = 24  # sign-ins that tell roughly what one costs
-MOST, LEAST = 2000, 24  # sign-ins of a round
+PRELIMINARY = 12  # sign-ins that tell roughly what one costs
+MOST, LEAST = 2000, 12  # sign-ins of a round
 STEADY_DELAY = 20.0  # milliseconds the provider takes for a call
 STEADY_RATE = 60.0  # sign-ins a second
 MODEST_SHARE = 0.5  # of the core: a contestant that needs more at this rate is not asked for its latency
@@ -177,7 +177,7 @@ def _read_steady(stub: Stub, contestants: Sequence[Contestant], number: int, *, 
     load.run("o", "closed", CONNECTIONS).expect_all("authorization without a product")
     with _delayed(stub, STEADY_DELAY):
         run = load.run("tu", "rate", STEADY_RATE).expect_all("the provider's two calls")
-    yield Steady("provider", number, STEADY_RATE, run.p50, run.p99)
+    yield Steady(PROVIDER, number, STEADY_RATE, run.p50, run.p99)
     for contestant in _in_turn(contestants, number):
         contestant.prepare(count)
         with _delayed(stub, STEADY_DELAY):

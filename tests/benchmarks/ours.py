@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import subprocess
-import sys
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import yaml
@@ -30,18 +30,18 @@ class Ours:
     operations_port: int
 
 
-def python() -> Path:
-    """Return the interpreter of the benchmark's environment, or the one of the tests where that was not made."""
-    return BENCHMARK_PYTHON if BENCHMARK_PYTHON.exists() else Path(sys.executable)
+def ours_peer(python: Path) -> Peer:
+    """Return the broker as it is installed for an interpreter."""
+    return Peer("ours", partial(_versions, python), partial(_start, python))
 
 
 @contextmanager
-def running_ours(setting: Setting) -> Iterator[Ours]:
+def running_ours(setting: Setting, *, python: Path = BENCHMARK_PYTHON) -> Iterator[Ours]:
     """Run the broker until the block ends; it answers when the block begins."""
     public_port, operations_port = free_port(), free_port()
     file = setting.folder / "broker.yaml"
     file.write_text(yaml.safe_dump(settings_of(setting, public_port, operations_port)), encoding="utf-8")
-    command = [str(python()), "-m", "broker", "serve", "--config", str(file)]
+    command = [str(python), "-m", "broker", "serve", "--config", str(file)]
     with launched(command, operations_port, setting.folder, setting.core) as pid:
         with urllib.request.urlopen(f"http://127.0.0.1:{operations_port}/healthz", timeout=30):
             pass
@@ -49,17 +49,17 @@ def running_ours(setting: Setting) -> Iterator[Ours]:
 
 
 @contextmanager
-def _start(setting: Setting) -> Iterator[Running]:
-    with running_ours(setting) as ours:
+def _start(python: Path, setting: Setting) -> Iterator[Running]:
+    with running_ours(setting, python=python) as ours:
         yield ours.running
 
 
-def _versions() -> str:
+def _versions(python: Path) -> str:
     program = (
         "from importlib import metadata; import sys;"
         f"print('Python', sys.version.split()[0], *(f', {{n}} {{metadata.version(n)}}' for n in {DISTRIBUTIONS}))"
     )
-    found = subprocess.run([python(), "-c", program], check=True, capture_output=True, text=True).stdout.strip()
+    found = subprocess.run([python, "-c", program], check=True, capture_output=True, text=True).stdout.strip()
     return found.replace(" ,", ",")
 
 
@@ -92,4 +92,4 @@ def settings_of(setting: Setting, public_port: int, operations_port: int) -> dic
     return settings
 
 
-OURS = Peer("ours", _versions, _start)
+OURS = ours_peer(BENCHMARK_PYTHON)

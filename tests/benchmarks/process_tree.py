@@ -17,6 +17,13 @@ def cpu_seconds(root: int) -> float:
     return sum(_cpu_seconds(pid) for pid in tree(root))
 
 
+def machine_seconds() -> float:
+    """Return the time that all cores worked or were taken by the hypervisor, since the machine started."""
+    fields = (PROC / "stat").read_text().splitlines()[0].split()[1:]
+    idle, waiting, guests = 3, 4, (8, 9)  # proc(5); the guests' time is in the user's, too
+    return sum(int(ticks) for number, ticks in enumerate(fields) if number not in {idle, waiting, *guests}) / TICKS
+
+
 def memory_bytes(root: int) -> int:
     """Return the resident memory of a process; of several processes, with shared pages counted once."""
     pids = list(tree(root))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from tests.benchmarks.bounds import MEGABYTE, Bound, bounds, bursts_of, digits
-from tests.benchmarks.figures import OURS, Results, added_p50, login_ratio, middle, of, ratio
+from tests.benchmarks.figures import OURS, PROVIDER, Burst, Results, added_p50, login_ratio, middle, of, ratio
 
 METHOD = """\
 - One run starts every product on one processor core, and the stub provider and load generator on another core.
@@ -35,8 +35,10 @@ def page(results: Results, notes: Mapping[str, str]) -> str:
     parts = (
         "# Performance\n",
         "For developers and admins: how much processor time does a sign-in cost, next to other products?\n",
-        f"`{results.command}` wrote this page on {results.date}. It measures all products side by side.",
-        f"Absolute figures depend on the machine ({results.machine}). Ratios compare runs.\n",
+        f"`{results.command}` wrote this page on {results.date}.",
+        "It measures all products side by side.",
+        f"Absolute figures depend on the machine ({results.machine}). Ratios compare runs.",
+        f"Other programs kept {results.other_load:.2f} cores busy meanwhile.\n",
         "![Processor time of a callback, by product](performance.svg)\n",
         "## What must hold\n",
         _table(("figure", "must be", "goal", "measured", "holds"), map(_bound_row, bounds(results))),
@@ -81,17 +83,29 @@ def figure(value: float | None, unit: str = "") -> str:
 def _bound_row(bound: Bound) -> Sequence[str]:
     says = {True: "yes", False: "**no**", None: "-"}
     holds = says[bound.holds] + (", goal reached" if bound.meets(bound.stretch) else "")
-    must = "-" if bound.must == float("inf") else f"{bound.sense} {_short(bound.must, bound.unit)}"
-    return bound.figure, must, _short(bound.stretch, bound.unit), figure(bound.measured, bound.unit), holds
+    must, measured = _must(bound), figure(bound.measured, bound.unit)
+    if bound.otherwise is not None:
+        must = f"{must}, or {_short(bound.otherwise.must, bound.otherwise.unit)}"
+        measured = f"{measured}, {figure(bound.otherwise.measured, bound.otherwise.unit)}"
+    return bound.figure, must, _short(bound.stretch, bound.unit), measured, holds
 
 
-def _short(value: float, unit: str) -> str:
-    return f"{value:g}{'' if unit == 'x' else ' '}{unit}".strip()
+def _must(bound: Bound) -> str:
+    return "-" if bound.must is None else f"{bound.sense} {_short(bound.must, bound.unit)}"
+
+
+def _short(value: float | None, unit: str) -> str:
+    return "-" if value is None else f"{value:g}{'' if unit == 'x' else ' '}{unit}".strip()
 
 
 def contestants(results: Results) -> list[str]:
     """Return the names in the order they were measured first."""
     return list(dict.fromkeys(reading.contestant for reading in results.readings))
+
+
+def shown(name: str) -> str:
+    """Return a contestant's name as readers know it."""
+    return {OURS: "this broker", PROVIDER: "the provider's two calls alone"}.get(name, name)
 
 
 def _ratio_rows(results: Results) -> Iterator[Sequence[str]]:
@@ -100,7 +114,7 @@ def _ratio_rows(results: Results) -> Iterator[Sequence[str]]:
             continue
         callbacks = [figure(ratio(results.readings, name, OURS, tls=tls), "x") for tls in (True, False)]
         logins = [figure(login_ratio(results.readings, name, OURS, tls=tls), "x") for tls in (True, False)]
-        yield name, *callbacks, *logins
+        yield shown(name), *callbacks, *logins
 
 
 def _cost_rows(results: Results) -> Iterator[Sequence[str]]:
@@ -109,7 +123,7 @@ def _cost_rows(results: Results) -> Iterator[Sequence[str]]:
         per_second = middle(1000 / (reading.callback_ms + reading.login_ms) for reading in tls)
         memory = results.memory.get(name)
         yield (
-            name,
+            shown(name),
             figure(middle(reading.callback_ms for reading in tls), "ms"),
             figure(middle(reading.callback_ms for reading in plain), "ms"),
             figure(middle(reading.login_ms for reading in tls), "ms"),
@@ -122,10 +136,9 @@ def _steady_rows(results: Results) -> Iterator[Sequence[str]]:
     names = dict.fromkeys(row.contestant for row in results.steady)
     for name in names:
         rows = [row for row in results.steady if row.contestant == name]
-        shown = "the provider's two calls alone" if name == "provider" else name
-        added = None if name == "provider" else added_p50(results.steady, name)
+        added = None if name == PROVIDER else added_p50(results.steady, name)
         p50, p99 = middle(row.p50 for row in rows), middle(row.p99 for row in rows)
-        yield shown, figure(p50, "ms"), figure(p99, "ms"), figure(added, "ms")
+        yield shown(name), figure(p50, "ms"), figure(p99, "ms"), figure(added, "ms")
 
 
 def _bursts(results: Results) -> Iterator[Sequence[str]]:
@@ -134,15 +147,22 @@ def _bursts(results: Results) -> Iterator[Sequence[str]]:
         found = bursts_of(results, name, planned)
         stalls = middle(one.longest_stall for one in found if one.longest_stall is not None)
         yield (
-            name,
+            shown(name),
             f"{planned:,}",
-            f"{max(one.planned - one.succeeded for one in found):,}",
+            _failures(found),
             figure(middle(one.p99 / 1000 for one in found), "s"),
             figure(middle(one.seconds for one in found), "s"),
             figure(middle(one.goodput for one in found), "a second"),
             figure(middle(one.peak_bytes / MEGABYTE for one in found), "MB"),
             figure(stalls, "ms"),
         )
+
+
+def _failures(bursts: Sequence[Burst]) -> str:
+    """Show the failures of the worst burst, by status or by what happened."""
+    worst = max(bursts, key=lambda one: one.planned - one.succeeded)
+    kinds = ", ".join(f"{kind}: {count:,}" for kind, count in sorted(worst.failed.items()))
+    return f"{worst.planned - worst.succeeded:,}" + (f" ({kinds})" if kinds else "")
 
 
 def _straight(results: Results) -> str:
@@ -155,4 +175,4 @@ def _straight(results: Results) -> str:
 
 def _version_rows(results: Results, notes: Mapping[str, str]) -> Iterator[Sequence[str]]:
     for name, versions in results.versions.items():
-        yield name, versions, notes.get(name, "")
+        yield shown(name), versions, notes.get(name, "")

@@ -21,7 +21,7 @@ import yaml
 from tests.benchmarks.contestants import Running
 from tests.benchmarks.loading import Load, Run, loading
 from tests.benchmarks.measuring import Bench
-from tests.benchmarks.ours import python, settings_of
+from tests.benchmarks.ours import BENCHMARK_PYTHON, settings_of
 from tests.benchmarks.peers.launching import launched
 from tests.benchmarks.process_tree import cpu_seconds
 from tests.benchmarks.programs import build_programs
@@ -49,7 +49,7 @@ class Unit:
     @contextmanager
     def running(self) -> Iterator[int]:
         """Run the unit until the block ends, ready when it begins; yield the process id."""
-        command = [str(python()), "-m", "broker", "serve", "--config", str(self.file)]
+        command = [str(BENCHMARK_PYTHON), "-m", "broker", "serve", "--config", str(self.file)]
         with launched(command, self.port, self.file.parent, self.core) as pid:
             wait_until(self._is_ready, "the unit is ready")
             yield pid
