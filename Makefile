@@ -7,10 +7,11 @@ REAL := tests/providers_real
 CHART := tests/chart
 IMAGE := tests/image
 PROXIES := tests/proxies
+PEERS := tests/benchmarks/peers/node
 ARGS ?=
 SECONDS ?= 20
 
-.PHONY: demo test test-chart test-image test-proxies chart-table tables fuzz lint format texts lock clean prepare
+.PHONY: bench bench-prepare bench-units demo test test-chart test-image test-proxies chart-table tables fuzz lint format texts lock clean prepare
 .DEFAULT_GOAL := demo
 
 # In the foreground of a terminal the demo gets a process group of its own, so that Ctrl-C ends the demo and does not break off make.
@@ -43,6 +44,20 @@ test-image: .venv/.test
 test-proxies: .venv/.test
 	@$(PROXIES)/prepare.sh
 	@$(BIN)/python -m pytest $(PROXIES) -rP --show-capture=stdout $(ARGS)
+
+# Measures the broker beside other products and writes docs/performance.md. Takes a quarter of an hour; let the machine rest.
+bench: bench-prepare
+	@$(BIN)/python -m tests.benchmarks.run $(ARGS)
+
+# Measures two units of the broker behind nginx against one, and restarts them under load (docs/admin/capacity.md).
+bench-units: bench-prepare
+	@$(PROXIES)/prepare.sh
+	@$(BIN)/python -m tests.benchmarks.units $(ARGS)
+
+bench-prepare: .venv/.test .venv-bench/.installed
+	@tests/benchmarks/prepare.sh
+	@rm -rf build/wheel && $(BIN)/python -m hatchling build --target wheel --directory build/wheel >/dev/null 2>&1
+	@$(BENCH_INSTALL) --no-deps --reinstall build/wheel/*.whl
 
 # Writes what is said first about each misconfiguration to build/misconfigurations.md.
 tables: .venv/.test
@@ -78,12 +93,12 @@ lock: .venv/.test
 	@$(COMPILE:pyproject.toml=) --constraint requirements-test.lock --group image --output-file requirements-image.lock
 	@$(COMPILE:pyproject.toml=) --upgrade --group fuzz --output-file requirements-fuzz.lock
 	@$(COMPILE:pyproject.toml=) --upgrade --group chart --output-file requirements-chart.lock
-	@for folder in $(REAL) $(CHART); do \
+	@for folder in $(REAL) $(CHART) $(PEERS); do \
 	    (cd $$folder && PATH="$(CURDIR)/$(BIN):$$PATH" npm update --package-lock-only --loglevel=error) || exit 1; done
 
 clean:
-	@rm -rf .venv .venv-chart .coverage .coverage.* .hypothesis .image .import_linter_cache .mypy_cache .pytest_cache .ruff_cache build dist \
-	    $(REAL)/node_modules $(CHART)/node_modules
+	@rm -rf .venv .venv-bench .venv-chart .coverage .coverage.* .hypothesis .image .import_linter_cache .mypy_cache .pytest_cache .ruff_cache build dist \
+	    $(REAL)/node_modules $(CHART)/node_modules $(PEERS)/node_modules
 
 # ---------------------------------------------------------------------------------------------------------- setting up
 
@@ -112,6 +127,13 @@ INSTALL = $(BIN)/python -m pip install -qq --disable-pip-version-check --no-inpu
 .venv-chart/.installed: .venv/.made requirements-chart.lock
 	@$(BIN)/python -m venv --clear .venv-chart
 	@.venv-chart/bin/python -m pip install -qq --disable-pip-version-check --no-input --require-hashes --only-binary=:all: -r requirements-chart.lock
+	@touch $@
+
+# As in the image: from the lock and the wheel, compiled. Debian's Python is built with profile-guided optimisation.
+BENCH_INSTALL = $(BIN)/uv pip install --quiet --python .venv-bench/bin/python --compile-bytecode
+.venv-bench/.installed: .venv/.test requirements.lock
+	@python=/usr/bin/python3.11; [ -x $$python ] || python=$(BIN)/python; $(BIN)/uv venv --quiet --clear --python $$python .venv-bench
+	@$(BENCH_INSTALL) --require-hashes --only-binary :all: --requirement requirements.lock
 	@touch $@
 
 prepare: .venv/.test

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Makes sure of the two things the tests need that PyPI cannot bring: headless Chromium, and a C library Node is linked to.
+# Makes sure of what the tests need and PyPI cannot bring: headless Chromium, a C library Node is linked to, and a C compiler
+# with OpenSSL's headers (without them, the short benchmark is skipped).
 # What is there already is taken; else Debian's packages where we may install them, else Playwright's own Chromium.
 set -eu
 bin=.venv/bin
@@ -24,6 +25,8 @@ debian_install() {
     { $may apt-get -qq update && $may env DEBIAN_FRONTEND=noninteractive apt-get -qq install --no-install-recommends "$@"; } >/dev/null 2>&1
 }
 
+can_compile() { command -v gcc && [ -e /usr/include/openssl/ssl.h ]; } >/dev/null
+
 give_up() {
     echo "$1" >&2
     exit 1
@@ -33,3 +36,4 @@ node_runs || debian_install libatomic1 || true
 node_runs || give_up "Node does not run, most likely for want of libatomic: install it (Debian: apt-get install libatomic1), then run make test again."
 chromium_is_there || debian_install chromium || "$bin/playwright" install --no-shell chromium >/dev/null 2>&1 || true
 chromium_is_there || give_up "The browser tests need headless Chromium, and neither apt-get nor Playwright could install it: install it, then run make test again."
+can_compile || debian_install gcc libc6-dev libssl-dev || true
