@@ -48,7 +48,8 @@ test-proxies: .venv/.test
 # Measures the broker beside other products and writes docs/performance.md. Takes a quarter of an hour; let the machine rest.
 bench: .venv/.test .venv-bench/.installed
 	@tests/benchmarks/prepare.sh
-	@rm -rf build/wheel && $(BIN)/python -m hatchling build --target wheel --directory build/wheel >/dev/null 2>&1
+	@rm -rf build/wheel
+	@out=$$($(BIN)/python -m hatchling build --target wheel --directory build/wheel 2>&1) || { echo "$$out"; exit 1; }
 	@$(BENCH_INSTALL) --no-deps --reinstall build/wheel/*.whl
 	@$(BIN)/python -m tests.benchmarks.run $(ARGS)
 
