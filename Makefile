@@ -11,7 +11,7 @@ PEERS := tests/benchmarks/peers/node
 ARGS ?=
 SECONDS ?= 20
 
-.PHONY: bench demo test test-chart test-image test-proxies chart-table tables fuzz lint format texts lock clean prepare
+.PHONY: bench bench-prepare bench-units demo test test-chart test-image test-proxies chart-table tables fuzz lint format texts lock clean prepare
 .DEFAULT_GOAL := demo
 
 # In the foreground of a terminal the demo gets a process group of its own, so that Ctrl-C ends the demo and does not break off make.
@@ -46,12 +46,19 @@ test-proxies: .venv/.test
 	@$(BIN)/python -m pytest $(PROXIES) -rP --show-capture=stdout $(ARGS)
 
 # Measures the broker beside other products and writes docs/performance.md. Takes a quarter of an hour; let the machine rest.
-bench: .venv/.test .venv-bench/.installed
+bench: bench-prepare
+	@$(BIN)/python -m tests.benchmarks.run $(ARGS)
+
+# Measures two units of the broker behind nginx against one, and restarts them under load (docs/admin/capacity.md).
+bench-units: bench-prepare
+	@$(PROXIES)/prepare.sh
+	@$(BIN)/python -m tests.benchmarks.units $(ARGS)
+
+bench-prepare: .venv/.test .venv-bench/.installed
 	@tests/benchmarks/prepare.sh
 	@rm -rf build/wheel
 	@out=$$($(BIN)/python -m hatchling build --target wheel --directory build/wheel 2>&1) || { echo "$$out"; exit 1; }
 	@$(BENCH_INSTALL) --no-deps --reinstall build/wheel/*.whl
-	@$(BIN)/python -m tests.benchmarks.run $(ARGS)
 
 # Writes what is said first about each misconfiguration to build/misconfigurations.md.
 tables: .venv/.test

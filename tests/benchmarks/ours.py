@@ -40,7 +40,7 @@ def running_ours(setting: Setting, *, python: Path = BENCHMARK_PYTHON) -> Iterat
     """Run the broker until the block ends; it answers when the block begins."""
     public_port, operations_port = free_port(), free_port()
     file = setting.folder / "broker.yaml"
-    file.write_text(yaml.safe_dump(_settings(setting, public_port, operations_port)), encoding="utf-8")
+    file.write_text(yaml.safe_dump(settings_of(setting, public_port, operations_port)), encoding="utf-8")
     command = [str(python), "-m", "broker", "serve", "--config", str(file)]
     with launched(command, operations_port, setting.folder, setting.core) as pid:
         with urllib.request.urlopen(f"http://127.0.0.1:{operations_port}/healthz", timeout=30):
@@ -63,7 +63,8 @@ def _versions(python: Path) -> str:
     return found.replace(" ,", ",")
 
 
-def _settings(setting: Setting, public_port: int, operations_port: int) -> dict[str, object]:
+def settings_of(setting: Setting, public_port: int, operations_port: int) -> dict[str, object]:
+    """Return the broker's settings."""
     settings: dict[str, object] = {
         "public_url": f"http://127.0.0.1:{public_port}",
         "listen": f"127.0.0.1:{public_port}",

@@ -31,6 +31,7 @@ NOTES: Mapping[str, str] = {
     ),
     APACHE.name: (
         "Event MPM, 4 processes of 100 threads, sessions in the client's cookie (cheaper here than shared memory). "
+        "Its shared memory has the default size, because a larger one costs more; its warnings about that are off. "
         "It trusts the stub provider's authority alone. "
         "It makes no HS256 token for Comm100, so it does less work. "
         "Its callback redirects to the protected address, which redirects to the endpoint. Only the callback counts."

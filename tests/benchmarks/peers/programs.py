@@ -141,7 +141,7 @@ ServerName 127.0.0.1
 DefaultRuntimeDir {folder}
 PidFile {folder}/apache.pid
 ErrorLog {setting.folder}/error.log
-LogLevel warn
+LogLevel warn auth_openidc:error
 Listen 127.0.0.1:{port}
 ListenBacklog 4096
 ServerLimit 4

@@ -1,0 +1,33 @@
+"""The benchmark of several units measures what docs/admin/capacity.md shows."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.benchmarks.units import Round, Unit, nginx_configuration, ratio
+
+PAGE = Path(__file__).parents[2] / "docs" / "admin" / "capacity.md"
+DIRECTIVES = (
+    "max_fails=0;",
+    "keepalive 64;",
+    "proxy_pass http://broker;",
+    "proxy_http_version 1.1;",
+    'proxy_set_header Connection "";',
+)
+
+
+@pytest.mark.parametrize("directive", DIRECTIVES)
+def test_the_page_shows_the_directives_that_were_measured(directive: str, tmp_path: Path) -> None:
+    units = [Unit(tmp_path / "broker.yaml", port, port + 1000, 0) for port in (8001, 8002)]
+    assert directive in nginx_configuration(tmp_path, 8000, units)
+    assert directive in PAGE.read_text(encoding="utf-8")
+
+
+def test_a_ratio_compares_units_within_a_round_only() -> None:
+    quiet = [_round(1, 100.0), _round(2, 200.0)]
+    busy = [_round(1, 50.0), _round(2, 90.0)]
+    assert ratio([quiet, busy, busy], "per_second") == 1.8
+
+
+def _round(units: int, per_second: float) -> Round:
+    return Round(units, login_ms=0.5, callback_ms=2.0, nginx_ms=0.2, per_second=per_second, busiest=1.0 / units)
