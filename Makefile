@@ -56,7 +56,8 @@ bench-units: bench-prepare
 
 bench-prepare: .venv/.test .venv-bench/.installed
 	@tests/benchmarks/prepare.sh
-	@rm -rf build/wheel && $(BIN)/python -m hatchling build --target wheel --directory build/wheel >/dev/null 2>&1
+	@rm -rf build/wheel
+	@out=$$($(BIN)/python -m hatchling build --target wheel --directory build/wheel 2>&1) || { echo "$$out"; exit 1; }
 	@$(BENCH_INSTALL) --no-deps --reinstall build/wheel/*.whl
 
 # Writes what is said first about each misconfiguration to build/misconfigurations.md.

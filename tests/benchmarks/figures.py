@@ -51,7 +51,7 @@ class Burst:
 
     Args:
         seconds: From the first request to the last response.
-        peak_bytes: The most memory the process ever held.
+        peak_bytes: The most memory that the processes ever held.
         longest_stall: Of the event loop, in milliseconds; None where no probe ran.
     """
 

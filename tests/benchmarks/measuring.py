@@ -13,7 +13,7 @@ from tests.benchmarks.figures import PROVIDER, Burst, Reading, Start, Steady, St
 from tests.benchmarks.loading import Load, loading, probing
 from tests.benchmarks.ours import OURS, Ours, running_ours
 from tests.benchmarks.peers import callback_location, verify
-from tests.benchmarks.process_tree import cpu_seconds, memory_bytes, status_bytes
+from tests.benchmarks.process_tree import cpu_seconds, memory_bytes, peak_bytes
 from tests.benchmarks.programs import Programs
 from tests.benchmarks.stub import CLIENT_ID, CLIENT_SECRET, Stub
 from tests.fakes.world import SHARED_SECRET
@@ -204,7 +204,7 @@ def measure_burst(bench: Bench, stub: Stub, peer: Peer, count: int) -> Burst:
         contestant.prepare(count)
         with _delayed(stub, BURST_DELAY):
             run = contestant.load.run("c", "rate", count / BURST_SECONDS, limit=BURST_LIMIT)
-        peak = status_bytes(contestant.running.pid, "VmHWM")
+        peak = peak_bytes(contestant.running.pid)
     return Burst(peer.name, run.planned, run.succeeded, run.failed, run.p99, run.seconds, peak, None)
 
 
@@ -219,7 +219,7 @@ def measure_our_burst(bench: Bench, stub: Stub, count: int) -> Burst:
         ):
             run = contestant.load.run("c", "rate", count / BURST_SECONDS, limit=BURST_LIMIT)
             stalls = probe.stop()
-        peak = status_bytes(ours.running.pid, "VmHWM")
+        peak = peak_bytes(ours.running.pid)
     return Burst(OURS.name, run.planned, run.succeeded, run.failed, run.p99, run.seconds, peak, stalls.longest)
 
 

@@ -28,13 +28,13 @@ def memory_bytes(root: int) -> int:
     """Return the resident memory of a process; of several processes, with shared pages counted once."""
     pids = list(tree(root))
     if len(pids) == 1:
-        return status_bytes(root, "VmRSS")
+        return _kilobytes(PROC / str(root) / "status", "VmRSS")
     return sum(_kilobytes(PROC / str(pid) / "smaps_rollup", "Pss") for pid in pids)
 
 
-def status_bytes(pid: int, line: str) -> int:
-    """Return a line of a process's status, such as VmRSS or VmHWM (its peak)."""
-    return _kilobytes(PROC / str(pid) / "status", line)
+def peak_bytes(root: int) -> int:
+    """Return the most memory that each process of a tree ever held, added up."""
+    return sum(_kilobytes(PROC / str(pid) / "status", "VmHWM") for pid in tree(root))
 
 
 def tree(root: int) -> Iterator[int]:

@@ -13,6 +13,7 @@ METHOD = """\
   rounds.
 - A sign-in is real: `/login`, the provider's redirect with an ID token signed for the nonce (RS256), `/callback` once.
   The callback must redirect to the endpoint with a token; a failure ends the run.
+- 16 connections keep the product busy. Fewer cost every product more for a sign-in, up to twice as much with one.
 - CPU is user and system time of the whole process tree. It is measured for all `/login`, then for all `/callback`.
 - The provider signs ID tokens before the timed callbacks. It answers token and userinfo calls over kept connections.
 - All products warm up first: four times the CPU of a round. Node compiles its code meanwhile.
@@ -22,7 +23,7 @@ METHOD = """\
   Latencies count from the moment a callback was due.
 - A loop stall is the longest wait for `/healthz` on the operations port, asked every 5 ms in a burst and 2 ms
   otherwise. The product is not changed for it. A stall can be one such interval longer.
-- Memory of several processes counts shared pages once.
+- Memory of several processes counts shared pages once. Their peaks are added, with shared pages in each.
 """
 
 

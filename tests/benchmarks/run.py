@@ -75,7 +75,7 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="make bench ARGS=...", description=__doc__)
     parser.add_argument("--only", type=lambda text: text.split(","), help="contestants, by name, divided by commas")
     parser.add_argument("--parts", type=lambda text: text.split(","), default=PARTS, help=f"of {','.join(PARTS)}")
-    parser.add_argument("--rounds", type=int, default=9, help="paired rounds over each of TLS and plain http")
+    parser.add_argument("--rounds", type=int, default=11, help="paired rounds over each of TLS and plain http")
     parser.add_argument("--seconds", type=float, default=1.0, help="processor time of a contestant in a round")
     parser.add_argument("--results", type=Path, help="write the page from this results.json, without measuring")
     return parser.parse_args(arguments)

@@ -146,6 +146,7 @@ Listen 127.0.0.1:{port}
 ListenBacklog 4096
 ServerLimit 4
 StartServers 4
+ThreadLimit 100
 ThreadsPerChild 100
 MaxRequestWorkers 400
 MinSpareThreads 400
