@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import httptools
 import httpx
@@ -62,7 +62,7 @@ class Answer:
         self.failure: CallFailed | None = None
         self._limit = limit
         self._ends_with_head = ends_with_head
-        self._parser = httptools.HttpResponseParser(self)
+        self._parser: Any = httptools.HttpResponseParser(self)
         self._begin = b""
         self._head = bytearray()  # of an answer that ends with it
         self._outside_body = 0  # bytes since the last of the body
@@ -107,6 +107,10 @@ class Answer:
         is_repeatable = not self._begin and self.phase == "waiting"
         broken = _BROKEN[self.phase].format(words=words, size=len(self.body))
         self._fail(CallFailed(broken, phase=self.phase, is_repeatable=is_repeatable))
+
+    def release(self) -> None:
+        """Let the parser go, which refers back to this answer: the garbage collector would have to find both."""
+        self._parser = None
 
     def _set_aside_the_tunnel(self, data: bytes) -> bytes:
         """Return the bytes of the head; keep those after it, which the parser would read as a body."""

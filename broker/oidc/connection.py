@@ -189,6 +189,7 @@ class Connection(asyncio.BufferedProtocol):
         finally:
             self._answer = None
             self._early = answer.early
+            answer.release()
         if answer.failure is not None:
             raise answer.failure
         self.is_reusable = answer.keeps_alive and not self._has_ended
