@@ -10,7 +10,7 @@ from collections import OrderedDict
 from dataclasses import dataclass
 from typing import Literal
 
-MAX_AT_WORK = 300  # sign-ins with one provider
+MAX_AT_WORK = 600  # sign-ins with one provider: at two calls of 300 ms, as many as one core completes
 MAX_WAITING = 4000  # sign-ins that wait for a place with one provider: about what one core completes in WAIT_SECONDS
 MAX_WAITING_IN_ALL = 5000  # sign-ins that wait in the process: each takes 27 KB
 WAIT_SECONDS = 15.0  # the longest wait for a place
