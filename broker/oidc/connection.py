@@ -1,4 +1,4 @@
-"""One connection: to the first address that answers, in TLS where it is asked for, one request at a time."""
+"""Connects to the first address that answers, speaks TLS, and sends one request at a time on a connection."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ async def resolve(loop: asyncio.AbstractEventLoop, host: str, port: int) -> list
     return [(family, address) for family, _, _, _, address in found]  # type: ignore[misc]
 
 
-def public_ones(addresses: list[SocketAddress]) -> list[SocketAddress]:
+def public_addresses(addresses: list[SocketAddress]) -> list[SocketAddress]:
     """Return the public addresses. A name may resolve to others later, so each connection asks."""
     public = [entry for entry in addresses if is_public_address(entry[1][0])]
     if not public:
@@ -112,7 +112,7 @@ class _Tls:
             return [], False
         plain: list[bytes | memoryview] = []
         with suppress(ssl.SSLWantReadError):
-            while self.incoming.pending or self.tls.pending() or ended:  # to ask in vain costs 20 us
+            while self.incoming.pending or self.tls.pending() or ended:  # a read without data costs 20 us
                 piece = self.tls.read(READ_BYTES)
                 if not piece:
                     return plain, True
@@ -158,7 +158,7 @@ class Connection(asyncio.BufferedProtocol):
         return self._buffer
 
     def buffer_updated(self, nbytes: int) -> None:
-        """Take what was read."""
+        """Take the bytes that were read."""
         self._received([self._buffer[:nbytes]])
 
     def eof_received(self) -> None:
@@ -195,7 +195,7 @@ class Connection(asyncio.BufferedProtocol):
         self.is_reusable = answer.keeps_alive and not self._has_ended
 
     async def start_tls(self, context: ssl.SSLContext, host: str) -> None:
-        """Speak TLS from here on, inside the layers there are."""
+        """Begin TLS, inside the layers of TLS that exist."""
         layer = _Tls(context, host)
         layer.incoming.write(self._early)
         self._layers.append(layer)
@@ -216,7 +216,7 @@ class Connection(asyncio.BufferedProtocol):
         self.peer = Peer(self.peer.address, expires)
 
     def close(self) -> None:
-        """Close the connection, in TLS with a word of it."""
+        """Close the connection; over TLS, send close_notify first."""
         self.is_reusable = False
         if self._layers and not self._has_ended:
             with suppress(OSError):
@@ -255,7 +255,7 @@ class Connection(asyncio.BufferedProtocol):
                 self._has_ended = True
                 self._answer.end(self._failure, self._host)
         elif pieces or ended:
-            self.is_reusable = False  # nothing was asked
+            self.is_reusable = False  # no request is under way
             self._transport.close()
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
