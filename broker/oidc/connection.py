@@ -87,6 +87,12 @@ async def _connect_to(entry: SocketAddress) -> socket.socket:
     return new
 
 
+async def _wait_for(turn: asyncio.Lock) -> None:
+    """Wait until the event loop has done its other work: a step of a handshake takes up to a millisecond."""
+    async with turn:
+        await asyncio.sleep(0)
+
+
 class _Tls:
     """A layer of TLS in memory."""
 
@@ -194,14 +200,20 @@ class Connection(asyncio.BufferedProtocol):
             raise answer.failure
         self.is_reusable = answer.keeps_alive and not self._has_ended
 
-    async def start_tls(self, context: ssl.SSLContext, host: str) -> None:
-        """Begin TLS, inside the layers of TLS that exist."""
+    async def start_tls(self, context: ssl.SSLContext, host: str, turn: asyncio.Lock) -> None:
+        """Begin TLS, inside the layers of TLS that exist.
+
+        Args:
+            turn: shared by all connections, so that their handshakes take turns.
+        """
+        await _wait_for(turn)
         layer = _Tls(context, host)
         layer.incoming.write(self._early)
         self._layers.append(layer)
         self._transport.resume_reading()
         while not layer.is_ready:
             try:
+                await _wait_for(turn)
                 layer.tls.do_handshake()
                 layer.is_ready = True
             except ssl.SSLWantReadError:
