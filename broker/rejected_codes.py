@@ -119,7 +119,7 @@ class RejectedCodes:
         held: list[tuple[_Record, Limits]] = []
         try:
             for origin in origins:
-                held.append((await self._take(origin), origin.limits))  # noqa: PERF401 - the first stays held if the second fails
+                held.append((await self._take(origin), origin.limits))  # noqa: PERF401 - held if the next one fails
             yield
         finally:
             for record, limits in reversed(held):

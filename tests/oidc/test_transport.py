@@ -75,7 +75,7 @@ async def test_a_header_of_an_interim_answer_is_none_of_the_answer() -> None:
 async def test_in_tls_an_answer_without_a_length_ends_with_close_notify_only(
     authority: Authority, tmp_path: Path, in_tls: bool
 ) -> None:
-    """Who is on the way may cut a connection off, but cannot make the record that says it is over."""
+    """An attacker on the network can cut a connection, but cannot forge close_notify."""
 
     async def cut_off(_: bytes, writer: asyncio.StreamWriter) -> None:
         writer.write(HEAD + b'\r\n{"keys": []}')
