@@ -10,16 +10,16 @@ from collections import OrderedDict
 from dataclasses import dataclass
 from typing import Literal
 
-MAX_AT_WORK = 600  # sign-ins with one provider: at two calls of 300 ms, as many as one core completes
-MAX_WAITING = 4000  # sign-ins that wait for a place with one provider: about what one core completes in WAIT_SECONDS
-MAX_WAITING_IN_ALL = 5000  # sign-ins that wait in the process: each takes 27 KB
+MAX_AT_WORK = 600  # sign-ins with one provider: with two calls of 300 ms, 1,000 a second, more than a core completes
+MAX_WAITING = 4000  # sign-ins that wait for a place with one provider: a slow core completes them in WAIT_SECONDS
+MAX_WAITING_IN_ALL = 5000  # sign-ins that wait in the process: each takes 24 KB
 WAIT_SECONDS = 15.0  # the longest wait for a place
 TICK_SECONDS = 0.05  # between measurements of an event loop that is on time: each wakes the process up
 BUSY_TICK_SECONDS = 0.01  # between measurements of an event loop that was late
 ON_TIME_SECONDS = 0.002  # of lateness
 
 Kind = Literal["callback", "login"]
-_ORDER: tuple[Kind, ...] = ("callback", "login")  # a person half-way through goes first
+_ORDER: tuple[Kind, ...] = ("callback", "login")  # a person at the callback has signed in at the provider already
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,11 +52,11 @@ class WaitingRoom:
         return self._inside >= self._limit
 
     def __enter__(self) -> None:
-        """Count a sign-in until it waits no more; the caller looks at `is_full` before."""
+        """Count a sign-in until it stops waiting. The caller must check `is_full` first."""
         self._inside += 1
 
     def __exit__(self, *_: object) -> None:
-        """Count the sign-in no more."""
+        """Stop counting the sign-in."""
         self._inside -= 1
 
 
@@ -95,7 +95,7 @@ class Places:
         return min(firsts, key=lambda lap: lap.began, default=None)
 
     async def take(self, kind: Kind, arrived: Lap) -> None:
-        """Take a place, or wait for a place; `give_back` has to follow. A cancelled sign-in leaves the queue."""
+        """Take a place, or wait for a place. The caller must call `give_back`, unless the wait is cancelled."""
         if self.at_work < self.limit:  # then no sign-in waits: `give_back` hands a place over
             self.at_work += 1
             return

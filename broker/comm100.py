@@ -59,7 +59,7 @@ _encode_json = json.JSONEncoder(separators=(",", ":")).encode
 
 @lru_cache(maxsize=64)
 def _prepare_key(key: bytes) -> bytes:
-    """Return the key, if it is not a key of another kind: the library's check takes as long as the whole token."""
+    """Check once that the key is not of another kind: the library's check takes as long as the whole token."""
     return _HS256.prepare_key(key)
 
 

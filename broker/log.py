@@ -116,7 +116,7 @@ class EventLog:
 
 
 def write_event(name: str, facts: Mapping[str, object], level: int = logging.INFO) -> None:
-    """Write an event without a look at the caller, which no line names: for the lines of each sign-in."""
+    """Write an event without the slow search for the caller: no line names the caller."""
     if LOGGER.isEnabledFor(level):
         LOGGER.handle(LOGGER.makeRecord(LOGGER.name, level, "", 0, name, (), None, extra={"facts": facts}))
 

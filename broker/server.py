@@ -26,7 +26,7 @@ from broker.settings import Listen, Settings
 IDLE_SECONDS = 75  # for a connection without a request; longer than the idle time of common proxies
 STOP_SECONDS = 24  # for requests in flight; longer than the wait for a place and the deadline of a sign-in
 BACKLOG = 2048  # connections that wait to be accepted
-GC_THRESHOLD = 50_000  # new objects between two collections; Python's 700 collects all the time in a burst
+GC_THRESHOLD = 50_000  # new objects between two collections; Python's 700 would collect all the time in a burst
 
 _log = logging.getLogger("broker")
 
@@ -47,7 +47,7 @@ async def _serve(settings: Settings) -> None:
     public_socket, operations_socket = _bind(settings.listen), _bind(settings.operations_listen)
     async with create_app(settings) as service:
         public, operations = _server(service.public), _server(service.operations)
-        spare_collections()
+        collect_rarely()
         stopping = asyncio.create_task(_stop_when(asked_to_stop, service, public))
         _log.info(
             "listening",
@@ -62,10 +62,10 @@ async def _serve(settings: Settings) -> None:
     _log.info("stopped")
 
 
-def spare_collections() -> None:
-    """Have the garbage collector pass over what the start made, and collect more rarely: each collection is a stall.
+def collect_rarely() -> None:
+    """Exclude the objects of the start from garbage collection, and collect rarely: each collection is a stall.
 
-    Modules, settings and pages live as long as the process. A full collection walked all of them again and again.
+    Modules, settings and pages live as long as the process, and a full collection would walk all of them.
     """
     gc.collect()
     gc.freeze()

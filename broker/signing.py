@@ -84,7 +84,7 @@ class _HmacSha256(SigningAlgorithm):
 
 @lru_cache(maxsize=64)
 def _signer(key: str, purpose: bytes) -> Signer:
-    derived = hmac.digest(key.encode(), purpose, "sha256")  # once, and not in each signature
+    derived = hmac.digest(key.encode(), purpose, "sha256")  # the library would derive it for each signature
     return Signer(derived, key_derivation="none", algorithm=_HmacSha256())
 
 

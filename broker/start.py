@@ -1,6 +1,6 @@
 """Starts the service: finds the settings file, reads the settings and serves.
 
-Nothing here loads the library of the command line: the service does without its memory.
+This module does not load the command-line library, so that the service does not need its memory.
 """
 
 from __future__ import annotations

@@ -62,7 +62,7 @@ def is_invisible(character: str) -> bool:
 
 
 def is_plain(text: str, limit: int = MAX_CHARACTERS) -> bool:
-    """Tell at once, for most texts, that `printable` and `mask_emails` would not change them."""
+    """Return whether a cheap test shows that `printable` and `mask_emails` leave the text as it is."""
     return len(text) <= limit and text.isascii() and text.isprintable() and "@" not in text and "%" not in text
 
 

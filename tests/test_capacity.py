@@ -135,9 +135,9 @@ async def test_the_time_that_a_loop_stands_still_counts_as_late() -> None:
 async def test_what_was_late_before_and_between_the_blocks_does_not_count() -> None:
     lateness = LoopLateness()
     with lateness:
-        time.sleep(LATE)  # noqa: ASYNC251 - likewise
+        time.sleep(LATE)  # noqa: ASYNC251 - the loop has to stand still
         await asyncio.sleep(0)
-    time.sleep(LATE)  # noqa: ASYNC251 - likewise
+    time.sleep(LATE)  # noqa: ASYNC251 - the loop has to stand still
     with lateness:
         lap = lateness.lap()
         with lateness:

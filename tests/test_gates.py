@@ -113,7 +113,7 @@ def noting_connections(application: ASGIApp, connections: set[tuple[str, int]]) 
 
 @pytest.fixture
 def uncollected() -> Iterator[None]:
-    """Leave garbage where it is; the log is off meanwhile, for the test run keeps all of it."""
+    """Disable the garbage collector and the log: the test run keeps each record of the log."""
     logging.disable()
     gc.disable()
     yield

@@ -64,7 +64,7 @@ def test_each_method_that_is_overridden_is_there_to_be_overridden() -> None:
 
 
 def test_uvicorn_runs_the_class_it_is_given() -> None:
-    config = Config(app=lambda: None, http=BoundedProtocol, log_config=None)  # or uvicorn keeps its log to itself
+    config = Config(app=lambda: None, http=BoundedProtocol, log_config=None)  # keeps logging as it is
     config.load()
     assert config.http_protocol_class is BoundedProtocol
 

@@ -17,7 +17,7 @@ import httpx
 import jwt
 import pytest
 
-from broker.server import GC_THRESHOLD, spare_collections
+from broker.server import GC_THRESHOLD, collect_rarely
 from tests.fakes.log_record import LogRecord
 from tests.fakes.ports import free_port
 from tests.fakes.processes import BrokerProcess, Gate, provider_site, running_broker, served, wait_until
@@ -133,7 +133,7 @@ def test_a_signal_ends_the_service_with_status_0(by: signal.Signals, broker: Bro
         idle.get(broker.public)  # its connection is kept, and must not keep the service
         started = time.monotonic()
         assert broker.stop(by) == 0
-        assert time.monotonic() - started < 15  # of the 20 a request in flight would have
+        assert time.monotonic() - started < 15  # of the 24 a request in flight would have
     assert broker.lines()[-1]["event"] == "stopped"
     assert broker.errors.read_text(encoding="utf-8") == ""
 
@@ -262,7 +262,7 @@ def test_an_address_in_what_others_say_is_written_as_the_admin_wants(
 def test_the_collector_passes_over_what_the_start_made() -> None:
     before = gc.get_threshold()
     try:
-        spare_collections()
+        collect_rarely()
         assert gc.get_threshold()[0] == GC_THRESHOLD
         assert gc.get_freeze_count() > 10_000
         assert len(gc.get_objects()) < 1_000

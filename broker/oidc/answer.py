@@ -64,7 +64,7 @@ class Answer:
         self._ends_with_head = ends_with_head
         self._parser: Any = httptools.HttpResponseParser(self)
         self._begin = b""
-        self._head = bytearray()  # of an answer that ends with it
+        self._head = bytearray()  # of an answer that ends with its head
         self._outside_body = 0  # bytes since the last of the body
         self._lines = 0
         self._ends_with_connection = False
@@ -75,7 +75,7 @@ class Answer:
         return self.is_complete or self.failure is not None
 
     def feed(self, data: bytes | memoryview) -> None:
-        """Read on."""
+        """Read the next bytes of the connection."""
         if self._ends_with_head:
             data = self._set_aside_the_tunnel(bytes(data))
         if self.failure is not None:
@@ -87,7 +87,7 @@ class Answer:
         except httptools.HttpParserUpgrade:
             self.keeps_alive = False  # 101: what follows is another protocol
         except httptools.HttpParserCallbackError:
-            pass  # one of the methods below has said why
+            pass  # a method below has set `failure`
         except httptools.HttpParserError as error:
             if self.is_complete:
                 self._fail(NotHttp("bytes after the answer that are not HTTP"))
@@ -109,7 +109,7 @@ class Answer:
         self._fail(CallFailed(broken, phase=self.phase, is_repeatable=is_repeatable))
 
     def release(self) -> None:
-        """Let the parser go, which refers back to this answer: the garbage collector would have to find both."""
+        """Release the parser: it refers to this answer, and only the garbage collector would free both."""
         self._parser = None
 
     def _set_aside_the_tunnel(self, data: bytes) -> bytes:
@@ -121,7 +121,7 @@ class Answer:
     # ------------------------------------------------------------------------------------------- called by httptools
 
     def on_message_begin(self) -> None:
-        """Note an answer that nobody asked for: the connection is not used again."""
+        """Note an answer without a request: the connection is not used again."""
         if self.is_complete:
             self.keeps_alive = False
 
@@ -159,7 +159,7 @@ class Answer:
             self.phase = "reading"
 
     def on_chunk_header(self) -> None:
-        """Count anew: a chunk brings at least one byte of the body."""
+        """Restart the count of bytes outside the body: a chunk brings at least one byte of the body."""
         self._outside_body = 0
 
     def on_body(self, body: bytes) -> None:

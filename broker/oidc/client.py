@@ -1,7 +1,7 @@
 """Sends every request to an identity provider or to a site, within bounds of time, size and network.
 
-The client follows no redirect, takes no proxy or CA from the environment, keeps no cookie, reads no compressed answer,
-and reaches no private address unless allowed.
+The client refuses compressed answers, and private addresses unless the policy allows them. It takes no CA from the
+environment. `transport` follows no redirect, keeps no cookie and takes no proxy from the environment.
 """
 
 from __future__ import annotations
@@ -191,7 +191,7 @@ def _moment(date: str, *, age: str) -> float | None:
 
 @lru_cache(maxsize=256)
 def _url(text: str) -> httpx.URL:
-    """Return a URL that is parsed once: those of a provider are few."""
+    """Parse an address once: a provider has few."""
     return httpx.URL(text)
 
 

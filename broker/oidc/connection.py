@@ -1,4 +1,4 @@
-"""One connection: to the first address that answers, in TLS where it is asked for, one request at a time."""
+"""Connects to the first address that answers, speaks TLS, and sends one request at a time on a connection."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ async def resolve(loop: asyncio.AbstractEventLoop, host: str, port: int) -> list
     return [(family, address) for family, _, _, _, address in found]  # type: ignore[misc]
 
 
-def public_ones(addresses: list[SocketAddress]) -> list[SocketAddress]:
+def public_addresses(addresses: list[SocketAddress]) -> list[SocketAddress]:
     """Return the public addresses. A name may resolve to others later, so each connection asks."""
     public = [entry for entry in addresses if is_public_address(entry[1][0])]
     if not public:
@@ -87,6 +87,12 @@ async def _connect_to(entry: SocketAddress) -> socket.socket:
     return new
 
 
+async def _wait_for(turn: asyncio.Lock) -> None:
+    """Wait until the event loop has done its other work: a step of a handshake takes up to a millisecond."""
+    async with turn:
+        await asyncio.sleep(0)
+
+
 class _Tls:
     """A layer of TLS in memory."""
 
@@ -112,7 +118,7 @@ class _Tls:
             return [], False
         plain: list[bytes | memoryview] = []
         with suppress(ssl.SSLWantReadError):
-            while self.incoming.pending or self.tls.pending() or ended:  # to ask in vain costs 20 us
+            while self.incoming.pending or self.tls.pending() or ended:  # a read without data costs 20 us
                 piece = self.tls.read(READ_BYTES)
                 if not piece:
                     return plain, True
@@ -158,7 +164,7 @@ class Connection(asyncio.BufferedProtocol):
         return self._buffer
 
     def buffer_updated(self, nbytes: int) -> None:
-        """Take what was read."""
+        """Take the bytes that were read."""
         self._received([self._buffer[:nbytes]])
 
     def eof_received(self) -> None:
@@ -194,14 +200,20 @@ class Connection(asyncio.BufferedProtocol):
             raise answer.failure
         self.is_reusable = answer.keeps_alive and not self._has_ended
 
-    async def start_tls(self, context: ssl.SSLContext, host: str) -> None:
-        """Speak TLS from here on, inside the layers there are."""
+    async def start_tls(self, context: ssl.SSLContext, host: str, turn: asyncio.Lock) -> None:
+        """Begin TLS, inside the layers of TLS that exist.
+
+        Args:
+            turn: shared by all connections, so that their handshakes take turns.
+        """
+        await _wait_for(turn)
         layer = _Tls(context, host)
         layer.incoming.write(self._early)
         self._layers.append(layer)
         self._transport.resume_reading()
         while not layer.is_ready:
             try:
+                await _wait_for(turn)
                 layer.tls.do_handshake()
                 layer.is_ready = True
             except ssl.SSLWantReadError:
@@ -216,7 +228,7 @@ class Connection(asyncio.BufferedProtocol):
         self.peer = Peer(self.peer.address, expires)
 
     def close(self) -> None:
-        """Close the connection, in TLS with a word of it."""
+        """Close the connection; over TLS, send close_notify first."""
         self.is_reusable = False
         if self._layers and not self._has_ended:
             with suppress(OSError):
@@ -255,7 +267,7 @@ class Connection(asyncio.BufferedProtocol):
                 self._has_ended = True
                 self._answer.end(self._failure, self._host)
         elif pieces or ended:
-            self.is_reusable = False  # nothing was asked
+            self.is_reusable = False  # no request is under way
             self._transport.close()
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)

@@ -1,7 +1,7 @@
-"""The transport of requests: HTTP/1.1 by asyncio and httptools, with bounds on time, memory and network.
+"""Sends requests in HTTP/1.1 by asyncio and httptools, with bounds on time, memory and network.
 
-The transport reads no environment, follows no redirect, keeps no cookie, decodes no content, and keeps connections
-only to send a next request to the same place.
+The transport reads no environment, follows no redirect, keeps no cookie and decodes no content. It keeps connections
+for later requests to the same place.
 """
 
 from __future__ import annotations
@@ -18,12 +18,11 @@ from urllib.parse import SplitResult, unquote, urlsplit
 import httpx
 
 from broker.oidc.answer import Answer, CallFailed
-from broker.oidc.connection import READ_BYTES, Connection, SocketAddress, connect_to_any, public_ones, resolve
+from broker.oidc.connection import READ_BYTES, Connection, SocketAddress, connect_to_any, public_addresses, resolve
 from broker.oidc.network import MAX_QUOTED, why_failed
 from broker.text import printable
 
 CONNECT_SECONDS = 3.0  # name, connection, proxy and TLS together
-MAX_HANDSHAKES = 12  # of TLS with one server at once: a crowd's handshakes would keep the loop from everybody else
 KEEP_ALIVE_SECONDS = 4.0  # of an unused connection; Node and Apache close after 5 s
 RESOLVED_SECONDS = 10.0  # that addresses of a name are used without asking again
 
@@ -65,7 +64,7 @@ class _Call:
     answer: Answer | None = None
 
     def late(self, seconds: float) -> CallFailed:
-        """Say what did not come in time."""
+        """Return the failure that names what did not come in time."""
         phase = self.answer.phase if self.answer else self.phase
         words = _LATE[phase].format(seconds=seconds, size=len(self.answer.body) if self.answer else 0)
         return ProxyFailed(words, phase=phase) if self.at_proxy else TimedOut(words, phase=phase)
@@ -96,15 +95,15 @@ class Transport(httpx.AsyncBaseTransport):
         self._connect_seconds = connect_seconds
         self._buffer = memoryview(bytearray(READ_BYTES))  # one for all: its bytes are taken before the next read
         self._kept: dict[_Route, list[Connection]] = {}
-        self._handshakes: dict[_Route, asyncio.Semaphore] = {}
+        self._handshakes = asyncio.Lock()  # a burst of handshakes, one after the other, would stall the event loop
         self._sweep: asyncio.TimerHandle | None = None
         self._resolved: dict[tuple[str, int], tuple[float, asyncio.Future[list[SocketAddress]]]] = {}
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Return the answer, its body read; `extensions["peer"]` names the other end.
 
-        A request is sent again once if the connection could not be made, and once if a kept connection ended before
-        the first byte of an answer: the server had closed the connection before the request came.
+        If a connection cannot be made, it is tried once more. If a kept connection ends before the first byte of an
+        answer, the request is sent again once: the server had closed the connection before the request came.
 
         Raises:
             CallFailed: no usable answer came.
@@ -217,8 +216,7 @@ class Transport(httpx.AsyncBaseTransport):
                         await _ask_for_tunnel(connection, route, proxy)
                     call.at_proxy = False
                     if route.scheme == "https":
-                        async with self._handshakes.setdefault(route, asyncio.Semaphore(MAX_HANDSHAKES)):
-                            await self._secure(connection, route.host)
+                        await self._secure(connection, route.host)
                 except BaseException:
                     connection.abort()
                     raise
@@ -236,7 +234,7 @@ class Transport(httpx.AsyncBaseTransport):
             addresses = await self._addresses_of(host, port)
             call.phase = "connecting"
             if self._public_only and not call.at_proxy:
-                addresses = public_ones(addresses)
+                addresses = public_addresses(addresses)
             opened = await connect_to_any(addresses)
         except OSError as error:
             raise CallFailed(why_failed(error, host), phase=call.phase, is_repeatable=True) from error
@@ -246,20 +244,20 @@ class Transport(httpx.AsyncBaseTransport):
 
     async def _secure(self, connection: Connection, host: str) -> None:
         try:
-            await connection.start_tls(self._context, host.rstrip("."))
+            await connection.start_tls(self._context, host.rstrip("."), self._handshakes)
         except OSError as error:
             words = why_failed(error, host)
             words = words if isinstance(error, ssl.SSLError) else f"{words} while connecting"
             raise CallFailed(words, is_repeatable=True) from error
 
     async def _addresses_of(self, host: str, port: int) -> list[SocketAddress]:
-        """Return the addresses of a name; those who ask at the same time share one look-up."""
+        """Return the addresses of a name; requests at the same time share one look-up."""
         loop = asyncio.get_running_loop()
         until, found = self._resolved.get((host, port), (0.0, None))
         if found is None or until <= loop.time() or (found.done() and (found.cancelled() or found.exception())):
             self._resolved = {key: entry for key, entry in self._resolved.items() if entry[0] > loop.time()}
             found = asyncio.ensure_future(resolve(loop, host, port))
-            found.add_done_callback(lambda done: done.cancelled() or done.exception())  # everybody may have gone
+            found.add_done_callback(lambda done: done.cancelled() or done.exception())  # every caller may have gone
             self._resolved[host, port] = loop.time() + RESOLVED_SECONDS, found
         return await asyncio.shield(found)
 

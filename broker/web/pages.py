@@ -46,7 +46,7 @@ class Choice:
 
 @lru_cache(maxsize=16)
 def open_templates(language: str, *, site_name: str | None = None, logo: str | None = None) -> jinja2.Environment:
-    """Return the environment for `base.html` and the templates that extend it; shared.
+    """Return the shared environment for `base.html` and the templates that extend it.
 
     Args:
         language: from `LANGUAGES`.

@@ -251,7 +251,7 @@ class ClientAddresses:
     def __init__(self, trusted_proxies: tuple[Network, ...]) -> None:
         self._trusted_proxies = trusted_proxies
         self._has_warned = False
-        self._remember = lru_cache(maxsize=1024)(self._find)  # each request asks twice, and agents come again
+        self._find_cached = lru_cache(maxsize=1024)(self._find)  # each request asks twice, and agents come again
 
     def address_of(self, scope: Scope) -> str:
         """Return the browser's address for the log; empty if there is none."""
@@ -259,7 +259,7 @@ class ClientAddresses:
 
     def _address(self, scope: Scope, *, unbroken: bool) -> str:
         forwarded = _forwarded_for(scope)
-        find = self._remember if sum(map(len, forwarded)) <= MAX_HOP_CHARACTERS else self._find
+        find = self._find_cached if sum(map(len, forwarded)) <= MAX_HOP_CHARACTERS else self._find
         return find(_peer(scope), tuple(forwarded), unbroken)
 
     def _find(self, peer: str, forwarded: tuple[str, ...], unbroken: bool) -> str:

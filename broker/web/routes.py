@@ -36,7 +36,7 @@ Endpoint = Callable[[WebContext, Request, RequestContext], Awaitable[Response]]
 SetupEndpoint = Callable[[WebContext, Request, RequestContext, SetupLink], Awaitable[Response]]
 
 MAX_SECRETS = 5  # codes, and states, of one request that are redacted; more than one of each is refused
-_METHODS = ("GET", "HEAD")  # a page that takes no HEAD refuses by itself
+_METHODS = ("GET", "HEAD")  # an endpoint that does not accept HEAD refuses it
 _SIGN_IN = ("login", "callback", "initiate", "logout")
 
 _log = logging.getLogger("broker")

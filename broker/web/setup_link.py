@@ -1,4 +1,4 @@
-"""Checks the setup link of a request, before anything of the setup pages is loaded."""
+"""Checks the setup link of a request, before the setup pages are loaded."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Loads the setup pages when they are first used: a service that nobody sets up needs neither their time nor memory."""
+"""Loads the setup pages when they are first used: most processes never show one."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 class SetupLoader:
-    """Returns the setup pages when called; the first call loads `web.setup`, too, in a thread beside the event loop."""
+    """Returns the setup pages when called; the first call loads them and `web.setup` in a thread."""
 
     def __init__(self, *, site_name: str | None = None, logo: str | None = None) -> None:
         self._site_name = site_name

@@ -22,7 +22,7 @@ Way = Literal["closed", "rate"]
 
 @dataclass(frozen=True)
 class Run:
-    """What came of one run; latencies are milliseconds from the moment a sign-in was due.
+    """The result of one run; latencies are milliseconds from the moment a sign-in was due.
 
     Args:
         seconds: From the first request to the last response.

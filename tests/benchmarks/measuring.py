@@ -18,7 +18,7 @@ from tests.benchmarks.programs import Programs
 from tests.benchmarks.stub import CLIENT_ID, CLIENT_SECRET, Stub
 from tests.fakes.world import SHARED_SECRET
 
-ENDPOINT = "http://127.0.0.1:9/AdminWebService/SSO/SSOJWTConsumer.aspx"  # nobody goes there: its address is the end
+ENDPOINT = "http://127.0.0.1:9/AdminWebService/SSO/SSOJWTConsumer.aspx"  # sign-ins end with a redirect to it
 CONNECTIONS = 16  # of a closed loop
 PRELIMINARY = 12  # sign-ins that tell roughly what one costs
 MOST, LEAST = 2000, 12  # sign-ins of a round
@@ -99,7 +99,7 @@ def contesting(bench: Bench, stub: Stub, peer: Peer) -> Iterator[Contestant]:
 
 @dataclass(frozen=True)
 class Rounds:
-    """What the rounds over one provider came to.
+    """The results of the rounds over one provider.
 
     Args:
         memory: Bytes after the load, by contestant.

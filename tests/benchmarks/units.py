@@ -89,7 +89,7 @@ class Arrangement:
 
 @dataclass(frozen=True)
 class Round:
-    """What one round of one arrangement came to; milliseconds of processor time are per sign-in.
+    """The result of one round of one arrangement; milliseconds of processor time are per sign-in.
 
     Args:
         busiest: The share of the unit that did most of the callbacks.

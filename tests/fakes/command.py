@@ -30,5 +30,5 @@ def signals_kept() -> Iterator[None]:
         yield
     finally:
         for number, handler in before.items():
-            if signal.getsignal(number) is not handler:  # which only the main thread may change
+            if signal.getsignal(number) is not handler:  # only the main thread may set a handler
                 signal.signal(number, handler)

@@ -21,7 +21,6 @@ from tests.fakes.log_record import LogRecord
 from tests.hostile.running import RunningBroker, running_broker
 
 PROVIDER_SECONDS = 0.5  # of each of two calls to the provider that answers
-FOR_EVER = 3600.0
 RATES = (60, 30, 15)  # sign-ins a second at the provider that answers: as many as the machine has CPU for
 CROWD = 1_000
 CROWD_SECONDS = 3.0  # in which the crowd comes, at the first of the rates

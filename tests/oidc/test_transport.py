@@ -75,7 +75,7 @@ async def test_a_header_of_an_interim_answer_is_none_of_the_answer() -> None:
 async def test_in_tls_an_answer_without_a_length_ends_with_close_notify_only(
     authority: Authority, tmp_path: Path, in_tls: bool
 ) -> None:
-    """Who is on the way may cut a connection off, but cannot make the record that says it is over."""
+    """An attacker on the network can cut a connection, but cannot forge close_notify."""
 
     async def cut_off(_: bytes, writer: asyncio.StreamWriter) -> None:
         writer.write(HEAD + b'\r\n{"keys": []}')
@@ -205,6 +205,34 @@ async def test_a_person_who_gives_up_closes_the_connection() -> None:
         waiting.cancel()
         await asyncio.gather(waiting, return_exceptions=True)
         await ended.wait()
+
+
+@asynccontextmanager
+async def distant(server: Server, crowd: int) -> AsyncIterator[Server]:
+    """Listen before a server, and pass nothing on until so many connections have begun their handshake."""
+    all_there = asyncio.Barrier(crowd)
+
+    async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while data := await reader.read(LIMIT):
+            writer.write(data)
+        writer.close()
+
+    async def relay(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        hello = await reader.read(LIMIT)
+        await all_there.wait()
+        from_server, to_server = await asyncio.open_connection("127.0.0.1", server.port)
+        to_server.write(hello)
+        await asyncio.gather(pump(reader, to_server), pump(from_server, writer))
+
+    async with await asyncio.start_server(relay, "127.0.0.1", 0) as listening:
+        yield Server(port=listening.sockets[0].getsockname()[1])
+
+
+async def test_handshakes_with_a_distant_server_go_on_side_by_side(authority: Authority, tmp_path: Path) -> None:
+    tls, ca, crowd = authority.context(tmp_path, "127.0.0.1"), authority.write(tmp_path / "ca.pem"), 50
+    async with serving(says(ok()), tls=tls) as server, distant(server, crowd) as front, client_of(ca) as client:
+        answers = await asyncio.gather(*(client.send(get(front, "https")) for _ in range(crowd)))
+    assert [answer.body for answer in answers] == [b"{}"] * crowd
 
 
 # ------------------------------------------------------------------------------------------------------- addresses
