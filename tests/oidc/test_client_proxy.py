@@ -227,3 +227,21 @@ async def test_behind_a_proxy_a_private_literal_is_refused_and_the_proxys_own_ad
         assert proxy.heads == []
         assert (await ask(f"http://127.0.0.1:{proxy.port}", ca=trusted)).status == 200
     assert isinstance(refused, ProviderAddressRefused)
+
+
+@pytest.mark.requirement("S-41")
+@pytest.mark.parametrize(
+    "host",
+    [
+        pytest.param("169。254。169。254", id="ideographic full stops, which are sent as dots"),
+        pytest.param("169.254.169.%32%35%34", id="percent-encoded"),
+        pytest.param("127.0.0.1 ", id="a blank at the end, which is sent percent-encoded"),
+        pytest.param("127.0.0.1..", id="dots at the end"),
+    ],
+)
+async def test_behind_a_proxy_no_other_spelling_of_a_private_address_is_asked_for(host: str) -> None:
+    """The proxy's resolver may take it for the address."""
+    async with connect_proxy() as proxy:
+        refused = await failure_of(f"http://127.0.0.1:{proxy.port}", f"https://{host}/latest")
+        assert proxy.heads == []
+    assert isinstance(refused, ProviderAddressRefused)
