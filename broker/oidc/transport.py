@@ -25,6 +25,7 @@ from broker.text import printable
 CONNECT_SECONDS = 3.0  # name, connection, proxy and TLS together
 MAX_HANDSHAKES = 12  # of TLS with one server at once: a crowd's handshakes would keep the loop from everybody else
 KEEP_ALIVE_SECONDS = 4.0  # of an unused connection; Node and Apache close after 5 s
+REPEAT_SECONDS = 1.0  # after sending: a connection that was closed before shows it within a round trip
 RESOLVED_SECONDS = 10.0  # that addresses of a name are used without asking again
 
 _LATE = {
@@ -104,7 +105,8 @@ class Transport(httpx.AsyncBaseTransport):
         """Return the answer, its body read; `extensions["peer"]` names the other end.
 
         A request is sent again once if the connection could not be made, and once if a kept connection ended before
-        the first byte of an answer: the server had closed the connection before the request came.
+        the first byte of an answer and within `REPEAT_SECONDS`: the server had closed the connection before the request
+        came. A server that took longer may have redeemed the code.
 
         Raises:
             CallFailed: no usable answer came.
@@ -125,10 +127,11 @@ class Transport(httpx.AsyncBaseTransport):
     async def _send(self, call: _Call) -> httpx.Response:
         message = _message(call.request, await call.request.aread(), call.route)
         if (kept := self._take(call.route)) is not None:
+            sent = kept.loop.time()
             try:
                 return await self._ask(kept, message, call)
             except CallFailed as failure:
-                if not failure.is_repeatable:
+                if not failure.is_repeatable or kept.loop.time() - sent > REPEAT_SECONDS:
                     raise
         call.answer = None
         try:
