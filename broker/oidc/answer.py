@@ -145,6 +145,8 @@ class Answer:
         if self._parser.get_http_version() not in ("1.0", "1.1"):
             self._refuse(NotHttp(f"HTTP of version {self._parser.get_http_version()}"))
         self.status = self._parser.get_status_code()
+        if self.status < 100:
+            self._refuse(NotHttp(f"invalid HTTP: status {self.status}"))
         if self.status < 200 and self.status != 101 and not self._ends_with_head:
             return  # an interim answer
         framing = {name.lower(): value for name, value in self.headers}
@@ -166,6 +168,8 @@ class Answer:
         """Keep the body up to the limit."""
         if self.is_complete:
             return
+        if self.phase != "reading":
+            self._refuse(NotHttp("invalid HTTP: an interim answer with a body"))
         self._outside_body = 0
         self.body += body
         if len(self.body) > self._limit:
