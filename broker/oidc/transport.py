@@ -256,15 +256,24 @@ class Transport(httpx.AsyncBaseTransport):
             raise CallFailed(words, is_repeatable=True) from error
 
     async def _addresses_of(self, host: str, port: int) -> list[SocketAddress]:
-        """Return the addresses of a name; those who ask at the same time share one look-up."""
+        """Return the addresses of a name; those who ask at the same time share one look-up.
+
+        A look-up takes one of a few threads, so a name server that hangs is not asked again for the same name.
+        """
         loop = asyncio.get_running_loop()
         until, found = self._resolved.get((host, port), (0.0, None))
-        if found is None or until <= loop.time() or (found.done() and (found.cancelled() or found.exception())):
-            self._resolved = {key: entry for key, entry in self._resolved.items() if entry[0] > loop.time()}
+        if found is None or not _is_of_use(until, found, loop.time()):
+            now = loop.time()
+            self._resolved = {key: entry for key, entry in self._resolved.items() if _is_of_use(*entry, now)}
             found = asyncio.ensure_future(resolve(loop, host, port))
             found.add_done_callback(lambda done: done.cancelled() or done.exception())  # everybody may have gone
             self._resolved[host, port] = loop.time() + RESOLVED_SECONDS, found
         return await asyncio.shield(found)
+
+
+def _is_of_use(until: float, look_up: asyncio.Future[list[SocketAddress]], now: float) -> bool:
+    """Tell whether a look-up is under way, or found addresses that may still be used."""
+    return not look_up.done() or (until > now and not look_up.cancelled() and look_up.exception() is None)
 
 
 async def _ask_for_tunnel(connection: Connection, route: _Route, proxy: SplitResult) -> None:

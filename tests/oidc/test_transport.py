@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from broker.errors import AnswerUnexpected, ProviderUnreachable
+from broker.errors import AnswerUnexpected, ProviderTimedOut, ProviderUnreachable
 from broker.oidc.client import NetworkPolicy, ProviderClient, open_client
 from broker.oidc.messages import ProviderRequest, ProviderResponse
 from tests.oidc.servers import Authority, Server, Talk, drips, new_authority, ok, says, serving
@@ -120,6 +120,10 @@ async def test_nothing_around_a_body_is_without_end(talk: Talk, got: str) -> Non
     ("answer", "got"),
     [
         pytest.param(b"HTTP/2.0 200 OK\r\nContent-Length: 2\r\n\r\n{}", "HTTP of version 2.0", id="HTTP/2.0"),
+        pytest.param(
+            b"HTTP/1.1 199 \r\nContent-Length: 2\r\n\r\n{}" + ok(), "interim answer with a body", id="an interim body"
+        ),
+        pytest.param(b"HTTP/1.1 099 OK\r\n\r\n" + ok(), "status 99", id="a status below 100"),
         pytest.param(HEAD + b"Transfer-Encoding: gzip\r\n\r\n{}", "not chunked", id="another transfer coding"),
         pytest.param(HEAD + b"Transfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n", "not chunked", id="two codings"),
         pytest.param(
@@ -252,6 +256,24 @@ async def test_a_crowd_shares_one_look_up_of_a_name(resolving: list[tuple[str, i
         answers = await asyncio.gather(*(client.send(get(server, host="idp.invalid")) for _ in range(50)))
         assert {answer.status for answer in answers} == {200}
         assert len(resolving) == 1
+
+
+async def test_a_name_server_that_hangs_is_asked_once_for_a_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each look-up takes a thread, and there are few: other providers' names wait for them."""
+    monkeypatch.setattr("broker.oidc.transport.RESOLVED_SECONDS", 0.0)
+    asked: list[str] = []
+
+    async def hangs(host: str, *_: object, **__: object) -> None:
+        asked.append(host)
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", hangs)
+    network = NetworkPolicy(private_networks=True)
+    async with open_client(network, connect_seconds=0.05) as http, asyncio.timeout(HANGING):
+        for _ in range(3):
+            with pytest.raises(ProviderTimedOut):
+                await ProviderClient(http, network).send(ProviderRequest("GET", "https://idp.invalid/", LIMIT))
+    assert asked == ["idp.invalid"]
 
 
 async def test_both_addresses_are_named_if_none_answers(resolving: list[tuple[str, int]]) -> None:
