@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 from typing import Any, NoReturn
 
 import httptools
@@ -104,7 +105,8 @@ class Answer:
             self.is_complete = True
             return
         words = why_failed(cause, host) if cause else "connection closed"
-        is_repeatable = not self._begin and self.phase == "waiting"
+        is_closed = isinstance(cause, ssl.SSLEOFError) or not isinstance(cause, ssl.SSLError)  # TLS did not fail
+        is_repeatable = is_closed and not self._begin and self.phase == "waiting"
         broken = _BROKEN[self.phase].format(words=words, size=len(self.body))
         self._fail(CallFailed(broken, phase=self.phase, is_repeatable=is_repeatable))
 

@@ -94,6 +94,7 @@ class _Tls:
         self.incoming, self.outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         self.tls = context.wrap_bio(self.incoming, self.outgoing, server_hostname=host)
         self.is_ready = False
+        self.failure: ssl.SSLError | None = None
 
     def encrypt(self, data: bytes) -> bytes:
         """Return the bytes to send, those of the handshake included."""
@@ -103,7 +104,7 @@ class _Tls:
         return self.outgoing.read()
 
     def decrypt(self, pieces: list[bytes | memoryview], *, ended: bool) -> tuple[list[bytes | memoryview], bool]:
-        """Return what the other side sent, and whether it closed the connection properly (close_notify)."""
+        """Return what the other side sent, and whether nothing follows: it closed the connection, or TLS failed."""
         for piece in pieces:
             self.incoming.write(piece)
         if ended:
@@ -111,12 +112,17 @@ class _Tls:
         if not self.is_ready:
             return [], False
         plain: list[bytes | memoryview] = []
-        with suppress(ssl.SSLWantReadError):
+        try:
             while self.incoming.pending or self.tls.pending() or ended:  # to ask in vain costs 20 us
                 piece = self.tls.read(READ_BYTES)
                 if not piece:
-                    return plain, True
+                    return plain, True  # close_notify
                 plain.append(piece)
+        except ssl.SSLWantReadError:
+            return plain, False
+        except ssl.SSLError as error:
+            self.failure = error
+            return plain, True
         return plain, False
 
 
@@ -240,9 +246,10 @@ class Connection(asyncio.BufferedProtocol):
     def _received(self, pieces: list[bytes | memoryview], *, ended: bool = False) -> None:
         """Pass bytes up through the layers, to the answer that is awaited."""
         self._has_ended = self._has_ended or ended
+        for layer in self._layers:
+            pieces, ended = layer.decrypt(pieces, ended=ended)
+            self._failure = self._failure or layer.failure
         try:
-            for layer in self._layers:
-                pieces, ended = layer.decrypt(pieces, ended=ended)
             if self._layers and self._layers[-1].outgoing.pending:
                 self._write(b"")
         except ssl.SSLError as error:

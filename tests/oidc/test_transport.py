@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -95,6 +96,34 @@ async def test_in_tls_an_answer_without_a_length_ends_with_close_notify_only(
         client_of(tmp_path / "ca.pem") as client,
     ):
         assert (await client.send(get(server, "https", "localhost"))).body == b"{}"
+
+
+@pytest.mark.requirement("S-41", "S-45")
+@pytest.mark.parametrize("answered", [b"", ok()], ids=["instead of an answer", "after an answer"])
+async def test_what_somebody_on_the_way_writes_into_a_tls_connection_is_no_answer(
+    authority: Authority, tmp_path: Path, answered: bytes
+) -> None:
+    """Whoever can write into the connection cannot encrypt. An answer before it counts, and its code is spent."""
+    forged = ok(b'{"for": "eve"}')
+
+    async def forges(_: bytes, writer: asyncio.StreamWriter) -> None:
+        writer.write(ok() if len(server.requests) == 1 else answered)
+        if len(server.requests) > 1:
+            os.write(writer.get_extra_info("socket").fileno(), forged)
+
+    async with (
+        serving(forges, tls=authority.context(tmp_path, "localhost")) as server,
+        client_of(authority.write(tmp_path / "ca.pem")) as client,
+    ):
+        assert (await client.send(get(server, "https", "localhost"))).body == b"{}"
+        await asyncio.sleep(0.05)  # the session tickets have come
+        if answered:
+            assert (await client.send(get(server, "https", "localhost"))).body == b"{}"
+        else:
+            with pytest.raises(ProviderUnreachable) as failure:
+                await client.send(get(server, "https", "localhost"))
+            assert str(failure.value.got).startswith("TLS with localhost: ")
+        assert len(server.requests) == 2, "the provider has the code"
 
 
 @pytest.mark.requirement("S-42")
