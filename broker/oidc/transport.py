@@ -20,7 +20,7 @@ import httpx
 from broker.oidc.answer import Answer, CallFailed
 from broker.oidc.connection import READ_BYTES, Connection, SocketAddress, connect_to_any, public_ones, resolve
 from broker.oidc.network import MAX_QUOTED, why_failed
-from broker.text import printable
+from broker.text import printable, redact
 
 CONNECT_SECONDS = 3.0  # name, connection, proxy and TLS together
 MAX_HANDSHAKES = 12  # of TLS with one server at once: a crowd's handshakes would keep the loop from everybody else
@@ -152,7 +152,7 @@ class Transport(httpx.AsyncBaseTransport):
             else:
                 connection.abort()
         if answer.status == 407 and call.route.proxy and call.route.scheme == "http":
-            raise ProxyFailed(status_line(answer.status, answer.reason))
+            raise ProxyFailed(status_line(answer.status, answer.reason, urlsplit(call.route.proxy)))
         stream, extensions = httpx.ByteStream(bytes(answer.body)), {"peer": connection.peer}
         return httpx.Response(answer.status, headers=answer.headers, stream=stream, extensions=extensions)
 
@@ -282,7 +282,7 @@ async def _ask_for_tunnel(connection: Connection, route: _Route, proxy: SplitRes
     answer = Answer(0, phase="connecting", ends_with_head=True)
     await connection.ask(_head(b"CONNECT", place, [(b"Host", place), *proxy_authorization(proxy)]), answer)
     if answer.status != 200:
-        raise CallFailed(status_line(answer.status, answer.reason))
+        raise CallFailed(status_line(answer.status, answer.reason, proxy))
 
 
 def _place_of(proxy: SplitResult) -> tuple[str, int]:
@@ -321,6 +321,11 @@ def proxy_authorization(proxy: SplitResult) -> list[tuple[bytes, bytes]]:
     return [(b"Proxy-Authorization", b"Basic " + base64.b64encode(pair))]
 
 
-def status_line(status: int, reason: bytes) -> str:
-    """Return a proxy's status and the beginning of its reason phrase."""
-    return f"{status} {printable(reason.decode('latin-1').strip(), MAX_QUOTED)}".strip()
+def status_line(status: int, reason: bytes, proxy: SplitResult) -> str:
+    """Return a proxy's status and the beginning of its reason phrase, without the credentials it may repeat."""
+    secrets = [
+        unquote(proxy.password or ""),
+        *(value.decode().partition(" ")[2] for _, value in proxy_authorization(proxy)),
+    ]
+    words = redact(reason.decode("latin-1").strip(), secrets)
+    return f"{status} {printable(words, MAX_QUOTED)}".strip()

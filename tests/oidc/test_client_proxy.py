@@ -130,6 +130,8 @@ async def test_a_password_that_changes_is_taken_without_a_restart(
         pytest.param(b"HTTP/1.1 204 No Content\r\n\r\n", "204 No Content", id="another success than 200"),
         pytest.param(b"HTTP/1.1 302 Found\r\nLocation: https://login.proxy/\r\n\r\n", "302 Found", id="a portal"),
         pytest.param(b"HTTP/1.1 500 " + b"x" * 4000 + b"\r\n\r\n", "500 " + "x" * 60 + "...", id="a long phrase"),
+        pytest.param(b"HTTP/1.1 407 no s3cret\r\n\r\n", "407 no [left out]", id="the password"),
+        pytest.param(b"HTTP/1.1 407 no bWU6czNjcmV0\r\n\r\n", "407 no [left out]", id="the credentials"),
         pytest.param(b"SSH-2.0-Open\r\n", "not HTTP: begins with SSH-2.0-Open", id="no proxy at all"),
         pytest.param(b"", "connection closed while connecting", id="nothing"),
     ],
