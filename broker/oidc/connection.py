@@ -200,26 +200,38 @@ class Connection(asyncio.BufferedProtocol):
             raise answer.failure
         self.is_reusable = answer.keeps_alive and not self._has_ended
 
-    async def start_tls(self, context: ssl.SSLContext, host: str) -> None:
-        """Speak TLS from here on, inside the layers there are."""
+    async def start_tls(self, context: ssl.SSLContext, host: str, turns: asyncio.Semaphore) -> None:
+        """Speak TLS from here on, inside the layers there are.
+
+        Args:
+            turns: bounds the handshakes that compute in one turn of the event loop.
+        """
         layer = _Tls(context, host)
         layer.incoming.write(self._early)
         self._layers.append(layer)
         self._transport.resume_reading()
-        while not layer.is_ready:
-            try:
-                layer.tls.do_handshake()
-                layer.is_ready = True
-            except ssl.SSLWantReadError:
-                self._write(b"")
-                await self._more()
-            except ssl.SSLEOFError as error:
-                raise self._failure or error from None
-            finally:
-                self._write(b"")  # an alert, too
+        while True:
+            async with turns:
+                await asyncio.sleep(0)  # the turn ends with that of the loop
+                self._shake_hands(layer)
+            if layer.is_ready:
+                break
+            await self._more()
         certificate = layer.tls.getpeercert()
         expires = ssl.cert_time_to_seconds(str(certificate["notAfter"])) if certificate else None
         self.peer = Peer(self.peer.address, expires)
+
+    def _shake_hands(self, layer: _Tls) -> None:
+        """Take the handshake as far as the bytes read allow."""
+        try:
+            layer.tls.do_handshake()
+            layer.is_ready = True
+        except ssl.SSLWantReadError:
+            pass
+        except ssl.SSLEOFError as error:
+            raise self._failure or error from None
+        finally:
+            self._write(b"")  # an alert, too
 
     def close(self) -> None:
         """Close the connection, in TLS with a word of it."""

@@ -23,7 +23,7 @@ from broker.oidc.network import MAX_QUOTED, why_failed
 from broker.text import printable, redact
 
 CONNECT_SECONDS = 3.0  # name, connection, proxy and TLS together
-MAX_HANDSHAKES = 12  # of TLS with one server at once: a crowd's handshakes would keep the loop from everybody else
+MAX_HANDSHAKES = 12  # of TLS that compute at once: a crowd's handshakes would keep the loop from everybody else
 KEEP_ALIVE_SECONDS = 4.0  # of an unused connection; Node and Apache close after 5 s
 REPEAT_SECONDS = 1.0  # after sending: a connection that was closed before shows it within a round trip
 RESOLVED_SECONDS = 10.0  # that addresses of a name are used without asking again
@@ -97,7 +97,7 @@ class Transport(httpx.AsyncBaseTransport):
         self._connect_seconds = connect_seconds
         self._buffer = memoryview(bytearray(READ_BYTES))  # one for all: its bytes are taken before the next read
         self._kept: dict[_Route, list[Connection]] = {}
-        self._handshakes: dict[_Route, asyncio.Semaphore] = {}
+        self._handshakes = asyncio.Semaphore(MAX_HANDSHAKES)
         self._sweep: asyncio.TimerHandle | None = None
         self._resolved: dict[tuple[str, int], tuple[float, asyncio.Future[list[SocketAddress]]]] = {}
 
@@ -220,8 +220,7 @@ class Transport(httpx.AsyncBaseTransport):
                         await _ask_for_tunnel(connection, route, proxy)
                     call.at_proxy = False
                     if route.scheme == "https":
-                        async with self._handshakes.setdefault(route, asyncio.Semaphore(MAX_HANDSHAKES)):
-                            await self._secure(connection, route.host)
+                        await self._secure(connection, route.host)
                 except BaseException:
                     connection.abort()
                     raise
@@ -249,7 +248,7 @@ class Transport(httpx.AsyncBaseTransport):
 
     async def _secure(self, connection: Connection, host: str) -> None:
         try:
-            await connection.start_tls(self._context, host.rstrip("."))
+            await connection.start_tls(self._context, host.rstrip("."), self._handshakes)
         except OSError as error:
             words = why_failed(error, host)
             words = words if isinstance(error, ssl.SSLError) else f"{words} while connecting"
