@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 from typing import Any, NoReturn
 
 import httptools
@@ -104,7 +105,8 @@ class Answer:
             self.is_complete = True
             return
         words = why_failed(cause, host) if cause else "connection closed"
-        is_repeatable = not self._begin and self.phase == "waiting"
+        is_closed = isinstance(cause, ssl.SSLEOFError) or not isinstance(cause, ssl.SSLError)  # TLS did not fail
+        is_repeatable = is_closed and not self._begin and self.phase == "waiting"
         broken = _BROKEN[self.phase].format(words=words, size=len(self.body))
         self._fail(CallFailed(broken, phase=self.phase, is_repeatable=is_repeatable))
 
@@ -145,6 +147,8 @@ class Answer:
         if self._parser.get_http_version() not in ("1.0", "1.1"):
             self._refuse(NotHttp(f"HTTP of version {self._parser.get_http_version()}"))
         self.status = self._parser.get_status_code()
+        if self.status < 100:
+            self._refuse(NotHttp(f"invalid HTTP: status {self.status}"))
         if self.status < 200 and self.status != 101 and not self._ends_with_head:
             return  # an interim answer
         framing = {name.lower(): value for name, value in self.headers}
@@ -166,6 +170,8 @@ class Answer:
         """Keep the body up to the limit."""
         if self.is_complete:
             return
+        if self.phase != "reading":
+            self._refuse(NotHttp("invalid HTTP: an interim answer with a body"))
         self._outside_body = 0
         self.body += body
         if len(self.body) > self._limit:

@@ -197,7 +197,8 @@ def _url(text: str) -> httpx.URL:
 
 @lru_cache(maxsize=256)
 def _is_public(url: str) -> bool:
-    return is_public_or_name(urlsplit(url).hostname or "")
+    """Check the host as written and as sent: the transport's URL turns an ideographic full stop into a dot."""
+    return is_public_or_name(urlsplit(url).hostname or "") and is_public_or_name(_url(url).raw_host.decode("ascii"))
 
 
 def _place(url: str) -> str:

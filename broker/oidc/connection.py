@@ -87,12 +87,6 @@ async def _connect_to(entry: SocketAddress) -> socket.socket:
     return new
 
 
-async def _wait_for(turn: asyncio.Lock) -> None:
-    """Wait until the event loop has done its other work: a step of a handshake takes up to a millisecond."""
-    async with turn:
-        await asyncio.sleep(0)
-
-
 class _Tls:
     """A layer of TLS in memory."""
 
@@ -100,6 +94,7 @@ class _Tls:
         self.incoming, self.outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         self.tls = context.wrap_bio(self.incoming, self.outgoing, server_hostname=host)
         self.is_ready = False
+        self.failure: ssl.SSLError | None = None
 
     def encrypt(self, data: bytes) -> bytes:
         """Return the bytes to send, those of the handshake included."""
@@ -109,7 +104,7 @@ class _Tls:
         return self.outgoing.read()
 
     def decrypt(self, pieces: list[bytes | memoryview], *, ended: bool) -> tuple[list[bytes | memoryview], bool]:
-        """Return what the other side sent, and whether it closed the connection properly (close_notify)."""
+        """Return what the other side sent, and whether nothing follows: it closed the connection, or TLS failed."""
         for piece in pieces:
             self.incoming.write(piece)
         if ended:
@@ -117,12 +112,17 @@ class _Tls:
         if not self.is_ready:
             return [], False
         plain: list[bytes | memoryview] = []
-        with suppress(ssl.SSLWantReadError):
+        try:
             while self.incoming.pending or self.tls.pending() or ended:  # a read without data costs 20 us
                 piece = self.tls.read(READ_BYTES)
                 if not piece:
-                    return plain, True
+                    return plain, True  # close_notify
                 plain.append(piece)
+        except ssl.SSLWantReadError:
+            return plain, False
+        except ssl.SSLError as error:
+            self.failure = error
+            return plain, True
         return plain, False
 
 
@@ -200,32 +200,38 @@ class Connection(asyncio.BufferedProtocol):
             raise answer.failure
         self.is_reusable = answer.keeps_alive and not self._has_ended
 
-    async def start_tls(self, context: ssl.SSLContext, host: str, turn: asyncio.Lock) -> None:
+    async def start_tls(self, context: ssl.SSLContext, host: str, turns: asyncio.Semaphore) -> None:
         """Begin TLS, inside the layers of TLS that exist.
 
         Args:
-            turn: shared by all connections, so that their handshakes take turns.
+            turns: bounds the handshakes that compute in one turn of the event loop.
         """
-        await _wait_for(turn)
         layer = _Tls(context, host)
         layer.incoming.write(self._early)
         self._layers.append(layer)
         self._transport.resume_reading()
-        while not layer.is_ready:
-            try:
-                await _wait_for(turn)
-                layer.tls.do_handshake()
-                layer.is_ready = True
-            except ssl.SSLWantReadError:
-                self._write(b"")
-                await self._more()
-            except ssl.SSLEOFError as error:
-                raise self._failure or error from None
-            finally:
-                self._write(b"")  # an alert, too
+        while True:
+            async with turns:
+                await asyncio.sleep(0)  # the turn ends with that of the loop
+                self._shake_hands(layer)
+            if layer.is_ready:
+                break
+            await self._more()
         certificate = layer.tls.getpeercert()
         expires = ssl.cert_time_to_seconds(str(certificate["notAfter"])) if certificate else None
         self.peer = Peer(self.peer.address, expires)
+
+    def _shake_hands(self, layer: _Tls) -> None:
+        """Take the handshake as far as the bytes read allow."""
+        try:
+            layer.tls.do_handshake()
+            layer.is_ready = True
+        except ssl.SSLWantReadError:
+            pass
+        except ssl.SSLEOFError as error:
+            raise self._failure or error from None
+        finally:
+            self._write(b"")  # an alert, too
 
     def close(self) -> None:
         """Close the connection; over TLS, send close_notify first."""
@@ -252,9 +258,10 @@ class Connection(asyncio.BufferedProtocol):
     def _received(self, pieces: list[bytes | memoryview], *, ended: bool = False) -> None:
         """Pass bytes up through the layers, to the answer that is awaited."""
         self._has_ended = self._has_ended or ended
+        for layer in self._layers:
+            pieces, ended = layer.decrypt(pieces, ended=ended)
+            self._failure = self._failure or layer.failure
         try:
-            for layer in self._layers:
-                pieces, ended = layer.decrypt(pieces, ended=ended)
             if self._layers and self._layers[-1].outgoing.pending:
                 self._write(b"")
         except ssl.SSLError as error:

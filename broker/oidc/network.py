@@ -152,12 +152,14 @@ def _words_of_the_system(error: OSError) -> str:
     return f"{words} ({', '.join(f'{address} port {port}' for address, port in tried[:4])})" if tried else words
 
 
-# IPv4-compatible (RFC 4291, section 2.5.5.1) and local NAT64 (RFC 8215): only the local network knows where they lead.
-_NEVER_PUBLIC = (ipaddress.ip_network("::/96"), ipaddress.ip_network("64:ff9b:1::/48"))
+# Every public IPv6 address begins so (RFC 4291, section 2.4). Only the local network knows where others lead:
+# IPv4-compatible and IPv4-translated ones, local NAT64, site-local ones.
+_GLOBAL_UNICAST = ipaddress.ip_network("2000::/3")
+_DOCUMENTATION = ipaddress.ip_network("3fff::/20")  # RFC 9637; older versions of Python take it for public
 
 # A resolver reads such names as IPv4 addresses (127.1, 0x7f000001): no host name ends in a number
 # (RFC 1123, section 2.1; https://url.spec.whatwg.org/#ends-in-a-number-checker).
-_ENDS_IN_A_NUMBER = re.compile(r"(?:.*\.)?(?:[0-9]+|0x[0-9a-f]*)\.?", re.IGNORECASE | re.DOTALL)
+_ENDS_IN_A_NUMBER = re.compile(r"(?:.*\.)?(?:[0-9]+|0x[0-9a-f]*)\.*", re.IGNORECASE | re.DOTALL)
 
 
 def is_loopback(host: str) -> bool:
@@ -173,7 +175,9 @@ def is_loopback(host: str) -> bool:
 
 
 def is_public_or_name(host: str) -> bool:
-    """Tell whether a host is a name, or a public address in its usual spelling."""
+    """Tell whether a host is a name, or a public address in its usual spelling; neither is percent-encoded."""
+    if "%" in host:
+        return False
     try:
         return is_public_address(host)
     except ValueError:
@@ -184,13 +188,13 @@ def is_public_address(text: str) -> bool:
     """Tell whether an IP address, with or without a zone, is public, also inside the IPv6 forms that carry IPv4."""
     address = ipaddress.ip_address(text.partition("%")[0])
     if isinstance(address, ipaddress.IPv6Address):
-        if any(address in network for network in _NEVER_PUBLIC):
-            return False
         inner = address.ipv4_mapped or address.sixtofour or (address.teredo and address.teredo[1])
         if inner is None and address in ipaddress.ip_network("64:ff9b::/96"):
             inner = ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
         if inner:
             return is_public_address(str(inner))
+        if address not in _GLOBAL_UNICAST or address in _DOCUMENTATION:
+            return False
     return address.is_global and not address.is_multicast
 
 

@@ -20,10 +20,12 @@ import httpx
 from broker.oidc.answer import Answer, CallFailed
 from broker.oidc.connection import READ_BYTES, Connection, SocketAddress, connect_to_any, public_addresses, resolve
 from broker.oidc.network import MAX_QUOTED, why_failed
-from broker.text import printable
+from broker.text import printable, redact
 
 CONNECT_SECONDS = 3.0  # name, connection, proxy and TLS together
+MAX_HANDSHAKES = 12  # of TLS that compute at once: a crowd's handshakes would keep the loop from everybody else
 KEEP_ALIVE_SECONDS = 4.0  # of an unused connection; Node and Apache close after 5 s
+REPEAT_SECONDS = 1.0  # after sending: a connection that was closed before shows it within a round trip
 RESOLVED_SECONDS = 10.0  # that addresses of a name are used without asking again
 
 _LATE = {
@@ -95,15 +97,16 @@ class Transport(httpx.AsyncBaseTransport):
         self._connect_seconds = connect_seconds
         self._buffer = memoryview(bytearray(READ_BYTES))  # one for all: its bytes are taken before the next read
         self._kept: dict[_Route, list[Connection]] = {}
-        self._handshakes = asyncio.Lock()  # a burst of handshakes, one after the other, would stall the event loop
+        self._handshakes = asyncio.Semaphore(MAX_HANDSHAKES)
         self._sweep: asyncio.TimerHandle | None = None
         self._resolved: dict[tuple[str, int], tuple[float, asyncio.Future[list[SocketAddress]]]] = {}
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Return the answer, its body read; `extensions["peer"]` names the other end.
 
-        If a connection cannot be made, it is tried once more. If a kept connection ends before the first byte of an
-        answer, the request is sent again once: the server had closed the connection before the request came.
+        A request is sent again once if the connection could not be made, and once if a kept connection ended before
+        the first byte of an answer and within `REPEAT_SECONDS`: the server had closed the connection before the request
+        came. A server that took longer may have redeemed the code.
 
         Raises:
             CallFailed: no usable answer came.
@@ -124,10 +127,11 @@ class Transport(httpx.AsyncBaseTransport):
     async def _send(self, call: _Call) -> httpx.Response:
         message = _message(call.request, await call.request.aread(), call.route)
         if (kept := self._take(call.route)) is not None:
+            sent = kept.loop.time()
             try:
                 return await self._ask(kept, message, call)
             except CallFailed as failure:
-                if not failure.is_repeatable:
+                if not failure.is_repeatable or kept.loop.time() - sent > REPEAT_SECONDS:
                     raise
         call.answer = None
         try:
@@ -148,7 +152,7 @@ class Transport(httpx.AsyncBaseTransport):
             else:
                 connection.abort()
         if answer.status == 407 and call.route.proxy and call.route.scheme == "http":
-            raise ProxyFailed(status_line(answer.status, answer.reason))
+            raise ProxyFailed(status_line(answer.status, answer.reason, urlsplit(call.route.proxy)))
         stream, extensions = httpx.ByteStream(bytes(answer.body)), {"peer": connection.peer}
         return httpx.Response(answer.status, headers=answer.headers, stream=stream, extensions=extensions)
 
@@ -251,15 +255,24 @@ class Transport(httpx.AsyncBaseTransport):
             raise CallFailed(words, is_repeatable=True) from error
 
     async def _addresses_of(self, host: str, port: int) -> list[SocketAddress]:
-        """Return the addresses of a name; requests at the same time share one look-up."""
+        """Return the addresses of a name; requests at the same time share one look-up.
+
+        A look-up takes one of a few threads, so a name server that hangs is not asked again for the same name.
+        """
         loop = asyncio.get_running_loop()
         until, found = self._resolved.get((host, port), (0.0, None))
-        if found is None or until <= loop.time() or (found.done() and (found.cancelled() or found.exception())):
-            self._resolved = {key: entry for key, entry in self._resolved.items() if entry[0] > loop.time()}
+        if found is None or not _is_of_use(until, found, loop.time()):
+            now = loop.time()
+            self._resolved = {key: entry for key, entry in self._resolved.items() if _is_of_use(*entry, now)}
             found = asyncio.ensure_future(resolve(loop, host, port))
             found.add_done_callback(lambda done: done.cancelled() or done.exception())  # every caller may have gone
             self._resolved[host, port] = loop.time() + RESOLVED_SECONDS, found
         return await asyncio.shield(found)
+
+
+def _is_of_use(until: float, look_up: asyncio.Future[list[SocketAddress]], now: float) -> bool:
+    """Tell whether a look-up is under way, or found addresses that may still be used."""
+    return not look_up.done() or (until > now and not look_up.cancelled() and look_up.exception() is None)
 
 
 async def _ask_for_tunnel(connection: Connection, route: _Route, proxy: SplitResult) -> None:
@@ -268,7 +281,7 @@ async def _ask_for_tunnel(connection: Connection, route: _Route, proxy: SplitRes
     answer = Answer(0, phase="connecting", ends_with_head=True)
     await connection.ask(_head(b"CONNECT", place, [(b"Host", place), *proxy_authorization(proxy)]), answer)
     if answer.status != 200:
-        raise CallFailed(status_line(answer.status, answer.reason))
+        raise CallFailed(status_line(answer.status, answer.reason, proxy))
 
 
 def _place_of(proxy: SplitResult) -> tuple[str, int]:
@@ -307,6 +320,11 @@ def proxy_authorization(proxy: SplitResult) -> list[tuple[bytes, bytes]]:
     return [(b"Proxy-Authorization", b"Basic " + base64.b64encode(pair))]
 
 
-def status_line(status: int, reason: bytes) -> str:
-    """Return a proxy's status and the beginning of its reason phrase."""
-    return f"{status} {printable(reason.decode('latin-1').strip(), MAX_QUOTED)}".strip()
+def status_line(status: int, reason: bytes, proxy: SplitResult) -> str:
+    """Return a proxy's status and the beginning of its reason phrase, without the credentials it may repeat."""
+    secrets = [
+        unquote(proxy.password or ""),
+        *(value.decode().partition(" ")[2] for _, value in proxy_authorization(proxy)),
+    ]
+    words = redact(reason.decode("latin-1").strip(), secrets)
+    return f"{status} {printable(words, MAX_QUOTED)}".strip()

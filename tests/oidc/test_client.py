@@ -244,6 +244,26 @@ async def test_a_kept_connection_that_dies_before_the_answer_is_replaced_once(me
 
 
 @pytest.mark.requirement("S-45")
+async def test_a_kept_connection_that_dies_late_is_not_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The provider had the time to redeem the code."""
+    monkeypatch.setattr("broker.oidc.transport.REPEAT_SECONDS", 0.05)
+
+    async def works_on_the_second(_: bytes, writer: asyncio.StreamWriter) -> None:
+        if len(server.requests) == 1:
+            writer.write(ok())
+        else:
+            await asyncio.sleep(0.1)
+            writer.close()
+
+    async with serving(works_on_the_second) as server, loopback_client() as client:
+        await client.send(post(server))
+        with pytest.raises(ProviderUnreachable) as failure:
+            await client.send(post(server))
+    assert (failure.value.got, failure.value.phase) == ("connection closed before an answer came", "waiting")
+    assert (len(server.requests), server.connections) == (2, 1)
+
+
+@pytest.mark.requirement("S-45")
 async def test_a_request_is_sent_on_no_third_connection() -> None:
     async def answers_once(_: bytes, writer: asyncio.StreamWriter) -> None:
         if len(server.requests) == 1:

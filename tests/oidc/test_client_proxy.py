@@ -130,6 +130,8 @@ async def test_a_password_that_changes_is_taken_without_a_restart(
         pytest.param(b"HTTP/1.1 204 No Content\r\n\r\n", "204 No Content", id="another success than 200"),
         pytest.param(b"HTTP/1.1 302 Found\r\nLocation: https://login.proxy/\r\n\r\n", "302 Found", id="a portal"),
         pytest.param(b"HTTP/1.1 500 " + b"x" * 4000 + b"\r\n\r\n", "500 " + "x" * 60 + "...", id="a long phrase"),
+        pytest.param(b"HTTP/1.1 407 no s3cret\r\n\r\n", "407 no [left out]", id="the password"),
+        pytest.param(b"HTTP/1.1 407 no bWU6czNjcmV0\r\n\r\n", "407 no [left out]", id="the credentials"),
         pytest.param(b"SSH-2.0-Open\r\n", "not HTTP: begins with SSH-2.0-Open", id="no proxy at all"),
         pytest.param(b"", "connection closed while connecting", id="nothing"),
     ],
@@ -226,4 +228,22 @@ async def test_behind_a_proxy_a_private_literal_is_refused_and_the_proxys_own_ad
         refused = await failure_of(f"http://127.0.0.1:{proxy.port}", "https://169.254.169.254/latest")
         assert proxy.heads == []
         assert (await ask(f"http://127.0.0.1:{proxy.port}", ca=trusted)).status == 200
+    assert isinstance(refused, ProviderAddressRefused)
+
+
+@pytest.mark.requirement("S-41")
+@pytest.mark.parametrize(
+    "host",
+    [
+        pytest.param("169。254。169。254", id="ideographic full stops, which are sent as dots"),
+        pytest.param("169.254.169.%32%35%34", id="percent-encoded"),
+        pytest.param("127.0.0.1 ", id="a blank at the end, which is sent percent-encoded"),
+        pytest.param("127.0.0.1..", id="dots at the end"),
+    ],
+)
+async def test_behind_a_proxy_no_other_spelling_of_a_private_address_is_asked_for(host: str) -> None:
+    """The proxy's resolver may take it for the address."""
+    async with connect_proxy() as proxy:
+        refused = await failure_of(f"http://127.0.0.1:{proxy.port}", f"https://{host}/latest")
+        assert proxy.heads == []
     assert isinstance(refused, ProviderAddressRefused)

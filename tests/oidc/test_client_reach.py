@@ -151,6 +151,11 @@ PRIVATE = [
     pytest.param("2002:7f00:1::", id="6to4 of loopback"),
     pytest.param("2002:a00:1::", id="6to4 of a private address"),
     pytest.param("2001:0:4136:e378:8000:63bf:f5ff:fffe", id="Teredo of a private address"),
+    pytest.param("::ffff:0:127.0.0.1", id="IPv4-translated loopback"),
+    pytest.param("fec0::1", id="site-local"),
+    pytest.param("3fff::1", id="further documentation, IPv6"),
+    pytest.param("5f00::1", id="segment routing"),
+    pytest.param("4000::1", id="not allocated"),
 ]
 
 

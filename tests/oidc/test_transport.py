@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -12,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from broker.errors import AnswerUnexpected, ProviderUnreachable
+from broker.errors import AnswerUnexpected, ProviderTimedOut, ProviderUnreachable
 from broker.oidc.client import NetworkPolicy, ProviderClient, open_client
 from broker.oidc.messages import ProviderRequest, ProviderResponse
 from tests.oidc.servers import Authority, Server, Talk, drips, new_authority, ok, says, serving
@@ -97,6 +98,34 @@ async def test_in_tls_an_answer_without_a_length_ends_with_close_notify_only(
         assert (await client.send(get(server, "https", "localhost"))).body == b"{}"
 
 
+@pytest.mark.requirement("S-41", "S-45")
+@pytest.mark.parametrize("answered", [b"", ok()], ids=["instead of an answer", "after an answer"])
+async def test_what_somebody_on_the_way_writes_into_a_tls_connection_is_no_answer(
+    authority: Authority, tmp_path: Path, answered: bytes
+) -> None:
+    """Whoever can write into the connection cannot encrypt. An answer before it counts, and its code is spent."""
+    forged = ok(b'{"for": "eve"}')
+
+    async def forges(_: bytes, writer: asyncio.StreamWriter) -> None:
+        writer.write(ok() if len(server.requests) == 1 else answered)
+        if len(server.requests) > 1:
+            os.write(writer.get_extra_info("socket").fileno(), forged)
+
+    async with (
+        serving(forges, tls=authority.context(tmp_path, "localhost")) as server,
+        client_of(authority.write(tmp_path / "ca.pem")) as client,
+    ):
+        assert (await client.send(get(server, "https", "localhost"))).body == b"{}"
+        await asyncio.sleep(0.05)  # the session tickets have come
+        if answered:
+            assert (await client.send(get(server, "https", "localhost"))).body == b"{}"
+        else:
+            with pytest.raises(ProviderUnreachable) as failure:
+                await client.send(get(server, "https", "localhost"))
+            assert str(failure.value.got).startswith("TLS with localhost: ")
+        assert len(server.requests) == 2, "the provider has the code"
+
+
 @pytest.mark.requirement("S-42")
 @pytest.mark.parametrize(
     ("talk", "got"),
@@ -120,6 +149,10 @@ async def test_nothing_around_a_body_is_without_end(talk: Talk, got: str) -> Non
     ("answer", "got"),
     [
         pytest.param(b"HTTP/2.0 200 OK\r\nContent-Length: 2\r\n\r\n{}", "HTTP of version 2.0", id="HTTP/2.0"),
+        pytest.param(
+            b"HTTP/1.1 199 \r\nContent-Length: 2\r\n\r\n{}" + ok(), "interim answer with a body", id="an interim body"
+        ),
+        pytest.param(b"HTTP/1.1 099 OK\r\n\r\n" + ok(), "status 99", id="a status below 100"),
         pytest.param(HEAD + b"Transfer-Encoding: gzip\r\n\r\n{}", "not chunked", id="another transfer coding"),
         pytest.param(HEAD + b"Transfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n", "not chunked", id="two codings"),
         pytest.param(
@@ -280,6 +313,61 @@ async def test_a_crowd_shares_one_look_up_of_a_name(resolving: list[tuple[str, i
         answers = await asyncio.gather(*(client.send(get(server, host="idp.invalid")) for _ in range(50)))
         assert {answer.status for answer in answers} == {200}
         assert len(resolving) == 1
+
+
+@asynccontextmanager
+async def far_away(port: int, seconds: float) -> AsyncIterator[int]:
+    """Forward to a port of loopback, with a delay each way; yield the port to ask."""
+    loop, ways = asyncio.get_running_loop(), set[asyncio.Task[None]]()
+
+    async def carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while data := await reader.read(65536):
+            loop.call_later(seconds, writer.write, data)
+
+    async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        onward, back = await asyncio.open_connection("127.0.0.1", port)
+        ways.update({asyncio.create_task(carry(reader, back)), asyncio.create_task(carry(onward, writer))})
+
+    async with await asyncio.start_server(accept, "127.0.0.1", 0) as relay:
+        yield relay.sockets[0].getsockname()[1]
+    for way in ways:
+        way.cancel()
+    await asyncio.gather(*ways, return_exceptions=True)
+
+
+async def test_the_way_to_a_provider_does_not_hold_up_the_handshakes_of_a_crowd(
+    authority: Authority, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only the computing takes turns: one handshake after the other would not end within the time to connect."""
+    monkeypatch.setattr("broker.oidc.transport.MAX_HANDSHAKES", 1)
+    people, delay = 20, 0.1
+    network = NetworkPolicy(authority.write(tmp_path / "ca.pem"), private_networks=True)
+    async with (
+        serving(says(ok()), tls=authority.context(tmp_path, "localhost")) as server,
+        far_away(server.port, delay) as port,
+        open_client(network, connect_seconds=people * delay) as http,
+    ):
+        client, request = ProviderClient(http, network), ProviderRequest("GET", f"https://localhost:{port}/", LIMIT)
+        answers = await asyncio.gather(*(client.send(request) for _ in range(people)), return_exceptions=True)
+    assert [getattr(answer, "status", answer) for answer in answers] == [200] * people
+
+
+async def test_a_name_server_that_hangs_is_asked_once_for_a_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each look-up takes a thread, and there are few: other providers' names wait for them."""
+    monkeypatch.setattr("broker.oidc.transport.RESOLVED_SECONDS", 0.0)
+    asked: list[str] = []
+
+    async def hangs(host: str, *_: object, **__: object) -> None:
+        asked.append(host)
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", hangs)
+    network = NetworkPolicy(private_networks=True)
+    async with open_client(network, connect_seconds=0.05) as http, asyncio.timeout(HANGING):
+        for _ in range(3):
+            with pytest.raises(ProviderTimedOut):
+                await ProviderClient(http, network).send(ProviderRequest("GET", "https://idp.invalid/", LIMIT))
+    assert asked == ["idp.invalid"]
 
 
 async def test_both_addresses_are_named_if_none_answers(resolving: list[tuple[str, int]]) -> None:

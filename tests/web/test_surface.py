@@ -115,6 +115,7 @@ def assert_well_dressed(answer: httpx.Response) -> None:
         *("///login", "/login//", "/%2e%2e/metrics", "/login/main/x", "/LOGIN", "/login%00", "/logout/nowhere"),
         *("/%73etup", "/log%69n", "/login/ma%69n", "/setup%2fcheck", "/login%2f", "/%2flogin", "/callback/%69dp", "/%"),
         *("//evil.example/", "//evil.example//login", "/login;x", "//login//", "/login%20"),
+        *("//setup", "//setup/check", "//setup/"),
     ],
 )
 async def test_the_public_port_has_no_other_page(world: World, path: str) -> None:
