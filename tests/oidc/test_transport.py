@@ -315,43 +315,6 @@ async def test_a_crowd_shares_one_look_up_of_a_name(resolving: list[tuple[str, i
         assert len(resolving) == 1
 
 
-@asynccontextmanager
-async def far_away(port: int, seconds: float) -> AsyncIterator[int]:
-    """Forward to a port of loopback, with a delay each way; yield the port to ask."""
-    loop, ways = asyncio.get_running_loop(), set[asyncio.Task[None]]()
-
-    async def carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        while data := await reader.read(65536):
-            loop.call_later(seconds, writer.write, data)
-
-    async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        onward, back = await asyncio.open_connection("127.0.0.1", port)
-        ways.update({asyncio.create_task(carry(reader, back)), asyncio.create_task(carry(onward, writer))})
-
-    async with await asyncio.start_server(accept, "127.0.0.1", 0) as relay:
-        yield relay.sockets[0].getsockname()[1]
-    for way in ways:
-        way.cancel()
-    await asyncio.gather(*ways, return_exceptions=True)
-
-
-async def test_the_way_to_a_provider_does_not_hold_up_the_handshakes_of_a_crowd(
-    authority: Authority, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Only the computing takes turns: one handshake after the other would not end within the time to connect."""
-    monkeypatch.setattr("broker.oidc.transport.MAX_HANDSHAKES", 1)
-    people, delay = 20, 0.1
-    network = NetworkPolicy(authority.write(tmp_path / "ca.pem"), private_networks=True)
-    async with (
-        serving(says(ok()), tls=authority.context(tmp_path, "localhost")) as server,
-        far_away(server.port, delay) as port,
-        open_client(network, connect_seconds=people * delay) as http,
-    ):
-        client, request = ProviderClient(http, network), ProviderRequest("GET", f"https://localhost:{port}/", LIMIT)
-        answers = await asyncio.gather(*(client.send(request) for _ in range(people)), return_exceptions=True)
-    assert [getattr(answer, "status", answer) for answer in answers] == [200] * people
-
-
 async def test_a_name_server_that_hangs_is_asked_once_for_a_name(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each look-up takes a thread, and there are few: other providers' names wait for them."""
     monkeypatch.setattr("broker.oidc.transport.RESOLVED_SECONDS", 0.0)
