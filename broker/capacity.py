@@ -155,10 +155,6 @@ class LoopLateness:
         now = asyncio.get_running_loop().time()
         return Lap(now, self._late + max(0.0, now - self._due))
 
-    def late_since(self, lap: Lap) -> float:
-        """Return by how many seconds the loop was late since a moment. A block must be open."""
-        return self.lap().late - lap.late
-
     def _schedule(self, loop: asyncio.AbstractEventLoop, seconds: float) -> None:
         self._due = loop.time() + seconds
         self._timer = loop.call_at(self._due, self._tick, loop)

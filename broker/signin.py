@@ -434,8 +434,8 @@ class Broker:
 
     def _is_busy_since(self, lap: Lap) -> bool:
         """Tell whether the event loop was late for at least `BUSY_SHARE` of the time since a moment."""
-        late, elapsed = self._lateness.late_since(lap), self._lateness.lap().began - lap.began
-        return late > 0 and late >= BUSY_SHARE * elapsed
+        now = self._lateness.lap()
+        return now.late > lap.late and now.late - lap.late >= BUSY_SHARE * (now.began - lap.began)
 
     def _no_place(self, places: Places, lap: Lap) -> Overloaded:
         """Return the refusal of a sign-in without a place: its own wait, or the longest wait, tells the cause."""
@@ -450,11 +450,11 @@ class Broker:
         )
 
     def _too_late(self, lap: Lap) -> BrokerError:
-        late, elapsed = self._lateness.late_since(lap), self._lateness.lap().began - lap.began
         if self._is_busy_since(lap):
+            now = self._lateness.lap()
             return Overloaded(
                 expected=f"an event loop that is late for less than {BUSY_SHARE:.0%} of the time",
-                got=f"late for {late:.1f} of {elapsed:.1f} s",
+                got=f"late for {now.late - lap.late:.1f} of {now.began - lap.began:.1f} s",
                 retry_after=RETRY_AFTER_SECONDS,
             )
         return ProviderTimedOut(expected=f"all answers within {self._deadline:g} s", got="not all")
