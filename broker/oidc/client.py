@@ -85,7 +85,7 @@ class ProviderClient:
     """Sends a request to a provider and reads the answer within bounds.
 
     Args:
-        outbound_proxy: of the network, for the log.
+        network: of `http`: its addresses are checked here, and its proxy is named in errors.
         call_seconds: for each call.
     """
 
