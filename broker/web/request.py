@@ -94,8 +94,7 @@ def is_framed(request: Request) -> bool:
 
 def given(request: Request, name: str) -> list[str]:
     """Return each value of a parameter; a parameter with only empty values counts as absent (RFC 6749, section 3.1)."""
-    values = request.query_params.getlist(name)
-    return values if any(values) else []
+    return _present(request.query_params.getlist(name))
 
 
 def single(request: Request, name: str) -> str | None:
@@ -104,10 +103,7 @@ def single(request: Request, name: str) -> str | None:
     Raises:
         ParameterRepeated: the parameter came more than once (RFC 6749, section 3.1).
     """
-    values = given(request, name)
-    if len(values) > 1:
-        raise ParameterRepeated(expected=f"{name} once", got=f"{len(values)} times")
-    return values[0] if values else None
+    return _only(name, request.query_params.getlist(name))
 
 
 def read_unverified_parameters(request: Request) -> dict[str, str]:
@@ -116,7 +112,21 @@ def read_unverified_parameters(request: Request) -> dict[str, str]:
     Raises:
         ParameterRepeated: a parameter came more than once (RFC 6749, section 3.1).
     """
-    return {name: value for name in request.query_params if (value := single(request, name))}
+    values: dict[str, list[str]] = {}
+    for name, value in request.query_params.multi_items():  # one pass: a look-up by name walks through all of them
+        values.setdefault(name, []).append(value)
+    return {name: text for name, each in values.items() if (text := _only(name, each))}
+
+
+def _present(values: list[str]) -> list[str]:
+    return values if any(values) else []
+
+
+def _only(name: str, values: list[str]) -> str | None:
+    present = _present(values)
+    if len(present) > 1:
+        raise ParameterRepeated(expected=f"{name} once", got=f"{len(present)} times")
+    return present[0] if present else None
 
 
 def site_of(request: Request, sites: Mapping[str, Site]) -> Site:
