@@ -64,19 +64,25 @@ class Service:
 
 @asynccontextmanager
 async def create_app(
-    settings: Settings, *, http: ClientFactory = open_client, clock: Clock = time.time, sleep: Sleep = asyncio.sleep
+    settings: Settings,
+    *,
+    lost_log_lines: Callable[[], int] = lambda: 0,
+    http: ClientFactory = open_client,
+    clock: Clock = time.time,
+    sleep: Sleep = asyncio.sleep,
 ) -> AsyncIterator[Service]:
     """Build the service, and keep its HTTP clients open while it runs.
 
     The service starts even if providers do not answer: requests are repeated later.
 
     Args:
+        lost_log_lines: returns how many lines the log lost since the start.
         clock: seconds since the epoch.
     """
     async with AsyncExitStack() as stack:
         networks = _network_policies(settings)
         clients = {network: await stack.enter_async_context(http(network)) for network in set(networks.values())}
-        metrics = Metrics(insecure_options(settings))
+        metrics = Metrics(insecure_options(settings), lost_log_lines)
         log = EventLog(log_email=settings.log_email, secret_keys=settings.secret_keys.reveal)
         all_providers = {
             id_: wire_provider(

@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 MAX_AT_WORK = 600  # sign-ins with one provider: with two calls of 300 ms, 1,000 a second, more than a core completes
 MAX_WAITING = 4000  # sign-ins that wait for a place with one provider: a slow core completes them in WAIT_SECONDS
@@ -22,8 +21,7 @@ Kind = Literal["callback", "login"]
 _ORDER: tuple[Kind, ...] = ("callback", "login")  # a person at the callback has signed in at the provider already
 
 
-@dataclass(frozen=True, slots=True)
-class Lap:
+class Lap(NamedTuple):
     """A moment from which the lateness of the event loop is counted.
 
     Args:
@@ -134,32 +132,33 @@ class LoopLateness:
         self._blocks = 0
         self._late = 0.0
         self._due = 0.0
-        self._timer: asyncio.TimerHandle | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None  # whose timer runs
 
     def __enter__(self) -> None:
         """Measure until the block ends; blocks may overlap."""
         self._blocks += 1
-        if self._timer is None:
-            self._schedule(asyncio.get_running_loop(), TICK_SECONDS)
+        if self._loop is None:
+            self._loop = asyncio.get_running_loop()
+            self._schedule(self._loop, TICK_SECONDS)
 
     def __exit__(self, *_: object) -> None:
-        """Stop the timer with the last block."""
+        """End the block. The timer stops at its next call without a block, so that most blocks find it running."""
         self._blocks -= 1
-        if self._blocks == 0 and self._timer is not None:
-            self._late = self.lap().late
-            self._timer.cancel()
-            self._timer = None
 
     def lap(self) -> Lap:
         """Return this moment. A block must be open."""
-        now = asyncio.get_running_loop().time()
+        assert self._loop is not None
+        now = self._loop.time()
         return Lap(now, self._late + max(0.0, now - self._due))
 
     def _schedule(self, loop: asyncio.AbstractEventLoop, seconds: float) -> None:
         self._due = loop.time() + seconds
-        self._timer = loop.call_at(self._due, self._tick, loop)
+        loop.call_at(self._due, self._tick, loop)
 
     def _tick(self, loop: asyncio.AbstractEventLoop) -> None:
         late = max(0.0, loop.time() - self._due)
         self._late += late
-        self._schedule(loop, TICK_SECONDS if late < ON_TIME_SECONDS else BUSY_TICK_SECONDS)
+        if self._blocks:
+            self._schedule(loop, TICK_SECONDS if late < ON_TIME_SECONDS else BUSY_TICK_SECONDS)
+        else:
+            self._loop = None

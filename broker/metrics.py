@@ -23,6 +23,8 @@ from prometheus_client import (
     disable_created_metrics,
     generate_latest,
 )
+from prometheus_client.core import CounterMetricFamily
+from prometheus_client.registry import Collector
 
 from broker.capacity import Places
 from broker.errors import (
@@ -123,10 +125,29 @@ class _Part:
         )
 
 
-class Metrics:
-    """The metrics of one service; `insecure_options` are those that are on."""
+class _LostLogLines(Collector):
+    """Counts the log lines that were lost; the log counts them itself, partly in a thread."""
 
-    def __init__(self, insecure_options: Sequence[str] = ()) -> None:
+    def __init__(self, lost: Callable[[], int]) -> None:
+        self._lost = lost
+
+    def collect(self) -> Iterator[CounterMetricFamily]:
+        """Return the metric with its value of this moment."""
+        name = "comm100_sso_log_lines_dropped"
+        yield CounterMetricFamily(
+            name, "Log lines that nobody read in time, or that could not be written.", self._lost()
+        )
+
+
+class Metrics:
+    """The metrics of one service.
+
+    Args:
+        insecure_options: those that are on.
+        lost_log_lines: returns how many lines the log lost since the start.
+    """
+
+    def __init__(self, insecure_options: Sequence[str] = (), lost_log_lines: Callable[[], int] = lambda: 0) -> None:
         disable_created_metrics()  # type: ignore[no-untyped-call] # they double the series, and no alert uses them
         self._parts: dict[tuple[str, str], _Part] = {}
         self._process = CollectorRegistry()
@@ -135,6 +156,7 @@ class Metrics:
             "1 while a secret's file holds what cannot be used, so that the previous secret stays in use.",
             ["setting"],
         )
+        self._process.register(_LostLogLines(lost_log_lines))
         self._export_process(insecure_options)
 
     def _export_process(self, insecure_options: Sequence[str]) -> None:

@@ -11,6 +11,7 @@ import gc
 import logging
 import signal
 import socket
+from collections.abc import Callable
 from contextlib import nullcontext
 from typing import Any
 
@@ -31,21 +32,24 @@ GC_THRESHOLD = 50_000  # new objects between two collections; Python's 700 would
 _log = logging.getLogger("broker")
 
 
-def serve(settings: Settings) -> None:
+def serve(settings: Settings, *, lost_log_lines: Callable[[], int]) -> None:
     """Run the service until SIGTERM or SIGINT, and return after the requests in flight are answered.
+
+    Args:
+        lost_log_lines: returns how many lines the log lost since the start.
 
     Raises:
         OSError: a port cannot be bound.
     """
-    asyncio.run(_serve(settings))
+    asyncio.run(_serve(settings, lost_log_lines))
 
 
-async def _serve(settings: Settings) -> None:
+async def _serve(settings: Settings, lost_log_lines: Callable[[], int]) -> None:
     asked_to_stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):  # first, so that a stop during the start is clean, too
         asyncio.get_running_loop().add_signal_handler(number, asked_to_stop.set)
     public_socket, operations_socket = _bind(settings.listen), _bind(settings.operations_listen)
-    async with create_app(settings) as service:
+    async with create_app(settings, lost_log_lines=lost_log_lines) as service:
         public, operations = _server(service.public), _server(service.operations)
         collect_rarely()
         stopping = asyncio.create_task(_stop_when(asked_to_stop, service, public))

@@ -34,12 +34,14 @@ def serve(config: Path | None) -> None:
         from broker import log, server
 
     settings = read_settings(config)
-    log.log_to(sys.stdout, keeps_addresses=settings.log_email == "plain")
+    writer = log.log_to(sys.stdout, keeps_addresses=settings.log_email == "plain")
     try:
-        server.serve(settings)
+        server.serve(settings, lost_log_lines=lambda: writer.dropped)
     except OSError as error:
         print(f"The service cannot start: {error.strerror or error}", file=sys.stderr)
         raise SystemExit(EXIT_UNUSABLE) from None
+    finally:
+        writer.close()
 
 
 def read_settings(config: Path | None) -> Settings:

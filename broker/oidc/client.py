@@ -16,6 +16,7 @@ from datetime import UTC
 from email.utils import parsedate_to_datetime
 from functools import lru_cache
 from pathlib import Path
+from typing import cast
 from urllib.parse import urlsplit
 
 import httpx
@@ -119,7 +120,7 @@ class ProviderClient:
             raise self._translated(error, request) from error
         except (httpx.InvalidURL, ValueError) as error:
             raise AnswerUnexpected(expected="an address that can be asked", got=_place(request.url)) from error
-        return await _read(response)
+        return _read(response)
 
     def _translated(self, error: httpx.TransportError, request: ProviderRequest) -> BrokerError:
         """Return the broker's error for an error of the transport."""
@@ -152,7 +153,7 @@ def _unreached(error: httpx.TransportError, place: str) -> BrokerError:
     return ProviderUnreachable(expected=f"{wanted} {place}", got=str(error), phase=phase)
 
 
-async def _read(response: httpx.Response) -> ProviderResponse:
+def _read(response: httpx.Response) -> ProviderResponse:
     headers: dict[str, str] = {}
     for name, value in response.headers.raw:  # a look-up in httpx.Headers walks through all of them
         key, text = name.decode("latin-1").lower(), value.decode("latin-1")
@@ -165,7 +166,7 @@ async def _read(response: httpx.Response) -> ProviderResponse:
     return ProviderResponse(
         status=response.status_code,
         media_type=headers.get("content-type", "").partition(";")[0].strip().lower(),
-        body=b"".join([part async for part in response.stream]),  # type: ignore[union-attr] # httpx's is for both
+        body=b"".join(cast("httpx.ByteStream", response.stream)),
         max_age=_seconds(_MAX_AGE.search(headers.get("cache-control", ""))),
         retry_after=_seconds(_RETRY_AFTER.fullmatch(headers.get("retry-after", ""))),
         date=_moment(headers.get("date", ""), age=headers.get("age", "")),

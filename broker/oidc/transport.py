@@ -12,7 +12,7 @@ import re
 import ssl
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, cast
 from urllib.parse import SplitResult, unquote, urlsplit
 
 import httpx
@@ -75,8 +75,8 @@ class _Call:
 class Transport(httpx.AsyncBaseTransport):
     """Sends requests by kept or new connections.
 
-    A request needs two extensions: `seconds` for the whole call, and `limit`, the bytes accepted as body. The transport
-    writes Host and Content-Length.
+    A request needs two extensions: `seconds` for the whole call, and `limit`, the bytes accepted as body. The bodies of
+    requests and answers are `httpx.ByteStream`. The transport writes Host and Content-Length.
 
     Args:
         public_only: connections lead to public addresses only. A proxy's own address is not checked.
@@ -125,7 +125,7 @@ class Transport(httpx.AsyncBaseTransport):
         await asyncio.sleep(0)  # asyncio closes a socket in its next turn
 
     async def _send(self, call: _Call) -> httpx.Response:
-        message = _message(call.request, await call.request.aread(), call.route)
+        message = _message(call.request, call.route)
         if (kept := self._take(call.route)) is not None:
             sent = kept.loop.time()
             try:
@@ -288,9 +288,10 @@ def _place_of(proxy: SplitResult) -> tuple[str, int]:
     return proxy.hostname or "", proxy.port or _PORTS[proxy.scheme]
 
 
-def _message(request: httpx.Request, body: bytes, route: _Route) -> bytes:
+def _message(request: httpx.Request, route: _Route) -> bytes:
     """Return a request; one in plain http takes the proxy as it is (RFC 9112, section 3.2.2)."""
     method, target, headers = request.method.encode("ascii"), request.url.raw_path, request.headers.raw
+    body = b"".join(cast("httpx.ByteStream", request.stream))
     headers = [(b"Host", request.url.netloc), *headers]
     if body or method != b"GET":
         headers.append((b"Content-Length", b"%d" % len(body)))
