@@ -15,6 +15,7 @@ from functools import partial
 from typing import Any
 
 from broker.capacity import (
+    BUSY_SHARE,
     MAX_AT_WORK,
     MAX_WAITING,
     MAX_WAITING_IN_ALL,
@@ -77,7 +78,6 @@ from broker.transaction import (
 )
 
 DEADLINE_SECONDS = 8.0  # of /login and of /callback, however many calls to the provider they need
-BUSY_SHARE = 0.5  # of the time: an event loop that was late for longer had too much work
 MAX_REFUSED = 20_000  # refused sign-ins remembered
 RETRY_AFTER_SECONDS = 5  # told to a person who got no place
 MAX_REFETCHES = 2  # of the keys, for one sign-in
@@ -428,21 +428,16 @@ class Broker:
             except TimeoutError:
                 raise (self._too_late(lap) if at_work else self._no_place(places, lap)) from None
             except ProviderTimedOut as error:
-                if self._is_busy_since(lap):
+                if self._lateness.is_busy_since(lap):
                     raise self._too_late(lap) from error
                 raise
-
-    def _is_busy_since(self, lap: Lap) -> bool:
-        """Tell whether the event loop was late for at least `BUSY_SHARE` of the time since a moment."""
-        now = self._lateness.lap()
-        return now.late > lap.late and now.late - lap.late >= BUSY_SHARE * (now.began - lap.began)
 
     def _no_place(self, places: Places, lap: Lap) -> Overloaded:
         """Return the refusal of a sign-in without a place: its own wait, or the longest wait, tells the cause."""
         is_queue_full = places.is_full
         since = (places.longest_wait or lap) if is_queue_full else lap
         waited = self._lateness.lap().began - lap.began
-        cause = Overloaded if self._is_busy_since(since) else OverloadedByProvider
+        cause = Overloaded if self._lateness.is_busy_since(since) else OverloadedByProvider
         return cause(
             expected=f"a place within {self._wait:g} s; there are {places.limit} with this provider",
             got=f"{places.at_work} at work, {places.waiting} waiting; waited {waited:.1f} s",
@@ -450,7 +445,7 @@ class Broker:
         )
 
     def _too_late(self, lap: Lap) -> BrokerError:
-        if self._is_busy_since(lap):
+        if self._lateness.is_busy_since(lap):
             now = self._lateness.lap()
             return Overloaded(
                 expected=f"an event loop that is late for less than {BUSY_SHARE:.0%} of the time",
