@@ -290,6 +290,7 @@ def wire_provider(
 
 
 def _registration(settings: Settings, identifier: str, provider: ProviderSettings, clock: Clock) -> Registration:
+    credential = provider.federated_token or provider.private_key or provider.client_secret
     return Registration(
         issuer=provider.issuer,
         metadata_issuer=provider.metadata_issuer,
@@ -308,6 +309,8 @@ def _registration(settings: Settings, identifier: str, provider: ProviderSetting
         allow_loopback=settings.on_loopback,
         metadata_url=provider.metadata_url,
         trusted_audiences=frozenset(provider.trusted_audiences or ()),
+        credential=credential.reveal if credential else None,
+        reread_credential=credential.reread if credential else None,
     )
 
 

@@ -233,7 +233,7 @@ class Metrics:
 
     def watch_health(self, provider: str, health: ProviderHealth) -> None:
         """Export whether a provider is down, and the difference of the clocks, read at each scrape."""
-        self._part(provider).down.labels(provider).set_function(lambda: float(health.is_down))
+        self._part(provider).down.labels(provider).set_function(lambda: float(health.is_down()))
         self._part(provider).clock_ahead.labels(provider).set_function(lambda: health.clock_ahead() or 0.0)
 
     def watch_places(self, provider: str, places: Places) -> None:

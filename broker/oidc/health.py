@@ -132,9 +132,8 @@ class ProviderHealth:
         now = self._monotonic()
         return next((self._calls[call].last_failure for call in _CALLS if self._keeps_failing(call, now)), None)
 
-    @property
     def is_down(self) -> bool:
-        """Whether sign-ins fail: a call keeps failing, and the stored documents do not make up for it."""
+        """Tell whether sign-ins fail: a call keeps failing, and the stored documents do not make up for it."""
         problem = self.problem()
         if problem is None:
             return False

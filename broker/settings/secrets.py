@@ -58,6 +58,10 @@ class Secret(Generic[T]):
         """Return the current value; call this for every use, because the value can be rotated."""
         return self._value()
 
+    def reread(self) -> T:
+        """Return the current value after a look at its file, even if the last look was a moment ago."""
+        return self._value.look() if isinstance(self._value, WatchedFile) else self._value()
+
     @property
     def is_in_file(self) -> bool:
         """Whether the value came from a file, which is read again."""
@@ -93,10 +97,12 @@ class WatchedFile(Generic[T]):
 
     def __call__(self) -> T:
         """Return the newest good value, looking at the file at most once a second."""
-        now = self._clock()
-        if now - self._looked_at >= _SECONDS_BETWEEN_LOOKS:
-            self._looked_at = now
-            self._look()
+        return self.look() if self._clock() - self._looked_at >= _SECONDS_BETWEEN_LOOKS else self._good
+
+    def look(self) -> T:
+        """Return the newest good value, looking at the file now."""
+        self._looked_at = self._clock()
+        self._look()
         return self._good
 
     def is_rejected(self) -> bool:

@@ -47,7 +47,7 @@ def _state(provider: Provider) -> dict[str, object]:
     state: dict[str, object] = {
         "metadata": "present" if discovery.metadata.peek() else "missing",
         "keys": "present" if discovery.keys.peek() else "missing",
-        "down": health.is_down,
+        "down": health.is_down(),
     }
     if (success := health.seconds_since_success()) is not None:
         state["last_success_seconds_ago"] = round(success)
