@@ -26,7 +26,7 @@ from broker.providers import Provider
 
 WATCH_SECONDS = 5.0  # between looks at a provider
 SUSPECT_SECONDS = 1.0  # between looks at a provider that failed, until it is clear whether it is down
-QUIET_SECONDS = 35.0  # without an answer, after which the keys are fetched; three timeouts later, a minute is not over
+QUIET_SECONDS = 35.0  # without a success, after which the keys are fetched; three timeouts later no minute is over
 MAX_FETCHING = 20  # providers whose documents are fetched at once, if no sign-in needs them
 
 _log = logging.getLogger("broker")
