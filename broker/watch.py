@@ -61,7 +61,7 @@ async def _watch(provider: Provider, places: asyncio.Semaphore) -> None:
             pass  # noted in the provider's health
         except Exception as defect:  # noqa: BLE001 - a defect must not end this task
             _log.error("defect", exc_info=defect, extra={"facts": {"provider": provider.id}})
-            provider.health.note("metadata", InternalError())
+            provider.health.note("keys" if provider.discovery.metadata.peek() else "metadata", InternalError())
         problem = provider.health.problem()
         if problem is None and was_usable is not True:
             _log.info("identity provider is ready", extra={"facts": {"provider": provider.id}})

@@ -14,7 +14,7 @@ import pytest
 
 from broker import watch
 from broker.app import Service
-from broker.errors import CodeRejected, ProviderFailing
+from broker.errors import ClientRejected, CodeRejected, ProviderFailing
 from broker.oidc.health import OWN_CLOCK_REMEDY
 from tests.fakes.clock import Clock
 from tests.fakes.lies import Lies, status
@@ -104,6 +104,35 @@ async def test_an_outage_is_told_while_nobody_signs_in(world: World, clock: Cloc
         assert await is_down(service)
         world.provider.is_down = None
         await until(lambda: len(told(log, "identity provider is ready")) == 2, clock)
+        assert not await is_down(service)
+
+
+async def test_rejected_credentials_are_an_outage_that_readiness_names(world: World, log: io.StringIO) -> None:
+    async with world.broker() as service:
+        browser = world.browser(service)
+        await until(lambda: len(told(log, "identity provider is ready")) == 1)
+        secret, world.provider.client_secret = world.provider.client_secret, "another-secret-of-the-client"
+        for _ in range(3):
+            assert not await is_down(service)
+            assert_refused(await browser.sign_in(), ClientRejected)
+        assert await is_down(service)
+        state = await readiness(service)
+        assert (state["last_failure"], state["last_failure_call"]) == ("client_rejected", "client_authentication")
+        await until(lambda: outages(log) == [("client_authentication", "client_rejected")])
+        world.provider.client_secret = secret
+        await browser.sign_in()
+        assert not await is_down(service)
+
+
+async def test_a_defect_that_stays_is_told_as_an_outage_too(world: World, clock: Clock, log: io.StringIO) -> None:
+    def break_every_time(answer: httpx.Response) -> httpx.Response:
+        raise LookupError(answer.text)
+
+    world.provider.lies = Lies(answers={"/keys": break_every_time})
+    async with world.broker() as service:
+        await until(lambda: outages(log) == [("keys", "unexpected")], clock)
+        world.provider.lies = Lies()
+        await until(lambda: len(told(log, "identity provider is ready")) == 1, clock)
         assert not await is_down(service)
 
 
