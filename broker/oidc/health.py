@@ -5,6 +5,7 @@ Only calls of the broker count. A stranger with invented codes gets a 4xx from t
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections import deque
 from collections.abc import Sequence
@@ -12,7 +13,7 @@ from dataclasses import dataclass
 from statistics import median
 from typing import TYPE_CHECKING, Literal
 
-from broker.capacity import LoopLateness
+from broker.capacity import Lap, LoopLateness
 from broker.errors import BrokerError, ProviderFailing, ProviderTimedOut
 from broker.oidc.messages import ProviderRequest, ProviderResponse, is_failing
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 FAILURES = 3  # of one kind of call in a row, after which the provider is down
 FORGET_SECONDS = 600.0  # after the last failure of a call that only sign-ins make: it may work again
+SLOW_SECONDS = 2.5  # of a call that the deadline of its sign-in ends: two calls of 4 s are an outage, too
 DATES = 5  # of the newest answers: their median is the difference of the clocks
 CLOCK_WARNING_SECONDS = 30.0  # of difference
 CLOCK_AGREES_SECONDS = 15.0  # of difference, below which a warning ends
@@ -97,12 +99,22 @@ class ProviderHealth:
                     if not (isinstance(error, ProviderTimedOut) and self._lateness.is_busy_since(began)):
                         self._note(request, error)
                     raise
+                except asyncio.CancelledError:
+                    self._note_cancelled(request, began)
+                    raise
             self._note(request, ProviderFailing(expected=200, got=answer.status) if is_failing(answer) else None)
             if answer.date is not None:
                 self._ahead.append(self._clock() - answer.date)
             return answer
 
         return send_watched
+
+    def _note_cancelled(self, request: ProviderRequest, began: Lap) -> None:
+        """Note a timeout if the deadline of a sign-in ended a call that was slow itself."""
+        seconds = self._lateness.lap().began - began.began
+        if seconds >= SLOW_SECONDS and not self._lateness.is_busy_since(began):
+            expected = "an answer before the deadline of the sign-in"
+            self._note(request, ProviderTimedOut(expected=expected, got=f"no answer within {seconds:.1f} s"))
 
     def _note(self, request: ProviderRequest, error: BrokerError | None) -> None:
         if error is not None:

@@ -153,6 +153,24 @@ async def test_a_timeout_of_a_busy_process_is_not_the_providers(health: Provider
     assert not health.is_down()
 
 
+@pytest.mark.parametrize(("slow_after", "down"), [(0.0, True), (60.0, False)])
+async def test_a_slow_call_that_the_deadline_of_its_sign_in_ends_is_a_failure(
+    health: ProviderHealth, monkeypatch: pytest.MonkeyPatch, slow_after: float, down: bool
+) -> None:
+    monkeypatch.setattr("broker.oidc.health.SLOW_SECONDS", slow_after)
+
+    async def never(_: ProviderRequest) -> ProviderResponse:
+        await asyncio.Event().wait()
+        raise AssertionError("it never comes")
+
+    request = ProviderRequest("GET", "https://idp.example/userinfo", 1000, kind="userinfo")
+    for _ in range(3):
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(0.01):
+                await health.watched(never)(request)
+    assert failing_call(health) == (("userinfo", "provider_timed_out") if down else None)
+
+
 async def test_a_failure_holds_no_secret_that_the_provider_repeated(health: ProviderHealth) -> None:
     await ask(health, ProviderUnreachable(expected="an answer", got=f"invalid HTTP: {SECRET}"))
     failure = health.last_failure()
