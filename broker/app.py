@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -14,19 +14,22 @@ from urllib.parse import urlsplit
 
 from starlette.types import ASGIApp
 
+from broker.capacity import LoopLateness
 from broker.comm100 import Site
-from broker.errors import BrokerError, InternalError, ProviderUnreachable
+from broker.errors import ProviderUnreachable
 from broker.identity import ClaimRules
 from broker.log import EventLog, SignInEvent, log_start, warn_of_expiry
 from broker.metrics import Metrics
 from broker.oidc.client import ClientFactory, HttpClient, NetworkPolicy, ProviderClient, open_client
 from broker.oidc.client_assertion import build_client_assertion
 from broker.oidc.discovery import Clock, Discovery, Send, Sleep
+from broker.oidc.health import ProviderHealth
 from broker.oidc.messages import ProviderRequest, ProviderResponse
 from broker.oidc.registration import Registration
 from broker.providers import KINDS, Provider
 from broker.settings import NO_PROXY, ProviderSettings, Settings, SiteSettings, insecure_options, secret_files
 from broker.signin import Broker
+from broker.watch import watched
 from broker.web.context import Setup, WebContext
 from broker.web.cooldown import Cooldown
 from broker.web.middleware import SecurityHeaders
@@ -39,8 +42,6 @@ from broker.web.setup_loader import SetupLoader
 if TYPE_CHECKING:
     from broker import checks
 
-WARM_SECONDS = 30.0  # between checks for missing or old documents
-MAX_FETCHING = 20  # providers whose documents are fetched at once, if no sign-in needs them
 NO_PROXY_TRUSTED = (
     "Add your proxy's address to trusted_proxies. Until then, all people behind the proxy share one limit for rejected "
     "codes, and the log shows the proxy's address. If there is no proxy, you do not have to do anything."
@@ -84,9 +85,15 @@ async def create_app(
         clients = {network: await stack.enter_async_context(http(network)) for network in set(networks.values())}
         metrics = Metrics(insecure_options(settings), lost_log_lines)
         log = EventLog(log_email=settings.log_email, secret_keys=settings.secret_keys.reveal)
+        lateness = LoopLateness()
         all_providers = {
             id_: wire_provider(
-                settings, id_, send=metrics.timed(id_, _sender(clients[network], network)), clock=clock, sleep=sleep
+                settings,
+                id_,
+                send=metrics.timed(id_, _sender(clients[network], network)),
+                clock=clock,
+                sleep=sleep,
+                lateness=lateness,
             )
             for id_, network in networks.items()
         }
@@ -105,7 +112,7 @@ async def create_app(
         web = _web_context(settings, broker, all_providers, setup_checks, partial(_record, log, metrics))
         stopping = asyncio.Event()
         operations = operations_site(providers, metrics=metrics.export, stopping=stopping.is_set)
-        await stack.enter_async_context(_kept_warm(providers.values()))
+        await stack.enter_async_context(watched(providers.values()))
         yield Service(public_site(web), SecurityHeaders(operations, https=False), stopping)
 
 
@@ -133,6 +140,7 @@ def _announce(settings: Settings, broker: Broker, metrics: Metrics) -> None:
             metrics.expect_sign_ins(site.id, identifier)
     for identifier, wired in broker.providers.items():
         metrics.watch_provider(identifier, wired.discovery)
+        metrics.watch_health(identifier, wired.health)
         metrics.watch_places(identifier, broker.places_of(identifier))
     for setting, is_rejected in secret_files(settings).items():
         metrics.watch_secret(setting, is_rejected)
@@ -216,46 +224,6 @@ async def reach_provider(
         yield wire_provider(settings, identifier, send=_sender(client, network), clock=clock)
 
 
-@asynccontextmanager
-async def _kept_warm(providers: Iterable[Provider]) -> AsyncIterator[None]:
-    """Refresh metadata and keys of the providers while the block runs."""
-    places = asyncio.Semaphore(MAX_FETCHING)
-    tasks = [asyncio.create_task(_keep_warm(provider, places)) for provider in providers]
-    try:
-        yield
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-
-
-async def _keep_warm(provider: Provider, places: asyncio.Semaphore) -> None:
-    """Fetch metadata and keys before a sign-in needs them, and log when that begins to fail or to work.
-
-    Args:
-        places: of all providers; hundreds of answers at the same instant would hold up sign-ins.
-    """
-    was_usable: bool | None = None
-    while True:
-        failure: BrokerError | None = None
-        try:
-            async with places:
-                await provider.discovery.keep_warm()
-        except BrokerError as error:
-            failure = error
-        except Exception as defect:  # noqa: BLE001 - a defect must not end this task
-            _log.error("defect", exc_info=defect, extra={"facts": {"provider": provider.id}})
-            failure = InternalError()
-        failure = failure or provider.discovery.metadata.failure or provider.discovery.keys.failure
-        if failure is None and was_usable is not True:
-            _log.info("identity provider is ready", extra={"facts": {"provider": provider.id}})
-        elif failure is not None and was_usable is not False:
-            facts = {"provider": provider.id, "code": failure.code, "expected": failure.expected, "got": failure.got}
-            _log.error("identity provider is not usable", extra={"facts": {**facts, "remedy": failure.remedy}})
-        was_usable = failure is None
-        await asyncio.sleep(WARM_SECONDS)
-
-
 def _sender(client: HttpClient, network: NetworkPolicy) -> Send:
     return ProviderClient(client, network).send
 
@@ -296,10 +264,17 @@ def wire_provider(
     send: Send = send_nothing,
     clock: Clock = time.time,
     sleep: Sleep = asyncio.sleep,
+    lateness: LoopLateness | None = None,
 ) -> Provider:
-    """Return an identity provider, enabled or not."""
+    """Return an identity provider, enabled or not.
+
+    Args:
+        lateness: of the event loop; one for all providers of a service.
+    """
     provider = settings.identity_providers[identifier]
     registration = _registration(settings, identifier, provider, clock)
+    health = ProviderHealth(clock, lateness=lateness)
+    send = health.watched(send)
     return Provider(
         id=identifier,
         label=provider.label,
@@ -315,12 +290,13 @@ def wire_provider(
             allowed_groups=frozenset(provider.allowed_groups or ()),
         ),
         userinfo=provider.userinfo,
-        discovery=Discovery(registration, send, clock, sleep),
+        discovery=Discovery(registration, send, clock, sleep, health=health),
         send=send,
     )
 
 
 def _registration(settings: Settings, identifier: str, provider: ProviderSettings, clock: Clock) -> Registration:
+    credential = provider.federated_token or provider.private_key or provider.client_secret
     return Registration(
         issuer=provider.issuer,
         metadata_issuer=provider.metadata_issuer,
@@ -339,6 +315,8 @@ def _registration(settings: Settings, identifier: str, provider: ProviderSetting
         allow_loopback=settings.on_loopback,
         metadata_url=provider.metadata_url,
         trusted_audiences=frozenset(provider.trusted_audiences or ()),
+        credential=credential.reveal if credential else None,
+        reread_credential=credential.reread if credential else None,
     )
 
 

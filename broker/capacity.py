@@ -16,6 +16,7 @@ WAIT_SECONDS = 15.0  # the longest wait for a place
 TICK_SECONDS = 0.05  # between measurements of an event loop that is on time: each wakes the process up
 BUSY_TICK_SECONDS = 0.01  # between measurements of an event loop that was late
 ON_TIME_SECONDS = 0.002  # of lateness
+BUSY_SHARE = 0.5  # of the time: an event loop that was late for longer had too much work
 
 Kind = Literal["callback", "login"]
 _ORDER: tuple[Kind, ...] = ("callback", "login")  # a person at the callback has signed in at the provider already
@@ -150,6 +151,11 @@ class LoopLateness:
         assert self._loop is not None
         now = self._loop.time()
         return Lap(now, self._late + max(0.0, now - self._due))
+
+    def is_busy_since(self, lap: Lap) -> bool:
+        """Tell whether the loop was late for at least `BUSY_SHARE` of the time since a moment. A block must be open."""
+        now = self.lap()
+        return now.late > lap.late and now.late - lap.late >= BUSY_SHARE * (now.began - lap.began)
 
     def _schedule(self, loop: asyncio.AbstractEventLoop, seconds: float) -> None:
         self._due = loop.time() + seconds

@@ -45,6 +45,7 @@ from broker.errors import (
 )
 from broker.log import SignInEvent, outcome_of
 from broker.oidc.discovery import Cached, Discovery, Send
+from broker.oidc.health import ProviderHealth
 from broker.oidc.messages import ProviderRequest, ProviderResponse, RequestKind, is_failing
 
 # Alerts compare these few with each other or with the sign-ins that succeeded, so no increase may be lost.
@@ -109,6 +110,18 @@ class _Part:
             "comm100_sso_provider_fresh_until_timestamp_seconds",
             "When the provider's metadata or keys will be fetched again, 0 while there are none; old ones stay in use.",
             ["provider", "document"],
+            registry=self.registry,
+        )
+        self.down = Gauge(
+            "comm100_sso_provider_down",
+            "1 while sign-ins with the provider fail, because its calls fail or its documents are missing.",
+            ["provider"],
+            registry=self.registry,
+        )
+        self.clock_ahead = Gauge(
+            "comm100_sso_clock_ahead_seconds",
+            "This machine's clock minus the provider's, by the Date of its last answers; 0 before the first.",
+            ["provider"],
             registry=self.registry,
         )
         self.at_work = Gauge(
@@ -239,6 +252,11 @@ class Metrics:
             self._part(provider).fresh_until.labels(provider, name).set_function(
                 partial(getattr, document, "fresh_until")
             )
+
+    def watch_health(self, provider: str, health: ProviderHealth) -> None:
+        """Export whether a provider is down, and the difference of the clocks, read at each scrape."""
+        self._part(provider).down.labels(provider).set_function(lambda: float(health.is_down()))
+        self._part(provider).clock_ahead.labels(provider).set_function(lambda: health.clock_ahead() or 0.0)
 
     def watch_places(self, provider: str, places: Places) -> None:
         """Export how many sign-ins are at work and waiting, read at each scrape."""

@@ -8,10 +8,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Awaitable, Callable
-from typing import Generic, TypeVar
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from typing import Generic, Literal, TypeVar
 
 from broker.errors import BrokerError, ProviderUnreachable
+from broker.oidc.health import ProviderHealth
 from broker.oidc.keys import KeySet, build_keys_request, check_keys
 from broker.oidc.messages import ProviderRequest, ProviderResponse
 from broker.oidc.metadata import ProviderMetadata, build_discovery_request, check_discovery
@@ -139,6 +141,10 @@ class Cached(Generic[Document]):
         await self._attempt(0)
         return self._document
 
+    async def renew(self) -> None:
+        """Fetch the document now, whatever its age, but at most once a second."""
+        await self._attempt(self._retry_missing)
+
     def refetch_helped(self) -> None:
         """Allow the next refetch at once, because the last one helped.
 
@@ -166,13 +172,13 @@ class Cached(Generic[Document]):
             if _within(self._clock(), self._last_attempt, interval):
                 return
             self._last_attempt = self._clock()
-            self._flight = asyncio.create_task(self._renew())
+            self._flight = asyncio.create_task(self._fetch_once())
         # Waited for, not awaited: a cancelled caller must not cancel the fetch for the others.
         done, _ = await asyncio.wait({self._flight}, timeout=stale_wait)
         for flight in done:
             flight.result()  # a defect in a fetch shows here
 
-    async def _renew(self) -> None:
+    async def _fetch_once(self) -> None:
         try:
             document, lifetime = await self._fetch()
         except BrokerError as failure:
@@ -201,6 +207,7 @@ class Discovery:
 
     Args:
         chance: returns a number from 0 to 1: how much of `LIFETIME_SPREAD` a document's lifetime is shorter.
+        health: notes what became of each fetch.
     """
 
     def __init__(
@@ -211,10 +218,12 @@ class Discovery:
         sleep: Sleep = asyncio.sleep,
         *,
         chance: Callable[[], float] = random.random,
+        health: ProviderHealth | None = None,
     ) -> None:
         self._registration = registration
         self._send = send
         self._chance = chance
+        self.health = health or ProviderHealth(clock)
         self._ignored: tuple[str, ...] = ()
         self.metadata: Cached[ProviderMetadata] = Cached(self._fetch_metadata, clock, sleep=sleep)
         self.keys: Cached[KeySet] = Cached(self._fetch_keys, clock, sleep=sleep)
@@ -228,18 +237,29 @@ class Discovery:
         await self.metadata.get(stale_wait=None)
         await self.keys.get(stale_wait=None)
 
+    async def probe(self) -> None:
+        """Fetch the keys now, whatever their age: so an outage is noticed while no person signs in."""
+        await self.keys.renew()
+
+    async def retry_failing(self) -> None:
+        """Fetch each document now whose last fetch failed."""
+        if self.health.is_failing("metadata"):
+            await self.metadata.renew()
+        if self.health.is_failing("keys"):
+            await self.keys.renew()
+
     def _spread(self, lifetime: float) -> float:
         return lifetime * (1 - LIFETIME_SPREAD * self._chance())
 
     async def _fetch_metadata(self) -> tuple[ProviderMetadata, float]:
         request = build_discovery_request(self._registration.issuer, self._registration.metadata_url)
-        answer = await self._send(request)
-        metadata = check_discovery(
-            answer,
-            expected_issuer=self._registration.metadata_issuer,
-            allow_loopback=self._registration.allow_loopback,
-            own_parameters=PROTOCOL_PARAMETERS | self._registration.authorization_parameters.keys(),
-        )
+        with self._noted("metadata"):
+            metadata = check_discovery(
+                await self._send(request),
+                expected_issuer=self._registration.metadata_issuer,
+                allow_loopback=self._registration.allow_loopback,
+                own_parameters=PROTOCOL_PARAMETERS | self._registration.authorization_parameters.keys(),
+            )
         if metadata.ignored != self._ignored:
             self._ignored = metadata.ignored
             facts = {"issuer": metadata.issuer, "ignored": metadata.ignored}
@@ -248,5 +268,15 @@ class Discovery:
 
     async def _fetch_keys(self) -> tuple[KeySet, float]:
         metadata = await self.metadata.get()
-        keys, lifetime = check_keys(await self._send(build_keys_request(metadata.jwks_uri)))
+        with self._noted("keys"):
+            keys, lifetime = check_keys(await self._send(build_keys_request(metadata.jwks_uri)))
         return keys, self._spread(lifetime)
+
+    @contextmanager
+    def _noted(self, call: Literal["metadata", "keys"]) -> Iterator[None]:
+        try:
+            yield
+        except BrokerError as error:
+            self.health.note(call, error)
+            raise
+        self.health.note(call, None)

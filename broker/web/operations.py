@@ -41,12 +41,20 @@ def operations_site(
     return PlainPaths(application)
 
 
-def _state(provider: Provider) -> dict[str, str]:
-    """Return whether metadata and keys are present, and why the last attempt failed."""
-    discovery = provider.discovery
-    state = {
+def _state(provider: Provider) -> dict[str, object]:
+    """Return whether a provider is usable, when its calls last succeeded and failed, and the state of its clock."""
+    discovery, health = provider.discovery, provider.health
+    state: dict[str, object] = {
         "metadata": "present" if discovery.metadata.peek() else "missing",
         "keys": "present" if discovery.keys.peek() else "missing",
+        "down": health.is_down(),
     }
-    failure = discovery.metadata.failure or discovery.keys.failure
-    return state if failure is None else {**state, "last_failure": failure.code}
+    if (success := health.seconds_since_success()) is not None:
+        state["last_success_seconds_ago"] = round(success)
+    if (failure := health.last_failure()) is not None:
+        state["last_failure"] = failure.code
+        state["last_failure_call"] = failure.call
+        state["last_failure_seconds_ago"] = round(health.seconds_since(failure.at))
+    if (ahead := health.clock_ahead()) is not None:
+        state["clock_ahead_seconds"] = round(ahead)
+    return state
