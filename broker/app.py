@@ -83,7 +83,7 @@ async def create_app(
     async with AsyncExitStack() as stack:
         networks = _network_policies(settings)
         clients = {network: await stack.enter_async_context(http(network)) for network in set(networks.values())}
-        metrics = Metrics(insecure_options(settings), lost_log_lines)
+        metrics = Metrics(insecure_options(settings), lost_log_lines=lost_log_lines)
         log = EventLog(log_email=settings.log_email, secret_keys=settings.secret_keys.reveal)
         lateness = LoopLateness()
         all_providers = {

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 import time
+from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, date, datetime
 from functools import cache, partial
@@ -35,6 +36,7 @@ from broker.errors import (
     ClientRejected,
     CodeMissing,
     CodeRejected,
+    NotAdmitted,
     Overloaded,
     OverloadedByProvider,
     ProviderError,
@@ -67,6 +69,8 @@ NAMED_BY_ALERTS = (
 )
 _FAMILY = re.compile(r"^(?=# HELP )", re.MULTILINE)  # values of labels have their line breaks escaped
 _CALLS: tuple[RequestKind, ...] = ("metadata", "keys", "token", "userinfo")
+_COUNTED_SECONDS = 1200  # for which a refused person does not count again; longer than the window of the alert
+_MAX_COUNTED = 10_000  # refused people remembered
 _BUCKETS = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)  # seconds; after the last the client stops waiting
 
 
@@ -79,6 +83,12 @@ class _Part:
             "comm100_sso_signins",
             "Sign-ins by how they ended; reason is an error code of docs/admin/errors.md, or none.",
             ["site", "provider", "result", "reason"],
+            registry=self.registry,
+        )
+        self.people_refused = Counter(
+            "comm100_sso_people_refused",
+            "People whom the provider authenticated and the broker refused; each counts once in 20 minutes.",
+            ["site", "provider"],
             registry=self.registry,
         )
         self.dry_runs = Counter(
@@ -152,18 +162,49 @@ class _LostLogLines(Collector):
         )
 
 
+class RefusedPeople:
+    """Remembers the people who were refused lately, so that one insistent person cannot raise an alert.
+
+    Args:
+        clock: seconds of any clock that does not go back.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._counted: OrderedDict[int, float] = OrderedDict()
+
+    def is_new(self, site: str, provider: str, subject: str) -> bool:
+        """Tell whether a person was not refused within `_COUNTED_SECONDS`, and remember the person by a hash."""
+        now = self._clock()
+        while self._counted and next(iter(self._counted.values())) <= now - _COUNTED_SECONDS:
+            self._counted.popitem(last=False)
+        person = hash((site, provider, subject))
+        if person in self._counted or len(self._counted) >= _MAX_COUNTED:
+            return False
+        self._counted[person] = now
+        return True
+
+
 class Metrics:
     """The metrics of one service.
 
     Args:
         insecure_options: those that are on.
         lost_log_lines: returns how many lines the log lost since the start.
+        clock: for the people who were refused; seconds of any clock that does not go back.
     """
 
-    def __init__(self, insecure_options: Sequence[str] = (), lost_log_lines: Callable[[], int] = lambda: 0) -> None:
+    def __init__(
+        self,
+        insecure_options: Sequence[str] = (),
+        *,
+        lost_log_lines: Callable[[], int] = lambda: 0,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         disable_created_metrics()  # type: ignore[no-untyped-call] # they double the series, and no alert uses them
         self._parts: dict[tuple[str, str], _Part] = {}
         self._process = CollectorRegistry()
+        self._refused_people = RefusedPeople(clock)
         self._rejected = self._gauge(
             "comm100_sso_secret_file_rejected",
             "1 while a secret's file holds what cannot be used, so that the previous secret stays in use.",
@@ -212,14 +253,19 @@ class Metrics:
         """Count how a request ended."""
         if event.is_dry_run:
             self._part(event.provider).dry_runs.labels(event.provider, *event.outcome).inc()
-        else:
-            self._part(event.provider, event.site).signins.labels(event.site, event.provider, *event.outcome).inc()
+            return
+        part = self._part(event.provider, event.site)
+        part.signins.labels(event.site, event.provider, *event.outcome).inc()
+        subject = event.error.subject if isinstance(event.error, NotAdmitted) else ""
+        if subject and self._refused_people.is_new(event.site, event.provider, subject):
+            part.people_refused.labels(event.site, event.provider).inc()
 
     def expect_sign_ins(self, site: str, provider: str) -> None:
         """Export at 0 the results that alerts name.
 
         Prometheus sees an increase only from the second value of a series; the first failure would be lost.
         """
+        self._part(provider, site).people_refused.labels(site, provider)
         signins = self._part(provider, site).signins
         signins.labels(site, provider, *outcome_of(None))
         for error in NAMED_BY_ALERTS:

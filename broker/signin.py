@@ -41,6 +41,7 @@ from broker.errors import (
     IdTokenKeyUnknown,
     IdTokenSignature,
     NoSuchPage,
+    NotAdmitted,
     Overloaded,
     OverloadedByProvider,
     ProviderAddressRefused,
@@ -179,7 +180,7 @@ async def complete(
         signed = await verify_with_newest_keys(provider, tokens)
         id_token = check_id_token(provider, bound, signed, tokens, unverified_parameters, now=broker.clock())
         claims = await ask_userinfo(provider, metadata, tokens, id_token)
-        identity = admit_person(provider, claims)
+        identity = _admit(provider, claims)
         token = build_token(build_claims(identity, site, now=broker.clock()), site)
         return SignedIn(
             build_delivery_url(token, checked_url, site), identity, _remember(provider, metadata, tokens, id_token)
@@ -386,6 +387,15 @@ def _advise(provider: Provider, error: BrokerError) -> None:
         error.remedy = provider.kind.remedy(str(error.got)) or error.remedy
     if isinstance(error, ProviderReported):
         error.remedy = f"{error.remedy} {FORGEABLE}"
+
+
+def _admit(provider: Provider, claims: VerifiedClaims) -> Identity:
+    """Return the person, if they may enter; a refusal keeps the verified subject."""
+    try:
+        return admit_person(provider, claims)
+    except NotAdmitted as error:
+        error.subject = claims.id_token.subject
+        raise
 
 
 def _remember(
