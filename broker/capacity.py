@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
+from time import monotonic  # as asyncio's event loops
 from typing import Literal, NamedTuple
 
 MAX_AT_WORK = 600  # sign-ins with one provider: with two calls of 300 ms, 1,000 a second, more than a core completes
@@ -133,14 +134,14 @@ class LoopLateness:
         self._blocks = 0
         self._late = 0.0
         self._due = 0.0
-        self._loop: asyncio.AbstractEventLoop | None = None  # whose timer runs
+        self._is_measuring = False
 
     def __enter__(self) -> None:
         """Measure until the block ends; blocks may overlap."""
         self._blocks += 1
-        if self._loop is None:
-            self._loop = asyncio.get_running_loop()
-            self._schedule(self._loop, TICK_SECONDS)
+        if not self._is_measuring:
+            self._is_measuring = True
+            self._schedule(asyncio.get_running_loop(), TICK_SECONDS)
 
     def __exit__(self, *_: object) -> None:
         """End the block. The timer stops at its next call without a block, so that most blocks find it running."""
@@ -148,8 +149,7 @@ class LoopLateness:
 
     def lap(self) -> Lap:
         """Return this moment. A block must be open."""
-        assert self._loop is not None
-        now = self._loop.time()
+        now = monotonic()
         return Lap(now, self._late + max(0.0, now - self._due))
 
     def is_busy_since(self, lap: Lap) -> bool:
@@ -158,13 +158,13 @@ class LoopLateness:
         return now.late > lap.late and now.late - lap.late >= BUSY_SHARE * (now.began - lap.began)
 
     def _schedule(self, loop: asyncio.AbstractEventLoop, seconds: float) -> None:
-        self._due = loop.time() + seconds
+        self._due = monotonic() + seconds
         loop.call_at(self._due, self._tick, loop)
 
     def _tick(self, loop: asyncio.AbstractEventLoop) -> None:
-        late = max(0.0, loop.time() - self._due)
+        late = max(0.0, monotonic() - self._due)
         self._late += late
         if self._blocks:
             self._schedule(loop, TICK_SECONDS if late < ON_TIME_SECONDS else BUSY_TICK_SECONDS)
         else:
-            self._loop = None
+            self._is_measuring = False
