@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import fcntl
 import gc
+import os
 import signal
 import socket
 import time
@@ -269,3 +271,20 @@ def test_the_collector_passes_over_what_the_start_made() -> None:
     finally:
         gc.unfreeze()
         gc.set_threshold(*before)
+
+
+def test_a_log_that_nobody_reads_stops_neither_sign_ins_nor_probes_nor_the_stop(
+    tmp_path: Path, at_provider: FakeProvider
+) -> None:
+    port = free_port()
+    reader, end = os.pipe()
+    fcntl.fcntl(end, fcntl.F_SETPIPE_SZ, 4096)  # full after a dozen lines
+    with running_broker(tmp_path, settings_of(at_provider, port), port, stdout=end) as broker, browser() as person:
+        for _ in range(40):
+            assert token_in(person.get(to_callback(person, broker)))
+        assert [broker.status(path) for path in ("/healthz", "/readyz", "/metrics")] == [200, 200, 200]
+        began = time.monotonic()
+        assert broker.stop() == 0
+        assert time.monotonic() - began < 10, "the flush of the log has an end"
+    os.close(end)
+    os.close(reader)
