@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Never
 from urllib.parse import urlsplit
 
 from starlette.types import ASGIApp
@@ -27,6 +27,7 @@ from broker.oidc.registration import Registration
 from broker.providers import KINDS, Provider
 from broker.settings import NO_PROXY, ProviderSettings, Settings, SiteSettings, insecure_options, secret_files
 from broker.signin import Broker
+from broker.snapshot import Snapshot
 from broker.web.context import Setup, WebContext
 from broker.web.cooldown import Cooldown
 from broker.web.middleware import SecurityHeaders
@@ -92,6 +93,10 @@ async def create_app(
             clock=clock,
         )
         _announce(settings, broker, metrics)
+        snapshot = None if settings.snapshot_file is None else Snapshot(settings.snapshot_file, clock)
+        if snapshot is not None:
+            metrics.watch_snapshot(snapshot)
+            await snapshot.restore(providers.values())
         setup_checks = Cooldown(
             lambda: run_checks(settings, offline=False, begin=lambda _subject, _check: None, http=http, clock=clock)
         )
@@ -100,6 +105,8 @@ async def create_app(
         stopping = asyncio.Event()
         operations = operations_site(providers, metrics=metrics.export, stopping=stopping.is_set)
         await stack.enter_async_context(_kept_warm(providers.values()))
+        if snapshot is not None:
+            await stack.enter_async_context(_in_background(snapshot.keep(providers.values())))
         yield Service(public_site(web), SecurityHeaders(operations, https=False), stopping)
 
 
@@ -221,6 +228,17 @@ async def _kept_warm(providers: Iterable[Provider]) -> AsyncIterator[None]:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+
+@asynccontextmanager
+async def _in_background(work: Coroutine[Any, Any, Never]) -> AsyncIterator[None]:
+    """Do endless work while the block runs."""
+    task = asyncio.create_task(work)
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
 
 
 async def _keep_warm(provider: Provider, places: asyncio.Semaphore) -> None:

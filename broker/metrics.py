@@ -44,6 +44,7 @@ from broker.errors import (
 from broker.log import SignInEvent, outcome_of
 from broker.oidc.discovery import Cached, Discovery, Send
 from broker.oidc.messages import ProviderRequest, ProviderResponse, RequestKind, is_failing
+from broker.snapshot import Snapshot
 
 # Alerts compare these few with each other or with the sign-ins that succeeded, so no increase may be lost.
 NAMED_BY_ALERTS = (
@@ -107,6 +108,12 @@ class _Part:
             "comm100_sso_provider_fresh_until_timestamp_seconds",
             "When the provider's metadata or keys will be fetched again, 0 while there are none; old ones stay in use.",
             ["provider", "document"],
+            registry=self.registry,
+        )
+        self.snapshot_in_use = Gauge(
+            "comm100_sso_provider_snapshot_in_use",
+            "1 while metadata or keys come from the snapshot file, because the provider has not answered yet.",
+            ["provider"],
             registry=self.registry,
         )
         self.at_work = Gauge(
@@ -210,13 +217,29 @@ class Metrics:
         return send_timed
 
     def watch_provider(self, provider: str, discovery: Discovery) -> None:
-        """Export the age of a provider's metadata and keys, read at each scrape."""
+        """Export the age of a provider's metadata and keys, and their source, read at each scrape."""
         documents: dict[str, Cached[Any]] = {"metadata": discovery.metadata, "keys": discovery.keys}
         for name, document in documents.items():
             self._part(provider).fetched.labels(provider, name).set_function(partial(getattr, document, "fetched"))
             self._part(provider).fresh_until.labels(provider, name).set_function(
                 partial(getattr, document, "fresh_until")
             )
+
+        in_use = self._part(provider).snapshot_in_use.labels(provider)
+        in_use.set_function(lambda: float(discovery.snapshot_age is not None))
+
+    def watch_snapshot(self, snapshot: Snapshot) -> None:
+        """Export the state of the snapshot file, read at each scrape."""
+        self._gauge(
+            "comm100_sso_snapshot_written_timestamp_seconds",
+            "When this process last wrote the snapshot file; 0 before.",
+            [],
+        ).set_function(lambda: snapshot.written)
+        self._gauge(
+            "comm100_sso_snapshot_rejected",
+            "1 while the snapshot file or an entry is not used, or the file cannot be written.",
+            [],
+        ).set_function(lambda: float(snapshot.is_rejected))
 
     def watch_places(self, provider: str, places: Places) -> None:
         """Export how many sign-ins are at work and waiting, read at each scrape."""
