@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import re
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -10,7 +11,7 @@ from datetime import UTC, date, datetime
 from functools import cache, partial
 from importlib.metadata import PackageNotFoundError, version
 from itertools import product
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from prometheus_client import (
     CollectorRegistry,
@@ -45,6 +46,9 @@ from broker.log import SignInEvent, outcome_of
 from broker.oidc.discovery import Cached, Discovery, Send
 from broker.oidc.messages import ProviderRequest, ProviderResponse, RequestKind, is_failing
 from broker.snapshot import Snapshot
+
+if TYPE_CHECKING:
+    from broker.checks import Finding
 
 # Alerts compare these few with each other or with the sign-ins that succeeded, so no increase may be lost.
 NAMED_BY_ALERTS = (
@@ -143,6 +147,47 @@ class Metrics:
             ["setting"],
         )
         self._export_process(insecure_options)
+
+    def expect_dawn_checks(self, now: float) -> None:
+        """Export the results of checks from the next run on.
+
+        Args:
+            now: seconds since the epoch; counts as the last run, so that an alert on its age holds from the start.
+        """
+        labels = ["subject", "check"]
+        self._check_failed = self._gauge(
+            "comm100_sso_dawn_check_failed", "1 if the check failed in the last run.", labels
+        )
+        self._check_warned = self._gauge(
+            "comm100_sso_dawn_check_warned", "1 if the check warned in the last run.", labels
+        )
+        self._certificate_expires = self._gauge(
+            "comm100_sso_certificate_expires_timestamp_seconds",
+            "When the first certificate of a provider, a site or public_url (settings) expires, by the last run.",
+            ["subject"],
+        )
+        self._checked = self._gauge(
+            "comm100_sso_dawn_check_timestamp_seconds",
+            "When the last complete run of the checks ended; the start of the process before.",
+            [],
+        )
+        self._checked.set(now)
+
+    def export_findings(self, findings: Sequence[Finding], ended: float) -> None:
+        """Export the findings of a complete run, which ended at `ended`, in seconds since the epoch."""
+        ends: dict[str, float] = {}
+        for gauge, status in ((self._check_failed, "failed"), (self._check_warned, "warning")):
+            gauge.clear()
+            for finding in findings:
+                gauge.labels(finding.subject, finding.check).inc(0)
+                if finding.status == status:
+                    gauge.labels(finding.subject, finding.check).set(1)
+        for finding in findings:
+            if finding.certificate_expires is not None:
+                ends[finding.subject] = min(finding.certificate_expires, ends.get(finding.subject, math.inf))
+        for subject, end in ends.items():
+            self._certificate_expires.labels(subject).set(end)
+        self._checked.set(ended)
 
     def _export_process(self, insecure_options: Sequence[str]) -> None:
         """Export version and insecure options, and the figures of the process."""

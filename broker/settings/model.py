@@ -176,6 +176,11 @@ class Settings(Section):
         "does not answer.",
         examples=["/var/lib/broker/snapshot.json"],
     )
+    dawn_check_hours: Annotated[int, Field(strict=True, ge=0, le=168)] | None = Field(
+        6,
+        description="Hours between two checks that the running service makes by itself; 0: none.",
+        examples=[6],
+    )
     shared_email_domains: StrictBool = Field(
         False, description="true: two providers may assert the same domain.", examples=[False]
     )
