@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING
+from importlib import import_module
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Never
 from urllib.parse import urlsplit
 
 from starlette.types import ASGIApp
 
 from broker.capacity import LoopLateness
 from broker.comm100 import Site
+from broker.dawn_check import FindingsLog, keep_checking, of_service
 from broker.errors import ProviderUnreachable
 from broker.identity import ClaimRules
 from broker.log import EventLog, SignInEvent, log_start, warn_of_expiry
@@ -29,9 +33,10 @@ from broker.oidc.registration import Registration
 from broker.providers import KINDS, Provider
 from broker.settings import NO_PROXY, ProviderSettings, Settings, SiteSettings, insecure_options, secret_files
 from broker.signin import Broker
+from broker.snapshot import Snapshot
 from broker.watch import watched
 from broker.web.context import Setup, WebContext
-from broker.web.cooldown import Cooldown
+from broker.web.cooldown import MAX_SECONDS, CheckRun, Cooldown
 from broker.web.middleware import SecurityHeaders
 from broker.web.operations import operations_site
 from broker.web.pages import LANGUAGES, Pages
@@ -42,6 +47,7 @@ from broker.web.setup_loader import SetupLoader
 if TYPE_CHECKING:
     from broker import checks
 
+PROVIDERS_AT_ONCE = 20  # of the checks, for the same reason as MAX_FETCHING
 NO_PROXY_TRUSTED = (
     "Add your proxy's address to trusted_proxies. Until then, all people behind the proxy share one limit for rejected "
     "codes, and the log shows the proxy's address. If there is no proxy, you do not have to do anything."
@@ -105,14 +111,22 @@ async def create_app(
             clock=clock,
         )
         _announce(settings, broker, metrics)
-        setup_checks = Cooldown(
-            lambda: run_checks(settings, offline=False, begin=lambda _subject, _check: None, http=http, clock=clock)
-        )
+        snapshot = None if settings.snapshot_file is None else Snapshot(settings.snapshot_file, clock)
+        if snapshot is not None:
+            metrics.watch_snapshot(snapshot)
+            await snapshot.restore(providers.values())
+        findings_log = FindingsLog()
+        setup_checks = _service_checks(settings, metrics, findings_log, clients, http, clock)
         stack.push_async_callback(setup_checks.stop)
         web = _web_context(settings, broker, all_providers, setup_checks, partial(_record, log, metrics))
         stopping = asyncio.Event()
         operations = operations_site(providers, metrics=metrics.export, stopping=stopping.is_set)
         await stack.enter_async_context(watched(providers.values()))
+        if snapshot is not None:
+            await stack.enter_async_context(_in_background(snapshot.keep(providers.values())))
+        if settings.dawn_check_hours:
+            checking = keep_checking(setup_checks, settings.dawn_check_hours, findings_log)
+            await stack.enter_async_context(_in_background(checking))
         yield Service(public_site(web), SecurityHeaders(operations, https=False), stopping)
 
 
@@ -173,6 +187,42 @@ def _web_context(
     )
 
 
+def _checked_subjects(settings: Settings) -> frozenset[str]:
+    """Return whose findings count in metrics and log: a provider that agents cannot choose harms nobody."""
+    enabled = {id_ for id_, provider in settings.identity_providers.items() if provider.enabled}
+    return frozenset({"settings", *settings.sites, *enabled})
+
+
+def _service_checks(
+    settings: Settings,
+    metrics: Metrics,
+    findings_log: FindingsLog,
+    clients: Mapping[NetworkPolicy, HttpClient],
+    http: ClientFactory,
+    clock: Clock,
+) -> Cooldown:
+    """Return the checks of a running service, by its own clients, with their results in metrics and log."""
+    subjects = _checked_subjects(settings)
+    if settings.dawn_check_hours:
+        metrics.expect_dawn_checks(clock())
+
+    async def run() -> tuple[checks.Finding, ...]:
+        # Loaded in a thread at the first run: agents sign in meanwhile, and most runs come hours after the start.
+        await asyncio.to_thread(import_module, "broker.checks")
+        return await run_checks(
+            settings, offline=False, begin=lambda _subject, _check: None, http=http, clock=clock, clients=clients
+        )
+
+    def report(ended: CheckRun) -> None:
+        if settings.dawn_check_hours:
+            findings = of_service(ended.findings, subjects)
+            metrics.export_findings(findings, ended.ended)
+            findings_log.write(findings)
+
+    turns = math.ceil(len(settings.identity_providers) / PROVIDERS_AT_ONCE)
+    return Cooldown(run, max_seconds=turns * MAX_SECONDS, clock=clock, on_end=report)
+
+
 async def run_checks(
     settings: Settings,
     *,
@@ -180,10 +230,12 @@ async def run_checks(
     begin: checks.Begin,
     http: ClientFactory = open_client,
     clock: Clock = time.time,
+    clients: Mapping[NetworkPolicy, HttpClient] = MappingProxyType({}),
 ) -> tuple[checks.Finding, ...]:
     """Check everything in the settings, also providers that are not enabled.
 
     Args:
+        clients: open ones, which are used before a new client is opened.
         begin: called with subject and check when a check begins.
         clock: seconds since the epoch.
     """
@@ -192,8 +244,12 @@ async def run_checks(
     browsers = network_policy_of_browsers(settings)
     networks = _network_policies(settings)
     async with AsyncExitStack() as stack:
+
+        async def opened(network: NetworkPolicy) -> HttpClient:
+            return await stack.enter_async_context(http(network))
+
         send = {
-            network: _sender(await stack.enter_async_context(http(network)), network)
+            network: _sender(clients[network] if network in clients else await opened(network), network)
             for network in {browsers, *networks.values()}
         }
         targets = checks.Targets(
@@ -210,7 +266,7 @@ async def run_checks(
             ),
             sites=tuple(wire_site(settings, id_) for id_ in settings.sites),
         )
-        return await checks.run_all(targets, offline=offline, clock=clock, begin=begin)
+        return await checks.run_all(targets, offline=offline, clock=clock, begin=begin, at_once=PROVIDERS_AT_ONCE)
 
 
 @asynccontextmanager
@@ -222,6 +278,17 @@ async def reach_provider(
     network = network_policy_of(settings, provider)
     async with http(network) as client:
         yield wire_provider(settings, identifier, send=_sender(client, network), clock=clock)
+
+
+@asynccontextmanager
+async def _in_background(work: Coroutine[Any, Any, Never]) -> AsyncIterator[None]:
+    """Do endless work while the block runs."""
+    task = asyncio.create_task(work)
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
 
 
 def _sender(client: HttpClient, network: NetworkPolicy) -> Send:

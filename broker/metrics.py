@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import re
 import time
 from collections import OrderedDict
@@ -11,7 +12,7 @@ from datetime import UTC, date, datetime
 from functools import cache, partial
 from importlib.metadata import PackageNotFoundError, version
 from itertools import product
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from prometheus_client import (
     CollectorRegistry,
@@ -49,6 +50,10 @@ from broker.log import SignInEvent, outcome_of
 from broker.oidc.discovery import Cached, Discovery, Send
 from broker.oidc.health import ProviderHealth
 from broker.oidc.messages import ProviderRequest, ProviderResponse, RequestKind, is_failing
+from broker.snapshot import Snapshot
+
+if TYPE_CHECKING:
+    from broker.checks import Finding
 
 # Alerts compare these few with each other or with the sign-ins that succeeded, so no increase may be lost.
 NAMED_BY_ALERTS = (
@@ -134,6 +139,12 @@ class _Part:
             ["provider"],
             registry=self.registry,
         )
+        self.snapshot_in_use = Gauge(
+            "comm100_sso_provider_snapshot_in_use",
+            "1 while metadata or keys come from the snapshot file, because the provider has not answered yet.",
+            ["provider"],
+            registry=self.registry,
+        )
         self.at_work = Gauge(
             "comm100_sso_signins_at_work",
             "Sign-ins that hold a place with the provider.",
@@ -213,6 +224,47 @@ class Metrics:
         self._process.register(_LostLogLines(lost_log_lines))
         self._export_process(insecure_options)
 
+    def expect_dawn_checks(self, now: float) -> None:
+        """Export the results of checks from the next run on.
+
+        Args:
+            now: seconds since the epoch; counts as the last run, so that an alert on its age holds from the start.
+        """
+        labels = ["subject", "check"]
+        self._check_failed = self._gauge(
+            "comm100_sso_dawn_check_failed", "1 if the check failed in the last run.", labels
+        )
+        self._check_warned = self._gauge(
+            "comm100_sso_dawn_check_warned", "1 if the check warned in the last run.", labels
+        )
+        self._certificate_expires = self._gauge(
+            "comm100_sso_certificate_expires_timestamp_seconds",
+            "When the first certificate of a provider, a site or public_url (settings) expires, by the last run.",
+            ["subject"],
+        )
+        self._checked = self._gauge(
+            "comm100_sso_dawn_check_timestamp_seconds",
+            "When the last complete run of the checks ended; the start of the process before.",
+            [],
+        )
+        self._checked.set(now)
+
+    def export_findings(self, findings: Sequence[Finding], ended: float) -> None:
+        """Export the findings of a complete run, which ended at `ended`, in seconds since the epoch."""
+        ends: dict[str, float] = {}
+        for gauge, status in ((self._check_failed, "failed"), (self._check_warned, "warning")):
+            gauge.clear()
+            for finding in findings:
+                gauge.labels(finding.subject, finding.check).inc(0)
+                if finding.status == status:
+                    gauge.labels(finding.subject, finding.check).set(1)
+        for finding in findings:
+            if finding.certificate_expires is not None:
+                ends[finding.subject] = min(finding.certificate_expires, ends.get(finding.subject, math.inf))
+        for subject, end in ends.items():
+            self._certificate_expires.labels(subject).set(end)
+        self._checked.set(ended)
+
     def _export_process(self, insecure_options: Sequence[str]) -> None:
         """Export version and insecure options, and the figures of the process."""
         build = self._gauge("comm100_sso_build_info", "1, with the version that runs.", ["version"])
@@ -291,7 +343,7 @@ class Metrics:
         return send_timed
 
     def watch_provider(self, provider: str, discovery: Discovery) -> None:
-        """Export the age of a provider's metadata and keys, read at each scrape."""
+        """Export the age of a provider's metadata and keys, and their source, read at each scrape."""
         documents: dict[str, Cached[Any]] = {"metadata": discovery.metadata, "keys": discovery.keys}
         for name, document in documents.items():
             self._part(provider).fetched.labels(provider, name).set_function(partial(getattr, document, "fetched"))
@@ -299,10 +351,26 @@ class Metrics:
                 partial(getattr, document, "fresh_until")
             )
 
+        in_use = self._part(provider).snapshot_in_use.labels(provider)
+        in_use.set_function(lambda: float(discovery.snapshot_age is not None))
+
     def watch_health(self, provider: str, health: ProviderHealth) -> None:
         """Export whether a provider is down, and the difference of the clocks, read at each scrape."""
         self._part(provider).down.labels(provider).set_function(lambda: float(health.is_down()))
         self._part(provider).clock_ahead.labels(provider).set_function(lambda: health.clock_ahead() or 0.0)
+
+    def watch_snapshot(self, snapshot: Snapshot) -> None:
+        """Export the state of the snapshot file, read at each scrape."""
+        self._gauge(
+            "comm100_sso_snapshot_written_timestamp_seconds",
+            "When this process last wrote the snapshot file; 0 before.",
+            [],
+        ).set_function(lambda: snapshot.written)
+        self._gauge(
+            "comm100_sso_snapshot_rejected",
+            "1 while the snapshot file or an entry is not used, or the file cannot be written.",
+            [],
+        ).set_function(lambda: float(snapshot.is_rejected))
 
     def watch_places(self, provider: str, places: Places) -> None:
         """Export how many sign-ins are at work and waiting, read at each scrape."""

@@ -286,7 +286,7 @@ async def test_a_defect_while_keeping_warm_is_logged_and_ends_nothing(
             if "identity provider is not usable" in caplog.messages:
                 break
             await asyncio.sleep(0.01)
-        assert len(asyncio.all_tasks() - before) == 2, "it waits for the next time"
+        assert len(asyncio.all_tasks() - before) == 3, "it waits for the next time, as the dawn check does"
         world.clock.advance(1)
         assert (await world.browser(service).sign_in(redirect_url=PAGE)).url == PAGE
     told = [json.loads(JsonLines().format(record)) for record in caplog.records if record.name == "broker"]

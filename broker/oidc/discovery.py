@@ -6,16 +6,18 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import random
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Generic, Literal, TypeVar
 
 from broker.errors import BrokerError, ProviderUnreachable
 from broker.oidc.health import ProviderHealth
 from broker.oidc.keys import KeySet, build_keys_request, check_keys
-from broker.oidc.messages import ProviderRequest, ProviderResponse
+from broker.oidc.messages import JsonObject, ProviderRequest, ProviderResponse
 from broker.oidc.metadata import ProviderMetadata, build_discovery_request, check_discovery
 from broker.oidc.registration import PROTOCOL_PARAMETERS, Registration
 
@@ -69,6 +71,7 @@ class Cached(Generic[Document]):
         self._last_reset: float | None = None
         self._failure: BrokerError | None = None
         self._flight: asyncio.Task[None] | None = None
+        self._trusted_until: float | None = None  # of a restored document; None for a fetched one
 
     @property
     def failure(self) -> BrokerError | None:
@@ -85,9 +88,26 @@ class Cached(Generic[Document]):
         """Return when the last good document will be refetched, in seconds since the epoch; 0 without a document."""
         return 0.0 if self._fetched is None else self._fetched + self._lifetime
 
+    @property
+    def is_restored(self) -> bool:
+        """Whether the document is a restored one, because no fetch has succeeded yet."""
+        return self.peek() is not None and self._trusted_until is not None
+
     def peek(self) -> Document | None:
-        """Return the last good document without fetching anything."""
+        """Return the last good document without fetching anything; a restored one until its time is over."""
+        if self._trusted_until is not None and self._clock() >= self._trusted_until:
+            self._document = self._fetched = self._trusted_until = None
         return self._document
+
+    def restore(self, document: Document, *, fetched: float, trusted_until: float) -> None:
+        """Keep the document of an earlier process, which counts as stale, until a fetch succeeds.
+
+        Args:
+            fetched: seconds since the epoch, as is `trusted_until`.
+        """
+        if self._document is None:
+            self._document, self._fetched, self._lifetime = document, fetched, 0.0
+            self._trusted_until = trusted_until
 
     def fresh(self) -> Document | None:
         """Return the kept document while it is fresh, without fetching anything."""
@@ -103,8 +123,11 @@ class Cached(Generic[Document]):
         Raises:
             BrokerError: there is no document, and the last attempt failed.
         """
-        if self._document is None:
+        if self.peek() is None:
             await self._attempt(self._retry_missing)
+        elif self._trusted_until is not None:
+            if stale_wait is None:  # sign-ins leave it to keep_warm: none of them waits for a provider that is down
+                await self._attempt(self._retry_missing)
         elif not _within(self._clock(), self._fetched, self._lifetime):
             await self._attempt(self._retry_stale, stale_wait=stale_wait)
         if self._document is None:
@@ -123,7 +146,7 @@ class Cached(Generic[Document]):
         Raises:
             BrokerError: there is no document.
         """
-        if self._document is None:
+        if self.peek() is None:
             return await self.get()
         if self._document is not outdated:
             return self._document
@@ -184,7 +207,7 @@ class Cached(Generic[Document]):
         except BrokerError as failure:
             self._failure = failure
         else:
-            self._document, self._failure = document, None
+            self._document, self._failure, self._trusted_until = document, None, None
             self._fetched, self._lifetime = self._clock(), lifetime
         finally:
             self._flight = None
@@ -200,6 +223,14 @@ class Cached(Generic[Document]):
 
 def _within(now: float, then: float | None, interval: float) -> bool:
     return then is not None and 0 <= now - then < interval
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A document of an earlier process, unverified, and when it was fetched, in seconds since the epoch."""
+
+    document: JsonObject
+    fetched: float
 
 
 class Discovery:
@@ -222,6 +253,7 @@ class Discovery:
     ) -> None:
         self._registration = registration
         self._send = send
+        self._clock = clock
         self._chance = chance
         self.health = health or ProviderHealth(clock)
         self._ignored: tuple[str, ...] = ()
@@ -248,23 +280,46 @@ class Discovery:
         if self.health.is_failing("keys"):
             await self.keys.renew()
 
+    @property
+    def snapshot_age(self) -> float | None:
+        """Return the age in seconds of the oldest restored document in use; None if there is none."""
+        fetched = [one.fetched for one in (self.metadata, self.keys) if one.is_restored]
+        return max(self._clock() - min(fetched), 0.0) if fetched else None
+
+    def restore(self, metadata: Stored, keys: Stored, *, max_age: float) -> None:
+        """Use the documents of an earlier process until the provider answers, after the checks of an answer.
+
+        Args:
+            max_age: seconds since a document was fetched, after which it is no longer used.
+
+        Raises:
+            BrokerError: a document fails a check; then none is used.
+        """
+        checked_metadata = self._check_metadata(_as_answer(metadata.document))
+        checked_keys, _ = check_keys(_as_answer(keys.document))
+        self.metadata.restore(checked_metadata, fetched=metadata.fetched, trusted_until=metadata.fetched + max_age)
+        self.keys.restore(checked_keys, fetched=keys.fetched, trusted_until=keys.fetched + max_age)
+
     def _spread(self, lifetime: float) -> float:
         return lifetime * (1 - LIFETIME_SPREAD * self._chance())
 
     async def _fetch_metadata(self) -> tuple[ProviderMetadata, float]:
         request = build_discovery_request(self._registration.issuer, self._registration.metadata_url)
         with self._noted("metadata"):
-            metadata = check_discovery(
-                await self._send(request),
-                expected_issuer=self._registration.metadata_issuer,
-                allow_loopback=self._registration.allow_loopback,
-                own_parameters=PROTOCOL_PARAMETERS | self._registration.authorization_parameters.keys(),
-            )
+            metadata = self._check_metadata(await self._send(request))
         if metadata.ignored != self._ignored:
             self._ignored = metadata.ignored
             facts = {"issuer": metadata.issuer, "ignored": metadata.ignored}
             _log.warning("members of the discovery document are ignored", extra={"facts": facts})
         return metadata, self._spread(METADATA_LIFETIME)
+
+    def _check_metadata(self, answer: ProviderResponse) -> ProviderMetadata:
+        return check_discovery(
+            answer,
+            expected_issuer=self._registration.metadata_issuer,
+            allow_loopback=self._registration.allow_loopback,
+            own_parameters=PROTOCOL_PARAMETERS | self._registration.authorization_parameters.keys(),
+        )
 
     async def _fetch_keys(self) -> tuple[KeySet, float]:
         metadata = await self.metadata.get()
@@ -280,3 +335,8 @@ class Discovery:
             self.health.note(call, error)
             raise
         self.health.note(call, None)
+
+
+def _as_answer(document: JsonObject) -> ProviderResponse:
+    """Return a stored document as the provider's answer, so that it passes the same checks."""
+    return ProviderResponse(200, "application/json", json.dumps(document).encode())

@@ -41,6 +41,8 @@ all of them at once. No message repeats a value.
     "config.outbound_proxy_file" (printf $twice "outboundProxy") $proxy)
   (list (and (include "broker.hasTrustedCa" .) $config.trusted_ca_file)
     "config.trusted_ca_file" (printf $twice "trustedCa") "trustedCa.configMap: acme-ca")
+  (list (and .Values.snapshot.enabled $config.snapshot_file)
+    "config.snapshot_file" (printf $twice "snapshot") "snapshot.enabled: false")
 ) -}}
 {{- end -}}
 

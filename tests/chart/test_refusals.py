@@ -93,6 +93,12 @@ MISTAKES = [
     pytest.param(
         "trustedCa", {"pem": "-----BEGIN CERTIFICATE-----\n-----BEGIN PRIVATE KEY-----"}, "a private key", id="a key"
     ),
+    pytest.param(
+        "config/snapshot_file",
+        "/data/snapshot.json",
+        "config.snapshot_file is given beside snapshot",
+        id="two snapshots",
+    ),
     pytest.param("fullnameOverride", "1sso", "fullnameOverride must begin with a letter", id="name with a digit first"),
     pytest.param("fullnameOverride", "my.sso", "fullnameOverride must begin with a letter", id="name with a dot"),
     pytest.param("commonLabels", {"helm.sh/chart": "x"}, "commonLabels.helm.sh/chart is a label", id="chart's label"),
