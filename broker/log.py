@@ -124,6 +124,11 @@ def write_event(name: str, facts: Mapping[str, object], level: int = logging.INF
 def log_start(facts: Mapping[str, object], insecure_options: Sequence[str]) -> None:
     """Write that the service starts, and warn of each insecure option that is on."""
     LOGGER.info("started", extra={"facts": facts})
+    warn_of_insecure_options(insecure_options)
+
+
+def warn_of_insecure_options(insecure_options: Sequence[str]) -> None:
+    """Warn of each insecure option that is on."""
     for option in insecure_options:
         LOGGER.warning("insecure option is on", extra={"facts": {"option": option}})
 
@@ -180,6 +185,13 @@ def log_to(stream: TextIO, level: int = logging.INFO, *, keeps_addresses: bool =
         logging.getLogger(library).setLevel(logging.WARNING)
     # uvicorn logs a warning for each malformed request, which any stranger can send.
     logging.getLogger("uvicorn").setLevel(logging.ERROR)
+
+
+def keep_addresses(*, keeps_addresses: bool) -> None:
+    """Mask the e-mail addresses in the log of the whole process from now on, or do not mask them."""
+    for handler in logging.getLogger().handlers:
+        if isinstance(handler.formatter, JsonLines):
+            handler.setFormatter(JsonLines(keeps_addresses=keeps_addresses))
 
 
 def _fact(value: object, *, masks: bool = False, limit: int = MAX_CHARACTERS) -> object:

@@ -122,6 +122,10 @@ class _Part:
             registry=self.registry,
         )
 
+    def gauges(self) -> list[Gauge]:
+        """Return the gauges, which all tell of the settings in use."""
+        return [metric for metric in vars(self).values() if isinstance(metric, Gauge)]
+
 
 class Metrics:
     """The metrics of one service; `insecure_options` are those that are on."""
@@ -135,17 +139,26 @@ class Metrics:
             "1 while a secret's file holds what cannot be used, so that the previous secret stays in use.",
             ["setting"],
         )
-        self._export_process(insecure_options)
-
-    def _export_process(self, insecure_options: Sequence[str]) -> None:
-        """Export version and insecure options, and the figures of the process."""
-        build = self._gauge("comm100_sso_build_info", "1, with the version that runs.", ["version"])
-        build.labels(installed_version()).set(1)
-        options = self._gauge(
+        self._options = self._gauge(
             "comm100_sso_insecure_option_enabled", "1 for each insecure option that is on.", ["option"]
         )
-        for option in insecure_options:
-            options.labels(option).set(1)
+        self._settings_rejected = Gauge(
+            "comm100_sso_settings_file_rejected",
+            "1 while the settings file holds what cannot be used, so that the previous settings stay in use.",
+            registry=self._process,
+        )
+        self._settings_reloaded = Gauge(
+            "comm100_sso_settings_reloaded_timestamp_seconds",
+            "When the settings in use were read, at the start or by a reload.",
+            registry=self._process,
+        )
+        self.set_insecure_options(insecure_options)
+        self._export_process()
+
+    def _export_process(self) -> None:
+        """Export the version and the figures of the process."""
+        build = self._gauge("comm100_sso_build_info", "1, with the version that runs.", ["version"])
+        build.labels(installed_version()).set(1)
         for collector in (ProcessCollector, PlatformCollector, GCCollector):
             collector(registry=self._process)
 
@@ -170,6 +183,29 @@ class Metrics:
                 families.setdefault(head, []).append(samples)
             await asyncio.sleep(0)
         return "".join(head + "".join(samples) for head, samples in families.items()).encode()
+
+    # -------------------------------------------------------------------------------------------------------- settings
+
+    def forget_settings(self) -> None:
+        """Drop every gauge that tells of the settings in use; counters and histograms keep their values."""
+        for part in self._parts.values():
+            for gauge in part.gauges():
+                gauge.clear()
+        self._rejected.clear()
+        self._options.clear()
+
+    def set_insecure_options(self, options: Sequence[str]) -> None:
+        """Export the insecure options that are on."""
+        for option in options:
+            self._options.labels(option).set(1)
+
+    def set_settings_read(self, at: float) -> None:
+        """Export when the settings in use were read, in seconds since the epoch."""
+        self._settings_reloaded.set(at)
+
+    def set_settings_rejected(self, *, is_rejected: bool) -> None:
+        """Export whether the settings file holds what cannot be used."""
+        self._settings_rejected.set(is_rejected)
 
     # -------------------------------------------------------------------------------------------------------- sign-ins
 

@@ -169,6 +169,14 @@ class Settings(Section):
         "variables are ignored.",
         examples=["http://proxy.acme.example:3128"],
     )
+    stop_delay: int = Field(
+        0,
+        strict=True,
+        ge=0,
+        le=300,
+        description="Seconds between the stop signal and the close of the public port; readiness fails at once.",
+        examples=[10],
+    )
     shared_email_domains: StrictBool = Field(
         False, description="true: two providers may assert the same domain.", examples=[False]
     )
