@@ -76,7 +76,7 @@ def serve(settings: Settings, source: SettingsSource, seen: Fingerprint | None) 
 
 async def _serve(settings: Settings, source: SettingsSource, seen: Fingerprint | None) -> None:
     signals = _take_signals()  # first, so that a stop during the start is clean, too
-    sockets = await _listen((settings.listen, settings.operations_listen), signals.stop)
+    sockets = await listen((settings.listen, settings.operations_listen), signals.stop)
     if sockets is not None:
         await _serve_on(*sockets, settings, source, seen, signals)
     _log.info("stopped")
@@ -176,7 +176,7 @@ async def _stop_when(signals: _Signals, service: Service, public: Server) -> Non
     public.should_exit = True
 
 
-async def _listen(
+async def listen(
     addresses: tuple[Listen, Listen], stop: asyncio.Event, *, seconds: float = BIND_SECONDS
 ) -> tuple[socket.socket, socket.socket] | None:
     """Return a socket that listens on each address; None if the service was asked to stop before.
