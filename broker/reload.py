@@ -63,13 +63,10 @@ async def _reload(service: Service, source: SettingsSource, started_with: Settin
         return
     try:
         changes = await service.reload(settings)
-    except SettingsError as error:
-        _reject(service, error.mistakes)
+    except Exception as reason:  # noqa: BLE001 - the previous settings stay in use
+        _reject(service, reason)
         return
-    except Exception as defect:  # noqa: BLE001 - the previous settings stay in use
-        LOGGER.error("defect", exc_info=defect, extra={"facts": {"while": "the settings are reloaded"}})
-        service.metrics.set_settings_rejected(is_rejected=True)
-        return
+    service.metrics.set_settings_rejected(is_rejected=False)
     keep_addresses(keeps_addresses=settings.log_email == "plain")
     write_event("settings reloaded", changes.facts())
     for key in FIXED:
@@ -81,24 +78,33 @@ async def _reload(service: Service, source: SettingsSource, started_with: Settin
 async def _check_file(service: Service, source: SettingsSource) -> None:
     """Check a changed file without using it: a mistake shows now, and not at the next start."""
     settings = await _load(service, source)
-    if settings is not None and (changes := changes_between(service.settings(), settings)):
+    if settings is None:
+        return
+    service.metrics.set_settings_rejected(is_rejected=False)
+    if changes := changes_between(service.settings(), settings):
         write_event("settings file changed", {**changes.facts(), "remedy": REMEDY_OF_CHANGED})
 
 
 async def _load(service: Service, source: SettingsSource) -> Settings | None:
     """Return the settings as they are now; None, after the mistakes are logged, if they cannot be used."""
     try:
-        settings = await asyncio.to_thread(source.load)
-    except SettingsError as error:
-        _reject(service, error.mistakes)
+        return await asyncio.to_thread(source.load)
+    except Exception as reason:  # noqa: BLE001 - a defect must not end the looks at the file
+        _reject(service, reason)
         return None
-    service.metrics.set_settings_rejected(is_rejected=False)
-    return settings
 
 
-def _reject(service: Service, mistakes: tuple[Mistake, ...]) -> None:
-    """Say that the settings cannot be used, with every mistake."""
+def _reject(service: Service, reason: Exception) -> None:
+    """Say why the settings cannot be used, with every mistake."""
     service.metrics.set_settings_rejected(is_rejected=True)
+    match reason:
+        case SettingsError():
+            mistakes = reason.mistakes
+        case OSError():  # such as too many open files
+            mistakes = (Mistake("settings", f"cannot be used now ({reason.strerror})", "send SIGHUP again"),)
+        case _:
+            LOGGER.error("defect", exc_info=reason)
+            mistakes = (Mistake("settings", "cannot be used because of a defect of the broker", "report it"),)
     facts = {
         "mistakes": [f"{each.path}: {each.problem} (for example: {each.example})" for each in mistakes],
         "count": len(mistakes),

@@ -175,7 +175,7 @@ class Settings(Section):
         ge=0,
         le=300,
         description="Seconds between the stop signal and the close of the public port; readiness fails at once.",
-        examples=[10],
+        examples=[12],
     )
     shared_email_domains: StrictBool = Field(
         False, description="true: two providers may assert the same domain.", examples=[False]
