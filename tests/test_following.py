@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import errno
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any
 
 import pytest
 import yaml
 
 from broker.app import Service
-from broker.errors import NoSuchPage, TransactionSpent
+from broker.errors import NoSuchPage, StateInvalid, TransactionSpent
 from broker.reload import follow_settings
 from broker.settings import SettingsSource
-from tests.fakes.world import BROKER, SHARED_SECRET, World, assert_refused
+from tests.fakes.world import BROKER, SECRET_KEY, SHARED_SECRET, World, assert_refused
 from tests.test_app import DISCOVERY, KEYS, body_of, warm
 
 pytestmark = pytest.mark.anyio
@@ -179,6 +181,38 @@ async def test_a_provider_at_another_address_is_asked_anew(world: World, caplog:
         providers["idp"]["metadata_url"] = f"{world.provider.issuer}{DISCOVERY}"
         assert (await it.reload(identity_providers=providers))["changed"] == ("identity_providers.idp.metadata_url",)
     assert world.provider.count(DISCOVERY) == 2
+
+
+@pytest.mark.parametrize("keeps_old", [True, False], ids=["the old key is kept", "the old key is gone"])
+async def test_a_sign_in_under_way_needs_the_key_that_it_began_with(
+    world: World, caplog: pytest.LogCaptureFixture, keeps_old: bool
+) -> None:
+    async with following(world, caplog) as it:
+        browser = world.browser(it.service)
+        callback = await browser.to_callback()
+        keys = ["k2-0a1b2c3d4e5f60718293a4b5c6d7e8f9", *([SECRET_KEY] if keeps_old else [])]
+        assert (await it.reload(secret_keys=keys))["changed"] == ("secret_keys",)
+        if keeps_old:
+            assert (await browser.follow(await browser.open(callback))).status_code == 200
+        else:
+            assert_refused(await browser.open(callback), StateInvalid)
+            assert (await browser.sign_in()).status_code == 200, "the person starts again"
+
+
+async def test_a_reload_that_fails_leaves_the_settings_in_use(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    async def fail(_: Any) -> Any:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    async with following(world, caplog) as it:
+        task = asyncio.create_task(
+            follow_settings(replace(it.service, reload=fail), it.source, asked := asyncio.Event(), None)
+        )
+        asked.set()
+        told = await it.hears("settings file rejected")
+        task.cancel()
+        assert "Too many open files" in told["mistakes"][0]
+        assert await it.metric("comm100_sso_settings_file_rejected") == 1
+        assert (await world.browser(it.service).sign_in()).status_code == 200
 
 
 UNUSABLE = [
