@@ -126,6 +126,11 @@ def write_event(name: str, facts: Mapping[str, object], level: int = logging.INF
 def log_start(facts: Mapping[str, object], insecure_options: Sequence[str]) -> None:
     """Write that the service starts, and warn of each insecure option that is on."""
     LOGGER.info("started", extra={"facts": facts})
+    warn_of_insecure_options(insecure_options)
+
+
+def warn_of_insecure_options(insecure_options: Sequence[str]) -> None:
+    """Warn of each insecure option that is on."""
     for option in insecure_options:
         LOGGER.warning("insecure option is on", extra={"facts": {"option": option}})
 
@@ -212,6 +217,13 @@ def _line_of_gap(formatter: JsonLines, dropped: int) -> str:
     facts = {"dropped": dropped, "remedy": "Find out why nobody reads the log, or why it cannot be written."}
     record = {"levelno": logging.ERROR, "levelname": "ERROR", "msg": "log lines dropped", "facts": facts}
     return formatter.format(logging.makeLogRecord(record))
+
+
+def keep_addresses(*, keeps_addresses: bool) -> None:
+    """Mask the e-mail addresses in the log of the whole process from now on, or do not mask them."""
+    for handler in logging.getLogger().handlers:
+        if isinstance(handler.formatter, JsonLines):
+            handler.setFormatter(JsonLines(keeps_addresses=keeps_addresses))
 
 
 def _fact(value: object, *, masks: bool = False, limit: int = MAX_CHARACTERS) -> object:

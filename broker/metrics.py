@@ -158,6 +158,10 @@ class _Part:
             registry=self.registry,
         )
 
+    def gauges(self) -> list[Gauge]:
+        """Return the gauges, which all tell of the settings in use."""
+        return [metric for metric in vars(self).values() if isinstance(metric, Gauge)]
+
 
 class _LostLogLines(Collector):
     """Counts the log lines that were lost; the log counts them itself, partly in a thread."""
@@ -215,6 +219,7 @@ class Metrics:
         disable_created_metrics()  # type: ignore[no-untyped-call] # they double the series, and no alert uses them
         self._parts: dict[tuple[str, str], _Part] = {}
         self._process = CollectorRegistry()
+        self._gauges: dict[str, Gauge] = {}
         self._refused_people = RefusedPeople(clock)
         self._rejected = self._gauge(
             "comm100_sso_secret_file_rejected",
@@ -222,7 +227,21 @@ class Metrics:
             ["setting"],
         )
         self._process.register(_LostLogLines(lost_log_lines))
-        self._export_process(insecure_options)
+        self._options = self._gauge(
+            "comm100_sso_insecure_option_enabled", "1 for each insecure option that is on.", ["option"]
+        )
+        self._settings_rejected = Gauge(
+            "comm100_sso_settings_file_rejected",
+            "1 while the settings file holds what cannot be used, so that the previous settings stay in use.",
+            registry=self._process,
+        )
+        self._settings_reloaded = Gauge(
+            "comm100_sso_settings_reloaded_timestamp_seconds",
+            "When the settings in use were read, at the start or by a reload.",
+            registry=self._process,
+        )
+        self.set_insecure_options(insecure_options)
+        self._export_process()
 
     def expect_dawn_checks(self, now: float) -> None:
         """Export the results of checks from the next run on.
@@ -265,20 +284,18 @@ class Metrics:
             self._certificate_expires.labels(subject).set(end)
         self._checked.set(ended)
 
-    def _export_process(self, insecure_options: Sequence[str]) -> None:
-        """Export version and insecure options, and the figures of the process."""
+    def _export_process(self) -> None:
+        """Export the version and the figures of the process."""
         build = self._gauge("comm100_sso_build_info", "1, with the version that runs.", ["version"])
         build.labels(installed_version()).set(1)
-        options = self._gauge(
-            "comm100_sso_insecure_option_enabled", "1 for each insecure option that is on.", ["option"]
-        )
-        for option in insecure_options:
-            options.labels(option).set(1)
         for collector in (ProcessCollector, PlatformCollector, GCCollector):
             collector(registry=self._process)
 
     def _gauge(self, name: str, description: str, labels: Sequence[str]) -> Gauge:
-        return Gauge(name, description, labels, registry=self._process)
+        """Return the gauge of a name; a reload asks for some again."""
+        if name not in self._gauges:
+            self._gauges[name] = Gauge(name, description, labels, registry=self._process)
+        return self._gauges[name]
 
     def _part(self, provider: str, site: str = "") -> _Part:
         part = self._parts.get((site, provider))
@@ -298,6 +315,29 @@ class Metrics:
                 families.setdefault(head, []).append(samples)
             await asyncio.sleep(0)
         return "".join(head + "".join(samples) for head, samples in families.items()).encode()
+
+    # -------------------------------------------------------------------------------------------------------- settings
+
+    def forget_settings(self) -> None:
+        """Drop every gauge that tells of the settings in use; counters and histograms keep their values."""
+        for part in self._parts.values():
+            for gauge in part.gauges():
+                gauge.clear()
+        self._rejected.clear()
+        self._options.clear()
+
+    def set_insecure_options(self, options: Sequence[str]) -> None:
+        """Export the insecure options that are on."""
+        for option in options:
+            self._options.labels(option).set(1)
+
+    def set_settings_read(self, at: float) -> None:
+        """Export when the settings in use were read, in seconds since the epoch."""
+        self._settings_reloaded.set(at)
+
+    def set_settings_rejected(self, *, is_rejected: bool) -> None:
+        """Export whether the settings file holds what cannot be used."""
+        self._settings_rejected.set(is_rejected)
 
     # -------------------------------------------------------------------------------------------------------- sign-ins
 

@@ -11,6 +11,7 @@ import random
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
+from copy import copy
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -449,6 +450,17 @@ class Broker:
         self._wait = wait
         self._deadline = deadline
         self._lateness = LoopLateness()
+
+    def with_settings(
+        self, *, sites: Mapping[str, Site], providers: Mapping[str, Provider], secret_keys: Callable[[], Sequence[str]]
+    ) -> Broker:
+        """Return a broker with new settings that shares the memory of this broker.
+
+        Consumed states, rejected codes and places are shared, so a reload gives no state a second use.
+        """
+        successor = copy(self)
+        successor.sites, successor.providers, successor.secret_keys = sites, providers, secret_keys
+        return successor
 
     def places_of(self, provider_id: str) -> Places:
         """Return the places for sign-ins with a provider, enabled or not: no provider takes places from another."""

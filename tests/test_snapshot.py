@@ -15,11 +15,11 @@ import httpx
 import pytest
 import yaml
 
-from broker.app import wire_provider
 from broker.oidc.client import NetworkPolicy, ProviderClient
 from broker.providers import Provider
 from broker.settings import load_settings
 from broker.snapshot import MAX_AGE_SECONDS, MAX_BYTES, WRITE_SECONDS, Snapshot
+from broker.wiring import wire_provider
 from tests.fakes.clock import START, Clock
 from tests.fakes.lies import Lies
 from tests.fakes.ports import free_port

@@ -11,7 +11,7 @@ import re
 import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC
 from email.utils import parsedate_to_datetime
 from functools import lru_cache
@@ -50,6 +50,7 @@ _RETRY_AFTER = re.compile(r"\s*(\d{1,5})\s*")
 _OURS = {"Accept-Encoding": "identity", "User-Agent": "comm100-sso-broker"}
 
 HttpClient = httpx.AsyncBaseTransport
+TlsContext = Callable[[], ssl.SSLContext]
 ClientFactory = Callable[["NetworkPolicy"], AbstractAsyncContextManager[HttpClient]]
 
 
@@ -60,21 +61,26 @@ class NetworkPolicy:
     Args:
         outbound_proxy: returns the URL of the proxy for all requests; it may hold a password and may change. Names
             are then resolved there, and only literals are checked here.
+        context: returns the TLS context for a new connection; None reads `trusted_ca_file` once.
         private_networks: private addresses may be reached (`allow_private_network`, or development on loopback).
     """
 
     trusted_ca_file: Path | None = None
     outbound_proxy: Callable[[], str] | None = None
     private_networks: bool = False
+    context: TlsContext | None = field(default=None, compare=False, repr=False)
 
 
 @asynccontextmanager
 async def open_client(network: NetworkPolicy, *, connect_seconds: float = CONNECT_SECONDS) -> AsyncIterator[HttpClient]:
-    """Open one transport for the life of the process: one TLS context, one pool of connections.
+    """Open one transport with its pool of connections, until the block ends.
 
     Reading a hundred certificates takes 20 ms: a thread does it, because the service may be answering others.
     """
-    context = await asyncio.to_thread(tls_context, network.trusted_ca_file)
+    context = network.context
+    if context is None:
+        read_once = await asyncio.to_thread(tls_context, network.trusted_ca_file)
+        context = lambda: read_once  # noqa: E731
     public_only = not network.private_networks
     async with Transport(
         context, public_only=public_only, outbound_proxy=network.outbound_proxy, connect_seconds=connect_seconds

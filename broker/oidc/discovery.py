@@ -113,6 +113,12 @@ class Cached(Generic[Document]):
         """Return the kept document while it is fresh, without fetching anything."""
         return self._document if _within(self._clock(), self._fetched, self._lifetime) else None
 
+    def adopt(self, other: Cached[Document]) -> None:
+        """Take the document of another cache of the same address, with its age."""
+        self._document, self._fetched = other.peek(), other.fetched or None
+        self._lifetime = other.fresh_until - other.fetched
+        self._trusted_until = other._trusted_until
+
     async def get(self, *, stale_wait: float | None = STALE_WAIT_SECONDS) -> Document:
         """Return the kept document while it is fresh, then a new document; if the fetch fails, the kept document.
 
@@ -259,6 +265,12 @@ class Discovery:
         self._ignored: tuple[str, ...] = ()
         self.metadata: Cached[ProviderMetadata] = Cached(self._fetch_metadata, clock, sleep=sleep)
         self.keys: Cached[KeySet] = Cached(self._fetch_keys, clock, sleep=sleep)
+
+    def adopt(self, other: Discovery) -> None:
+        """Take the documents of a discovery with the same registration, with their age, and the health of its calls."""
+        self.metadata.adopt(other.metadata)
+        self.keys.adopt(other.keys)
+        self.health.adopt(other.health)
 
     async def keep_warm(self) -> None:
         """Fetch missing and old documents, so that no sign-in waits for them; return when the fetches have ended.

@@ -81,6 +81,10 @@ class ProviderHealth:
         self._calls: dict[Call, _Calls] = {call: _Calls() for call in _CALLS}
         self._ahead: deque[float] = deque(maxlen=DATES)
 
+    def adopt(self, other: ProviderHealth) -> None:
+        """Continue with what is known of the same provider; calls under way are noted for both."""
+        self._calls, self._ahead = other._calls, other._ahead
+
     # --------------------------------------------------------------------------------------------------- noting calls
 
     def watched(self, send: Send) -> Send:

@@ -181,6 +181,14 @@ class Settings(Section):
         description="Hours between two checks that the running service makes by itself; 0: none.",
         examples=[6],
     )
+    stop_delay: int = Field(
+        0,
+        strict=True,
+        ge=0,
+        le=300,
+        description="Seconds between the stop signal and the close of the public port; readiness fails at once.",
+        examples=[12],
+    )
     shared_email_domains: StrictBool = Field(
         False, description="true: two providers may assert the same domain.", examples=[False]
     )

@@ -40,6 +40,7 @@ from broker.settings.values import (
 T = TypeVar("T")
 MIN_BYTES = 32  # HS256 asks for a key as long as its hash (RFC 7518, section 3.2)
 NO_PROXY = "none"
+Fingerprint = tuple[int, ...]
 _MAX_FILE = 64 * 1024  # bytes; no secret is longer
 _SECONDS_BETWEEN_LOOKS = 1.0
 _SECONDS_BEFORE_SIGNING = 120.0  # Kubernetes takes up to 90 s to give a changed Secret to every pod
@@ -92,7 +93,7 @@ class WatchedFile(Generic[T]):
         self._read = read
         self._clock = clock
         self._looked_at = clock()
-        self._seen = _fingerprint(path)  # before reading: the next look then sees a change in between
+        self._seen = fingerprint(path)  # before reading: the next look then sees a change in between
         self._good = read(read_text(path))
         self._rejected = False
 
@@ -112,7 +113,7 @@ class WatchedFile(Generic[T]):
         return self._rejected
 
     def _look(self) -> None:
-        seen = _fingerprint(self._path)
+        seen = fingerprint(self._path)
         if seen == self._seen:
             return
         self._seen = seen
@@ -169,7 +170,8 @@ def read_text(path: Path) -> str:
     return text.removesuffix("\n").removesuffix("\r") if text.endswith("\n") else text
 
 
-def _fingerprint(path: Path) -> tuple[int, ...] | None:
+def fingerprint(path: Path) -> Fingerprint | None:
+    """Return what differs after a file changed: identity, size and times; None if there is no such file."""
     try:
         found = path.stat()  # follows links: Kubernetes changes a secret by replacing a link
     except (OSError, ValueError):

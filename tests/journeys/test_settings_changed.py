@@ -10,9 +10,9 @@ import pytest
 import yaml
 from joserfc.jwk import ECKey
 
-from broker.app import wire_provider
 from broker.errors import ClientRejected, CodeRejected, EmailDomainNotAllowed, NoSuchPage, RedirectUrlRefused
 from broker.settings import load_settings
+from broker.wiring import wire_provider
 from tests.fakes.lies import Lies
 from tests.fakes.world import PAGE, World, assert_refused, refresh
 
