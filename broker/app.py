@@ -24,6 +24,7 @@ from broker.metrics import Metrics
 from broker.oidc.client import ClientFactory, HttpClient, NetworkPolicy, ProviderClient, TlsContext, open_client
 from broker.oidc.discovery import Clock, Send, Sleep
 from broker.providers import Provider
+from broker.replica import Broker
 from broker.settings import (
     Changes,
     Settings,
@@ -33,7 +34,6 @@ from broker.settings import (
     open_authorities,
     secret_files,
 )
-from broker.signin import Broker
 from broker.snapshot import Snapshot
 from broker.watch import MAX_FETCHING, watched
 from broker.web.context import Setup, WebContext

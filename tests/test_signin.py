@@ -18,7 +18,7 @@ from broker.errors import (
     TransactionSpent,
 )
 from broker.rejected_codes import Origin, Verdict
-from broker.signin import Broker
+from broker.replica import Broker
 from broker.signing import CLOCK_LEEWAY
 from broker.transaction import LIFETIME
 from tests.fakes.clock import START, Clock

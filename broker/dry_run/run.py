@@ -13,9 +13,9 @@ from broker.dry_run.steps import Progress, describe_steps
 from broker.errors import BrokerError
 from broker.providers import Provider, admit_person
 from broker.rejected_codes import Origin
+from broker.replica import Broker
 from broker.signin import (
     AuthorizationRedirect,
-    Broker,
     Redemption,
     ask_userinfo,
     begin,

@@ -17,7 +17,7 @@ from broker.errors import BrokerError
 from broker.identity import Identity
 from broker.log import SignInEvent
 from broker.providers import Provider
-from broker.signin import Broker
+from broker.replica import Broker
 from broker.web.cooldown import Cooldown
 from broker.web.pages import Pages, choose_language
 from broker.web.request import ClientAddresses, LastLoginRequest
