@@ -11,7 +11,7 @@ PEERS := tests/benchmarks/peers/node
 ARGS ?=
 SECONDS ?= 20
 
-.PHONY: bench bench-prepare bench-units demo test test-chart test-image test-proxies chart-table tables fuzz lint format texts lock clean prepare
+.PHONY: bench bench-prepare bench-units chaos demo test test-chart test-image test-proxies chart-table tables fuzz lint format texts lock clean prepare
 .DEFAULT_GOAL := demo
 
 # In the foreground of a terminal the demo gets a process group of its own, so that Ctrl-C ends the demo and does not break off make.
@@ -53,6 +53,13 @@ bench: bench-prepare
 bench-units: bench-prepare
 	@$(PROXIES)/prepare.sh
 	@$(BIN)/python -m tests.benchmarks.units $(ARGS)
+
+# Makes providers, proxies, replicas, clocks and logs fail while people sign in, and writes docs/reliability.md. Takes half an
+# hour; let the machine rest. ARGS="--rows '^2 '" measures some rows, ARGS=--list names them.
+chaos: .venv/.test
+	@$(PROXIES)/prepare.sh nginx haproxy
+	@tests/prepare.sh compiler
+	@$(BIN)/python -m tests.chaos.run $(ARGS)
 
 bench-prepare: .venv/.test .venv-bench/.installed
 	@tests/benchmarks/prepare.sh
