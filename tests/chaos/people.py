@@ -201,9 +201,13 @@ class People:
         self._thread = threading.Thread(target=lambda: asyncio.run(self._come()), daemon=True)
         self._thread.start()
 
+    def close(self) -> None:
+        """Come no more."""
+        self._ended.set()
+
     def stop(self) -> None:
         """Come no more, and wait for the sign-ins under way."""
-        self._ended.set()
+        self.close()
         if self._thread is not None:
             self._thread.join()
 

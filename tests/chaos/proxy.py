@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -73,3 +74,30 @@ PROXIES: Mapping[ProxyName, Callable[[Sequence[Upstream]], Proxy]] = {
     "haproxy": lambda upstreams: _haproxy(upstreams, retries=True),
     "haproxy without retries": lambda upstreams: _haproxy(upstreams, retries=False),
 }
+
+
+def bare_responder(port: int) -> tuple[Proxy, Proxy]:
+    """Return the nginx of the rows in front of another nginx, which answers each request by itself at a port."""
+
+    def configure(folder: Path, own: int, _broker: int) -> list[str]:
+        (folder / "nginx.conf").write_text(
+            f"""
+{"user root;" if os.geteuid() == 0 else ""}
+daemon off;
+worker_processes 1;
+pid {folder}/pid;
+error_log {folder}/error.log;
+events {{ worker_connections 4096; }}
+http {{
+    access_log off;
+    server {{
+        listen 127.0.0.1:{own};
+        location / {{ return 200 "{"x" * 1000}"; }}
+    }}
+}}
+""",
+            encoding="utf-8",
+        )
+        return ["nginx", "-p", str(folder), "-c", f"{folder}/nginx.conf", "-e", f"{folder}/error.log"]
+
+    return _nginx([Upstream(port, 0)]), Proxy(configure)

@@ -228,11 +228,11 @@ def staged(
     proxy: ProxyName | None = None,
     is_a_down: bool = False,
     shimmed: bool = False,
+    has_c: bool = False,
     starts: bool = True,
     prefix: Sequence[str] = (),
     stdout: BinaryIO | int | None = None,
     settings: Mapping[str, Any] | None = None,
-    provider_a: Mapping[str, Any] | None = None,
 ) -> Iterator[Stage]:
     """Run providers, replicas and a proxy while the block runs.
 
@@ -240,9 +240,9 @@ def staged(
         count: of replicas; without a proxy, people go to the first.
         is_a_down: provider a does not listen at its back port yet.
         shimmed: replicas run with the shim, and provider a has a name.
+        has_c: settings have a provider c, which is provider a under another id.
         starts: start the replicas; they wait until metadata and keys are there.
         settings: more settings at the top.
-        provider_a: more settings of provider a.
     """
     shim = bench.needs_shim() if shimmed else None
     folder = bench.folder
@@ -258,7 +258,8 @@ def staged(
         for provider in providers.values():
             wait_until(partial(_answers, provider), "the provider starts")
         common = _settings(folder, providers, public) | dict(settings or {})
-        common["identity_providers"]["a"] |= dict(provider_a or {})
+        if has_c:
+            common["identity_providers"]["c"] = common["identity_providers"]["a"]
         ports = [free_port() if proxy or number else public for number in range(count)]
         replicas = [Replica(folder / f"replica-{port}", port, free_port(), prefix, stdout) for port in ports]
         for replica in replicas:
