@@ -54,8 +54,8 @@ bench-units: bench-prepare
 	@$(PROXIES)/prepare.sh
 	@$(BIN)/python -m tests.benchmarks.units $(ARGS)
 
-# Makes providers, proxies, replicas, clocks and logs fail while people sign in, and writes docs/reliability.md. Takes half an
-# hour; let the machine rest. ARGS="--rows '^2 '" measures some rows, ARGS=--list names them.
+# Makes providers, proxies, replicas, clocks and logs fail while people sign in, and writes docs/reliability.md. Takes 40
+# minutes; let the machine rest. ARGS="--rows '^2 '" measures some rows, ARGS=--list names them.
 chaos: .venv/.test
 	@$(PROXIES)/prepare.sh nginx haproxy
 	@tests/prepare.sh compiler

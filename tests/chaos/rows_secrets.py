@@ -99,11 +99,15 @@ def measure_shared_secret(bench: Bench) -> Sequence[Check]:
 STEPS = ([SECRET_KEY, NEW_KEY], [NEW_KEY, SECRET_KEY], [NEW_KEY])  # as docs/admin/operations.md has them
 
 
-def measure_secret_keys(bench: Bench, *, one_by_one: bool) -> Sequence[Check]:
-    """Rotate the broker's own keys in the documented steps.
+def measure_secret_keys(
+    bench: Bench, *, steps: Sequence[Sequence[str]], one_by_one: bool, after: float = LOOK_SECONDS
+) -> Sequence[Check]:
+    """Rotate the broker's own keys.
 
     Args:
+        steps: the content of the file after each step.
         one_by_one: each replica has a file of its own, and gets each step two seconds after the replica before.
+        after: seconds to wait after each step.
     """
     with staged(bench, count=3, proxy="nginx", starts=not one_by_one) as stage:
         files = [stage.secret("keys")]
@@ -112,11 +116,11 @@ def measure_secret_keys(bench: Bench, *, one_by_one: bool) -> Sequence[Check]:
             start_all(stage.replicas)
         with coming(stage.address, bench.rates) as people:
             time.sleep(1.5)
-            for keys in STEPS:
+            for keys in steps:
                 for file in files:
                     put(file, "\n".join(keys))
                     time.sleep(2 if one_by_one else 0)
-                time.sleep(LOOK_SECONDS)
+                time.sleep(bench.seconds(after, LOOK_SECONDS))
     return [none_failed("all", people.signed_in)]
 
 
@@ -201,13 +205,24 @@ ROWS = [
         is_short=True,
     ),
     Row("4", "shared secret changes", "0 failed, new secret in use within 3 s", measure_shared_secret),
-    Row("4", "secret_keys change in steps, one file", "0 failed", partial(measure_secret_keys, one_by_one=False)),
+    Row(
+        "4",
+        "secret_keys change in steps, one file",
+        "0 failed",
+        partial(measure_secret_keys, steps=STEPS, one_by_one=False),
+    ),
     Row("4", "empty and too short secret files", "0 failed, a metric rings", measure_bad_secret_files),
     Row("4", "trusted_ca_file changes before the certificate", "0 failed, a metric rings", measure_own_authority),
     Row(
         "13",
         "secret_keys change in steps, replica by replica",
         "0 failed",
-        partial(measure_secret_keys, one_by_one=True),
+        partial(measure_secret_keys, steps=STEPS, one_by_one=True),
+    ),
+    Row(
+        "13",
+        "secret_keys in one step, new key first, replica by replica",
+        "0 failed in two minutes and after",
+        partial(measure_secret_keys, steps=[[NEW_KEY, SECRET_KEY]], one_by_one=True, after=135.0),
     ),
 ]
