@@ -213,7 +213,7 @@ def _is_down_by_metric(replica: Replica) -> bool:
 
 
 def _is_down_by_readyz(replica: Replica) -> bool:
-    return "last_failure" in replica.readiness()["identity_providers"]["a"]
+    return replica.readiness()["identity_providers"]["a"].get("down") is True
 
 
 def _is_down_by_log(replica: Replica) -> bool:

@@ -180,10 +180,10 @@ class Replica:
         change(settings)
         self.file.write_text(yaml.safe_dump(settings, sort_keys=False), encoding="utf-8")
 
-    def set_orders(self, *, seconds_ahead: float = 0.0, lookup: Lookup = "found") -> None:
-        """Tell the shim where the clock stands and what a lookup gives."""
+    def set_orders(self, *, seconds_ahead: float = 0.0, lookup: Lookup = "found", seconds_skipped: float = 0.0) -> None:
+        """Tell the shim where the clock stands, what a lookup gives, and how much waiting is skipped since the start."""
         with (self.folder / "orders").open("r+b") as file:
-            file.write(struct.pack("dd", seconds_ahead, LOOKUPS[lookup]))
+            file.write(struct.pack("ddd", seconds_ahead, LOOKUPS[lookup], seconds_skipped))
 
 
 @dataclass(frozen=True)
@@ -384,7 +384,7 @@ def _configure(replica: Replica, settings: Mapping[str, Any]) -> None:
 
 def _preload(replica: Replica, shim: Path) -> None:
     orders = replica.folder / "orders"
-    orders.write_bytes(struct.pack("dd", 0.0, 0.0))
+    orders.write_bytes(bytes(24))
     replica.environment = {"LD_PRELOAD": str(shim), "CHAOS_ORDERS": str(orders)}
 
 

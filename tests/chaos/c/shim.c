@@ -1,6 +1,7 @@
-/* Preloaded into a replica: moves its wall clock, and decides what a lookup of a name below `.chaos.test` gives.
+/* Preloaded into a replica: moves its clocks, and decides what a lookup of a name below `.chaos.test` gives.
 
-   The file $CHAOS_ORDERS, mapped into memory, has the orders: seconds to add to the clock, and the kind of lookup. */
+   The file $CHAOS_ORDERS, mapped into memory, has the orders: seconds to add to the wall clock, the kind of lookup, and
+   seconds to add to the monotonic clock, by which a program waits. */
 
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -19,6 +20,7 @@ enum { FOUND = 0, NO_SUCH_NAME = 1, NO_ANSWER = 2, SECONDS_WITHOUT_ANSWER = 10 }
 typedef struct {
     double seconds_ahead;
     double lookup;
+    double seconds_skipped;
 } Orders;
 
 typedef int Lookup(const char *, const char *, const struct addrinfo *, struct addrinfo **);
@@ -40,6 +42,7 @@ int clock_gettime(clockid_t id, struct timespec *now) {
     int status = (int)syscall(SYS_clock_gettime, id, now);
     if (status == 0 && orders != NULL && (id == CLOCK_REALTIME || id == CLOCK_REALTIME_COARSE))
         now->tv_sec += (time_t)orders->seconds_ahead;
+    if (status == 0 && orders != NULL && id == CLOCK_MONOTONIC) now->tv_sec += (time_t)orders->seconds_skipped;
     return status;
 }
 
