@@ -54,12 +54,15 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
 def _measure(rows: Sequence[Row], deadline: float, kept: Path | None, *, is_brief: bool) -> Iterator[Result]:
     programs = build_programs(BUILD / "programs") if can_build() else None
     shim = build_shim(BUILD / "programs") if can_build() else None
+    if kept is not None:
+        kept.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="chaos-") as name:
         for number, row in enumerate(rows):
             if time.monotonic() > deadline:
                 print("The time is up.")
                 return
-            result = measure(row, Bench((kept or Path(name)) / str(number), programs, shim, is_brief=is_brief))
+            folder = Path(tempfile.mkdtemp(prefix=f"{number}-", dir=kept or name))
+            result = measure(row, Bench(folder / "stage", programs, shim, is_brief=is_brief))
             print(f"{row.id}: {result.verdict}: {result.figures} ({result.seconds:.0f} s)", flush=True)
             yield result
 

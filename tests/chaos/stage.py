@@ -181,7 +181,7 @@ class Replica:
         self.file.write_text(yaml.safe_dump(settings, sort_keys=False), encoding="utf-8")
 
     def set_orders(self, *, seconds_ahead: float = 0.0, lookup: Lookup = "found", seconds_skipped: float = 0.0) -> None:
-        """Tell the shim where the clock stands, what a lookup gives, and how much waiting is skipped since the start."""
+        """Tell the shim where the clock stands, what a lookup gives, and how much waiting is skipped in all."""
         with (self.folder / "orders").open("r+b") as file:
             file.write(struct.pack("ddd", seconds_ahead, LOOKUPS[lookup], seconds_skipped))
 
