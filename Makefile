@@ -40,7 +40,8 @@ test-image: .venv/.test
 	@$(IMAGE)/prepare.sh
 	@$(BIN)/python -m pytest $(IMAGE) $(ARGS)
 
-# Puts nginx, HAProxy and Caddy in front of the broker, and attacks it while 200 people sign in; prints the figures.
+# Puts nginx, HAProxy and Caddy in front of the broker, and attacks it while 200 people sign in;
+# then restarts two units behind each proxy (docs/admin/high-availability.md); prints the figures.
 test-proxies: .venv/.test
 	@$(PROXIES)/prepare.sh
 	@$(BIN)/python -m pytest $(PROXIES) -rP --show-capture=stdout $(ARGS)
@@ -49,7 +50,7 @@ test-proxies: .venv/.test
 bench: bench-prepare
 	@$(BIN)/python -m tests.benchmarks.run $(ARGS)
 
-# Measures two units of the broker behind nginx against one, and restarts them under load (docs/admin/capacity.md).
+# Measures two units of the broker behind nginx against one, and restarts them under load (docs/admin/high-availability.md).
 bench-units: bench-prepare
 	@$(PROXIES)/prepare.sh
 	@$(BIN)/python -m tests.benchmarks.units $(ARGS)

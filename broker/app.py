@@ -4,43 +4,60 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import time
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
+from importlib import import_module
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
 
 from starlette.types import ASGIApp
 
-from broker.comm100 import Site
-from broker.errors import BrokerError, InternalError, ProviderUnreachable
-from broker.identity import ClaimRules
-from broker.log import EventLog, SignInEvent, log_start, warn_of_expiry
+from broker.capacity import LoopLateness
+from broker.dawn_check import FindingsLog, keep_checking, of_service
+from broker.editions import Editions
+from broker.log import EventLog, SignInEvent, log_start, warn_of_expiry, warn_of_insecure_options
 from broker.metrics import Metrics
-from broker.oidc.client import ClientFactory, HttpClient, NetworkPolicy, ProviderClient, open_client
-from broker.oidc.client_assertion import build_client_assertion
-from broker.oidc.discovery import Clock, Discovery, Send, Sleep
-from broker.oidc.messages import ProviderRequest, ProviderResponse
-from broker.oidc.registration import Registration
-from broker.providers import KINDS, Provider
-from broker.settings import NO_PROXY, ProviderSettings, Settings, SiteSettings, insecure_options, secret_files
+from broker.oidc.client import ClientFactory, HttpClient, NetworkPolicy, ProviderClient, TlsContext, open_client
+from broker.oidc.discovery import Clock, Send, Sleep
+from broker.providers import Provider
+from broker.settings import (
+    Changes,
+    Settings,
+    WatchedAuthorities,
+    changes_between,
+    insecure_options,
+    open_authorities,
+    secret_files,
+)
 from broker.signin import Broker
+from broker.snapshot import Snapshot
+from broker.watch import MAX_FETCHING, watched
 from broker.web.context import Setup, WebContext
-from broker.web.cooldown import Cooldown
+from broker.web.cooldown import MAX_SECONDS, CheckRun, Cooldown
 from broker.web.middleware import SecurityHeaders
 from broker.web.operations import operations_site
 from broker.web.pages import LANGUAGES, Pages
-from broker.web.request import ClientAddresses
+from broker.web.request import ClientAddresses, LastLoginRequest
 from broker.web.routes import public_site
 from broker.web.setup_loader import SetupLoader
+from broker.wiring import (
+    network_policies,
+    network_policy_of,
+    network_policy_of_browsers,
+    sites_of,
+    wire_provider,
+    wire_site,
+)
 
 if TYPE_CHECKING:
     from broker import checks
 
-WARM_SECONDS = 30.0  # between checks for missing or old documents
-MAX_FETCHING = 20  # providers whose documents are fetched at once, if no sign-in needs them
+FIRST_DOCUMENTS_SECONDS = 3.0  # that a reload waits for metadata and keys of new providers
+PROVIDERS_AT_ONCE = 20  # of the checks, for the same reason as MAX_FETCHING
 NO_PROXY_TRUSTED = (
     "Add your proxy's address to trusted_proxies. Until then, all people behind the proxy share one limit for rejected "
     "codes, and the log shows the proxy's address. If there is no proxy, you do not have to do anything."
@@ -55,52 +72,217 @@ class Service:
 
     Args:
         stopping: set when the service begins to stop; readiness then fails, and no new requests come.
+        settings: returns the settings in use.
+        reload: uses other settings from now on, and returns what changed. It must not run twice at once.
     """
 
     public: ASGIApp
     operations: ASGIApp
     stopping: asyncio.Event
+    metrics: Metrics
+    settings: Callable[[], Settings]
+    reload: Callable[[Settings], Awaitable[Changes]]
+
+
+@dataclass(frozen=True, slots=True)
+class _Edition:
+    """The service with one reading of the settings.
+
+    Args:
+        providers: by id; those that are not enabled are included.
+    """
+
+    settings: Settings
+    public: ASGIApp
+    operations: ASGIApp
+    broker: Broker
+    providers: Mapping[str, Provider]
+    last_login_requests: dict[str, LastLoginRequest]
+
+
+@dataclass(frozen=True, slots=True)
+class _Process:
+    """What all editions share.
+
+    Args:
+        clock: seconds since the epoch.
+    """
+
+    metrics: Metrics
+    stopping: asyncio.Event
+    http: ClientFactory
+    clock: Clock
+    sleep: Sleep
+    lateness: LoopLateness
 
 
 @asynccontextmanager
 async def create_app(
-    settings: Settings, *, http: ClientFactory = open_client, clock: Clock = time.time, sleep: Sleep = asyncio.sleep
+    settings: Settings,
+    *,
+    lost_log_lines: Callable[[], int] = lambda: 0,
+    http: ClientFactory = open_client,
+    clock: Clock = time.time,
+    sleep: Sleep = asyncio.sleep,
 ) -> AsyncIterator[Service]:
     """Build the service, and keep its HTTP clients open while it runs.
 
     The service starts even if providers do not answer: requests are repeated later.
 
     Args:
+        lost_log_lines: returns how many lines the log lost since the start.
         clock: seconds since the epoch.
     """
+    metrics = Metrics(lost_log_lines=lost_log_lines)
+    process = _Process(metrics, asyncio.Event(), http, clock, sleep, LoopLateness())
+    editions = Editions[_Edition]()
+
+    async def reload(settings: Settings) -> Changes:
+        before = editions.newest()
+        await editions.replace(_edition(settings, process, before))
+        return changes_between(before.settings, settings)
+
+    try:
+        await editions.replace(_edition(settings, process))
+        yield Service(
+            editions.public,
+            editions.operations,
+            process.stopping,
+            process.metrics,
+            lambda: editions.newest().settings,
+            reload,
+        )
+    finally:
+        await editions.close()
+
+
+@asynccontextmanager
+async def _edition(settings: Settings, process: _Process, before: _Edition | None = None) -> AsyncIterator[_Edition]:
+    """Build the service with these settings.
+
+    Args:
+        before: the edition that this one replaces; None at the start.
+
+    Raises:
+        SettingsError: trusted_ca_file changed since the settings were read.
+    """
+    http, clock, metrics = process.http, process.clock, process.metrics
     async with AsyncExitStack() as stack:
-        networks = _network_policies(settings)
+        authorities = await stack.enter_async_context(_authorities(settings))
+        networks = network_policies(settings, authorities.context)
         clients = {network: await stack.enter_async_context(http(network)) for network in set(networks.values())}
-        metrics = Metrics(insecure_options(settings))
         log = EventLog(log_email=settings.log_email, secret_keys=settings.secret_keys.reveal)
         all_providers = {
             id_: wire_provider(
-                settings, id_, send=metrics.timed(id_, _sender(clients[network], network)), clock=clock, sleep=sleep
+                settings,
+                id_,
+                send=metrics.timed(id_, _sender(clients[network], network)),
+                clock=clock,
+                sleep=process.sleep,
+                lateness=process.lateness,
             )
             for id_, network in networks.items()
         }
         providers = {id_: all_providers[id_] for id_, each in settings.identity_providers.items() if each.enabled}
-        broker = Broker(
-            sites={id_: wire_site(settings, id_) for id_ in settings.sites},
-            providers=providers,
-            secret_keys=settings.secret_keys.reveal,
-            clock=clock,
-        )
-        _announce(settings, broker, metrics)
-        setup_checks = Cooldown(
-            lambda: run_checks(settings, offline=False, begin=lambda _subject, _check: None, http=http, clock=clock)
-        )
+        broker = _broker(settings, providers, clock, before)
+        if before is not None:
+            _adopt_documents(all_providers, settings, before)
+        snapshot = None if settings.snapshot_file is None else Snapshot(settings.snapshot_file, clock)
+        if snapshot is not None:
+            await snapshot.restore(providers.values())
+        if before is not None:
+            await _first_documents(providers.values())
+        findings_log = FindingsLog()
+        setup_checks = _service_checks(settings, process, findings_log, clients, authorities)
         stack.push_async_callback(setup_checks.stop)
-        web = _web_context(settings, broker, all_providers, setup_checks, partial(_record, log, metrics))
-        stopping = asyncio.Event()
-        operations = operations_site(providers, metrics=metrics.export, stopping=stopping.is_set)
-        await stack.enter_async_context(_kept_warm(providers.values()))
-        yield Service(public_site(web), SecurityHeaders(operations, https=False), stopping)
+        last_login_requests = {} if before is None else before.last_login_requests
+        record = partial(_record, log, metrics)
+        web = _web_context(settings, broker, all_providers, setup_checks, record, last_login_requests)
+        operations = operations_site(providers, metrics=metrics.export, stopping=process.stopping.is_set)
+        await stack.enter_async_context(watched(providers.values()))
+        if snapshot is not None:
+            await stack.enter_async_context(_in_background(snapshot.keep(providers.values())))
+        if settings.dawn_check_hours:
+            checking = keep_checking(setup_checks, settings.dawn_check_hours, findings_log)
+            await stack.enter_async_context(_in_background(checking))
+        _announce(settings, broker, metrics, before)
+        _watch_files(settings, metrics, authorities, snapshot)
+        yield _Edition(
+            settings,
+            public_site(web),
+            SecurityHeaders(operations, https=False),
+            broker,
+            all_providers,
+            last_login_requests,
+        )
+
+
+def _broker(settings: Settings, providers: Mapping[str, Provider], clock: Clock, before: _Edition | None) -> Broker:
+    sites = {id_: wire_site(settings, id_) for id_ in settings.sites}
+    secret_keys = settings.secret_keys.reveal
+    if before is None:
+        return Broker(sites=sites, providers=providers, secret_keys=secret_keys, clock=clock)
+    return before.broker.with_settings(sites=sites, providers=providers, secret_keys=secret_keys)
+
+
+def _watch_files(
+    settings: Settings, metrics: Metrics, authorities: WatchedAuthorities, snapshot: Snapshot | None
+) -> None:
+    """Export which files hold what cannot be used."""
+    for setting, is_rejected in secret_files(settings).items():
+        metrics.watch_secret(setting, is_rejected)
+    if settings.trusted_ca_file is not None:
+        metrics.watch_secret("trusted_ca_file", authorities.is_rejected)
+    if snapshot is not None:
+        metrics.watch_snapshot(snapshot)
+
+
+@asynccontextmanager
+async def _authorities(settings: Settings) -> AsyncIterator[WatchedAuthorities]:
+    """Read trusted_ca_file, and watch the file while the block runs."""
+    authorities = await open_authorities(settings.trusted_ca_file)
+    async with _in_background(authorities.watch()):
+        yield authorities
+
+
+def _adopt_documents(providers: Mapping[str, Provider], settings: Settings, before: _Edition) -> None:
+    """Keep metadata and keys of the providers whose documents come from the same place."""
+    for id_, provider in providers.items():
+        old = before.providers.get(id_)
+        if old is not None and _source_of(provider, settings) == _source_of(old, before.settings):
+            provider.discovery.adopt(old.discovery)
+
+
+def _source_of(provider: Provider, settings: Settings) -> tuple[object, ...]:
+    """Return what the content of a provider's metadata and keys depends on."""
+    registration, section = provider.registration, settings.identity_providers[provider.id]
+    proxy = section.outbound_proxy or settings.outbound_proxy
+    return (
+        registration.issuer,
+        registration.metadata_issuer,
+        registration.metadata_url,
+        registration.allow_loopback,
+        sorted(registration.authorization_parameters),
+        settings.trusted_ca_file,
+        section.allow_private_network,
+        None if proxy is None else proxy.reveal(),
+    )
+
+
+async def _first_documents(providers: Iterable[Provider]) -> None:
+    """Fetch the missing metadata and keys, so that no sign-in after a reload waits for them; give up after a while."""
+    places = asyncio.Semaphore(MAX_FETCHING)
+
+    async def fetch(provider: Provider) -> None:
+        async with places:
+            await provider.discovery.keep_warm()
+
+    fetches = [asyncio.create_task(fetch(each)) for each in providers if each.discovery.keys.peek() is None]
+    if fetches:
+        await asyncio.wait(fetches, timeout=FIRST_DOCUMENTS_SECONDS)
+        for late in fetches:
+            late.cancel()
+        await asyncio.gather(*fetches, return_exceptions=True)  # `watch` logs what failed
 
 
 def _record(log: EventLog, metrics: Metrics, event: SignInEvent) -> None:
@@ -109,13 +291,18 @@ def _record(log: EventLog, metrics: Metrics, event: SignInEvent) -> None:
     log.write(event)
 
 
-def _announce(settings: Settings, broker: Broker, metrics: Metrics) -> None:
+def _announce(settings: Settings, broker: Broker, metrics: Metrics, before: _Edition | None) -> None:
     """Log the settings in use, and export the metrics before the first sign-in."""
-    offered = list(broker.providers)
-    log_start(
-        {"public_url": settings.public_url, "sites": list(settings.sites), "identity_providers": offered},
-        insecure_options(settings),
-    )
+    options = insecure_options(settings)
+    if before is None:
+        offered = list(broker.providers)
+        facts = {"public_url": settings.public_url, "sites": list(settings.sites), "identity_providers": offered}
+        log_start(facts, options)
+    else:
+        warn_of_insecure_options(options)
+        metrics.forget_settings()
+    metrics.set_insecure_options(options)
+    metrics.set_settings_read(broker.clock())
     if not (settings.trusted_proxies or settings.on_loopback):
         _log.warning("no proxy is trusted", extra={"facts": {"remedy": NO_PROXY_TRUSTED}})
     for identifier, provider in settings.identity_providers.items():
@@ -127,9 +314,10 @@ def _announce(settings: Settings, broker: Broker, metrics: Metrics) -> None:
             metrics.expect_sign_ins(site.id, identifier)
     for identifier, wired in broker.providers.items():
         metrics.watch_provider(identifier, wired.discovery)
+        metrics.watch_health(identifier, wired.health)
         metrics.watch_places(identifier, broker.places_of(identifier))
-    for setting, is_rejected in secret_files(settings).items():
-        metrics.watch_secret(setting, is_rejected)
+    if settings.dawn_check_hours:
+        metrics.expect_dawn_checks(broker.clock())
 
 
 def _web_context(
@@ -138,6 +326,7 @@ def _web_context(
     all_providers: Mapping[str, Provider],
     setup_checks: Cooldown,
     record: Callable[[SignInEvent], None],
+    last_login_requests: dict[str, LastLoginRequest],
 ) -> WebContext:
     logo = settings.logo_file.data_uri if settings.logo_file else None
     return WebContext(
@@ -152,11 +341,50 @@ def _web_context(
             providers=all_providers,
             offered_at={id_: tuple(broker.sites[site] for site in sites_of(settings, id_)) for id_ in all_providers},
             run_checks=setup_checks,
-            last_login_requests={},
+            last_login_requests=last_login_requests,
         ),
         public_url=settings.public_url,
         client_addresses=ClientAddresses(settings.trusted_proxies),
     )
+
+
+def _checked_subjects(settings: Settings) -> frozenset[str]:
+    """Return whose findings count in metrics and log: a provider that agents cannot choose harms nobody."""
+    enabled = {id_ for id_, provider in settings.identity_providers.items() if provider.enabled}
+    return frozenset({"settings", *settings.sites, *enabled})
+
+
+def _service_checks(
+    settings: Settings,
+    process: _Process,
+    findings_log: FindingsLog,
+    clients: Mapping[NetworkPolicy, HttpClient],
+    authorities: WatchedAuthorities,
+) -> Cooldown:
+    """Return the checks of a running service, by its own clients, with their results in metrics and log."""
+    subjects = _checked_subjects(settings)
+
+    async def run() -> tuple[checks.Finding, ...]:
+        # Loaded in a thread at the first run: agents sign in meanwhile, and most runs come hours after the start.
+        await asyncio.to_thread(import_module, "broker.checks")
+        return await run_checks(
+            settings,
+            offline=False,
+            begin=lambda _subject, _check: None,
+            http=process.http,
+            clock=process.clock,
+            clients=clients,
+            context=authorities.context,
+        )
+
+    def report(ended: CheckRun) -> None:
+        if settings.dawn_check_hours:
+            findings = of_service(ended.findings, subjects)
+            process.metrics.export_findings(findings, ended.ended)
+            findings_log.write(findings)
+
+    turns = math.ceil(len(settings.identity_providers) / PROVIDERS_AT_ONCE)
+    return Cooldown(run, max_seconds=turns * MAX_SECONDS, clock=process.clock, on_end=report)
 
 
 async def run_checks(
@@ -166,20 +394,28 @@ async def run_checks(
     begin: checks.Begin,
     http: ClientFactory = open_client,
     clock: Clock = time.time,
+    clients: Mapping[NetworkPolicy, HttpClient] = MappingProxyType({}),
+    context: TlsContext | None = None,
 ) -> tuple[checks.Finding, ...]:
     """Check everything in the settings, also providers that are not enabled.
 
     Args:
         begin: called with subject and check when a check begins.
         clock: seconds since the epoch.
+        clients: open ones, which are used before a new client is opened.
+        context: of the running service; None reads trusted_ca_file.
     """
     from broker import checks  # not with the service: most services never run a check
 
-    browsers = network_policy_of_browsers(settings)
-    networks = _network_policies(settings)
+    browsers = replace(network_policy_of_browsers(settings), context=context)
+    networks = network_policies(settings, context)
     async with AsyncExitStack() as stack:
+
+        async def opened(network: NetworkPolicy) -> HttpClient:
+            return await stack.enter_async_context(http(network))
+
         send = {
-            network: _sender(await stack.enter_async_context(http(network)), network)
+            network: _sender(clients[network] if network in clients else await opened(network), network)
             for network in {browsers, *networks.values()}
         }
         targets = checks.Targets(
@@ -196,7 +432,7 @@ async def run_checks(
             ),
             sites=tuple(wire_site(settings, id_) for id_ in settings.sites),
         )
-        return await checks.run_all(targets, offline=offline, clock=clock, begin=begin)
+        return await checks.run_all(targets, offline=offline, clock=clock, begin=begin, at_once=PROVIDERS_AT_ONCE)
 
 
 @asynccontextmanager
@@ -211,164 +447,15 @@ async def reach_provider(
 
 
 @asynccontextmanager
-async def _kept_warm(providers: Iterable[Provider]) -> AsyncIterator[None]:
-    """Refresh metadata and keys of the providers while the block runs."""
-    places = asyncio.Semaphore(MAX_FETCHING)
-    tasks = [asyncio.create_task(_keep_warm(provider, places)) for provider in providers]
+async def _in_background(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+    """Do endless work while the block runs."""
+    task = asyncio.create_task(work)
     try:
         yield
     finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-
-
-async def _keep_warm(provider: Provider, places: asyncio.Semaphore) -> None:
-    """Fetch metadata and keys before a sign-in needs them, and log when that begins to fail or to work.
-
-    Args:
-        places: of all providers; hundreds of answers at the same instant would hold up sign-ins.
-    """
-    was_usable: bool | None = None
-    while True:
-        failure: BrokerError | None = None
-        try:
-            async with places:
-                await provider.discovery.keep_warm()
-        except BrokerError as error:
-            failure = error
-        except Exception as defect:  # noqa: BLE001 - a defect must not end this task
-            _log.error("defect", exc_info=defect, extra={"facts": {"provider": provider.id}})
-            failure = InternalError()
-        failure = failure or provider.discovery.metadata.failure or provider.discovery.keys.failure
-        if failure is None and was_usable is not True:
-            _log.info("identity provider is ready", extra={"facts": {"provider": provider.id}})
-        elif failure is not None and was_usable is not False:
-            facts = {"provider": provider.id, "code": failure.code, "expected": failure.expected, "got": failure.got}
-            _log.error("identity provider is not usable", extra={"facts": {**facts, "remedy": failure.remedy}})
-        was_usable = failure is None
-        await asyncio.sleep(WARM_SECONDS)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
 
 
 def _sender(client: HttpClient, network: NetworkPolicy) -> Send:
     return ProviderClient(client, network).send
-
-
-def network_policy_of(settings: Settings, provider: ProviderSettings) -> NetworkPolicy:
-    """Return the network policy for requests to a provider."""
-    proxy = provider.outbound_proxy or settings.outbound_proxy
-    return NetworkPolicy(
-        trusted_ca_file=settings.trusted_ca_file,
-        outbound_proxy=None if proxy is None or proxy.reveal() == NO_PROXY else proxy.reveal,
-        private_networks=provider.allow_private_network or settings.on_loopback,
-    )
-
-
-def _network_policies(settings: Settings) -> dict[str, NetworkPolicy]:
-    return {id_: network_policy_of(settings, provider) for id_, provider in settings.identity_providers.items()}
-
-
-def network_policy_of_browsers(settings: Settings) -> NetworkPolicy:
-    """Return the network policy for requests to Comm100 and the broker, which may have private addresses."""
-    proxy = settings.outbound_proxy
-    return NetworkPolicy(settings.trusted_ca_file, proxy.reveal if proxy else None, private_networks=True)
-
-
-async def send_nothing(request: ProviderRequest) -> ProviderResponse:
-    """Refuse to send; stands in for the network where a provider's settings are only read.
-
-    Raises:
-        ProviderUnreachable: always.
-    """
-    raise ProviderUnreachable(expected="no request", got=f"one to {urlsplit(request.url).hostname}")
-
-
-def wire_provider(
-    settings: Settings,
-    identifier: str,
-    *,
-    send: Send = send_nothing,
-    clock: Clock = time.time,
-    sleep: Sleep = asyncio.sleep,
-) -> Provider:
-    """Return an identity provider, enabled or not."""
-    provider = settings.identity_providers[identifier]
-    registration = _registration(settings, identifier, provider, clock)
-    return Provider(
-        id=identifier,
-        label=provider.label,
-        kind=KINDS[provider.preset],
-        registration=registration,
-        rules=ClaimRules(
-            email_claim=provider.email_claim or "email",
-            name_claim=provider.name_claim or "name",
-            trust_unverified_email=provider.trust_unverified_email,
-            email_domains=frozenset(provider.email_domains),
-            tenants=frozenset(provider.tenants or ()),
-            groups_claim=provider.groups_claim,
-            allowed_groups=frozenset(provider.allowed_groups or ()),
-        ),
-        userinfo=provider.userinfo,
-        discovery=Discovery(registration, send, clock, sleep),
-        send=send,
-    )
-
-
-def _registration(settings: Settings, identifier: str, provider: ProviderSettings, clock: Clock) -> Registration:
-    return Registration(
-        issuer=provider.issuer,
-        metadata_issuer=provider.metadata_issuer,
-        client_id=provider.client_id,
-        client_secret=provider.client_secret.reveal if provider.client_secret else None,
-        client_assertion=_client_assertion(provider, clock),
-        client_authentication=provider.client_authentication,
-        redirect_uri=f"{settings.public_url}/callback/{identifier}",
-        scopes=provider.scopes,
-        signing_algorithms=frozenset(provider.signing_algorithms),
-        authorization_parameters={
-            **KINDS[provider.preset].parameters(frozenset(provider.email_domains)),
-            **provider.authorization_parameters,
-        },
-        max_age=provider.max_age,
-        allow_loopback=settings.on_loopback,
-        metadata_url=provider.metadata_url,
-        trusted_audiences=frozenset(provider.trusted_audiences or ()),
-    )
-
-
-def _client_assertion(provider: ProviderSettings, clock: Clock) -> Callable[[str], str] | None:
-    """Return the function that makes the assertion for an audience: the platform's token, or signed by the broker."""
-    token, private_key = provider.federated_token, provider.private_key
-    if token is not None:
-        return lambda _audience: token.reveal()
-    if private_key is not None:
-        return lambda audience: build_client_assertion(
-            private_key.reveal(), client_id=provider.client_id, audience=audience, now=clock()
-        )
-    return None
-
-
-def sites_of(settings: Settings, provider: str) -> tuple[str, ...]:
-    """Return the ids of the sites that offer a provider, or will once it is enabled."""
-    return tuple(id_ for id_, site in settings.sites.items() if provider in _providers_of(settings, site))
-
-
-def wire_site(settings: Settings, identifier: str) -> Site:
-    """Return a Comm100 site with the providers that are enabled."""
-    site = settings.sites[identifier]
-    return Site(
-        id=identifier,
-        endpoint=site.endpoint,
-        shared_secret=site.shared_secret.reveal,
-        delivery=site.delivery,
-        redirect_hosts=frozenset(site.redirect_hosts),
-        token_lifetime=site.token_lifetime,
-        claims=site.claims,
-        provider_ids=tuple(id_ for id_ in _providers_of(settings, site) if settings.identity_providers[id_].enabled),
-        start_url=site.start_url,
-        on_loopback=settings.on_loopback,
-    )
-
-
-def _providers_of(settings: Settings, site: SiteSettings) -> tuple[str, ...]:
-    return site.identity_providers or tuple(settings.identity_providers)

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from dataclasses import dataclass
-from typing import Literal
+from time import monotonic  # as asyncio's event loops
+from typing import Literal, NamedTuple
 
 MAX_AT_WORK = 600  # sign-ins with one provider: with two calls of 300 ms, 1,000 a second, more than a core completes
 MAX_WAITING = 4000  # sign-ins that wait for a place with one provider: a slow core completes them in WAIT_SECONDS
@@ -17,13 +17,13 @@ WAIT_SECONDS = 15.0  # the longest wait for a place
 TICK_SECONDS = 0.05  # between measurements of an event loop that is on time: each wakes the process up
 BUSY_TICK_SECONDS = 0.01  # between measurements of an event loop that was late
 ON_TIME_SECONDS = 0.002  # of lateness
+BUSY_SHARE = 0.5  # of the time: an event loop that was late for longer had too much work
 
 Kind = Literal["callback", "login"]
 _ORDER: tuple[Kind, ...] = ("callback", "login")  # a person at the callback has signed in at the provider already
 
 
-@dataclass(frozen=True, slots=True)
-class Lap:
+class Lap(NamedTuple):
     """A moment from which the lateness of the event loop is counted.
 
     Args:
@@ -134,32 +134,37 @@ class LoopLateness:
         self._blocks = 0
         self._late = 0.0
         self._due = 0.0
-        self._timer: asyncio.TimerHandle | None = None
+        self._is_measuring = False
 
     def __enter__(self) -> None:
         """Measure until the block ends; blocks may overlap."""
         self._blocks += 1
-        if self._timer is None:
+        if not self._is_measuring:
+            self._is_measuring = True
             self._schedule(asyncio.get_running_loop(), TICK_SECONDS)
 
     def __exit__(self, *_: object) -> None:
-        """Stop the timer with the last block."""
+        """End the block. The timer stops at its next call without a block, so that most blocks find it running."""
         self._blocks -= 1
-        if self._blocks == 0 and self._timer is not None:
-            self._late = self.lap().late
-            self._timer.cancel()
-            self._timer = None
 
     def lap(self) -> Lap:
         """Return this moment. A block must be open."""
-        now = asyncio.get_running_loop().time()
+        now = monotonic()
         return Lap(now, self._late + max(0.0, now - self._due))
 
+    def is_busy_since(self, lap: Lap) -> bool:
+        """Tell whether the loop was late for at least `BUSY_SHARE` of the time since a moment. A block must be open."""
+        now = self.lap()
+        return now.late > lap.late and now.late - lap.late >= BUSY_SHARE * (now.began - lap.began)
+
     def _schedule(self, loop: asyncio.AbstractEventLoop, seconds: float) -> None:
-        self._due = loop.time() + seconds
-        self._timer = loop.call_at(self._due, self._tick, loop)
+        self._due = monotonic() + seconds
+        loop.call_at(self._due, self._tick, loop)
 
     def _tick(self, loop: asyncio.AbstractEventLoop) -> None:
-        late = max(0.0, loop.time() - self._due)
+        late = max(0.0, monotonic() - self._due)
         self._late += late
-        self._schedule(loop, TICK_SECONDS if late < ON_TIME_SECONDS else BUSY_TICK_SECONDS)
+        if self._blocks:
+            self._schedule(loop, TICK_SECONDS if late < ON_TIME_SECONDS else BUSY_TICK_SECONDS)
+        else:
+            self._is_measuring = False

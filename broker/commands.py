@@ -193,7 +193,7 @@ def explain(
 ) -> None:
     """Tell whether a person with these claims is admitted, why, and what Comm100 would get."""
     from broker import dry_run
-    from broker.app import sites_of, wire_provider, wire_site
+    from broker.wiring import sites_of, wire_provider, wire_site
 
     settings = start.read_settings(config)
     try:

@@ -673,8 +673,13 @@ class EmailContradicts(InvalidProviderResponse, code="email_contradicts"):
 
 
 class NotAdmitted(BrokerError, status=403):
-    """The person is verified, but may not sign in here."""
+    """The person is verified, but may not sign in here.
 
+    Attributes:
+        subject: of the verified ID token, to count each person once; empty if no ID token was verified. Never logged.
+    """
+
+    subject: str = ""
     user_message = "You are signed in at your organisation, but your account doesn't have access to Comm100."
     advice = _THE_ACCOUNT_HAS_TO_CHANGE
 

@@ -13,10 +13,12 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
+from functools import partial
 from typing import Any, Literal, TextIO
 
 from broker.errors import MAX_LISTED, BrokerError
 from broker.identity import Identity
+from broker.log_writer import LineWriter
 from broker.text import MAX_CHARACTERS, is_plain, mask_emails, printable
 
 EXPIRY_WARNING_DAYS = 30  # before a client secret expires
@@ -124,6 +126,11 @@ def write_event(name: str, facts: Mapping[str, object], level: int = logging.INF
 def log_start(facts: Mapping[str, object], insecure_options: Sequence[str]) -> None:
     """Write that the service starts, and warn of each insecure option that is on."""
     LOGGER.info("started", extra={"facts": facts})
+    warn_of_insecure_options(insecure_options)
+
+
+def warn_of_insecure_options(insecure_options: Sequence[str]) -> None:
+    """Warn of each insecure option that is on."""
     for option in insecure_options:
         LOGGER.warning("insecure option is on", extra={"facts": {"option": option}})
 
@@ -170,16 +177,53 @@ class JsonLines(logging.Formatter):
         return _encode_json(line)
 
 
-def log_to(stream: TextIO, level: int = logging.INFO, *, keeps_addresses: bool = False) -> None:
-    """Send the logs of the whole process to a stream, as JSON lines."""
-    handler = logging.StreamHandler(stream)
-    handler.setFormatter(JsonLines(keeps_addresses=keeps_addresses))
+class _Lines(logging.Handler):
+    """Queues the line of each record."""
+
+    def __init__(self, writer: LineWriter) -> None:
+        super().__init__()
+        self._writer = writer
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Format a record, and queue the line."""
+        try:
+            self._writer.put(self.format(record))
+        except Exception:  # noqa: BLE001 - as logging's own handlers: a record that has no line ends no request
+            self.handleError(record)
+
+
+def log_to(stream: TextIO | None, level: int = logging.INFO, *, keeps_addresses: bool = False) -> LineWriter:
+    """Send the logs of the whole process to a stream as JSON lines; the caller closes the writer.
+
+    Args:
+        stream: of the operating system; None if there is none, and all lines are dropped.
+    """
+    formatter = JsonLines(keeps_addresses=keeps_addresses)
+    writer = LineWriter(None if stream is None else stream.fileno(), partial(_line_of_gap, formatter))
+    handler = _Lines(writer)
+    handler.setFormatter(formatter)
     logging.basicConfig(handlers=[handler], level=level, force=True)
+    # No line names them (https://docs.python.org/3/howto/logging.html#optimization).
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     # Below a warning these libraries log internals, and may quote addresses with a query.
     for library in ("asyncio", "httpx", "httpcore"):
         logging.getLogger(library).setLevel(logging.WARNING)
     # uvicorn logs a warning for each malformed request, which any stranger can send.
     logging.getLogger("uvicorn").setLevel(logging.ERROR)
+    return writer
+
+
+def _line_of_gap(formatter: JsonLines, dropped: int) -> str:
+    facts = {"dropped": dropped, "remedy": "Find out why nobody reads the log, or why it cannot be written."}
+    record = {"levelno": logging.ERROR, "levelname": "ERROR", "msg": "log lines dropped", "facts": facts}
+    return formatter.format(logging.makeLogRecord(record))
+
+
+def keep_addresses(*, keeps_addresses: bool) -> None:
+    """Mask the e-mail addresses in the log of the whole process from now on, or do not mask them."""
+    for handler in logging.getLogger().handlers:
+        if isinstance(handler.formatter, JsonLines):
+            handler.setFormatter(JsonLines(keeps_addresses=keeps_addresses))
 
 
 def _fact(value: object, *, masks: bool = False, limit: int = MAX_CHARACTERS) -> object:

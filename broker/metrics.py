@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import re
 import time
+from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, date, datetime
 from functools import cache, partial
 from importlib.metadata import PackageNotFoundError, version
 from itertools import product
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from prometheus_client import (
     CollectorRegistry,
@@ -23,6 +25,8 @@ from prometheus_client import (
     disable_created_metrics,
     generate_latest,
 )
+from prometheus_client.core import CounterMetricFamily
+from prometheus_client.registry import Collector
 
 from broker.capacity import Places
 from broker.errors import (
@@ -33,6 +37,7 @@ from broker.errors import (
     ClientRejected,
     CodeMissing,
     CodeRejected,
+    NotAdmitted,
     Overloaded,
     OverloadedByProvider,
     ProviderError,
@@ -43,7 +48,12 @@ from broker.errors import (
 )
 from broker.log import SignInEvent, outcome_of
 from broker.oidc.discovery import Cached, Discovery, Send
+from broker.oidc.health import ProviderHealth
 from broker.oidc.messages import ProviderRequest, ProviderResponse, RequestKind, is_failing
+from broker.snapshot import Snapshot
+
+if TYPE_CHECKING:
+    from broker.checks import Finding
 
 # Alerts compare these few with each other or with the sign-ins that succeeded, so no increase may be lost.
 NAMED_BY_ALERTS = (
@@ -64,6 +74,8 @@ NAMED_BY_ALERTS = (
 )
 _FAMILY = re.compile(r"^(?=# HELP )", re.MULTILINE)  # values of labels have their line breaks escaped
 _CALLS: tuple[RequestKind, ...] = ("metadata", "keys", "token", "userinfo")
+_COUNTED_SECONDS = 1200  # for which a refused person does not count again; longer than the window of the alert
+_MAX_COUNTED = 10_000  # refused people remembered
 _BUCKETS = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)  # seconds; after the last the client stops waiting
 
 
@@ -76,6 +88,12 @@ class _Part:
             "comm100_sso_signins",
             "Sign-ins by how they ended; reason is an error code of docs/admin/errors.md, or none.",
             ["site", "provider", "result", "reason"],
+            registry=self.registry,
+        )
+        self.people_refused = Counter(
+            "comm100_sso_people_refused",
+            "People whom the provider authenticated and the broker refused; each counts once in 20 minutes.",
+            ["site", "provider"],
             registry=self.registry,
         )
         self.dry_runs = Counter(
@@ -109,6 +127,24 @@ class _Part:
             ["provider", "document"],
             registry=self.registry,
         )
+        self.down = Gauge(
+            "comm100_sso_provider_down",
+            "1 while sign-ins with the provider fail, because its calls fail or its documents are missing.",
+            ["provider"],
+            registry=self.registry,
+        )
+        self.clock_ahead = Gauge(
+            "comm100_sso_clock_ahead_seconds",
+            "This machine's clock minus the provider's, by the Date of its last answers; 0 before the first.",
+            ["provider"],
+            registry=self.registry,
+        )
+        self.snapshot_in_use = Gauge(
+            "comm100_sso_provider_snapshot_in_use",
+            "1 while metadata or keys come from the snapshot file, because the provider has not answered yet.",
+            ["provider"],
+            registry=self.registry,
+        )
         self.at_work = Gauge(
             "comm100_sso_signins_at_work",
             "Sign-ins that hold a place with the provider.",
@@ -122,35 +158,144 @@ class _Part:
             registry=self.registry,
         )
 
+    def gauges(self) -> list[Gauge]:
+        """Return the gauges, which all tell of the settings in use."""
+        return [metric for metric in vars(self).values() if isinstance(metric, Gauge)]
+
+
+class _LostLogLines(Collector):
+    """Counts the log lines that were lost; the log counts them itself, partly in a thread."""
+
+    def __init__(self, lost: Callable[[], int]) -> None:
+        self._lost = lost
+
+    def collect(self) -> Iterator[CounterMetricFamily]:
+        """Return the metric with its value of this moment."""
+        name = "comm100_sso_log_lines_dropped"
+        yield CounterMetricFamily(
+            name, "Log lines that nobody read in time, or that could not be written.", self._lost()
+        )
+
+
+class RefusedPeople:
+    """Remembers the people who were refused lately, so that one insistent person cannot raise an alert.
+
+    Args:
+        clock: seconds of any clock that does not go back.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._counted: OrderedDict[int, float] = OrderedDict()
+
+    def is_new(self, site: str, provider: str, subject: str) -> bool:
+        """Tell whether a person was not refused within `_COUNTED_SECONDS`, and remember the person by a hash."""
+        now = self._clock()
+        while self._counted and next(iter(self._counted.values())) <= now - _COUNTED_SECONDS:
+            self._counted.popitem(last=False)
+        person = hash((site, provider, subject))
+        if person in self._counted or len(self._counted) >= _MAX_COUNTED:
+            return False
+        self._counted[person] = now
+        return True
+
 
 class Metrics:
-    """The metrics of one service; `insecure_options` are those that are on."""
+    """The metrics of one service.
 
-    def __init__(self, insecure_options: Sequence[str] = ()) -> None:
+    Args:
+        insecure_options: those that are on.
+        lost_log_lines: returns how many lines the log lost since the start.
+        clock: for the people who were refused; seconds of any clock that does not go back.
+    """
+
+    def __init__(
+        self,
+        insecure_options: Sequence[str] = (),
+        *,
+        lost_log_lines: Callable[[], int] = lambda: 0,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         disable_created_metrics()  # type: ignore[no-untyped-call] # they double the series, and no alert uses them
         self._parts: dict[tuple[str, str], _Part] = {}
         self._process = CollectorRegistry()
+        self._gauges: dict[str, Gauge] = {}
+        self._refused_people = RefusedPeople(clock)
         self._rejected = self._gauge(
             "comm100_sso_secret_file_rejected",
             "1 while a secret's file holds what cannot be used, so that the previous secret stays in use.",
             ["setting"],
         )
-        self._export_process(insecure_options)
-
-    def _export_process(self, insecure_options: Sequence[str]) -> None:
-        """Export version and insecure options, and the figures of the process."""
-        build = self._gauge("comm100_sso_build_info", "1, with the version that runs.", ["version"])
-        build.labels(installed_version()).set(1)
-        options = self._gauge(
+        self._process.register(_LostLogLines(lost_log_lines))
+        self._options = self._gauge(
             "comm100_sso_insecure_option_enabled", "1 for each insecure option that is on.", ["option"]
         )
-        for option in insecure_options:
-            options.labels(option).set(1)
+        self._settings_rejected = Gauge(
+            "comm100_sso_settings_file_rejected",
+            "1 while the settings file holds what cannot be used, so that the previous settings stay in use.",
+            registry=self._process,
+        )
+        self._settings_reloaded = Gauge(
+            "comm100_sso_settings_reloaded_timestamp_seconds",
+            "When the settings in use were read, at the start or by a reload.",
+            registry=self._process,
+        )
+        self.set_insecure_options(insecure_options)
+        self._export_process()
+
+    def expect_dawn_checks(self, now: float) -> None:
+        """Export the results of checks from the next run on.
+
+        Args:
+            now: seconds since the epoch; counts as the last run, so that an alert on its age holds from the start.
+        """
+        labels = ["subject", "check"]
+        self._check_failed = self._gauge(
+            "comm100_sso_dawn_check_failed", "1 if the check failed in the last run.", labels
+        )
+        self._check_warned = self._gauge(
+            "comm100_sso_dawn_check_warned", "1 if the check warned in the last run.", labels
+        )
+        self._certificate_expires = self._gauge(
+            "comm100_sso_certificate_expires_timestamp_seconds",
+            "When the first certificate of a provider, a site or public_url (settings) expires, by the last run.",
+            ["subject"],
+        )
+        self._checked = self._gauge(
+            "comm100_sso_dawn_check_timestamp_seconds",
+            "When the last complete run of the checks ended; the start of the process before.",
+            [],
+        )
+        self._checked.set(now)
+
+    def export_findings(self, findings: Sequence[Finding], ended: float) -> None:
+        """Export the findings of a complete run, which ended at `ended`, in seconds since the epoch."""
+        ends: dict[str, float] = {}
+        for gauge, status in ((self._check_failed, "failed"), (self._check_warned, "warning")):
+            gauge.clear()
+            for finding in findings:
+                gauge.labels(finding.subject, finding.check).inc(0)
+                if finding.status == status:
+                    gauge.labels(finding.subject, finding.check).set(1)
+        for finding in findings:
+            if finding.certificate_expires is not None:
+                ends[finding.subject] = min(finding.certificate_expires, ends.get(finding.subject, math.inf))
+        for subject, end in ends.items():
+            self._certificate_expires.labels(subject).set(end)
+        self._checked.set(ended)
+
+    def _export_process(self) -> None:
+        """Export the version and the figures of the process."""
+        build = self._gauge("comm100_sso_build_info", "1, with the version that runs.", ["version"])
+        build.labels(installed_version()).set(1)
         for collector in (ProcessCollector, PlatformCollector, GCCollector):
             collector(registry=self._process)
 
     def _gauge(self, name: str, description: str, labels: Sequence[str]) -> Gauge:
-        return Gauge(name, description, labels, registry=self._process)
+        """Return the gauge of a name; a reload asks for some again."""
+        if name not in self._gauges:
+            self._gauges[name] = Gauge(name, description, labels, registry=self._process)
+        return self._gauges[name]
 
     def _part(self, provider: str, site: str = "") -> _Part:
         part = self._parts.get((site, provider))
@@ -171,20 +316,48 @@ class Metrics:
             await asyncio.sleep(0)
         return "".join(head + "".join(samples) for head, samples in families.items()).encode()
 
+    # -------------------------------------------------------------------------------------------------------- settings
+
+    def forget_settings(self) -> None:
+        """Drop every gauge that tells of the settings in use; counters and histograms keep their values."""
+        for part in self._parts.values():
+            for gauge in part.gauges():
+                gauge.clear()
+        self._rejected.clear()
+        self._options.clear()
+
+    def set_insecure_options(self, options: Sequence[str]) -> None:
+        """Export the insecure options that are on."""
+        for option in options:
+            self._options.labels(option).set(1)
+
+    def set_settings_read(self, at: float) -> None:
+        """Export when the settings in use were read, in seconds since the epoch."""
+        self._settings_reloaded.set(at)
+
+    def set_settings_rejected(self, *, is_rejected: bool) -> None:
+        """Export whether the settings file holds what cannot be used."""
+        self._settings_rejected.set(is_rejected)
+
     # -------------------------------------------------------------------------------------------------------- sign-ins
 
     def count(self, event: SignInEvent) -> None:
         """Count how a request ended."""
         if event.is_dry_run:
             self._part(event.provider).dry_runs.labels(event.provider, *event.outcome).inc()
-        else:
-            self._part(event.provider, event.site).signins.labels(event.site, event.provider, *event.outcome).inc()
+            return
+        part = self._part(event.provider, event.site)
+        part.signins.labels(event.site, event.provider, *event.outcome).inc()
+        subject = event.error.subject if isinstance(event.error, NotAdmitted) else ""
+        if subject and self._refused_people.is_new(event.site, event.provider, subject):
+            part.people_refused.labels(event.site, event.provider).inc()
 
     def expect_sign_ins(self, site: str, provider: str) -> None:
         """Export at 0 the results that alerts name.
 
         Prometheus sees an increase only from the second value of a series; the first failure would be lost.
         """
+        self._part(provider, site).people_refused.labels(site, provider)
         signins = self._part(provider, site).signins
         signins.labels(site, provider, *outcome_of(None))
         for error in NAMED_BY_ALERTS:
@@ -210,13 +383,34 @@ class Metrics:
         return send_timed
 
     def watch_provider(self, provider: str, discovery: Discovery) -> None:
-        """Export the age of a provider's metadata and keys, read at each scrape."""
+        """Export the age of a provider's metadata and keys, and their source, read at each scrape."""
         documents: dict[str, Cached[Any]] = {"metadata": discovery.metadata, "keys": discovery.keys}
         for name, document in documents.items():
             self._part(provider).fetched.labels(provider, name).set_function(partial(getattr, document, "fetched"))
             self._part(provider).fresh_until.labels(provider, name).set_function(
                 partial(getattr, document, "fresh_until")
             )
+
+        in_use = self._part(provider).snapshot_in_use.labels(provider)
+        in_use.set_function(lambda: float(discovery.snapshot_age is not None))
+
+    def watch_health(self, provider: str, health: ProviderHealth) -> None:
+        """Export whether a provider is down, and the difference of the clocks, read at each scrape."""
+        self._part(provider).down.labels(provider).set_function(lambda: float(health.is_down()))
+        self._part(provider).clock_ahead.labels(provider).set_function(lambda: health.clock_ahead() or 0.0)
+
+    def watch_snapshot(self, snapshot: Snapshot) -> None:
+        """Export the state of the snapshot file, read at each scrape."""
+        self._gauge(
+            "comm100_sso_snapshot_written_timestamp_seconds",
+            "When this process last wrote the snapshot file; 0 before.",
+            [],
+        ).set_function(lambda: snapshot.written)
+        self._gauge(
+            "comm100_sso_snapshot_rejected",
+            "1 while the snapshot file or an entry is not used, or the file cannot be written.",
+            [],
+        ).set_function(lambda: float(snapshot.is_rejected))
 
     def watch_places(self, provider: str, places: Places) -> None:
         """Export how many sign-ins are at work and waiting, read at each scrape."""

@@ -139,8 +139,11 @@ class RejectedCodes:
 
     def _record(self, origin: Origin) -> _Record:
         now = self._clock()
-        record = self._records.setdefault(origin, _Record(origin.limits.unjudged, now))
-        self._records.move_to_end(origin)
+        record = self._records.get(origin)
+        if record is None:
+            record = self._records[origin] = _Record(origin.limits.unjudged, now)
+        else:
+            self._records.move_to_end(origin)
         self._age(record, origin.limits)
         self._forget(now)
         return record

@@ -7,14 +7,17 @@ provider's one-time code hold across them.
 from __future__ import annotations
 
 import asyncio
+import random
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
+from copy import copy
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
 from broker.capacity import (
+    BUSY_SHARE,
     MAX_AT_WORK,
     MAX_WAITING,
     MAX_WAITING_IN_ALL,
@@ -35,11 +38,15 @@ from broker.comm100 import (
 from broker.errors import (
     BrokerError,
     ClientRejected,
+    CodeRejected,
     IdTokenKeyUnknown,
     IdTokenSignature,
     NoSuchPage,
+    NotAdmitted,
     Overloaded,
     OverloadedByProvider,
+    ProviderAddressRefused,
+    ProviderCertificate,
     ProviderRefused,
     ProviderReported,
     ProviderTimedOut,
@@ -58,7 +65,7 @@ from broker.oidc.authorization import (
 )
 from broker.oidc.discovery import Clock
 from broker.oidc.id_token import SignedClaims, VerifiedIdToken, check_claims, verify_signature
-from broker.oidc.messages import without_echo
+from broker.oidc.messages import ProviderRequest, ProviderResponse, without_echo
 from broker.oidc.metadata import ProviderMetadata
 from broker.oidc.tokens import TokenResponse, build_token_request, check_token_response
 from broker.oidc.userinfo import build_userinfo_request, check_userinfo
@@ -77,9 +84,9 @@ from broker.transaction import (
 )
 
 DEADLINE_SECONDS = 8.0  # of /login and of /callback, however many calls to the provider they need
-BUSY_SHARE = 0.5  # of the time: an event loop that was late for longer had too much work
 MAX_REFUSED = 20_000  # refused sign-ins remembered
 RETRY_AFTER_SECONDS = 5  # told to a person who got no place
+SECOND_TRY_SECONDS = 0.1  # and up to twice that, before userinfo is requested again
 MAX_REFETCHES = 2  # of the keys, for one sign-in
 MAX_ADDRESS_CHARACTERS = 1750  # of the whole authorization request: Entra refuses about 1,800 (AADSTS90015)
 FORGEABLE = "The words came through the browser: anybody can write them."
@@ -174,7 +181,7 @@ async def complete(
         signed = await verify_with_newest_keys(provider, tokens)
         id_token = check_id_token(provider, bound, signed, tokens, unverified_parameters, now=broker.clock())
         claims = await ask_userinfo(provider, metadata, tokens, id_token)
-        identity = admit_person(provider, claims)
+        identity = _admit(provider, claims)
         token = build_token(build_claims(identity, site, now=broker.clock()), site)
         return SignedIn(
             build_delivery_url(token, checked_url, site), identity, _remember(provider, metadata, tokens, id_token)
@@ -225,20 +232,43 @@ class Redemption:
         Raises:
             BrokerError: the provider did not give usable tokens.
         """
+        self._verdict, health = "unanswered", self._provider.health
+        try:
+            tokens = await self._request_tokens(metadata, code)
+        except ProviderUnavailable:
+            raise  # the answer says nothing about the code
+        except ClientRejected as error:  # nor does this answer
+            health.note("client_authentication", error)
+            raise
+        except BrokerError as error:
+            self._verdict = "rejected"  # RFC 6749, section 5.2 requires invalid_grant; providers send many other errors
+            if isinstance(error, CodeRejected):
+                health.note("client_authentication", None)
+            raise
+        self._verdict = "accepted"
+        health.note("client_authentication", None)
+        self.secrets += [tokens.access_token, tokens.unverified_id_token]
+        return tokens
+
+    async def _request_tokens(self, metadata: ProviderMetadata, code: str) -> TokenResponse:
+        """Request tokens, once more if the provider refuses a credential that was replaced meanwhile.
+
+        The file of a credential is looked at once a second: a sign-in may come between its change and the next look.
+        """
+        registration = self._provider.registration
+        used = registration.credential() if registration.credential else None
+        try:
+            return await self._request_tokens_once(metadata, code)
+        except ClientRejected:
+            if registration.reread_credential is None or registration.reread_credential() == used:
+                raise
+        return await self._request_tokens_once(metadata, code)
+
+    async def _request_tokens_once(self, metadata: ProviderMetadata, code: str) -> TokenResponse:
         registration, verifier = self._provider.registration, self._bound.code_verifier
         request = build_token_request(metadata, registration, code=code, code_verifier=verifier)
         self.secrets += request.secrets
-        self._verdict = "unanswered"
-        try:
-            tokens = check_token_response(without_echo(await self._provider.send(request), code))
-        except (ProviderUnavailable, ClientRejected):
-            raise  # the answer says nothing about the code
-        except BrokerError:
-            self._verdict = "rejected"  # RFC 6749, section 5.2 requires invalid_grant; providers send many other errors
-            raise
-        self._verdict = "accepted"
-        self.secrets += [tokens.access_token, tokens.unverified_id_token]
-        return tokens
+        return check_token_response(without_echo(await self._provider.send(request), code))
 
 
 def check_answer(provider: Provider, metadata: ProviderMetadata, unverified_parameters: Mapping[str, str]) -> str:
@@ -323,7 +353,29 @@ async def ask_userinfo(
     if metadata.userinfo_endpoint is None or not wants_userinfo(provider, id_token):
         return VerifiedClaims(id_token, None)
     request = build_userinfo_request(metadata.userinfo_endpoint, tokens.access_token)
-    return VerifiedClaims(id_token, check_userinfo(await provider.send(request), expected_subject=id_token.subject))
+    answer = await _send_twice(provider, request)
+    return VerifiedClaims(id_token, check_userinfo(answer, expected_subject=id_token.subject))
+
+
+async def _send_twice(provider: Provider, request: ProviderRequest) -> ProviderResponse:
+    """Send a GET once more after a moment if no usable answer came, unless the provider is down or asks to wait.
+
+    The deadline of the sign-in holds for both.
+
+    Raises:
+        BrokerError: no answer came at the second attempt, or another attempt cannot help.
+    """
+    try:
+        answer = await provider.send(request)
+        if answer.status < 500 or answer.retry_after is not None or provider.health.is_down():
+            return answer
+    except (ProviderCertificate, ProviderAddressRefused):
+        raise
+    except ProviderUnavailable:
+        if provider.health.is_down():
+            raise
+    await asyncio.sleep(SECOND_TRY_SECONDS * (1 + random.random()))  # noqa: S311
+    return await provider.send(request)
 
 
 def _callback_issuers(provider: Provider) -> Mapping[str, str]:
@@ -336,6 +388,15 @@ def _advise(provider: Provider, error: BrokerError) -> None:
         error.remedy = provider.kind.remedy(str(error.got)) or error.remedy
     if isinstance(error, ProviderReported):
         error.remedy = f"{error.remedy} {FORGEABLE}"
+
+
+def _admit(provider: Provider, claims: VerifiedClaims) -> Identity:
+    """Return the person, if they may enter; a refusal keeps the verified subject."""
+    try:
+        return admit_person(provider, claims)
+    except NotAdmitted as error:
+        error.subject = claims.id_token.subject
+        raise
 
 
 def _remember(
@@ -390,6 +451,17 @@ class Broker:
         self._deadline = deadline
         self._lateness = LoopLateness()
 
+    def with_settings(
+        self, *, sites: Mapping[str, Site], providers: Mapping[str, Provider], secret_keys: Callable[[], Sequence[str]]
+    ) -> Broker:
+        """Return a broker with new settings that shares the memory of this broker.
+
+        Consumed states, rejected codes and places are shared, so a reload gives no state a second use.
+        """
+        successor = copy(self)
+        successor.sites, successor.providers, successor.secret_keys = sites, providers, secret_keys
+        return successor
+
     def places_of(self, provider_id: str) -> Places:
         """Return the places for sign-ins with a provider, enabled or not: no provider takes places from another."""
         return self._places.setdefault(provider_id, self._new_places())
@@ -428,21 +500,16 @@ class Broker:
             except TimeoutError:
                 raise (self._too_late(lap) if at_work else self._no_place(places, lap)) from None
             except ProviderTimedOut as error:
-                if self._is_busy_since(lap):
+                if self._lateness.is_busy_since(lap):
                     raise self._too_late(lap) from error
                 raise
-
-    def _is_busy_since(self, lap: Lap) -> bool:
-        """Tell whether the event loop was late for at least `BUSY_SHARE` of the time since a moment."""
-        now = self._lateness.lap()
-        return now.late > lap.late and now.late - lap.late >= BUSY_SHARE * (now.began - lap.began)
 
     def _no_place(self, places: Places, lap: Lap) -> Overloaded:
         """Return the refusal of a sign-in without a place: its own wait, or the longest wait, tells the cause."""
         is_queue_full = places.is_full
         since = (places.longest_wait or lap) if is_queue_full else lap
         waited = self._lateness.lap().began - lap.began
-        cause = Overloaded if self._is_busy_since(since) else OverloadedByProvider
+        cause = Overloaded if self._lateness.is_busy_since(since) else OverloadedByProvider
         return cause(
             expected=f"a place within {self._wait:g} s; there are {places.limit} with this provider",
             got=f"{places.at_work} at work, {places.waiting} waiting; waited {waited:.1f} s",
@@ -450,7 +517,7 @@ class Broker:
         )
 
     def _too_late(self, lap: Lap) -> BrokerError:
-        if self._is_busy_since(lap):
+        if self._lateness.is_busy_since(lap):
             now = self._lateness.lap()
             return Overloaded(
                 expected=f"an event loop that is late for less than {BUSY_SHARE:.0%} of the time",

@@ -15,31 +15,38 @@ from types import FrameType, ModuleType
 from typing import TYPE_CHECKING, Any, NoReturn
 
 if TYPE_CHECKING:
-    from broker.settings import Settings
+    from broker.settings import Settings, SettingsSource
 
 CONFIG_OPTION = "--config"
 EXIT_UNUSABLE = 2
+EXIT_FAILED = 1
 
 
 def serve(config: Path | None) -> None:
     """Run the service until SIGTERM or Ctrl-C.
 
     Raises:
-        SystemExit: the settings cannot be used, or the service cannot start.
+        SystemExit: the settings cannot be used (2), or the service cannot start (1).
     """
     for number in (signal.SIGTERM, signal.SIGINT):  # until the service handles signals itself: loading takes a while
         signal.signal(number, _stop)
+    for number in (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2):
+        signal.signal(number, signal.SIG_IGN)
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")  # no plugin of another package reads the secrets
     with _without_command_lines():
         from broker import log, server
 
-    settings = read_settings(config)
-    log.log_to(sys.stdout, keeps_addresses=settings.log_email == "plain")
+    source = settings_source(config)
+    seen = source.fingerprint()  # before reading: the service then sees a change in between
+    settings = _read(source)
+    writer = log.log_to(sys.stdout, keeps_addresses=settings.log_email == "plain")
     try:
-        server.serve(settings)
+        server.serve(settings, source, seen, lost_log_lines=lambda: writer.dropped)
     except OSError as error:
         print(f"The service cannot start: {error.strerror or error}", file=sys.stderr)
-        raise SystemExit(EXIT_UNUSABLE) from None
+        raise SystemExit(EXIT_FAILED) from None
+    finally:
+        writer.close()
 
 
 def read_settings(config: Path | None) -> Settings:
@@ -48,11 +55,22 @@ def read_settings(config: Path | None) -> Settings:
     Raises:
         SystemExit: the settings cannot be used.
     """
+    return _read(settings_source(config))
+
+
+def settings_source(config: Path | None) -> SettingsSource:
+    """Return the file of the settings, if there is one, and the environment."""
+    from broker.settings import SettingsSource
+
+    return SettingsSource(settings_file(config), os.environ)
+
+
+def _read(source: SettingsSource) -> Settings:
     from broker.errors import SettingsError
-    from broker.settings import describe, load_settings
+    from broker.settings import describe
 
     try:
-        return load_settings(settings_file(config), os.environ)
+        return source.load()
     except SettingsError as error:
         print(describe(error), end="", file=sys.stderr)
         raise SystemExit(EXIT_UNUSABLE) from None

@@ -23,12 +23,13 @@ import pytest
 import yaml
 from starlette.types import ASGIApp, Message
 
-from broker.app import MAX_FETCHING, Service, create_app
+from broker.app import Service, create_app
 from broker.errors import InternalError
 from broker.log import JsonLines
 from broker.oidc.client import NetworkPolicy, open_client
 from broker.oidc.discovery import LIFETIME_SPREAD
 from broker.settings import load_settings
+from broker.watch import MAX_FETCHING
 from tests.fakes.clock import Clock
 from tests.fakes.ports import free_port
 from tests.fakes.processes import provider_site, served
@@ -254,8 +255,15 @@ async def test_readiness_tells_of_each_provider_and_depends_on_none(world: World
         assert yaml.safe_load(answer) == {
             "ready": True,
             "identity_providers": {
-                "idp": {"metadata": "present", "keys": "present"},
-                "eu": {"metadata": "missing", "keys": "missing", "last_failure": "provider_failing"},
+                "idp": {"metadata": "present", "keys": "present", "down": False, "last_success_seconds_ago": 0},
+                "eu": {
+                    "metadata": "missing",
+                    "keys": "missing",
+                    "down": True,
+                    "last_failure": "provider_failing",
+                    "last_failure_call": "metadata",
+                    "last_failure_seconds_ago": 0,
+                },
             },
         }
         service.stopping.set()
@@ -278,7 +286,7 @@ async def test_a_defect_while_keeping_warm_is_logged_and_ends_nothing(
             if "identity provider is not usable" in caplog.messages:
                 break
             await asyncio.sleep(0.01)
-        assert len(asyncio.all_tasks() - before) == 1, "it waits for the next time"
+        assert len(asyncio.all_tasks() - before) == 3, "it waits for the next time, as the dawn check does"
         world.clock.advance(1)
         assert (await world.browser(service).sign_in(redirect_url=PAGE)).url == PAGE
     told = [json.loads(JsonLines().format(record)) for record in caplog.records if record.name == "broker"]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import socket
 import subprocess
 import sys
 import time
@@ -137,28 +136,22 @@ def test_a_command_line_that_cannot_be_read_ends_with_status_2_and_says_how_to_w
     assert "Traceback" not in ended.output
 
 
-def test_a_port_that_is_taken_is_said_in_one_sentence(tmp_path: Path) -> None:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        taken.listen()
-        port = taken.getsockname()[1]
-        settings = settings_for(FakeProvider("https://idp.example", Clock()))
-        settings |= {"listen": f"127.0.0.1:{port}", "operations_listen": f"127.0.0.1:{free_port()}"}
-        (tmp_path / "broker.yaml").write_text(yaml.safe_dump(settings), encoding="utf-8")
-        ended = subprocess.run(
-            [sys.executable, "-m", "broker", "serve"],
-            cwd=tmp_path,
-            env=without_broker_settings(),
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
-    assert ended.returncode == 2
-    assert ended.stderr == (
-        f"The service cannot start: cannot listen on 127.0.0.1:{port}: Address already in use. "
-        "Stop the other program, or change `listen` or `operations_listen`.\n"
+def test_an_address_that_cannot_be_used_is_said_in_one_sentence_with_status_1(tmp_path: Path) -> None:
+    settings = settings_for(FakeProvider("https://idp.example", Clock()))
+    settings |= {"listen": f"idp.invalid:{free_port()}", "operations_listen": f"127.0.0.1:{free_port()}"}
+    (tmp_path / "broker.yaml").write_text(yaml.safe_dump(settings), encoding="utf-8")
+    ended = subprocess.run(
+        [sys.executable, "-m", "broker", "serve"],
+        cwd=tmp_path,
+        env=without_broker_settings(),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
     )
+    assert ended.returncode == 1
+    assert ended.stderr.startswith(f"The service cannot start: cannot listen on {settings['listen']}: ")
+    assert ended.stderr.count("\n") == 1
     assert ended.stdout == ""
 
 

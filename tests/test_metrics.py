@@ -14,12 +14,22 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from broker.app import Service
 from broker.capacity import Lap, Places
-from broker.errors import BrokerError, CookieMissing, ProviderTimedOut, ProviderUnreachable, SettingsError, every_error
+from broker.errors import (
+    BrokerError,
+    CookieMissing,
+    EmailDomainNotAllowed,
+    GroupNotAllowed,
+    ProviderTimedOut,
+    ProviderUnreachable,
+    SettingsError,
+    every_error,
+)
 from broker.log import SignInEvent
-from broker.metrics import NAMED_BY_ALERTS, Metrics, installed_version
+from broker.metrics import NAMED_BY_ALERTS, Metrics, RefusedPeople, installed_version
 from broker.oidc.discovery import LIFETIME_SPREAD
 from broker.oidc.messages import ProviderRequest, ProviderResponse
 from tests.fakes.clock import START, Clock
+from tests.fakes.provider import Person
 from tests.fakes.world import SECRET_KEY, World, metrics
 
 pytestmark = pytest.mark.anyio
@@ -176,6 +186,62 @@ def test_outcomes_add_up() -> None:
         ("", "idp", "failed", "provider_timed_out"): 1,
     }
     assert counted(other, "comm100_sso_signins_total") == {}, "two services in one process count for themselves"
+
+
+def refused(subject: str, error: EmailDomainNotAllowed | GroupNotAllowed, site: str = "main") -> SignInEvent:
+    """Return the refusal of a verified person."""
+    error.subject = subject
+    return replace(SIGNED_IN, site=site, error=error)
+
+
+def test_a_refused_person_counts_once_in_twenty_minutes_however_often_they_try() -> None:
+    clock = Clock()
+    metrics = Metrics(clock=clock)
+    metrics.expect_sign_ins("main", "idp")
+    assert counted(metrics, "comm100_sso_people_refused_total") == {("main", "idp"): 0}
+    for _ in range(50):
+        metrics.count(refused("ada", EmailDomainNotAllowed()))
+        metrics.count(refused("ada", GroupNotAllowed()))
+    assert counted(metrics, "comm100_sso_people_refused_total") == {("main", "idp"): 1}
+    metrics.count(refused("bob", EmailDomainNotAllowed()))
+    metrics.count(refused("ada", EmailDomainNotAllowed(), site="trial"))
+    clock.advance(1199)
+    metrics.count(refused("ada", EmailDomainNotAllowed()))
+    assert counted(metrics, "comm100_sso_people_refused_total") == {("main", "idp"): 2, ("trial", "idp"): 1}
+    clock.advance(1)
+    metrics.count(refused("ada", EmailDomainNotAllowed()))
+    assert counted(metrics, "comm100_sso_people_refused_total") == {("main", "idp"): 3, ("trial", "idp"): 1}
+
+
+def test_a_refusal_without_a_verified_person_counts_nobody() -> None:
+    metrics = Metrics()
+    for event in (SIGNED_IN, REFUSED, FAILED, replace(SIGNED_IN, error=EmailDomainNotAllowed())):
+        metrics.count(event)
+    metrics.count(replace(refused("ada", EmailDomainNotAllowed()), is_dry_run=True))
+    assert counted(metrics, "comm100_sso_people_refused_total") == {}
+
+
+def test_the_memory_of_refused_people_is_bounded() -> None:
+    clock = Clock()
+    people = RefusedPeople(clock)
+    assert sum(people.is_new("main", "idp", str(number)) for number in range(10_050)) == 10_000
+    clock.advance(1200)
+    assert people.is_new("main", "idp", "10049")
+
+
+async def test_everybody_whom_a_wrong_domain_refuses_is_counted_after_the_provider_authenticated_them(
+    world: World,
+) -> None:
+    world.settings["identity_providers"]["idp"]["email_domains"] = ["acme.exmaple"]
+    async with world.broker() as service:
+        for number in (1, 2, 3):
+            claims = {"email": f"agent{number}@acme.example", "email_verified": True, "name": "A"}
+            world.provider.person = Person(f"00u-{number}", claims)
+            for _ in range(2):
+                assert (await world.browser(service).sign_in()).status_code == 403
+        samples = await exported(service)
+    assert samples["comm100_sso_people_refused_total", "idp", "main"] == 3
+    assert samples["comm100_sso_signins_total", "idp", "email_domain_not_allowed", "refused", "main"] == 6
 
 
 # A settings error ends the service before there is a counter.

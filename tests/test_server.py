@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+import errno
+import fcntl
 import gc
+import os
 import signal
 import socket
 import time
@@ -17,7 +21,8 @@ import httpx
 import jwt
 import pytest
 
-from broker.server import GC_THRESHOLD, collect_rarely
+from broker.server import GC_THRESHOLD, collect_rarely, listen
+from broker.settings import Listen
 from tests.fakes.log_record import LogRecord
 from tests.fakes.ports import free_port
 from tests.fakes.processes import BrokerProcess, Gate, provider_site, running_broker, served, wait_until
@@ -259,6 +264,49 @@ def test_an_address_in_what_others_say_is_written_as_the_admin_wants(
     assert paths == [shown]
 
 
+@pytest.mark.anyio
+async def test_a_port_that_stays_taken_is_refused_in_the_end_with_what_to_do() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        free = Listen("127.0.0.1", free_port())
+        with pytest.raises(OSError, match="Stop the other program") as refusal:
+            await listen((free, Listen("127.0.0.1", port)), asyncio.Event(), seconds=0.1)
+        with socket.create_server(("127.0.0.1", free.port)):
+            pass  # the first port is free again
+    assert f"cannot listen on 127.0.0.1:{port}: Address already in use" in str(refusal.value)
+
+
+@pytest.mark.anyio
+async def test_an_address_that_does_not_exist_yet_is_tried_again(caplog: pytest.LogCaptureFixture) -> None:
+    missing = Listen("192.0.2.1", free_port())
+    with pytest.raises(OSError, match="No network interface has this address"):
+        await listen((missing, Listen("127.0.0.1", free_port())), asyncio.Event(), seconds=0.1)
+    assert [record.getMessage() for record in caplog.records if record.levelname == "WARNING"] == [
+        "port is not available"
+    ]
+
+
+@pytest.mark.anyio
+async def test_a_stop_ends_the_wait_for_a_port() -> None:
+    stop = asyncio.Event()
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        addresses = (Listen("127.0.0.1", other.getsockname()[1]), Listen("127.0.0.1", free_port()))
+        waiting = asyncio.create_task(listen(addresses, stop))
+        await asyncio.sleep(0.05)
+        stop.set()
+        assert await waiting is None
+
+
+@pytest.mark.anyio
+async def test_a_port_that_only_root_may_use_is_refused_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(socket.socket, "bind", refuse)  # the tests may run as root
+    with pytest.raises(PermissionError, match="CAP_NET_BIND_SERVICE"):
+        await listen((Listen("127.0.0.1", 80), Listen("127.0.0.1", 81)), asyncio.Event())
+
+
 def test_the_collector_passes_over_what_the_start_made() -> None:
     before = gc.get_threshold()
     try:
@@ -269,3 +317,20 @@ def test_the_collector_passes_over_what_the_start_made() -> None:
     finally:
         gc.unfreeze()
         gc.set_threshold(*before)
+
+
+def test_a_log_that_nobody_reads_stops_neither_sign_ins_nor_probes_nor_the_stop(
+    tmp_path: Path, at_provider: FakeProvider
+) -> None:
+    port = free_port()
+    reader, end = os.pipe()
+    fcntl.fcntl(end, fcntl.F_SETPIPE_SZ, 4096)  # full after a dozen lines
+    with running_broker(tmp_path, settings_of(at_provider, port), port, stdout=end) as broker, browser() as person:
+        for _ in range(40):
+            assert token_in(person.get(to_callback(person, broker)))
+        assert [broker.status(path) for path in ("/healthz", "/readyz", "/metrics")] == [200, 200, 200]
+        began = time.monotonic()
+        assert broker.stop() == 0
+        assert time.monotonic() - began < 10, "the flush of the log has an end"
+    os.close(end)
+    os.close(reader)

@@ -53,6 +53,7 @@ class Finding:
         doc: the section of the documentation that explains the check.
         optional: sign-ins work although the check is not `ok`.
         setting: probably missing; empty if no setting is.
+        certificate_expires: the first end of a certificate of the subject, in seconds since the epoch; None if unknown.
     """
 
     subject: str
@@ -63,6 +64,7 @@ class Finding:
     doc: str
     optional: bool = False
     setting: str = ""
+    certificate_expires: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

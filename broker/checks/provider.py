@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from broker.checks.finding import Finding, Topic, sentence
 from broker.checks.reach import failed_step, no_answer, reach
 from broker.errors import AnswerUnreadable, BrokerError, MetadataIssuer, ProviderUnavailable
+from broker.oidc.health import CLOCK_WARNING_SECONDS, OWN_CLOCK_REMEDY, describe_clock
 from broker.oidc.keys import MAX_CANDIDATES, MAX_KEYS, KeySet, build_keys_request, check_keys
 from broker.oidc.messages import JsonObject, ProviderResponse, check_success, read_json_object
 from broker.oidc.metadata import ProviderMetadata, build_discovery_request, check_discovery
@@ -15,7 +16,6 @@ from broker.oidc.registration import SIGNATURE_ALGORITHMS
 from broker.providers import Provider
 from broker.text import printable
 
-CLOCK_WARNING_SECONDS = 30.0
 CLOCK_FAILED_SECONDS = 60.0  # what a sign-in allows, in the times of an ID token
 OTHER_METHOD_REMEDY = "Set client_authentication to an announced method, the method of the client's registration."
 _METHOD_NAMES = {"federated_credential": "private_key_jwt"}
@@ -132,15 +132,11 @@ def check_clock(provider: Provider, answer: ProviderResponse, clock: Callable[[]
     if answer.date is None:
         by_eye = "Compare this machine's clock by eye: date -u shows it."
         return topic.unknown("The provider's answer has no Date.", by_eye)
-    ahead = answer.date - clock()
-    seconds = round(abs(ahead))
-    size = f"{seconds} seconds" if seconds < 120 else f"{round(seconds / 60)} minutes"
-    message = f"This machine's clock is {size} {'behind' if ahead > 0 else 'ahead of'} the provider's."
-    remedy = "Synchronise this machine's clock (NTP: timedatectl set-ntp true; in a container: the node's clock)."
-    if seconds >= CLOCK_FAILED_SECONDS:
-        return topic.failed(message, remedy)
-    if seconds >= CLOCK_WARNING_SECONDS:
-        return topic.warning(message, remedy)
+    ahead = clock() - answer.date
+    if round(abs(ahead)) >= CLOCK_FAILED_SECONDS:
+        return topic.failed(describe_clock(ahead), OWN_CLOCK_REMEDY)
+    if round(abs(ahead)) >= CLOCK_WARNING_SECONDS:
+        return topic.warning(describe_clock(ahead), OWN_CLOCK_REMEDY)
     return topic.ok("This machine's clock and the provider's agree.")
 
 

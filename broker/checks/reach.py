@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import ipaddress
 import time
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Literal
 from urllib.parse import urlsplit
 
@@ -48,9 +50,37 @@ async def reach(
         step = failed_step(error)
         if step == "dns":
             return error, [no_answer(dns, url, error)]
-        certificate = no_answer(tls, url, error) if step == "tls" else _check_certificate(tls, url, None)
+        certificate = no_answer(tls, url, error) if step == "tls" else check_certificate(tls, url, None)
         return error, [_check_name(dns, url, None, proxied=proxied), certificate]
-    return answer, [_check_name(dns, url, answer.peer, proxied=proxied), _check_certificate(tls, url, answer.peer)]
+    return answer, [_check_name(dns, url, answer.peer, proxied=proxied), check_certificate(tls, url, answer.peer)]
+
+
+def note_certificates(send: Send, ends: dict[str, float]) -> Send:
+    """Return a `send` that notes by host when the certificate of each answer expires, in seconds since the epoch."""
+
+    async def send_noted(request: ProviderRequest) -> ProviderResponse:
+        answer = await send(request)
+        if answer.peer is not None and answer.peer.certificate_expires is not None:
+            ends[urlsplit(request.url).hostname or ""] = answer.peer.certificate_expires
+        return answer
+
+    return send_noted
+
+
+def with_other_hosts(findings: list[Finding], ends: Mapping[str, float], *, first_host: str) -> list[Finding]:
+    """Add a warning for each further host whose certificate expires soon; the finding `tls` gets the first end.
+
+    Args:
+        findings: of one subject.
+        ends: by host, in seconds since the epoch.
+        first_host: the host that the finding `tls` is about.
+    """
+    if not ends:
+        return findings
+    known = [replace(one, certificate_expires=min(ends.values())) if one.check == "tls" else one for one in findings]
+    topics = [Topic(one.subject, one.check) for one in findings if one.check == "tls"][:1]
+    others = [_judge_end(topic, host, end) for topic in topics for host, end in ends.items() if host != first_host]
+    return known + [one for one in others if one.status != "ok"]
 
 
 def failed_step(error: BrokerError) -> Literal["dns", "tls", "answer"]:
@@ -108,17 +138,24 @@ def _is_address(host: str) -> bool:
     return True
 
 
-def _check_certificate(topic: Topic, url: str, peer: Peer | None) -> Finding:
+def check_certificate(topic: Topic, url: str, peer: Peer | None) -> Finding:
+    """Return the finding about the certificate of a host that answered."""
     parts = urlsplit(url)
     host = parts.hostname or ""
     if parts.scheme == "http":
         return topic.ok(f"{host} uses plain http: on loopback there is no TLS to check.")
     if peer is None or peer.certificate_expires is None:
         return topic.ok(f"The certificate of {host} is trusted.")
-    days = int((peer.certificate_expires - time.time()) // 86400)
+    return _judge_end(topic, host, peer.certificate_expires)
+
+
+def _judge_end(topic: Topic, host: str, end: float) -> Finding:
+    days = int((end - time.time()) // 86400)
     if days < CERTIFICATE_WARNING_DAYS:
-        return topic.warning(
+        finding = topic.warning(
             f"The certificate of {host} expires in {days} days.",
             "Have it renewed there: sign-ins stop when it expires. If it renews itself, no action is needed.",
         )
-    return topic.ok(f"The certificate of {host} is trusted, for {days} more days.")
+    else:
+        finding = topic.ok(f"The certificate of {host} is trusted, for {days} more days.")
+    return replace(finding, certificate_expires=end)

@@ -9,12 +9,13 @@ from __future__ import annotations
 import asyncio
 import itertools
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
+from urllib.parse import urlsplit
 
 from broker.checks.finding import Begin, Finding, not_tried, worst_first
 from broker.checks.provider import Documents, check_clock, check_documents, check_provider_keys, topic_of
-from broker.checks.reach import no_answer
+from broker.checks.reach import no_answer, note_certificates, with_other_hosts
 from broker.checks.registration import (
     check_client_authentication,
     check_expiry,
@@ -24,7 +25,7 @@ from broker.checks.registration import (
 from broker.checks.site import PublicClient, check_settings_section, check_site
 from broker.comm100 import Site
 from broker.errors import BrokerError
-from broker.oidc.metadata import ProviderMetadata
+from broker.oidc.metadata import ProviderMetadata, build_discovery_request
 from broker.providers import Provider
 
 _ONLINE = (
@@ -52,19 +53,27 @@ class Targets:
     sites: tuple[Site, ...]
 
 
-async def run_all(targets: Targets, *, offline: bool, clock: Callable[[], float], begin: Begin) -> tuple[Finding, ...]:
+async def run_all(
+    targets: Targets, *, offline: bool, clock: Callable[[], float], begin: Begin, at_once: int
+) -> tuple[Finding, ...]:
     """Check everything; return the findings by subject, failed ones first.
 
     Args:
         offline: run only the checks that need no network.
         clock: seconds since the epoch.
+        at_once: how many providers are checked at the same time.
     """
-    client = targets.public_client
+    client, places = targets.public_client, asyncio.Semaphore(at_once)
+
+    async def check_in_turn(target: ProviderTarget) -> list[Finding]:
+        async with places:
+            return await _check_provider(target, offline=offline, clock=clock, begin=begin)
+
     groups = await asyncio.gather(
         check_settings_section(
             targets.public_url, client, insecure_options=targets.insecure_options, offline=offline, begin=begin
         ),
-        *(_check_provider(target, offline=offline, clock=clock, begin=begin) for target in targets.providers),
+        *map(check_in_turn, targets.providers),
         *(check_site(site, client, offline=offline, begin=begin) for site in targets.sites),
     )
     return tuple(itertools.chain.from_iterable(map(worst_first, groups)))
@@ -73,7 +82,8 @@ async def run_all(targets: Targets, *, offline: bool, clock: Callable[[], float]
 async def _check_provider(
     target: ProviderTarget, *, offline: bool, clock: Callable[[], float], begin: Begin
 ) -> list[Finding]:
-    provider = target.provider
+    ends: dict[str, float] = {}
+    provider = replace(target.provider, send=note_certificates(target.provider.send, ends))
     findings: list[Finding] = []
     if not offline:
         begin(provider.id, "discovery")
@@ -87,6 +97,8 @@ async def _check_provider(
                 check_provider_keys(provider, metadata), _check_registration(provider, documents, metadata, begin)
             )
             findings += [keys, *registered]
+        request = build_discovery_request(provider.registration.issuer, provider.registration.metadata_url)
+        findings = with_other_hosts(findings, ends, first_host=urlsplit(request.url).hostname or "")
         findings += not_tried(provider.id, _ONLINE, findings, guide=provider.kind.guide)
     findings.append(check_expiry(provider, target.client_secret_expires, clock=clock))
     return findings

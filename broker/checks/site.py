@@ -11,11 +11,11 @@ from dataclasses import dataclass, replace
 from urllib.parse import urlsplit
 
 from broker.checks.finding import Begin, Finding, Topic, not_tried, sentence
-from broker.checks.reach import failed_step, no_answer, page_request, reach
+from broker.checks.reach import check_certificate, failed_step, no_answer, note_certificates, page_request, reach
 from broker.comm100 import CONTROL_PANEL_MENU, Site
 from broker.errors import AnswerTooLarge, BrokerError
 from broker.oidc.discovery import Send
-from broker.oidc.messages import ProviderResponse
+from broker.oidc.messages import Peer, ProviderResponse
 from broker.text import GUID, printable
 
 SHARED_SECRET_CHARACTERS = 48  # of the form Comm100 shows: Base64 of a GUID's text
@@ -60,7 +60,7 @@ async def check_settings_section(
         findings.append(topic.warning(f"An insecure option is on: {option}.", remedy))
     if not offline:
         begin("settings", "public_url")
-        findings.append(await _check_public_url(public_url, client))
+        findings += await _check_public_url(public_url, client)
     return findings
 
 
@@ -110,7 +110,14 @@ async def _check_endpoint(site: Site, client: PublicClient) -> list[Finding]:
     return [*findings, finding]
 
 
-async def _check_public_url(public_url: str, client: PublicClient) -> Finding:
+async def _check_public_url(public_url: str, client: PublicClient) -> list[Finding]:
+    """Return the finding public_url, and tls if the certificate of the address can be seen."""
+    ends: dict[str, float] = {}
+    found = [await _check_leads_here(public_url, replace(client, send=note_certificates(client.send, ends)))]
+    return found + [check_certificate(Topic("settings", "tls"), public_url, Peer("", end)) for end in ends.values()]
+
+
+async def _check_leads_here(public_url: str, client: PublicClient) -> Finding:
     topic = Topic("settings", "public_url")
     by_eye = f"Open {public_url}/ in a browser: the broker's own page must appear."
     answer: ProviderResponse | None

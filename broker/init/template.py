@@ -10,13 +10,13 @@ from urllib.parse import urlsplit
 
 import jinja2
 
-from broker.app import wire_provider, wire_site
 from broker.comm100 import CONTROL_PANEL_MENU
 from broker.init.files import CLIENT_SECRET, OWN_KEYS, SHARED_SECRET
 from broker.init.questions import SITE, Answers, draft_settings
 from broker.oidc.network import is_loopback
 from broker.providers.kind import Value
 from broker.registration import CONTROL_PANEL, ProviderSetup, setup_of_provider, setup_of_site
+from broker.wiring import wire_provider, wire_site
 
 _ENVIRONMENT = jinja2.Environment(
     loader=jinja2.FileSystemLoader(Path(__file__).parent),

@@ -11,11 +11,12 @@ import re
 import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC
 from email.utils import parsedate_to_datetime
 from functools import lru_cache
 from pathlib import Path
+from typing import cast
 from urllib.parse import urlsplit
 
 import httpx
@@ -49,6 +50,7 @@ _RETRY_AFTER = re.compile(r"\s*(\d{1,5})\s*")
 _OURS = {"Accept-Encoding": "identity", "User-Agent": "comm100-sso-broker"}
 
 HttpClient = httpx.AsyncBaseTransport
+TlsContext = Callable[[], ssl.SSLContext]
 ClientFactory = Callable[["NetworkPolicy"], AbstractAsyncContextManager[HttpClient]]
 
 
@@ -59,21 +61,26 @@ class NetworkPolicy:
     Args:
         outbound_proxy: returns the URL of the proxy for all requests; it may hold a password and may change. Names
             are then resolved there, and only literals are checked here.
+        context: returns the TLS context for a new connection; None reads `trusted_ca_file` once.
         private_networks: private addresses may be reached (`allow_private_network`, or development on loopback).
     """
 
     trusted_ca_file: Path | None = None
     outbound_proxy: Callable[[], str] | None = None
     private_networks: bool = False
+    context: TlsContext | None = field(default=None, compare=False, repr=False)
 
 
 @asynccontextmanager
 async def open_client(network: NetworkPolicy, *, connect_seconds: float = CONNECT_SECONDS) -> AsyncIterator[HttpClient]:
-    """Open one transport for the life of the process: one TLS context, one pool of connections.
+    """Open one transport with its pool of connections, until the block ends.
 
     Reading a hundred certificates takes 20 ms: a thread does it, because the service may be answering others.
     """
-    context = await asyncio.to_thread(tls_context, network.trusted_ca_file)
+    context = network.context
+    if context is None:
+        read_once = await asyncio.to_thread(tls_context, network.trusted_ca_file)
+        context = lambda: read_once  # noqa: E731
     public_only = not network.private_networks
     async with Transport(
         context, public_only=public_only, outbound_proxy=network.outbound_proxy, connect_seconds=connect_seconds
@@ -119,7 +126,7 @@ class ProviderClient:
             raise self._translated(error, request) from error
         except (httpx.InvalidURL, ValueError) as error:
             raise AnswerUnexpected(expected="an address that can be asked", got=_place(request.url)) from error
-        return await _read(response)
+        return _read(response)
 
     def _translated(self, error: httpx.TransportError, request: ProviderRequest) -> BrokerError:
         """Return the broker's error for an error of the transport."""
@@ -152,7 +159,7 @@ def _unreached(error: httpx.TransportError, place: str) -> BrokerError:
     return ProviderUnreachable(expected=f"{wanted} {place}", got=str(error), phase=phase)
 
 
-async def _read(response: httpx.Response) -> ProviderResponse:
+def _read(response: httpx.Response) -> ProviderResponse:
     headers: dict[str, str] = {}
     for name, value in response.headers.raw:  # a look-up in httpx.Headers walks through all of them
         key, text = name.decode("latin-1").lower(), value.decode("latin-1")
@@ -165,7 +172,7 @@ async def _read(response: httpx.Response) -> ProviderResponse:
     return ProviderResponse(
         status=response.status_code,
         media_type=headers.get("content-type", "").partition(";")[0].strip().lower(),
-        body=b"".join([part async for part in response.stream]),  # type: ignore[union-attr] # httpx's is for both
+        body=b"".join(cast("httpx.ByteStream", response.stream)),
         max_age=_seconds(_MAX_AGE.search(headers.get("cache-control", ""))),
         retry_after=_seconds(_RETRY_AFTER.fullmatch(headers.get("retry-after", ""))),
         date=_moment(headers.get("date", ""), age=headers.get("age", "")),

@@ -6,14 +6,18 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import random
-from collections.abc import Awaitable, Callable
-from typing import Generic, TypeVar
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Generic, Literal, TypeVar
 
 from broker.errors import BrokerError, ProviderUnreachable
+from broker.oidc.health import ProviderHealth
 from broker.oidc.keys import KeySet, build_keys_request, check_keys
-from broker.oidc.messages import ProviderRequest, ProviderResponse
+from broker.oidc.messages import JsonObject, ProviderRequest, ProviderResponse
 from broker.oidc.metadata import ProviderMetadata, build_discovery_request, check_discovery
 from broker.oidc.registration import PROTOCOL_PARAMETERS, Registration
 
@@ -67,6 +71,7 @@ class Cached(Generic[Document]):
         self._last_reset: float | None = None
         self._failure: BrokerError | None = None
         self._flight: asyncio.Task[None] | None = None
+        self._trusted_until: float | None = None  # of a restored document; None for a fetched one
 
     @property
     def failure(self) -> BrokerError | None:
@@ -83,13 +88,36 @@ class Cached(Generic[Document]):
         """Return when the last good document will be refetched, in seconds since the epoch; 0 without a document."""
         return 0.0 if self._fetched is None else self._fetched + self._lifetime
 
+    @property
+    def is_restored(self) -> bool:
+        """Whether the document is a restored one, because no fetch has succeeded yet."""
+        return self.peek() is not None and self._trusted_until is not None
+
     def peek(self) -> Document | None:
-        """Return the last good document without fetching anything."""
+        """Return the last good document without fetching anything; a restored one until its time is over."""
+        if self._trusted_until is not None and self._clock() >= self._trusted_until:
+            self._document = self._fetched = self._trusted_until = None
         return self._document
+
+    def restore(self, document: Document, *, fetched: float, trusted_until: float) -> None:
+        """Keep the document of an earlier process, which counts as stale, until a fetch succeeds.
+
+        Args:
+            fetched: seconds since the epoch, as is `trusted_until`.
+        """
+        if self._document is None:
+            self._document, self._fetched, self._lifetime = document, fetched, 0.0
+            self._trusted_until = trusted_until
 
     def fresh(self) -> Document | None:
         """Return the kept document while it is fresh, without fetching anything."""
         return self._document if _within(self._clock(), self._fetched, self._lifetime) else None
+
+    def adopt(self, other: Cached[Document]) -> None:
+        """Take the document of another cache of the same address, with its age."""
+        self._document, self._fetched = other.peek(), other.fetched or None
+        self._lifetime = other.fresh_until - other.fetched
+        self._trusted_until = other._trusted_until
 
     async def get(self, *, stale_wait: float | None = STALE_WAIT_SECONDS) -> Document:
         """Return the kept document while it is fresh, then a new document; if the fetch fails, the kept document.
@@ -101,8 +129,11 @@ class Cached(Generic[Document]):
         Raises:
             BrokerError: there is no document, and the last attempt failed.
         """
-        if self._document is None:
+        if self.peek() is None:
             await self._attempt(self._retry_missing)
+        elif self._trusted_until is not None:
+            if stale_wait is None:  # sign-ins leave it to keep_warm: none of them waits for a provider that is down
+                await self._attempt(self._retry_missing)
         elif not _within(self._clock(), self._fetched, self._lifetime):
             await self._attempt(self._retry_stale, stale_wait=stale_wait)
         if self._document is None:
@@ -121,7 +152,7 @@ class Cached(Generic[Document]):
         Raises:
             BrokerError: there is no document.
         """
-        if self._document is None:
+        if self.peek() is None:
             return await self.get()
         if self._document is not outdated:
             return self._document
@@ -138,6 +169,10 @@ class Cached(Generic[Document]):
             self._wait = min(2 * self._wait or FIRST_WAIT_SECONDS, LONGEST_WAIT_SECONDS)
         await self._attempt(0)
         return self._document
+
+    async def renew(self) -> None:
+        """Fetch the document now, whatever its age, but at most once a second."""
+        await self._attempt(self._retry_missing)
 
     def refetch_helped(self) -> None:
         """Allow the next refetch at once, because the last one helped.
@@ -166,19 +201,19 @@ class Cached(Generic[Document]):
             if _within(self._clock(), self._last_attempt, interval):
                 return
             self._last_attempt = self._clock()
-            self._flight = asyncio.create_task(self._renew())
+            self._flight = asyncio.create_task(self._fetch_once())
         # Waited for, not awaited: a cancelled caller must not cancel the fetch for the others.
         done, _ = await asyncio.wait({self._flight}, timeout=stale_wait)
         for flight in done:
             flight.result()  # a defect in a fetch shows here
 
-    async def _renew(self) -> None:
+    async def _fetch_once(self) -> None:
         try:
             document, lifetime = await self._fetch()
         except BrokerError as failure:
             self._failure = failure
         else:
-            self._document, self._failure = document, None
+            self._document, self._failure, self._trusted_until = document, None, None
             self._fetched, self._lifetime = self._clock(), lifetime
         finally:
             self._flight = None
@@ -196,11 +231,20 @@ def _within(now: float, then: float | None, interval: float) -> bool:
     return then is not None and 0 <= now - then < interval
 
 
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A document of an earlier process, unverified, and when it was fetched, in seconds since the epoch."""
+
+    document: JsonObject
+    fetched: float
+
+
 class Discovery:
     """One provider's metadata and keys, shared by all sign-ins.
 
     Args:
         chance: returns a number from 0 to 1: how much of `LIFETIME_SPREAD` a document's lifetime is shorter.
+        health: notes what became of each fetch.
     """
 
     def __init__(
@@ -211,13 +255,22 @@ class Discovery:
         sleep: Sleep = asyncio.sleep,
         *,
         chance: Callable[[], float] = random.random,
+        health: ProviderHealth | None = None,
     ) -> None:
         self._registration = registration
         self._send = send
+        self._clock = clock
         self._chance = chance
+        self.health = health or ProviderHealth(clock)
         self._ignored: tuple[str, ...] = ()
         self.metadata: Cached[ProviderMetadata] = Cached(self._fetch_metadata, clock, sleep=sleep)
         self.keys: Cached[KeySet] = Cached(self._fetch_keys, clock, sleep=sleep)
+
+    def adopt(self, other: Discovery) -> None:
+        """Take the documents of a discovery with the same registration, with their age, and the health of its calls."""
+        self.metadata.adopt(other.metadata)
+        self.keys.adopt(other.keys)
+        self.health.adopt(other.health)
 
     async def keep_warm(self) -> None:
         """Fetch missing and old documents, so that no sign-in waits for them; return when the fetches have ended.
@@ -228,25 +281,74 @@ class Discovery:
         await self.metadata.get(stale_wait=None)
         await self.keys.get(stale_wait=None)
 
+    async def probe(self) -> None:
+        """Fetch the keys now, whatever their age: so an outage is noticed while no person signs in."""
+        await self.keys.renew()
+
+    async def retry_failing(self) -> None:
+        """Fetch each document now whose last fetch failed."""
+        if self.health.is_failing("metadata"):
+            await self.metadata.renew()
+        if self.health.is_failing("keys"):
+            await self.keys.renew()
+
+    @property
+    def snapshot_age(self) -> float | None:
+        """Return the age in seconds of the oldest restored document in use; None if there is none."""
+        fetched = [one.fetched for one in (self.metadata, self.keys) if one.is_restored]
+        return max(self._clock() - min(fetched), 0.0) if fetched else None
+
+    def restore(self, metadata: Stored, keys: Stored, *, max_age: float) -> None:
+        """Use the documents of an earlier process until the provider answers, after the checks of an answer.
+
+        Args:
+            max_age: seconds since a document was fetched, after which it is no longer used.
+
+        Raises:
+            BrokerError: a document fails a check; then none is used.
+        """
+        checked_metadata = self._check_metadata(_as_answer(metadata.document))
+        checked_keys, _ = check_keys(_as_answer(keys.document))
+        self.metadata.restore(checked_metadata, fetched=metadata.fetched, trusted_until=metadata.fetched + max_age)
+        self.keys.restore(checked_keys, fetched=keys.fetched, trusted_until=keys.fetched + max_age)
+
     def _spread(self, lifetime: float) -> float:
         return lifetime * (1 - LIFETIME_SPREAD * self._chance())
 
     async def _fetch_metadata(self) -> tuple[ProviderMetadata, float]:
         request = build_discovery_request(self._registration.issuer, self._registration.metadata_url)
-        answer = await self._send(request)
-        metadata = check_discovery(
-            answer,
-            expected_issuer=self._registration.metadata_issuer,
-            allow_loopback=self._registration.allow_loopback,
-            own_parameters=PROTOCOL_PARAMETERS | self._registration.authorization_parameters.keys(),
-        )
+        with self._noted("metadata"):
+            metadata = self._check_metadata(await self._send(request))
         if metadata.ignored != self._ignored:
             self._ignored = metadata.ignored
             facts = {"issuer": metadata.issuer, "ignored": metadata.ignored}
             _log.warning("members of the discovery document are ignored", extra={"facts": facts})
         return metadata, self._spread(METADATA_LIFETIME)
 
+    def _check_metadata(self, answer: ProviderResponse) -> ProviderMetadata:
+        return check_discovery(
+            answer,
+            expected_issuer=self._registration.metadata_issuer,
+            allow_loopback=self._registration.allow_loopback,
+            own_parameters=PROTOCOL_PARAMETERS | self._registration.authorization_parameters.keys(),
+        )
+
     async def _fetch_keys(self) -> tuple[KeySet, float]:
         metadata = await self.metadata.get()
-        keys, lifetime = check_keys(await self._send(build_keys_request(metadata.jwks_uri)))
+        with self._noted("keys"):
+            keys, lifetime = check_keys(await self._send(build_keys_request(metadata.jwks_uri)))
         return keys, self._spread(lifetime)
+
+    @contextmanager
+    def _noted(self, call: Literal["metadata", "keys"]) -> Iterator[None]:
+        try:
+            yield
+        except BrokerError as error:
+            self.health.note(call, error)
+            raise
+        self.health.note(call, None)
+
+
+def _as_answer(document: JsonObject) -> ProviderResponse:
+    """Return a stored document as the provider's answer, so that it passes the same checks."""
+    return ProviderResponse(200, "application/json", json.dumps(document).encode())

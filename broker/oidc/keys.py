@@ -15,6 +15,7 @@ from joserfc.jwk import ECKey, Key, OKPKey, RSAKey
 from broker.errors import KeysInvalid
 from broker.oidc.messages import (
     DOCUMENT_LIMIT,
+    JsonObject,
     ProviderRequest,
     ProviderResponse,
     check_success,
@@ -67,6 +68,13 @@ class VerificationKey:
         """Tell whether the key can verify this algorithm, by type, curve and its own `alg`."""
         return self.curve == _CURVES.get(algorithm) and self.algorithm in (None, algorithm)
 
+    def as_jwk(self) -> JsonObject:
+        """Return the JWK with its public members alone."""
+        public = self.key.as_dict(private=False)
+        members = {name: public[name] for name in ("kty", *_PUBLIC_MEMBERS[str(public["kty"])])}
+        own = {"kid": self.kid, "alg": self.algorithm, "issuer": self.issuer}
+        return members | {name: value for name, value in own.items() if value is not None}
+
 
 @dataclass(frozen=True, slots=True)
 class KeySet:
@@ -78,6 +86,10 @@ class KeySet:
 
     keys: tuple[VerificationKey, ...]
     passed_over: Mapping[str, str] = field(default_factory=dict)
+
+    def as_document(self) -> JsonObject:
+        """Return the JWK Set with the public members of the usable keys alone."""
+        return {"keys": [key.as_jwk() for key in self.keys]}
 
     def candidates(self, *, kid: str | None, algorithm: str) -> tuple[VerificationKey, ...]:
         """Return the keys that may have signed a token with this header; none if there are too many to try.

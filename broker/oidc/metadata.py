@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from urllib.parse import parse_qs, urlsplit
 
 from broker.errors import MetadataInvalid, MetadataIssuer
@@ -50,6 +50,10 @@ class ProviderMetadata:
     end_session_endpoint: str | None
     authorization_response_iss_parameter_supported: bool
     ignored: tuple[str, ...] = ()
+
+    def as_document(self) -> JsonObject:
+        """Return the discovery document with these members alone."""
+        return {name: value for name, value in asdict(self).items() if name != "ignored" and value is not None}
 
 
 def build_discovery_request(issuer: str, metadata_url: str | None = None) -> ProviderRequest:

@@ -42,6 +42,8 @@ class Registration:
         max_age: seconds since the person last gave credentials; None for no limit.
         allow_loopback: accept plain http and loopback addresses, in development.
         metadata_url: None if the metadata is below the issuer.
+        credential: returns the secret, key or token of the client authentication, which may change; None without one.
+        reread_credential: the same, after a look at its file.
         trusted_audiences: accepted in `aud` beside the client ID (OpenID Connect Core, section 3.1.3.7, 3).
     """
 
@@ -59,3 +61,5 @@ class Registration:
     allow_loopback: bool
     metadata_url: str | None = None
     trusted_audiences: frozenset[str] = frozenset()
+    credential: Callable[[], object] | None = field(default=None, repr=False)
+    reread_credential: Callable[[], object] | None = field(default=None, repr=False)

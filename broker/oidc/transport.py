@@ -12,7 +12,7 @@ import re
 import ssl
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, cast
 from urllib.parse import SplitResult, unquote, urlsplit
 
 import httpx
@@ -47,12 +47,16 @@ class ProxyFailed(CallFailed):
 
 
 class _Route(NamedTuple):
-    """The place that a connection leads to; proxy is the URL with its credentials, or empty."""
+    """The place that a connection leads to, and what it trusts there; proxy is the URL with its credentials, or empty.
+
+    A connection made with other authorities belongs to another route: no later request uses the connection.
+    """
 
     scheme: str
     host: str
     port: int
     proxy: str
+    context: ssl.SSLContext
 
 
 @dataclass(slots=True)
@@ -75,17 +79,18 @@ class _Call:
 class Transport(httpx.AsyncBaseTransport):
     """Sends requests by kept or new connections.
 
-    A request needs two extensions: `seconds` for the whole call, and `limit`, the bytes accepted as body. The transport
-    writes Host and Content-Length.
+    A request needs two extensions: `seconds` for the whole call, and `limit`, the bytes accepted as body. The bodies of
+    requests and answers are `httpx.ByteStream`. The transport writes Host and Content-Length.
 
     Args:
+        context: returns the TLS context for new connections, which may change.
         public_only: connections lead to public addresses only. A proxy's own address is not checked.
         outbound_proxy: returns the URL of the proxy for all requests, which may hold a password and may change.
     """
 
     def __init__(
         self,
-        context: ssl.SSLContext,
+        context: Callable[[], ssl.SSLContext],
         *,
         public_only: bool,
         outbound_proxy: Callable[[], str] | None = None,
@@ -125,7 +130,7 @@ class Transport(httpx.AsyncBaseTransport):
         await asyncio.sleep(0)  # asyncio closes a socket in its next turn
 
     async def _send(self, call: _Call) -> httpx.Response:
-        message = _message(call.request, await call.request.aread(), call.route)
+        message = _message(call.request, call.route)
         if (kept := self._take(call.route)) is not None:
             sent = kept.loop.time()
             try:
@@ -197,7 +202,7 @@ class Transport(httpx.AsyncBaseTransport):
         port = url.port or _PORTS.get(url.scheme, 0)
         if not url.raw_host or not 0 < port < 65536:
             raise ValueError("no address of http or https")
-        return _Route(url.scheme, url.raw_host.decode("ascii"), port, proxy)
+        return _Route(url.scheme, url.raw_host.decode("ascii"), port, proxy, self._context())
 
     async def _connect(self, call: _Call) -> Connection:
         """Return a new connection.
@@ -215,12 +220,12 @@ class Transport(httpx.AsyncBaseTransport):
                 connection = await self._open(host, port, call)
                 try:
                     if proxy.scheme == "https":
-                        await self._secure(connection, host)
+                        await self._secure(connection, host, route.context)
                     if call.at_proxy and route.scheme == "https":
                         await _ask_for_tunnel(connection, route, proxy)
                     call.at_proxy = False
                     if route.scheme == "https":
-                        await self._secure(connection, route.host)
+                        await self._secure(connection, route.host, route.context)
                 except BaseException:
                     connection.abort()
                     raise
@@ -246,9 +251,9 @@ class Transport(httpx.AsyncBaseTransport):
         await connection.loop.create_connection(lambda: connection, sock=opened)
         return connection
 
-    async def _secure(self, connection: Connection, host: str) -> None:
+    async def _secure(self, connection: Connection, host: str, context: ssl.SSLContext) -> None:
         try:
-            await connection.start_tls(self._context, host.rstrip("."), self._handshakes)
+            await connection.start_tls(context, host.rstrip("."), self._handshakes)
         except OSError as error:
             words = why_failed(error, host)
             words = words if isinstance(error, ssl.SSLError) else f"{words} while connecting"
@@ -288,9 +293,10 @@ def _place_of(proxy: SplitResult) -> tuple[str, int]:
     return proxy.hostname or "", proxy.port or _PORTS[proxy.scheme]
 
 
-def _message(request: httpx.Request, body: bytes, route: _Route) -> bytes:
+def _message(request: httpx.Request, route: _Route) -> bytes:
     """Return a request; one in plain http takes the proxy as it is (RFC 9112, section 3.2.2)."""
     method, target, headers = request.method.encode("ascii"), request.url.raw_path, request.headers.raw
+    body = b"".join(cast("httpx.ByteStream", request.stream))
     headers = [(b"Host", request.url.netloc), *headers]
     if body or method != b"GET":
         headers.append((b"Content-Length", b"%d" % len(body)))

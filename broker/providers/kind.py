@@ -20,6 +20,7 @@ import jinja2
 from broker.errors import BrokerError
 from broker.identity import ClaimRules
 from broker.oidc.discovery import Discovery, Send
+from broker.oidc.health import ProviderHealth
 from broker.oidc.id_token import VerifiedIdToken
 from broker.oidc.registration import Registration
 
@@ -178,6 +179,11 @@ class Provider:
     userinfo: Userinfo
     discovery: Discovery
     send: Send
+
+    @property
+    def health(self) -> ProviderHealth:
+        """How the calls to this provider end."""
+        return self.discovery.health
 
     @property
     def console_paths(self) -> ConsolePaths:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,34 @@ from broker.oidc.network import is_loopback
 from broker.settings import sources
 from broker.settings.messages import mistakes_found
 from broker.settings.model import Settings
+from broker.settings.secrets import Fingerprint, fingerprint
 from broker.settings.sources import shown_key
 from broker.settings.values import InvalidValue, ValidationContext, check_url, is_host_name
+
+
+@dataclass(frozen=True, slots=True)
+class SettingsSource:
+    """The place of the settings.
+
+    Args:
+        file: None if all settings are in the environment.
+    """
+
+    file: Path | None
+    environ: Mapping[str, str] = field(repr=False)
+
+    def load(self) -> Settings:
+        """Read and check the settings.
+
+        Raises:
+            SettingsError: with every mistake; no mistake holds a secret.
+        """
+        return load_settings(self.file, self.environ)
+
+    def fingerprint(self) -> Fingerprint | None:
+        """Return what differs after the file changed; None without a file."""
+        return fingerprint(self.file) if self.file else None
+
 
 _REQUIRED = frozenset({"public_url", "sites", "identity_providers"})  # without these, the admin may have meant a file
 

@@ -21,6 +21,7 @@ from broker.settings.values import (
     Identifier,
     InvalidValue,
     Listen,
+    OwnFile,
     Picture,
     PublicUrl,
     Range,
@@ -168,6 +169,25 @@ class Settings(Section):
         description="The proxy for outbound calls, with a user name and password if required; proxy environment "
         "variables are ignored.",
         examples=["http://proxy.acme.example:3128"],
+    )
+    snapshot_file: OwnFile | None = Field(
+        None,
+        description="Where the broker keeps the providers' last good metadata and keys, for a start while a provider "
+        "does not answer.",
+        examples=["/var/lib/broker/snapshot.json"],
+    )
+    dawn_check_hours: Annotated[int, Field(strict=True, ge=0, le=168)] | None = Field(
+        6,
+        description="Hours between two checks that the running service makes by itself; 0: none.",
+        examples=[6],
+    )
+    stop_delay: int = Field(
+        0,
+        strict=True,
+        ge=0,
+        le=300,
+        description="Seconds between the stop signal and the close of the public port; readiness fails at once.",
+        examples=[12],
     )
     shared_email_domains: StrictBool = Field(
         False, description="true: two providers may assert the same domain.", examples=[False]

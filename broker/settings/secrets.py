@@ -40,8 +40,10 @@ from broker.settings.values import (
 T = TypeVar("T")
 MIN_BYTES = 32  # HS256 asks for a key as long as its hash (RFC 7518, section 3.2)
 NO_PROXY = "none"
+Fingerprint = tuple[int, ...]
 _MAX_FILE = 64 * 1024  # bytes; no secret is longer
 _SECONDS_BETWEEN_LOOKS = 1.0
+_SECONDS_BEFORE_SIGNING = 120.0  # Kubernetes takes up to 90 s to give a changed Secret to every pod
 
 _log = logging.getLogger("broker.settings")
 
@@ -57,6 +59,10 @@ class Secret(Generic[T]):
     def reveal(self) -> T:
         """Return the current value; call this for every use, because the value can be rotated."""
         return self._value()
+
+    def reread(self) -> T:
+        """Return the current value after a look at its file, even if the last look was a moment ago."""
+        return self._value.look() if isinstance(self._value, WatchedFile) else self._value()
 
     @property
     def is_in_file(self) -> bool:
@@ -87,16 +93,18 @@ class WatchedFile(Generic[T]):
         self._read = read
         self._clock = clock
         self._looked_at = clock()
-        self._seen = _fingerprint(path)  # before reading: the next look then sees a change in between
+        self._seen = fingerprint(path)  # before reading: the next look then sees a change in between
         self._good = read(read_text(path))
         self._rejected = False
 
     def __call__(self) -> T:
         """Return the newest good value, looking at the file at most once a second."""
-        now = self._clock()
-        if now - self._looked_at >= _SECONDS_BETWEEN_LOOKS:
-            self._looked_at = now
-            self._look()
+        return self.look() if self._clock() - self._looked_at >= _SECONDS_BETWEEN_LOOKS else self._good
+
+    def look(self) -> T:
+        """Return the newest good value, looking at the file now."""
+        self._looked_at = self._clock()
+        self._look()
         return self._good
 
     def is_rejected(self) -> bool:
@@ -105,7 +113,7 @@ class WatchedFile(Generic[T]):
         return self._rejected
 
     def _look(self) -> None:
-        seen = _fingerprint(self._path)
+        seen = fingerprint(self._path)
         if seen == self._seen:
             return
         self._seen = seen
@@ -117,6 +125,34 @@ class WatchedFile(Generic[T]):
         else:
             self._rejected = False
             _log.info("%s changed; the new value is in use", self._path)
+
+
+class WatchedKeys(WatchedFile[tuple[str, ...]]):
+    """The file of `secret_keys`: a new first key verifies at once, and signs two minutes later.
+
+    Until then the previous first key stays first. Other replicas have not seen the new key yet, and would refuse what
+    it signed. A key that left the file is not used again.
+    """
+
+    def __init__(
+        self, path: Path, read: Callable[[str], tuple[str, ...]], clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        super().__init__(path, read, clock)
+        self._signer = self._next_signer = self._good[0]
+        self._seen_at = 0.0
+
+    def __call__(self) -> tuple[str, ...]:
+        """Return the keys, the key that signs first."""
+        keys = super().__call__()
+        if keys[0] == self._signer:
+            self._next_signer = self._signer
+            return keys
+        if keys[0] != self._next_signer:
+            self._next_signer, self._seen_at = keys[0], self._clock()
+        if self._signer not in keys or self._clock() - self._seen_at >= _SECONDS_BEFORE_SIGNING:
+            self._signer = keys[0]
+            return keys
+        return (self._signer, *(key for key in keys if key != self._signer))
 
 
 def read_text(path: Path) -> str:
@@ -134,7 +170,8 @@ def read_text(path: Path) -> str:
     return text.removesuffix("\n").removesuffix("\r") if text.endswith("\n") else text
 
 
-def _fingerprint(path: Path) -> tuple[int, ...] | None:
+def fingerprint(path: Path) -> Fingerprint | None:
+    """Return what differs after a file changed: identity, size and times; None if there is no such file."""
     try:
         found = path.stat()  # follows links: Kubernetes changes a secret by replacing a link
     except (OSError, ValueError):
@@ -315,14 +352,19 @@ def missing_secret(key: str, reason: str = "") -> InvalidValue:
 
 
 def _read_secret(
-    given: Any, info: ValidationInfo, read: Callable[[str], T], *, required: bool = False
+    given: Any,
+    info: ValidationInfo,
+    read: Callable[[str], T],
+    *,
+    required: bool = False,
+    watch: Callable[[Path, Callable[[str], T]], WatchedFile[T]] = WatchedFile,
 ) -> Secret[T] | None:
     if not isinstance(given, SecretInput):
         raise TypeError("secrets are paired by their section")
     if given.text is not None and given.file is not None:
         raise InvalidValue(f"is given twice: keep either {given.key} or {given.key}_file")
     if given.file is not None:
-        return Secret(read_named_file(given.file, info, lambda path: WatchedFile(path, read), key=given.given_as))
+        return Secret(read_named_file(given.file, info, lambda path: watch(path, read), key=given.given_as))
     if given.text is not None:
         value = read(_text_of(given.text))
         return Secret(lambda: value)
@@ -344,6 +386,10 @@ def _secret(read: Callable[[str], T], *, required: bool = False) -> BeforeValida
         return _read_secret(given, info, read, required=required)
 
     return BeforeValidator(make)
+
+
+def _own_keys(given: Any, info: ValidationInfo) -> Secret[tuple[str, ...]] | None:
+    return _read_secret(given, info, parse_secret_keys, required=True, watch=WatchedKeys)
 
 
 def _private_key(given: Any, info: ValidationInfo) -> Secret[AssertionKey] | None:
@@ -375,6 +421,6 @@ SharedSecret = Annotated[Secret[str], _secret(check_shared_secret, required=True
 ClientSecret = Annotated[Secret[str] | None, _secret(check_client_secret), _HIDDEN, _TEXT]
 FederatedToken = Annotated[Secret[str] | None, _secret(check_federated_token), _HIDDEN, _TEXT]
 ClientPrivateKey = Annotated[Secret[AssertionKey] | None, BeforeValidator(_private_key), _HIDDEN, _TEXT]
-OwnKeys = Annotated[Secret[tuple[str, ...]], _secret(parse_secret_keys, required=True), _HIDDEN, _LINES]
+OwnKeys = Annotated[Secret[tuple[str, ...]], BeforeValidator(_own_keys), _HIDDEN, _LINES]
 OutboundProxy = Annotated[Secret[str] | None, _secret(check_proxy), _HIDDEN, _TEXT_OR_NULL]
 OwnProxy = Annotated[Secret[str] | None, BeforeValidator(_own_proxy), _HIDDEN, _TEXT_OR_NULL]

@@ -10,6 +10,7 @@ import base64
 import ipaddress
 import re
 import ssl
+import stat
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -349,6 +350,19 @@ def check_authorities(file: Path) -> Path:
     return file
 
 
+def check_no_folder(file: Path) -> Path:
+    """Return the path of a file that the broker writes, which need not exist."""
+    try:
+        is_folder = stat.S_ISDIR(file.stat().st_mode)
+    except ValueError as error:
+        raise _unreadable(error) from None
+    except OSError:  # a file that cannot be used is told in the log, and is no obstacle to a start
+        is_folder = False
+    if is_folder:
+        raise InvalidValue("is a folder")
+    return file
+
+
 def _fault_of(raw: bytes) -> str:
     blocks = _CERTIFICATE.findall(raw)
     for number, block in enumerate(blocks, 1):
@@ -453,5 +467,6 @@ Socket = Annotated[
 ]
 Range = Annotated[Network, BeforeValidator(parse_network), WithJsonSchema({"type": "string"})]
 Authorities = Annotated[Path, _in_file(check_authorities)]
+OwnFile = Annotated[Path, _in_file(check_no_folder)]
 Picture = Annotated[Logo, _in_file(read_logo), PlainSerializer(repr), WithJsonSchema({"type": "string"})]
 FROZEN = (AfterValidator(MappingProxyType), PlainSerializer(dict))

@@ -6,9 +6,8 @@ Every address begins with `public_url`, never with a header of the request.
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 from urllib.parse import urlencode
 
 from starlette.types import Scope
@@ -19,12 +18,10 @@ from broker.identity import Identity
 from broker.log import SignInEvent
 from broker.providers import Provider
 from broker.signin import Broker
+from broker.web.cooldown import Cooldown
 from broker.web.pages import Pages, choose_language
 from broker.web.request import ClientAddresses, LastLoginRequest
 from broker.web.setup_loader import SetupLoader
-
-if TYPE_CHECKING:
-    from broker.checks import Finding
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +37,7 @@ class Setup:
     pages: SetupLoader
     providers: Mapping[str, Provider]
     offered_at: Mapping[str, tuple[Site, ...]]
-    run_checks: Callable[[], Awaitable[tuple[Finding, ...]]]
+    run_checks: Cooldown
     last_login_requests: dict[str, LastLoginRequest]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
 
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from starlette.applications import Starlette
@@ -11,6 +12,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
+from broker.oidc.discovery import Cached
 from broker.providers import Provider
 from broker.web.middleware import PlainPaths
 
@@ -41,12 +43,28 @@ def operations_site(
     return PlainPaths(application)
 
 
-def _state(provider: Provider) -> dict[str, str]:
-    """Return whether metadata and keys are present, and why the last attempt failed."""
-    discovery = provider.discovery
-    state = {
-        "metadata": "present" if discovery.metadata.peek() else "missing",
-        "keys": "present" if discovery.keys.peek() else "missing",
+def _state(provider: Provider) -> dict[str, object]:
+    """Return whether a provider is usable, when its calls last succeeded and failed, and the state of its clock."""
+    discovery, health = provider.discovery, provider.health
+    state: dict[str, object] = {
+        "metadata": _source(discovery.metadata),
+        "keys": _source(discovery.keys),
+        "down": health.is_down(),
     }
-    failure = discovery.metadata.failure or discovery.keys.failure
-    return state if failure is None else {**state, "last_failure": failure.code}
+    if (age := discovery.snapshot_age) is not None:
+        state["snapshot_age_seconds"] = round(age)
+    if (success := health.seconds_since_success()) is not None:
+        state["last_success_seconds_ago"] = round(success)
+    if (failure := health.last_failure()) is not None:
+        state["last_failure"] = failure.code
+        state["last_failure_call"] = failure.call
+        state["last_failure_seconds_ago"] = round(health.seconds_since(failure.at))
+    if (ahead := health.clock_ahead()) is not None:
+        state["clock_ahead_seconds"] = round(ahead)
+    return state
+
+
+def _source(document: Cached[Any]) -> str:
+    if document.peek() is None:
+        return "missing"
+    return "snapshot" if document.is_restored else "present"

@@ -14,6 +14,7 @@ from starlette.types import Scope
 from broker.errors import (
     AccessDenied,
     BrokerError,
+    CodeRejected,
     CookieMissing,
     NotAdmitted,
     TransactionExpired,
@@ -30,8 +31,9 @@ RETRY_AFTER = 10  # seconds, if the provider sent no Retry-After
 RESTART_DELAY = 1  # seconds to see that the page changes
 RESTART_DELAY_PAGE_LOST = 10  # seconds to read that the wanted page is lost, too
 
-# A sign-in that came back too late, twice or without its cookie can start again.
-_RESTARTABLE = (TransactionExpired, TransactionSpent, CookieMissing)
+# A sign-in that came back too late, twice or without its cookie can start again. So can a sign-in whose code the
+# provider refuses: another replica may have redeemed the code and ended before it answered.
+_RESTARTABLE = (TransactionExpired, TransactionSpent, CookieMissing, CodeRejected)
 # The provider would sign in the same account again at once, so the link asks for another account.
 _WRONG_ACCOUNT = (NotAdmitted, AccessDenied)
 

@@ -42,6 +42,7 @@ async def setup(web: WebContext, _request: Request, context: RequestContext, lin
         providers=[_setup_of(web, provider) for provider in web.setup.providers.values()],
         sites=[setup_of_site(site, public_url=web.public_url, only=len(sites) == 1) for site in sites.values()],
         last_seen=web.setup.last_login_requests,
+        last_check=web.setup.run_checks.last,
         links=SetupLinks(web.public_url, link.token),
         expires=link.expires,
         now=web.broker.clock(),
@@ -58,12 +59,15 @@ async def setup_commands(web: WebContext, request: Request, _context: RequestCon
     return _show(pages, page, has_script=True)
 
 
-async def setup_check(web: WebContext, _request: Request, context: RequestContext, link: SetupLink) -> Response:
-    """Run `broker check` inside the service and show the findings (`GET /setup/check`)."""
-    _log.info("setup page checks", extra={"facts": {"trace_id": context.trace_id, "client": context.client}})
-    findings = await web.setup.run_checks()
+async def setup_check(web: WebContext, request: Request, context: RequestContext, link: SetupLink) -> Response:
+    """Run `broker check` inside the service and show the findings (`GET /setup/check`); with `last`, the last run's."""
+    run = web.setup.run_checks.last if single(request, "last") is not None else None
+    if run is None:
+        _log.info("setup page checks", extra={"facts": {"trace_id": context.trace_id, "client": context.client}})
+        run = await web.setup.run_checks()
     pages = await web.setup.pages()
-    return _show(pages, pages.checks(findings, links=SetupLinks(web.public_url, link.token)))
+    page = pages.checks(run, links=SetupLinks(web.public_url, link.token), now=web.broker.clock())
+    return _show(pages, page)
 
 
 async def setup_test(web: WebContext, request: Request, context: RequestContext, link: SetupLink) -> Response:

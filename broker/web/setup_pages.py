@@ -20,6 +20,7 @@ from broker.errors import every_error
 from broker.registration import ProviderSetup, SiteSetup
 from broker.signing import build_setup_url
 from broker.text import printable, printable_json
+from broker.web.cooldown import CheckRun
 from broker.web.pages import ENGLISH, hash_inline, open_templates
 from broker.web.request import LastLoginRequest
 
@@ -57,6 +58,11 @@ class SetupLinks:
     def checks(self) -> str:
         """The page that runs the checks."""
         return f"{self.public_url}/setup/check?link={self.token}"
+
+    @property
+    def last_check(self) -> str:
+        """The page with the last result of the checks."""
+        return f"{self.checks}&last=1"
 
     def commands(self, provider: str) -> str:
         """Return the address of the page with a provider's commands."""
@@ -96,6 +102,7 @@ class SetupPages:
         providers: Sequence[ProviderSetup],
         sites: Sequence[SiteSetup],
         last_seen: Mapping[str, LastLoginRequest],
+        last_check: CheckRun | None = None,
         links: SetupLinks,
         expires: float,
         now: float,
@@ -105,6 +112,7 @@ class SetupPages:
         Args:
             providers: in the order of the settings; providers that are switched off are included.
             last_seen: by the site's id.
+            last_check: of this process; None if no run has ended yet.
             expires: seconds since the epoch.
             now: seconds since the epoch.
         """
@@ -112,6 +120,7 @@ class SetupPages:
             providers=providers,
             sites=sites,
             seen={site: describe_login_request(request, now) for site, request in last_seen.items()},
+            last_check=None if last_check is None else _describe_run(last_check, now),
             links=links,
             expires=f"{_moment(expires)} ({_span(expires - now)} from now)",
             off=[provider for provider in providers if not provider.enabled],
@@ -121,12 +130,14 @@ class SetupPages:
         """Return the page with the commands that register the broker at a provider."""
         return self._templates["setup_commands.html"].render(provider=provider, links=links)
 
-    def checks(self, findings: Sequence[Finding], *, links: SetupLinks) -> str:
+    def checks(self, run: CheckRun, *, links: SetupLinks, now: float) -> str:
         """Return the page with the findings by subject; subjects with failed checks come first.
 
         Args:
-            findings: grouped by subject, the worst of each subject first.
+            run: with the findings grouped by subject, the worst of each subject first.
+            now: seconds since the epoch.
         """
+        findings = run.findings
         by_subject = itertools.groupby(findings, key=attrgetter("subject"))
         subjects = [(subject, list(group)) for subject, group in by_subject]
         subjects.sort(key=lambda entry: min(WORST_FIRST.index(finding.status) for finding in entry[1]))
@@ -135,7 +146,8 @@ class SetupPages:
             subjects=[(subject, list(merged(group))) for subject, group in subjects],
             failed=counts["failed"],
             heading=_heading(findings),
-            sum=", ".join(_counted(counts[status], status) for status in WORST_FIRST if counts[status]),
+            when=f"{_moment(run.ended)} ({_span(now - run.ended)} ago)",
+            sum=_sum(findings),
             links=links,
         )
 
@@ -200,6 +212,25 @@ def _heading(findings: Sequence[Finding]) -> str:
     if any(finding.status == "failed" for finding in findings):
         return "Something has to be corrected"
     return "Only a test sign-in can tell" if first_inconclusive(findings) else "Nothing failed"
+
+
+def _sum(findings: Sequence[Finding]) -> str:
+    counts = Counter(finding.status for finding in findings)
+    return ", ".join(_counted(counts[status], status) for status in WORST_FIRST if counts[status])
+
+
+def _describe_run(run: CheckRun, now: float) -> dict[str, object]:
+    """Return the result of a run in words, and where an admin has to look, without a provider's text."""
+    return {
+        "when": f"{_moment(run.ended)} ({_span(now - run.ended)} ago)",
+        "heading": _heading(run.findings),
+        "sum": _sum(run.findings),
+        "places": [
+            (finding.status, f"{finding.subject}: {finding.check.replace('_', ' ')}")
+            for finding in run.findings
+            if finding.status in ("failed", "warning")
+        ],
+    }
 
 
 def _counted(count: int, status: str) -> str:

@@ -6,6 +6,7 @@ Templates return text only, so lists and maps travel as YAML: `include ... | fro
 {{- define "broker.secretsPath" -}}/run/secrets/broker{{- end -}}
 {{- define "broker.settingsPath" -}}/etc/broker{{- end -}}
 {{- define "broker.caPath" -}}/etc/broker-ca{{- end -}}
+{{- define "broker.snapshotPath" -}}/var/lib/broker{{- end -}}
 {{- define "broker.federatedTokenPath" -}}/var/run/secrets/azure/tokens{{- end -}}
 {{- define "broker.federatedTokenFile" -}}{{ include "broker.federatedTokenPath" . }}/azure-identity-token{{- end -}}
 
@@ -39,6 +40,7 @@ Templates return text only, so lists and maps travel as YAML: `include ... | fro
 {{- end -}}
 {{- end -}}
 {{- if include "broker.hasTrustedCa" . }}{{ $_ := set $settings "trusted_ca_file" (printf "%s/%s" (include "broker.caPath" .) .Values.trustedCa.key) }}{{ end -}}
+{{- if .Values.snapshot.enabled }}{{ $_ := set $settings "snapshot_file" (printf "%s/snapshot.json" (include "broker.snapshotPath" .)) }}{{ end -}}
 {{- with .Values.outboundProxy }}{{ $_ := set $settings "outbound_proxy" . }}{{ end -}}
 {{- toYaml $settings -}}
 {{- end -}}

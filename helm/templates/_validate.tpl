@@ -41,6 +41,8 @@ all of them at once. No message repeats a value.
     "config.outbound_proxy_file" (printf $twice "outboundProxy") $proxy)
   (list (and (include "broker.hasTrustedCa" .) $config.trusted_ca_file)
     "config.trusted_ca_file" (printf $twice "trustedCa") "trustedCa.configMap: acme-ca")
+  (list (and .Values.snapshot.enabled $config.snapshot_file)
+    "config.snapshot_file" (printf $twice "snapshot") "snapshot.enabled: false")
 ) -}}
 {{- end -}}
 
@@ -131,7 +133,7 @@ all of them at once. No message repeats a value.
 {{- $budget := .Values.podDisruptionBudget -}}
 {{- $kept := toString (default 0 $budget.minAvailable) -}}
 {{- if hasSuffix "%" $kept }}{{ $kept = ceil (divf (mulf $min (trimSuffix "%" $kept)) 100) }}{{ end -}}
-{{- $grace := int (add .Values.preStopSleepSeconds 25) -}}
+{{- $grace := int (add .Values.preStopSleepSeconds (default 0 .Values.config.stop_delay) 25) -}}
 {{- $useOne := "podDisruptionBudget.maxUnavailable: 1" -}}
 {{- $none := "is 0: no node could be drained, or no pod would be kept" -}}
 {{- include "broker.validate.rows" (list
@@ -144,7 +146,7 @@ all of them at once. No message repeats a value.
   (list (has (toString $budget.maxUnavailable) (list "0" "0%")) "podDisruptionBudget.maxUnavailable" $none $useOne)
   (list (has (toString $budget.minAvailable) (list "0" "0%")) "podDisruptionBudget.minAvailable" $none $useOne)
   (list (lt (int .Values.terminationGracePeriodSeconds) $grace) "terminationGracePeriodSeconds"
-    (printf "cuts off requests in flight: at least %d, with preStopSleepSeconds" $grace)
+    (printf "cuts off requests in flight: at least %d, with preStopSleepSeconds and config.stop_delay" $grace)
     (printf "terminationGracePeriodSeconds: %d" $grace))
 ) -}}
 {{- end -}}

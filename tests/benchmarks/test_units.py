@@ -1,4 +1,4 @@
-"""The benchmark of several units measures what docs/admin/capacity.md shows."""
+"""The benchmark of several units measures what docs/admin/high-availability.md shows."""
 
 from pathlib import Path
 
@@ -6,7 +6,7 @@ import pytest
 
 from tests.benchmarks.units import Round, Unit, nginx_configuration, ratio
 
-PAGE = Path(__file__).parents[2] / "docs" / "admin" / "capacity.md"
+PAGE = Path(__file__).parents[2] / "docs" / "admin" / "high-availability.md"
 DIRECTIVES = (
     "max_fails=0;",
     "keepalive 64;",

@@ -133,7 +133,7 @@ def _configured(bench: Bench, stub: Stub, public_port: int, core: int) -> Unit:
 
 
 def nginx_configuration(folder: Path, port: int, units: Sequence[Unit]) -> str:
-    """Return the configuration that docs/admin/capacity.md shows, without TLS to the browser."""
+    """Return the configuration that docs/admin/high-availability.md shows, without TLS to the browser."""
     user = "user root;" if os.geteuid() == 0 else ""
     servers = "\n".join(f"server 127.0.0.1:{unit.port} max_fails=0;" for unit in units)
     temporary = "\n".join(

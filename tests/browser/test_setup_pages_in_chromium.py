@@ -19,8 +19,9 @@ from tests.browser.chromium import (
     opened_page,
     running_chromium,
 )
+from tests.fakes.clock import START
 from tests.registration import sample_pages
-from tests.registration.sample_pages import FINDINGS, LINKS, PAGES, REFUSED, URL, dry_run
+from tests.registration.sample_pages import FINDINGS, LINKS, PAGES, REFUSED, URL, dry_run, run_of
 
 HEADERS = {name.decode(): value.decode() for name, value in build_security_headers(https=URL.startswith("https:"))}
 POLICY = build_content_security_policy(style_sha256=PAGES.style_sha256, script_sha256=PAGES.script_sha256)
@@ -36,7 +37,7 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, str]:
     return {
         "setup": sample_pages.overview(tmp_path_factory.mktemp("setup")),
         "setup_commands": sample_pages.commands(tmp_path_factory.mktemp("commands")),
-        "setup_checks": PAGES.checks(FINDINGS, links=LINKS),
+        "setup_checks": PAGES.checks(run_of(FINDINGS), links=LINKS, now=START),
         "setup_admitted": sample_pages.real_test_sign_in(tmp_path_factory.mktemp("test_sign_in")),
         "setup_refused": PAGES.dry_run(REFUSED, links=LINKS),
         "setup_long_claims": PAGES.dry_run(dry_run(claims=LONG)),

@@ -33,6 +33,19 @@ CAUSED_BY_A_CODE = (
     "answer_unreadable",
     "answer_too_large",
 )
+RUNBOOK = ROOT / "docs/admin/alerts.md"
+# Metrics that a service exports under conditions this world does not have, and their labels.
+SEEN_LATER = {
+    "comm100_sso_certificate_expires_timestamp_seconds": {"subject"},
+    "comm100_sso_clock_ahead_seconds": {"provider"},
+    "comm100_sso_dawn_check_failed": {"subject", "check"},
+    "comm100_sso_dawn_check_timestamp_seconds": set[str](),
+    "comm100_sso_dawn_check_warned": {"subject", "check"},
+    "comm100_sso_log_lines_dropped_total": set[str](),
+    "comm100_sso_provider_down": {"provider"},
+    "comm100_sso_provider_snapshot_in_use": {"provider"},
+    "comm100_sso_settings_file_rejected": set[str](),
+}
 OF_PROMETHEUS = {"namespace", "job", "instance", "le"}  # labels it adds, and that of a histogram's buckets
 
 
@@ -79,9 +92,9 @@ def test_each_alert_says_how_grave_it_is_and_leads_to_what_to_do(alert: str) -> 
     rule = ALERTS[alert]
     assert rule["labels"]["severity"] in ("critical", "warning", "info")
     assert set(rule["annotations"]) == {"summary", "description", "runbook_url"}
-    assert rule["annotations"]["runbook_url"] == f"docs/admin/operations.md#{alert.lower()}"
-    text = (ROOT / "docs/admin/operations.md").read_text(encoding="utf-8")
-    section = re.search(rf"^### {alert}\n\n(.*?)(?=^#)", text, flags=re.MULTILINE | re.DOTALL)
+    assert rule["annotations"]["runbook_url"] == f"docs/admin/alerts.md#{alert.lower()}"
+    text = RUNBOOK.read_text(encoding="utf-8")
+    section = re.search(rf"^## {alert}\n\n(.*?)(?=^#|\Z)", text, flags=re.MULTILINE | re.DOTALL)
     assert section
     assert len(section[1].split()) > 20
 
@@ -142,6 +155,32 @@ def is_selected(labels: Mapping[str, str], expression: str) -> bool:
     )
 
 
+def test_refused_people_are_counted_apart_from_the_refusals_that_a_stranger_can_cause() -> None:
+    """A stranger's refusals have no verified person: tests/test_metrics.py says which refusals count."""
+    assert not re.search(r'result="refused"|reason', ALERTS["BrokerPeopleRefused"]["expr"])
+
+
+def test_the_rules_that_let_one_alert_through_name_alerts_and_labels_that_exist() -> None:
+    found = re.search(r"```yaml\n(inhibit_rules:.*?)```", RUNBOOK.read_text(encoding="utf-8"), flags=re.DOTALL)
+    assert found
+    labels = {alert: {"namespace"}.union(*(one for one in firing() if one["alertname"] == alert)) for alert in ALERTS}
+    for rule in yaml.safe_load(found[1])["inhibit_rules"]:
+        sources, targets = (named(rule[side]) for side in ("source_matchers", "target_matchers"))
+        assert not sources & targets, "an alert does not hide itself"
+        assert all(set(rule["equal"]) <= labels[one] for one in sources | targets)
+        assert {ALERTS[one]["labels"]["severity"] for one in sources} == {"critical"}
+
+
+def named(matchers: list[str]) -> set[str]:
+    """Return the alerts that a matcher of Alertmanager names; each alternative is an alert."""
+    (matcher,) = matchers
+    pattern = matcher.partition("=")[2].lstrip("~ ").strip('"')
+    alternatives = re.sub(r"\w+\(([^)]*)\)", r"\1", pattern).split("|")
+    alerts = {one for one in ALERTS if re.fullmatch(pattern, one)}
+    assert len(alerts) == len(alternatives), matcher
+    return alerts
+
+
 def test_every_other_failure_of_the_provider_or_the_broker_is_critical_once_it_is_frequent() -> None:
     expression = RECORDED["comm100_sso:signins_at_fault:increase15m"]["expr"]
     for error in every_error():
@@ -162,7 +201,9 @@ async def test_every_metric_and_label_asked_for_is_exported_by_the_service(tmp_p
     exported: dict[str, set[str]] = {one.name: set(one.labels) for family in families for one in family.samples}
     assert any(family.name == "comm100_sso_test_signins" for family in families)
     exported["comm100_sso_test_signins_total"] = {"provider", "result", "reason"}  # nobody tried here
-    exported |= {name: {"provider"} for name in RECORDED}
+    assert all(exported[name] == labels for name, labels in SEEN_LATER.items() if name in exported)
+    exported |= SEEN_LATER
+    exported |= {name: {"provider", "subject", "check"} for name in RECORDED}
 
     for expression in expressions():
         for metric in re.findall(r"\b(?:comm100_sso[_:]|process_)[\w:]+", expression):
@@ -193,7 +234,7 @@ def test_the_chart_narrows_the_rules_to_its_namespace(helm_3: Helm3) -> None:
         assert selectors
         assert all(one.startswith('namespace="identity"') for one in selectors)
     assert {rule["annotations"]["runbook_url"].partition("#")[0] for rule in rules if "alert" in rule} == {
-        "https://git.acme.example/broker/docs/admin/operations.md"
+        "https://git.acme.example/broker/docs/admin/alerts.md"
     }
 
 

@@ -70,6 +70,41 @@ def test_a_pod_that_goes_is_out_of_the_balancer_before_it_stops(helm_3: Helm3) -
     assert strategy["rollingUpdate"] == {"maxUnavailable": 0, "maxSurge": 1}
 
 
+@pytest.mark.parametrize(
+    ("volume", "mounted"),
+    [
+        pytest.param({}, {"emptyDir": {"medium": "Memory", "sizeLimit": "16Mi"}}, id="by default in memory"),
+        pytest.param(
+            {"persistentVolumeClaim": {"claimName": "kept"}},
+            {"persistentVolumeClaim": {"claimName": "kept"}},
+            id="kept",
+        ),
+    ],
+)
+def test_the_snapshot_is_in_a_volume_of_the_pods_that_serve_alone(
+    helm_3: Helm3, volume: dict[str, Any], mounted: dict[str, Any]
+) -> None:
+    objects = rendered(helm_3, snapshot={"volume": volume}, check={"afterInstall": True})
+    pod = pod_of(objects)
+    assert [one for one in pod["volumes"] if one["name"] == "snapshot"] == [{"name": "snapshot", **mounted}]
+    (container,) = pod["containers"]
+    (mount,) = [one for one in container["volumeMounts"] if one["name"] == "snapshot"]
+    assert mount == {"name": "snapshot", "mountPath": "/var/lib/broker"}
+    assert container["securityContext"]["readOnlyRootFilesystem"] is True
+    (settings,) = [one for one in objects if one["kind"] == "ConfigMap" and "broker.yaml" in one["data"]]
+    assert yaml.safe_load(settings["data"]["broker.yaml"])["snapshot_file"] == "/var/lib/broker/snapshot.json"
+    checking = the("Job", objects)["spec"]["template"]["spec"]
+    assert "snapshot" not in [one["name"] for one in checking["volumes"]]
+
+
+def test_without_a_snapshot_no_volume_can_be_written(helm_3: Helm3) -> None:
+    objects = rendered(helm_3, snapshot={"enabled": False})
+    pod = pod_of(objects)
+    assert "snapshot" not in [one["name"] for one in pod["volumes"]]
+    assert all(mount["readOnly"] for mount in pod["containers"][0]["volumeMounts"])
+    assert "snapshot_file" not in str(objects)
+
+
 def test_replicas_are_spread_over_nodes_and_zones(helm_3: Helm3) -> None:
     objects = rendered(helm_3)
     constraints = pod_of(objects)["topologySpreadConstraints"]

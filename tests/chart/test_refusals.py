@@ -87,11 +87,18 @@ MISTAKES = [
         "podDisruptionBudget", {"minAvailable": 1, "maxUnavailable": 1}, "beside maxUnavailable", id="both budgets"
     ),
     pytest.param("terminationGracePeriodSeconds", 10, "cuts off requests in flight", id="short grace"),
+    pytest.param("config/stop_delay", 60, "at least 90, with preStopSleepSeconds", id="grace below stop_delay"),
     pytest.param("outboundProxy", "proxy.acme.example", "outboundProxy must be scheme, host and port", id="proxy"),
     pytest.param("trustedCa", {"secret": "a", "configMap": "b"}, "trustedCa has several sources", id="two authorities"),
     pytest.param("trustedCa", {"pem": "MIIB"}, "trustedCa.pem has no certificate", id="no PEM"),
     pytest.param(
         "trustedCa", {"pem": "-----BEGIN CERTIFICATE-----\n-----BEGIN PRIVATE KEY-----"}, "a private key", id="a key"
+    ),
+    pytest.param(
+        "config/snapshot_file",
+        "/data/snapshot.json",
+        "config.snapshot_file is given beside snapshot",
+        id="two snapshots",
     ),
     pytest.param("fullnameOverride", "1sso", "fullnameOverride must begin with a letter", id="name with a digit first"),
     pytest.param("fullnameOverride", "my.sso", "fullnameOverride must begin with a letter", id="name with a dot"),

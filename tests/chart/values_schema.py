@@ -104,6 +104,7 @@ def _broker() -> Schema:
         "trustedCa": closed(
             configMap=TEXT, secret=TEXT, pem=TEXT, key=TEXT | {"pattern": "^[A-Za-z0-9_-][A-Za-z0-9._-]*$"}
         ),
+        "snapshot": closed(enabled=SWITCH, volume=OBJECT),
         "federatedToken": closed(audience=TEXT | {"minLength": 1}, expirationSeconds=number(600)),
         "externalSecret": closed(
             enabled=SWITCH,

@@ -12,13 +12,13 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from broker.app import wire_provider
 from broker.checks.finding import Finding
 from broker.checks.provider import check_clock, check_documents, check_metadata, check_provider_keys
 from broker.checks.registration import check_client_authentication, check_redirect_uri, check_sign_out_uri
 from broker.oidc.messages import ProviderRequest, ProviderResponse
 from broker.providers import KINDS, Provider
 from broker.settings import load_settings
+from broker.wiring import wire_provider
 from tests.checks.diagnosis import REDIRECT_URI, settings_on_loopback
 from tests.fakes.kinds import TENANT
 from tests.fakes.provider import FakeProvider

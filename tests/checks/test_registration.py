@@ -12,13 +12,13 @@ from urllib.parse import parse_qs
 import pytest
 import yaml
 
-from broker.app import wire_provider
 from broker.checks import Finding, check_client_authentication
 from broker.errors import ProviderUnreachable
 from broker.oidc.messages import ProviderRequest, ProviderResponse
 from broker.oidc.metadata import ProviderMetadata
 from broker.settings import load_settings
 from broker.signing import decode_base64url
+from broker.wiring import wire_provider
 from tests.checks.diagnosis import settings_on_loopback
 from tests.fakes.provider import FakeProvider
 from tests.settings.pem import pem_of, rsa_key

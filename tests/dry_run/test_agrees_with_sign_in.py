@@ -15,9 +15,9 @@ import yaml
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from broker.app import wire_provider, wire_site
 from broker.dry_run import Explanation, GivenClaims, explain, read_claims, to_json, to_text
 from broker.settings import Settings, load_settings
+from broker.wiring import wire_provider, wire_site
 from tests.fakes.clock import START, Clock
 from tests.fakes.kinds import OTHER, TENANT, use_kind, use_several_tenants
 from tests.fakes.lies import Lies

@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 import yaml
 
-from broker.app import wire_provider
 from broker.errors import IdTokenIssuer, ProviderUnreachable, TenantNotAllowed
 from broker.settings import load_settings
+from broker.wiring import wire_provider
 from tests.dry_run.asking import ADA, HOSTED, VERIFIED, Claims, explained, run, write_settings
 from tests.fakes.clock import Clock
 from tests.fakes.kinds import OTHER, TENANT

@@ -24,6 +24,7 @@ import uvicorn
 import yaml
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from broker.log_writer import PAUSE_SECONDS
 from tests.fakes.ports import free_port
 from tests.fakes.provider import FakeProvider
 
@@ -114,6 +115,8 @@ class BrokerProcess:
 
     def lines(self) -> list[dict[str, Any]]:
         """Return the log so far; a line that is not a JSON object is a failure."""
+        if self.process.poll() is None:
+            time.sleep(3 * PAUSE_SECONDS)  # lines wait for so long at most before they are written
         lines = [json.loads(line) for line in self.output.read_text(encoding="utf-8").splitlines()]
         assert all(isinstance(line, dict) for line in lines)
         return lines
@@ -132,10 +135,12 @@ def running_broker(
     *,
     open_files: int | None = None,
     host: str = "127.0.0.1",
+    stdout: int | None = None,
 ) -> Iterator[BrokerProcess]:
     """Run `python -m broker serve` with these settings while the block runs, listening on loopback or on `host`.
 
-    With `open_files` the system lets it open no more than so many files and sockets.
+    With `open_files` the system lets it open no more than so many files and sockets. With `stdout` its log goes to this
+    descriptor, and not to the file.
     """
     limited = [] if open_files is None else ["sh", "-c", 'ulimit -n "$0" && exec "$@"', str(open_files)]
     operations_port = free_port()
@@ -146,7 +151,7 @@ def running_broker(
     with ExitStack() as stack:
         process = subprocess.Popen(
             [*limited, sys.executable, "-m", "broker", "serve", "--config", str(file)],
-            stdout=stack.enter_context(output.open("wb")),
+            stdout=stack.enter_context(output.open("wb")) if stdout is None else stdout,
             stderr=stack.enter_context(errors.open("wb")),
             env=without_broker_settings(),
         )

@@ -159,6 +159,46 @@ async def test_a_stolen_code_cannot_be_redeemed_in_the_thiefs_own_sign_in(world:
     assert not world.received
 
 
+@pytest.mark.requirement("S-04")
+async def test_a_sign_in_whose_code_was_used_up_elsewhere_restarts_by_itself_once(world: World) -> None:
+    """A replica that is killed in the middle has redeemed the code; the balancer sends the callback to another."""
+    async with world.broker() as service:
+        browser = world.browser(service)
+        callback = await browser.to_callback(redirect_url=PAGE)
+        world.provider.grants.clear()
+        answer = await browser.open(callback)
+        assert_refused(answer, CodeRejected)
+        assert refresh(answer) == start_again(answer)
+        redirect = await browser.open(refresh(answer) or "")
+        callback = (await browser.follow(redirect, until=f"{BROKER}/callback")).headers["location"]
+        world.provider.grants.clear()
+        answer = await browser.open(callback)
+        assert_refused(answer, CodeRejected)
+        assert refresh(answer) is None, "the second time the person decides"
+        end = await browser.follow(await browser.open(start_again(answer) or ""))
+    assert str(end.url) == PAGE
+    assert len(world.received) == 1
+
+
+@pytest.mark.requirement("S-04")
+async def test_a_rejected_code_restarts_nothing_in_a_browser_without_the_cookie(world: World) -> None:
+    """The provider is not asked, and the restart is that of the lost cookie: once."""
+    async with world.broker() as service:
+        browser = world.browser(service)
+        callback = await browser.to_callback(redirect_url=PAGE)
+        world.provider.grants.clear()
+        browser.forget_cookies()
+        answer = await browser.open(callback)
+        assert_refused(answer, CookieMissing)
+        redirect = await browser.open(refresh(answer) or "")
+        callback = (await browser.follow(redirect, until=f"{BROKER}/callback")).headers["location"]
+        browser.forget_cookies()
+        answer = await browser.open(callback)
+        assert_refused(answer, CookieMissing)
+        assert refresh(answer) is None
+    assert world.provider.count("/token") == 0
+
+
 async def test_a_long_redirect_url_survives_a_late_return_while_the_cookie_is_there(world: World, clock: Clock) -> None:
     page = f"{PAGE}&{'xY7_' * 450}{'%2F' * 20}"
     async with world.broker() as service:

@@ -24,10 +24,11 @@ from broker.errors import (
     ProviderFailing,
     ProviderReportedFailure,
     ProviderUnreachable,
+    UserinfoInvalid,
 )
 from broker.signing import encode_base64url
 from tests.fakes.clock import Clock
-from tests.fakes.lies import Lies, status, with_
+from tests.fakes.lies import AlterAnswer, Lies, status, with_
 from tests.fakes.world import BROKER, PAGE, World, assert_refused, refresh, start_again
 
 Outage = Callable[[httpx.Request], httpx.Response]
@@ -191,6 +192,51 @@ async def test_a_code_is_redeemed_once_even_if_the_answer_is_lost(world: World) 
     async with world.broker() as service:
         assert_refused(await world.browser(service).sign_in(), ProviderFailing)
     assert world.provider.count("/token") == 1
+
+
+def at_first(answer: Outage) -> Callable[[httpx.Response], httpx.Response]:
+    """Answer the first request so, and the following ones honestly."""
+    answers = [answer]
+    return lambda honest: answers.pop()(NOWHERE) if answers else honest
+
+
+def broken_off(_request: httpx.Request) -> httpx.Response:
+    raise httpx.ReadError("Connection reset by peer before an answer came")
+
+
+@pytest.mark.requirement("S-44")
+@pytest.mark.parametrize("outage", [unreachable, failing, broken_off])
+async def test_one_failure_of_userinfo_costs_nobody_a_sign_in(world: World, outage: Outage) -> None:
+    world.provider.lies = Lies(answers={"/userinfo": at_first(outage)})
+    async with world.broker() as service:
+        assert str((await world.browser(service).sign_in(redirect_url=PAGE)).url) == PAGE
+    assert (world.provider.count("/token"), world.provider.count("/userinfo")) == (1, 2)
+
+
+@pytest.mark.parametrize(
+    ("answer", "error"),
+    [
+        pytest.param(status(403), UserinfoInvalid, id="a refusal"),
+        pytest.param(status(429), ProviderFailing, id="too many requests"),
+        pytest.param(status(503, **{"Retry-After": "30"}), ProviderFailing, id="a time to wait"),
+    ],
+)
+async def test_userinfo_is_requested_once_if_another_request_cannot_help(
+    world: World, answer: AlterAnswer, error: type[BrokerError]
+) -> None:
+    world.provider.lies = Lies(answers={"/userinfo": answer})
+    async with world.broker() as service:
+        assert_refused(await world.browser(service).sign_in(), error)
+    assert world.provider.count("/userinfo") == 1
+
+
+@pytest.mark.requirement("S-44")
+async def test_userinfo_of_a_provider_that_is_down_is_requested_once(world: World) -> None:
+    world.provider.lies = Lies(answers={"/userinfo": lambda _: failing(NOWHERE)})
+    async with world.broker() as service:
+        for requests in (2, 3, 4):  # down from the third failure in a row on
+            assert_refused(await world.browser(service).sign_in(), ProviderFailing)
+            assert world.provider.count("/userinfo") == requests
 
 
 async def test_a_code_the_provider_does_not_know_is_the_persons_to_try_again(world: World) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from broker.dry_run import Admitted, DryRun, Step
 from broker.errors import BrokerError, EmailDomainNotAllowed
 from broker.identity import Identity
 from broker.providers import ClaimTrace
+from broker.web.cooldown import CheckRun
 from broker.web.request import LastLoginRequest
 from broker.web.setup_pages import SetupLinks, SetupPages
 from tests.fakes.admin import run_dry_run
@@ -26,7 +28,11 @@ ADA = {"email": "ada@acme.example", "email_from": "email (ID token)", "name": "A
 
 
 def overview(
-    folder: Path, *, seen: dict[str, LastLoginRequest] | None = None, tree: dict[str, Any] | None = None
+    folder: Path,
+    *,
+    seen: dict[str, LastLoginRequest] | None = None,
+    tree: dict[str, Any] | None = None,
+    last_check: CheckRun | None = None,
 ) -> str:
     """Return the setup page of these settings; by default four providers and two sites."""
     providers, sites = setups(folder, tree or settings())
@@ -34,6 +40,7 @@ def overview(
         providers=list(providers.values()),
         sites=sites,
         last_seen=seen or {},
+        last_check=last_check,
         links=LINKS,
         expires=START + 2520,
         now=START,
@@ -57,6 +64,11 @@ def single() -> dict[str, Any]:
 def finding(subject: str, check: str, status: Any, message: str = "Found.", remedy: str = "") -> Finding:
     """Return one finding of a check."""
     return Finding(subject, check, status, message, remedy, f"docs/admin/check.md#{check}")
+
+
+def run_of(findings: Iterable[Finding], ended: float = START - 7200) -> CheckRun:
+    """Return a run of the checks, by default of two hours ago."""
+    return CheckRun(tuple(findings), ended)
 
 
 def dry_run(refusal: BrokerError | None = None, claims: dict[str, object] | None = None) -> DryRun:

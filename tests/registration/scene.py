@@ -8,9 +8,9 @@ from typing import Any
 
 import yaml
 
-from broker.app import sites_of, wire_provider, wire_site
 from broker.registration import ProviderSetup, SiteSetup, setup_of_provider, setup_of_site
 from broker.settings import load_settings
+from broker.wiring import sites_of, wire_provider, wire_site
 from tests.fakes.clock import START
 
 CLIENT_SECRET = "c11ent-s3cr3t-of-the-pr0v1der"

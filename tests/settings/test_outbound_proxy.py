@@ -10,13 +10,14 @@ from typing import Any
 
 import pytest
 
-from broker.app import create_app, network_policy_of, network_policy_of_browsers
+from broker.app import create_app
 from broker.errors import SettingsError
 from broker.oidc.client import NetworkPolicy
 from broker.settings import Settings, describe, load_settings, secret_files
 from broker.settings.schema import settings_schema
 from broker.settings.secrets import WatchedFile
 from broker.settings.values import InvalidValue, check_proxy
+from broker.wiring import network_policy_of, network_policy_of_browsers
 from tests.settings.admin import Admin
 
 PROXY = "http://proxy.acme.example:3128"

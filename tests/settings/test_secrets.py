@@ -1,6 +1,7 @@
 """A secret is used but never shown, and renewed without a restart."""
 
 import copy
+import hashlib
 import logging
 import pickle
 import time
@@ -11,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from broker.settings import Secret, Settings, secret_files
-from broker.settings.secrets import WatchedFile, check_shared_secret
+from broker.settings.secrets import WatchedFile, WatchedKeys, check_shared_secret, parse_secret_keys
 from tests.settings.admin import Admin
 
 
@@ -146,6 +147,56 @@ def test_a_secret_is_renewed_by_a_link_put_in_place_of_another(admin: Admin) -> 
     clock.now = 2.0
 
     assert watched() == new
+
+
+def test_a_file_is_looked_at_at_once_if_asked(admin: Admin) -> None:
+    old = admin.secret("client-secret")
+    secret = admin.load(admin.settings()).identity_providers["okta"].client_secret
+    assert secret is not None
+    assert secret.reveal() == old
+    new = admin.secret("client-secret")
+    assert secret.reveal() == old, "it was looked at less than a second ago"
+    assert secret.reread() == new == secret.reveal()
+
+
+OLD, NEW, NEWEST = (hashlib.sha256(word).hexdigest() for word in (b"old", b"new", b"newest"))
+
+
+def keys_in(file: Path, clock: Clock, *keys: str) -> None:
+    """Replace the keys in the file, and let the next look be due."""
+    file.write_text("".join(f"{key}\n" for key in keys))
+    clock.now += 1
+
+
+def test_a_new_key_verifies_at_once_and_signs_two_minutes_later(admin: Admin) -> None:
+    """Meanwhile a replica that has not seen the new key verifies whatever this one signs."""
+    file, clock = admin.folder / "keys", Clock()
+    keys_in(file, clock, OLD)
+    watched = WatchedKeys(file, parse_secret_keys, clock)
+    assert watched() == (OLD,), "at the start the first key signs"
+    keys_in(file, clock, NEW, OLD)
+    assert watched() == (OLD, NEW)
+    clock.now += 60
+    keys_in(file, clock, NEW, OLD, NEWEST)
+    assert watched() == (OLD, NEW, NEWEST), "another change does not begin the wait anew"
+    clock.now += 58
+    assert watched()[0] == OLD
+    clock.now += 1
+    assert watched() == (NEW, OLD, NEWEST)
+
+
+def test_a_key_that_left_the_file_is_not_used_again(admin: Admin) -> None:
+    file, clock = admin.folder / "keys", Clock()
+    keys_in(file, clock, OLD)
+    watched = WatchedKeys(file, parse_secret_keys, clock)
+    keys_in(file, clock, NEW, OLD)
+    assert watched() == (OLD, NEW)
+    keys_in(file, clock, NEW)
+    assert watched() == (NEW,)
+    keys_in(file, clock, OLD, NEW)
+    assert watched() == (NEW, OLD), "the previous key waits, too, if it comes back"
+    keys_in(file, clock, NEW, OLD)
+    assert watched() == (NEW, OLD)
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import pytest
 
 from broker.checks import Finding
 from broker.errors import ProviderTimedOut
-from broker.web.cooldown import Cooldown
+from broker.web.cooldown import CheckRun, Cooldown
 
 FINDINGS = (Finding("settings", "settings", "ok", "All is well.", "", "docs/admin/check.md#settings"),)
 
@@ -32,7 +32,7 @@ async def test_whoever_asks_during_a_run_gets_what_that_run_finds() -> None:
     first, second = asyncio.create_task(cooled()), asyncio.create_task(cooled())
     await asyncio.sleep(0)
     checks.may_end.set()
-    assert await first == await second == FINDINGS
+    assert (await first).findings == (await second).findings == FINDINGS
     assert checks.runs == 1
     await cooled()
     assert checks.runs == 2
@@ -43,7 +43,7 @@ async def test_however_many_ask_a_provider_has_a_rest_between_two_runs() -> None
     checks.may_end.set()
     cooled = Cooldown(checks, cooldown_seconds=3600)
     for _ in range(50):
-        assert await cooled() == FINDINGS
+        assert (await cooled()).findings == FINDINGS
     assert checks.runs == 1
 
 
@@ -64,7 +64,7 @@ async def test_the_first_who_asks_may_go_away() -> None:
     first.cancel()
     await asyncio.sleep(0)
     checks.may_end.set()
-    assert await second == FINDINGS
+    assert (await second).findings == FINDINGS
     assert checks.runs == 1
 
 
@@ -83,3 +83,14 @@ async def test_stopping_ends_a_run_under_way() -> None:
     await cooled.stop()
     with pytest.raises(asyncio.CancelledError):
         await asking
+
+
+async def test_the_last_complete_run_is_kept_with_its_time_and_reported() -> None:
+    checks, reported = Checks(), list[CheckRun]()
+    cooled = Cooldown(checks, max_seconds=0.01, cooldown_seconds=0, clock=lambda: 1000.0, on_end=reported.append)
+    with pytest.raises(ProviderTimedOut):
+        await cooled()
+    assert cooled.last is None
+    checks.may_end.set()
+    await cooled()
+    assert reported == [cooled.last] == [CheckRun(FINDINGS, 1000.0)]

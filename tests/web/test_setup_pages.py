@@ -18,7 +18,7 @@ from broker.web.request import LastLoginRequest
 from broker.web.setup_pages import MAX_CLAIMS
 from tests.fakes.clock import START
 from tests.registration import sample_pages
-from tests.registration.sample_pages import FINDINGS, LINKS, PAGES, REFUSED, dry_run, finding
+from tests.registration.sample_pages import FINDINGS, LINKS, PAGES, REFUSED, dry_run, finding, run_of
 from tests.registration.scene import settings, setups
 
 HOSTILE = "</td><script>alert(1)</script>\u202egnp.exe\x00"
@@ -77,7 +77,7 @@ def every_page(folder: Path) -> list[str]:
     return [
         overview_of(folder, {}).html,
         sample_pages.commands(folder),
-        PAGES.checks(FINDINGS, links=LINKS),
+        PAGES.checks(run_of(FINDINGS), links=LINKS, now=START),
         PAGES.dry_run(dry_run(), links=LINKS),
         PAGES.dry_run(REFUSED, links=LINKS),
     ]
@@ -195,7 +195,7 @@ def test_hostile_words_of_a_request_are_shown_harmlessly(tmp_path: Path) -> None
 
 
 def test_findings_come_by_subject_what_failed_first() -> None:
-    page = Page(PAGES.checks(FINDINGS, links=LINKS))
+    page = Page(PAGES.checks(run_of(FINDINGS), links=LINKS, now=START))
     assert page.inside["h1"] == ["Something has to be corrected"]
     assert page.inside["h2"] == ["okta", "main", "settings"]
     assert "1 failed, 1 warning, 2 unknown, 1 ok." in page.text
@@ -203,14 +203,30 @@ def test_findings_come_by_subject_what_failed_first() -> None:
     assert "unknown metadata, client authentication Not tried: issuer failed." in page.text
 
 
+def test_the_setup_page_shows_the_last_result_without_what_a_provider_said(tmp_path: Path) -> None:
+    words = finding("okta", "redirect_uri", "failed", "Words of a provider.", "Do it.")
+    page = Page(sample_pages.overview(tmp_path, last_check=run_of([words, finding("main", "tls", "warning")])))
+    assert "Last check on 15 January 2027, 06:00 UTC (2 hours ago): Something has to be corrected" in page.text
+    assert "(1 failed, 1 warning)" in page.text
+    assert "failed okta: redirect uri" in page.text
+    assert "warning main: tls" in page.text
+    assert "Words of a provider" not in page.text, "this page has a script"
+    assert LINKS.last_check in page.links()
+
+
+def test_before_the_first_run_the_setup_page_shows_no_result(overview: Page) -> None:
+    assert "Last check" not in overview.text
+    assert LINKS.last_check not in overview.links()
+
+
 def test_checks_without_a_failure_say_so() -> None:
-    page = Page(PAGES.checks([finding("settings", "settings", "ok")], links=LINKS))
+    page = Page(PAGES.checks(run_of([finding("settings", "settings", "ok")]), links=LINKS, now=START))
     assert page.inside["h1"] == ["Nothing failed"]
     assert LINKS.checks in page.links()
 
 
 def test_checks_that_cannot_tell_whether_sign_ins_work_do_not_say_that_nothing_failed() -> None:
-    page = Page(PAGES.checks([finding("idp", "client_authentication", "unknown")], links=LINKS))
+    page = Page(PAGES.checks(run_of([finding("idp", "client_authentication", "unknown")]), links=LINKS, now=START))
     assert page.inside["h1"] == ["Only a test sign-in can tell"]
 
 
