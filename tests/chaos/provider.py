@@ -153,8 +153,14 @@ class Provider:
         until = time.monotonic() + lag
         self.honest.lies = Lies(jwks=lambda document: published if time.monotonic() < until else document)
 
-    async def accept_secrets(self, secrets: Sequence[str]) -> None:
-        """Accept these client secrets only."""
+    async def accept_secrets(self, secrets: Sequence[str], file: str = "", new: str = "") -> None:
+        """Accept these client secrets only.
+
+        Args:
+            file: is replaced at the same moment by the file `new`, if given.
+        """
+        if file:
+            Path(new).replace(file)  # noqa: ASYNC240 - within one step of the loop
         self.honest.accepted = secrets
 
     async def set_clock(self, seconds_ahead: float) -> None:

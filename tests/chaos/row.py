@@ -49,6 +49,11 @@ class Bench:
         each = 5.0 if self.is_brief else 20.0
         return {"a": each, "b": each}
 
+    @property
+    def replicas(self) -> int:
+        """Return how many replicas stand behind the proxy."""
+        return 2 if self.is_brief else 3
+
     def codes(self, *codes: str) -> list[str]:
         """Return error codes, and in a brief run the code of a replica that has too little processor time."""
         return [*codes, *([Overloaded.code] if self.is_brief else [])]

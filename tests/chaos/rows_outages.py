@@ -59,7 +59,7 @@ def order(name: str, **more: Any) -> Order:
 def measure_outage(outage: Outage, bench: Bench) -> Sequence[Check]:
     """Let people sign in before, during and after an outage of provider a."""
     with (
-        staged(bench, count=3, proxy="nginx", shimmed=outage.shimmed) as stage,
+        staged(bench, count=bench.replicas, proxy="nginx", shimmed=outage.shimmed) as stage,
         coming(stage.address, bench.rates) as people,
     ):
         began = time.monotonic()
@@ -142,11 +142,11 @@ OUTAGES = {
 def measure_down_at_start(bench: Bench) -> Sequence[Check]:
     """Start the replicas while provider a is down."""
     with (
-        staged(bench, count=3, proxy="nginx", is_a_down=True) as stage,
+        staged(bench, count=bench.replicas, proxy="nginx", is_a_down=True) as stage,
         coming(stage.address, bench.rates) as people,
     ):
         began = time.monotonic()
-        time.sleep(bench.seconds(20, 3))
+        time.sleep(bench.seconds(20, 2))
         healed = time.monotonic()
         stage.a.order("listen")
         time.sleep(RECOVERY_SECONDS + bench.seconds(4, 2))
@@ -239,7 +239,7 @@ def _says_ready_last(replica: Replica) -> bool:
 
 def measure_closing_connections(bench: Bench) -> Sequence[Check]:
     """Let people come back in the 40 ms in which a kept connection is closed but the broker cannot know it."""
-    tries = int(bench.seconds(20, 5))
+    tries = int(bench.seconds(20, 3))
     with staged(bench) as stage:
         stage.a.fail(idle_close=1.0)
         stage.a.order("drop")
@@ -254,7 +254,7 @@ def measure_closing_connections(bench: Bench) -> Sequence[Check]:
 def measure_dead_connections(bench: Bench) -> Sequence[Check]:
     """Let the kept connections to provider a die without a word."""
     with (
-        staged(bench, count=3, proxy="nginx") as stage,
+        staged(bench, count=bench.replicas, proxy="nginx") as stage,
         coming(stage.address, bench.rates, tries_again=True) as people,
     ):
         began = time.monotonic()
@@ -274,7 +274,7 @@ def measure_dead_connections(bench: Bench) -> Sequence[Check]:
 
 def measure_every_tenth(bench: Bench) -> Sequence[Check]:
     """Answer 503 to every tenth token call and to every tenth userinfo call of provider a."""
-    with staged(bench, count=3, proxy="nginx") as stage, coming(stage.address, bench.rates) as people:
+    with staged(bench, count=bench.replicas, proxy="nginx") as stage, coming(stage.address, bench.rates) as people:
         began = time.monotonic()
         stage.a.fail(every=10)
         time.sleep(bench.seconds(15, 6))

@@ -160,7 +160,7 @@ def measure_port_taken(bench: Bench, *, operations: bool) -> Sequence[Check]:
         replica = stage.replicas[0]
         with taken(replica.operations_port if operations else replica.port):
             replica.start(waits=False)
-            time.sleep(PORT_SECONDS)
+            time.sleep(bench.seconds(PORT_SECONDS, 2))
         assert replica.process is not None
         up = until(lambda: replica.status("/healthz") == 200, 30)
         status = replica.process.poll()
@@ -216,7 +216,7 @@ def measure_unread_log(bench: Bench) -> Sequence[Check]:
         os.close(writer)
         replica = stage.replicas[0]
         with coming(stage.address, bench.rates) as people:
-            time.sleep(bench.seconds(12, 5))
+            time.sleep(bench.seconds(12, 3))
             healthy = replica.status("/healthz")
             dropped = replica.metric(DROPPED) if healthy else None
         began = time.monotonic()
@@ -371,7 +371,6 @@ ROWS: list[Row] = [
             f"{number.name} while people sign in",
             "0 failed, goes on",
             partial(measure_harmless_signal, number),
-            is_short=number is signal.SIGUSR1,
         )
         for number in (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
     ),

@@ -31,12 +31,13 @@ def measure_rolling_restart(
         delay: seconds that the providers take for a call.
     """
     settings = {"stop_delay": stop_delay} if stop_delay else {}
-    with staged(bench, count=3, proxy=proxy, settings=settings) as stage:
+    with staged(bench, count=bench.replicas, proxy=proxy, settings=settings) as stage:
         for provider in stage.providers.values():
             provider.fail(delay=delay)
         with coming(stage.address, bench.rates) as people:
             time.sleep(1)
-            statuses = [_restart(replica) for _ in range(1 if bench.is_brief else 2) for replica in stage.replicas]
+            rounds, pause = int(bench.seconds(2, 1)), bench.seconds(2, 0.5)
+            statuses = [_restart(replica, pause) for _ in range(rounds) for replica in stage.replicas]
         stopped = len(stage.lines("stopped"))
     return [
         none_failed("all", people.signed_in),
@@ -45,11 +46,11 @@ def measure_rolling_restart(
     ]
 
 
-def _restart(replica: Replica) -> int | None:
+def _restart(replica: Replica, pause: float) -> int | None:
     """Stop a replica, start it again, and give the proxy's health checks a moment."""
     status = replica.stop()
     replica.start()
-    time.sleep(2)
+    time.sleep(pause)
     return status
 
 
@@ -57,11 +58,11 @@ def measure_kills(bench: Bench) -> Sequence[Check]:
     """Kill replicas, one after the other; those who fail try once more."""
     times = int(bench.seconds(5, 2))
     with (
-        staged(bench, count=3, proxy="nginx") as stage,
+        staged(bench, count=bench.replicas, proxy="nginx") as stage,
         coming(stage.address, bench.rates, tries_again=True) as people,
     ):
         for number in range(times):
-            time.sleep(1.5)
+            time.sleep(bench.seconds(1.5, 0.8))
             replica = stage.replicas[number % len(stage.replicas)]
             replica.kill()
             time.sleep(1)
@@ -97,7 +98,7 @@ def measure_stand_still(bench: Bench) -> Sequence[Check]:
 def measure_kill_proxy_worker(bench: Bench) -> Sequence[Check]:
     """Kill nginx's worker process five times: its master starts another."""
     with (
-        staged(bench, count=3, proxy="nginx") as stage,
+        staged(bench, count=bench.replicas, proxy="nginx") as stage,
         coming(stage.address, bench.rates, tries_again=True) as people,
     ):
         for _ in range(int(bench.seconds(5, 2))):
@@ -117,7 +118,7 @@ def measure_kill_proxy_worker(bench: Bench) -> Sequence[Check]:
 
 def measure_two_restart_at_once(bench: Bench) -> Sequence[Check]:
     """Restart two of three replicas at the same moment behind nginx."""
-    with staged(bench, count=3, proxy="nginx") as stage, coming(stage.address, bench.rates) as people:
+    with staged(bench, count=bench.replicas, proxy="nginx") as stage, coming(stage.address, bench.rates) as people:
         time.sleep(1)
         pair = stage.replicas[:2]
         for replica in pair:
@@ -142,7 +143,7 @@ def _is_alive(replica: Replica) -> bool:
 
 def measure_clocks_apart(bench: Bench) -> Sequence[Check]:
     """Let the replicas' clocks be 30 s behind, right, and 30 s ahead."""
-    with staged(bench, count=3, proxy="nginx", shimmed=True) as stage:
+    with staged(bench, count=bench.replicas, proxy="nginx", shimmed=True) as stage:
         for replica, ahead in zip(stage.replicas, (-30.0, 0.0, 30.0), strict=True):
             replica.set_orders(seconds_ahead=ahead)
         with coming(stage.address, bench.rates) as people:

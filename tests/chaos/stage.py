@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import signal
+import ssl
 import struct
 import subprocess
 import sys
@@ -38,6 +39,10 @@ ROOT = Path(__file__).parents[2]
 SECONDS_TO_STOP = 40.0
 SLOW_HOST = "idp-a.chaos.test"  # known to the shim alone
 
+# Reads no certificates, and keeps no connection: a replica that stops would close it.
+_PLAIN = httpx.Client(
+    trust_env=False, verify=ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT), limits=httpx.Limits(max_keepalive_connections=0)
+)
 Lookup = Literal["found", "no such name", "no answer"]
 LOOKUPS: Mapping[Lookup, int] = {"found": 0, "no such name": 1, "no answer": 2}  # as c/shim.c names them
 
@@ -59,9 +64,7 @@ class ProviderProcess:
     def order(self, name: str, **more: Any) -> Any:
         """Give an order: a method of `provider.Provider` and its arguments."""
         url = f"http://127.0.0.1:{self.front_port}/control"
-        return (
-            httpx.post(url, json={"do": name, **more}, trust_env=False, timeout=30).raise_for_status().json()["result"]
-        )
+        return _PLAIN.post(url, json={"do": name, **more}, timeout=30).raise_for_status().json()["result"]
 
     def fail(self, **faults: Any) -> None:
         """Take on faults instead of the present faults; without any, be honest."""
@@ -134,7 +137,7 @@ class Replica:
             return 0
 
     def _ask(self, path: str, seconds: float = 5.0) -> httpx.Response:
-        return httpx.get(f"http://127.0.0.1:{self.operations_port}{path}", trust_env=False, timeout=seconds)
+        return _PLAIN.get(f"http://127.0.0.1:{self.operations_port}{path}", timeout=seconds)
 
     def readiness(self) -> dict[str, Any]:
         """Return what /readyz says."""
