@@ -23,7 +23,8 @@ METHOD = """\
 - Times are those of the people: the waiting in all steps of a sign-in together, without the 0.3 s.
 - Clocks and names: a small library is preloaded into the replicas. It moves the clock of a replica, and decides what
   a lookup of the provider's name gives. Names are not asked from a real name server.
-- Bursts and the soak use the stub provider and the load generator of the [benchmark](performance.md), both in C.
+- Bursts and the soak run the broker from its wheel, with the Python of the [benchmark](performance.md), and use its
+  stub provider and load generator, both in C. Replica and load have a core each.
 - A bold figure is not as it must be.
 """
 

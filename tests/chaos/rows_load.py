@@ -18,7 +18,7 @@ from broker.errors import IdTokenKeyUnknown, Overloaded, OverloadedByProvider, P
 from tests.benchmarks.bounds import MEGABYTE
 from tests.benchmarks.contestants import Setting
 from tests.benchmarks.loading import Load, Run, loading
-from tests.benchmarks.ours import Ours, running_ours
+from tests.benchmarks.ours import BENCHMARK_PYTHON, Ours, running_ours
 from tests.benchmarks.process_tree import cpu_seconds, memory_bytes, peak_bytes
 from tests.benchmarks.stub import CLIENT_ID, CLIENT_SECRET, Stub, running_stub
 from tests.chaos.odd import hold_slow_heads, odd_connections
@@ -31,6 +31,7 @@ from tests.fakes.ports import free_port
 from tests.fakes.world import SHARED_SECRET
 from tests.proxies.running import running
 
+PYTHON = BENCHMARK_PYTHON if BENCHMARK_PYTHON.exists() else Path(sys.executable)
 CONNECTIONS = 16  # of a closed loop
 BURST_SECONDS, BURST_DELAY, BURST_LIMIT = 2.0, 300.0, 60.0  # seconds; milliseconds of each call; seconds
 BURST_P99, BURST_DONE = 3.0, 5.0  # seconds
@@ -83,7 +84,7 @@ def crowded(bench: Bench) -> Iterator[Crowded]:
             stub.issuer, stub.ca_file, CLIENT_ID, CLIENT_SECRET, SHARED_SECRET, ENDPOINT, folder, cores[0]
         )
         with (
-            running_ours(setting, python=Path(sys.executable)) as ours,
+            running_ours(setting, python=PYTHON) as ours,
             loading(programs, stub, ours.running, cores[-1], location=ENDPOINT) as load,
         ):
             yield Crowded(stub, ours, load)

@@ -17,15 +17,15 @@ from broker.errors import (
     ProviderUnreachable,
     TokenResponseInvalid,
 )
+from broker.oidc.transport import RESOLVED_SECONDS
 from tests.chaos.people import coming, failed, sign_in_once
 from tests.chaos.row import Bench, Check, Row, all_failed_as, none_failed, not_slower, some_failed
-from tests.chaos.stage import Replica, Stage, staged, until
+from tests.chaos.stage import Lookup, Replica, Stage, staged, until
 from tests.fakes.hostile_server import DISCOVERY, KEYS, TOKEN, USERINFO
 
 USUAL_SECONDS = 6.0  # before a fault, for comparison
 RECOVERY_SECONDS = 2.0  # until the first good sign-in after a fault, with the thinking of the person
 TOLD_SECONDS = 60.0  # until the admin learns of an outage
-LOOKUP_SECONDS = 25.0  # of a fault of names: the broker uses addresses for ten seconds
 PAGE_SECONDS = 8.5  # of waiting, until a person reads the page: the deadline of a sign-in, and a little
 
 Order = Callable[[Stage], object]
@@ -66,7 +66,7 @@ def measure_outage(outage: Outage, bench: Bench) -> Sequence[Check]:
         time.sleep(bench.seconds(USUAL_SECONDS, 2))
         broken = time.monotonic()
         outage.begin(stage)
-        time.sleep(outage.seconds if outage.shimmed else bench.seconds(outage.seconds, 3))
+        time.sleep(bench.seconds(outage.seconds, 3))
         healed = time.monotonic()
         outage.end(stage)
         time.sleep(outage.recovery_seconds + bench.seconds(4, 2))
@@ -84,15 +84,21 @@ def measure_outage(outage: Outage, bench: Bench) -> Sequence[Check]:
     ]
 
 
-def _lookup(kind: Any) -> Order:
-    """Return an order to the shims; connections that are open need no lookup, so they are dropped."""
+def _lose_name(kind: Lookup) -> Order:
+    """Return an order to the shims. Nobody notices until addresses are forgotten and connections are closed."""
 
     def begin(stage: Stage) -> None:
         for replica in stage.replicas:
             replica.set_orders(lookup=kind)
+        time.sleep(RESOLVED_SECONDS + 1)
         stage.a.order("drop")
 
     return begin
+
+
+def _find_name(stage: Stage) -> None:
+    for replica in stage.replicas:
+        replica.set_orders(lookup="found")
 
 
 HEAL = order("fail")
@@ -120,20 +126,18 @@ OUTAGES = {
         page_seconds=2.0,
     ),
     "name does not resolve": Outage(
-        _lookup("no such name"),
-        _lookup("found"),
+        _lose_name("no such name"),
+        _find_name,
         [ProviderUnreachable.code],
         page_seconds=2.0,
-        seconds=LOOKUP_SECONDS,
         shimmed=True,
     ),
     "name server hangs, 10 s a question": Outage(
-        _lookup("no answer"),
-        _lookup("found"),
+        _lose_name("no answer"),
+        _find_name,
         [ProviderUnreachable.code, ProviderTimedOut.code],
         PAGE_SECONDS,
         recovery_seconds=12.0,
-        seconds=LOOKUP_SECONDS,
         shimmed=True,
     ),
 }
