@@ -1,12 +1,13 @@
-"""Connections that no browser makes: slow heads, garbage, requests that end half-way, clients that do not read."""
+"""Connections that no browser makes, from a process of their own: slow heads, garbage, requests that end half-way."""
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import socket
 import struct
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 
@@ -92,3 +93,21 @@ def hold_slow_heads(count: int, port: int, seconds: float) -> None:
                 await asyncio.sleep(0.001)
 
     asyncio.run(attack())
+
+
+ATTACKS: Mapping[str, Callable[[int, int, float], None]] = {"slow": hold_slow_heads, "odd": odd_connections}
+
+
+def main() -> None:
+    """Read the options, and attack."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("kind", choices=ATTACKS)
+    parser.add_argument("count", type=int, help="connections at once; for `odd` of each kind")
+    parser.add_argument("port", type=int)
+    parser.add_argument("seconds", type=float)
+    options = parser.parse_args()
+    ATTACKS[options.kind](options.count, options.port, options.seconds)
+
+
+if __name__ == "__main__":
+    main()
