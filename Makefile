@@ -11,7 +11,7 @@ PEERS := tests/benchmarks/peers/node
 ARGS ?=
 SECONDS ?= 20
 
-.PHONY: bench bench-prepare bench-units demo test test-chart test-image test-proxies chart-table tables fuzz lint format texts lock clean prepare
+.PHONY: bench bench-prepare bench-units bench-wheel chaos demo test test-chart test-image test-proxies chart-table tables fuzz lint format texts lock clean prepare
 .DEFAULT_GOAL := demo
 
 # In the foreground of a terminal the demo gets a process group of its own, so that Ctrl-C ends the demo and does not break off make.
@@ -55,8 +55,17 @@ bench-units: bench-prepare
 	@$(PROXIES)/prepare.sh
 	@$(BIN)/python -m tests.benchmarks.units $(ARGS)
 
-bench-prepare: .venv/.test .venv-bench/.installed
+# Makes providers, proxies, replicas, clocks and logs fail while people sign in, and writes docs/reliability.md. Takes 40
+# minutes; let the machine rest. ARGS="--rows '^2 '" measures some rows, ARGS=--list names them.
+chaos: .venv/.test bench-wheel
+	@$(PROXIES)/prepare.sh nginx haproxy
+	@tests/prepare.sh compiler
+	@$(BIN)/python -m tests.chaos.run $(ARGS)
+
+bench-prepare: bench-wheel
 	@tests/benchmarks/prepare.sh
+
+bench-wheel: .venv/.test .venv-bench/.installed
 	@rm -rf build/wheel
 	@out=$$($(BIN)/python -m hatchling build --target wheel --directory build/wheel 2>&1) || { echo "$$out"; exit 1; }
 	@$(BENCH_INSTALL) --no-deps --reinstall build/wheel/*.whl

@@ -31,6 +31,7 @@ from broker.transaction import LIFETIME
 
 DEADLINE_SECONDS = 8.0  # of /login and of /callback, however many calls to the provider they need
 MAX_REFUSED = 20_000  # refused sign-ins remembered
+PERIOD_SECONDS = 60  # sign-ins that got tokens are forgotten together, at most so much later than needed
 RETRY_AFTER_SECONDS = 5  # told to a person who got no place
 
 
@@ -161,7 +162,7 @@ class ReplayCache:
 
     def __init__(self, max_refused: int = MAX_REFUSED) -> None:
         self._max_refused = max_refused
-        self._consumed: OrderedDict[str, float] = OrderedDict()
+        self._consumed: dict[int, set[str]] = {}  # by period, which takes half the memory of a time for each
         self._refused: OrderedDict[str, float] = OrderedDict()
 
     def consume(self, transaction_id: str, now: float) -> None:
@@ -173,21 +174,27 @@ class ReplayCache:
         Raises:
             TransactionSpent: the sign-in was over already.
         """
-        if transaction_id in self._consumed or transaction_id in self._refused:
+        if transaction_id in self._refused or any(transaction_id in consumed for consumed in self._consumed.values()):
             raise TransactionSpent(expected="a sign-in under way", got="a sign-in that is over")
-        for remembered in (self._consumed, self._refused):
-            while remembered and next(iter(remembered.values())) < now - LIFETIME - CLOCK_LEEWAY:
-                remembered.popitem(last=False)
-        self._consumed[transaction_id] = now
+        expired = now - LIFETIME - CLOCK_LEEWAY
+        period = int(now // PERIOD_SECONDS)
+        if period not in self._consumed:
+            kept = {each: ids for each, ids in self._consumed.items() if (each + 1) * PERIOD_SECONDS > expired}
+            self._consumed = {**kept, period: set()}
+        self._consumed[period].add(transaction_id)
+        while self._refused and next(iter(self._refused.values())) < expired:
+            self._refused.popitem(last=False)
 
-    def mark_refused(self, transaction_id: str) -> None:
+    def mark_refused(self, transaction_id: str, now: float) -> None:
         """Move a consumed sign-in that got no tokens to the refused sign-ins; forget the oldest beyond the limit.
 
         Strangers can cause many refused sign-ins. They must not push out sign-ins that got tokens.
+
+        Args:
+            now: seconds since the epoch.
         """
-        consumed_at = self._consumed.pop(transaction_id, None)
-        if consumed_at is None:
-            return  # the clock was set forward: the sign-in was forgotten while it was under way
-        self._refused[transaction_id] = consumed_at
+        for consumed in self._consumed.values():
+            consumed.discard(transaction_id)
+        self._refused[transaction_id] = now
         if len(self._refused) > self._max_refused:
             self._refused.popitem(last=False)

@@ -199,7 +199,7 @@ class Redemption:
                     raise
         finally:
             if self._verdict != "accepted":
-                self._broker.replays.mark_refused(self._bound.id)
+                self._broker.replays.mark_refused(self._bound.id, self._broker.clock())
 
     async def redeem(self, metadata: ProviderMetadata, code: str) -> TokenResponse:
         """Exchange the code for tokens (RFC 6749, section 4.1.3), with the PKCE verifier (RFC 7636, section 4.5).

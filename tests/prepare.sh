@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Makes sure of what the tests need and PyPI cannot bring: headless Chromium, a C library Node is linked to, and a C compiler
-# with OpenSSL's headers (without them, the short benchmark is skipped).
+# with OpenSSL's headers, nginx and HAProxy (without them, the short benchmark and rows of tests/chaos are skipped).
+# With the argument `compiler`, only the compiler.
 # What is there already is taken; else Debian's packages where we may install them, else Playwright's own Chromium.
 set -eu
 bin=.venv/bin
@@ -26,14 +27,20 @@ debian_install() {
 }
 
 can_compile() { command -v gcc && [ -e /usr/include/openssl/ssl.h ]; } >/dev/null
+get_compiler() { can_compile || debian_install gcc libc6-dev libssl-dev || true; }
 
 give_up() {
     echo "$1" >&2
     exit 1
 }
 
+if [ "${1:-}" = compiler ]; then
+    get_compiler
+    exit
+fi
 node_runs || debian_install libatomic1 || true
 node_runs || give_up "Node does not run, most likely for want of libatomic: install it (Debian: apt-get install libatomic1), then run make test again."
 chromium_is_there || debian_install chromium || "$bin/playwright" install --no-shell chromium >/dev/null 2>&1 || true
 chromium_is_there || give_up "The browser tests need headless Chromium, and neither apt-get nor Playwright could install it: install it, then run make test again."
-can_compile || debian_install gcc libc6-dev libssl-dev || true
+get_compiler
+tests/proxies/prepare.sh haproxy nginx 2>/dev/null || true

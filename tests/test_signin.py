@@ -18,7 +18,7 @@ from broker.errors import (
     TransactionSpent,
 )
 from broker.rejected_codes import Origin, Verdict
-from broker.replica import Broker
+from broker.replica import PERIOD_SECONDS, Broker
 from broker.signing import CLOCK_LEEWAY
 from broker.transaction import LIFETIME
 from tests.fakes.clock import START, Clock
@@ -322,15 +322,16 @@ async def test_a_sign_in_that_is_over_is_remembered_for_as_long_as_its_state_is_
     replica = broker()
     for one in ("completed", "refused"):
         replica.replays.consume(one, START)
-    replica.replays.mark_refused("refused")
+    replica.replays.mark_refused("refused", START)
     end = START + LIFETIME + CLOCK_LEEWAY
     replica.replays.consume("another", end)
     for one in ("completed", "refused"):
         with pytest.raises(TransactionSpent):
             replica.replays.consume(one, end)
-    replica.replays.consume("one more", end + 1)
+    forgotten = end + PERIOD_SECONDS + 1
+    replica.replays.consume("one more", forgotten)
     for one in ("completed", "refused"):
-        replica.replays.consume(one, end + 1)
+        replica.replays.consume(one, forgotten)
 
 
 @pytest.mark.requirement("S-03", "S-57")
@@ -340,7 +341,7 @@ async def test_refused_sign_ins_push_out_the_oldest_refused_ones_and_never_a_com
     first, *others = (f"refused {number}" for number in range(MAX_REFUSED + 1))
     for one in (first, *others):
         replica.replays.consume(one, START)
-        replica.replays.mark_refused(one)
+        replica.replays.mark_refused(one, START)
     for one in ("completed", *others):
         with pytest.raises(TransactionSpent):
             replica.replays.consume(one, START)
@@ -352,5 +353,6 @@ async def test_a_sign_in_whose_time_runs_out_while_it_is_under_way_is_refused_wi
     replica = broker()
     replica.replays.consume("one", START)
     replica.replays.consume("another", START + 2 * LIFETIME)
-    replica.replays.mark_refused("one")
-    replica.replays.consume("one", START + 2 * LIFETIME)
+    replica.replays.mark_refused("one", START + 2 * LIFETIME)
+    with pytest.raises(TransactionSpent):
+        replica.replays.consume("one", START + 2 * LIFETIME)

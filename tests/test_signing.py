@@ -11,7 +11,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from broker.errors import SetupLinkRefused, StateInvalid
-from broker.signing import CLOCK_LEEWAY, MAX_HOURS, SetupLink, build_setup_url, check_link, make_link, sign_value
+from broker.signing import (
+    CLOCK_LEEWAY,
+    MAX_HOURS,
+    SetupLink,
+    build_setup_url,
+    check_link,
+    decode_base64url,
+    encode_base64url,
+    make_link,
+    sign_value,
+)
 from broker.transaction import DryRunTransaction, SignInTransaction, open_any, sign
 
 KEY = "k1-6f1d0c2b9a8e7f6d5c4b3a2918070605"
@@ -126,3 +136,15 @@ def test_the_address_needs_no_escaping_and_the_record_shows_no_link() -> None:
     assert url.startswith("https://sso.acme.example/setup?link=")
     assert set(OURS) <= set(string.ascii_letters + string.digits + "-_.")
     assert OURS not in repr(made())
+
+
+@pytest.mark.parametrize("text", ["a+b=", "ab+/", "Y", "Y\u00e9Q", "YQ\n", " YQ", "YR!!"])
+def test_only_base64url_is_base64url(text: str) -> None:
+    with pytest.raises(ValueError, match=r"ase64|ascii|padding|character|data"):
+        decode_base64url(text)
+
+
+def test_base64url_is_read_as_it_is_written() -> None:
+    for length in range(40):
+        data = bytes(range(216, 256))[:length]
+        assert decode_base64url(encode_base64url(data)) == data

@@ -37,14 +37,8 @@ RUNBOOK = ROOT / "docs/admin/alerts.md"
 # Metrics that a service exports under conditions this world does not have, and their labels.
 SEEN_LATER = {
     "comm100_sso_certificate_expires_timestamp_seconds": {"subject"},
-    "comm100_sso_clock_ahead_seconds": {"provider"},
     "comm100_sso_dawn_check_failed": {"subject", "check"},
-    "comm100_sso_dawn_check_timestamp_seconds": set[str](),
     "comm100_sso_dawn_check_warned": {"subject", "check"},
-    "comm100_sso_log_lines_dropped_total": set[str](),
-    "comm100_sso_provider_down": {"provider"},
-    "comm100_sso_provider_snapshot_in_use": {"provider"},
-    "comm100_sso_settings_file_rejected": set[str](),
 }
 OF_PROMETHEUS = {"namespace", "job", "instance", "le"}  # labels it adds, and that of a histogram's buckets
 

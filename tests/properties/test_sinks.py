@@ -106,7 +106,7 @@ def last_login(said: str, secret: str) -> str:
 
 SINKS: dict[str, tuple[Callable[[str, str], str], int]] = {
     "log line": (log_line, 4_000),
-    "metrics": (metrics, 4_000),
+    "metrics": (metrics, 8_000),
     "error page": (error_page, 20_000),
     "test sign-in": (report, 40_000),
     "explain": (explanation, 6_000),

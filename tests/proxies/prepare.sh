@@ -1,12 +1,15 @@
 #!/usr/bin/env bash
-# Makes sure of the proxies that `make test-proxies` puts in front of the broker: nginx, HAProxy and Caddy, of Debian's packages.
+# Makes sure of the proxies that tests put in front of the broker, of Debian's packages: of the arguments, or of all three.
 # The tests start each themselves: no service is left running or enabled.
 set -eu
 PATH="$PATH:/usr/sbin"
 
+[ $# -gt 0 ] || set -- caddy haproxy nginx
+wanted="$*"
+
 missing() {
     local name
-    for name in caddy haproxy nginx; do
+    for name in $wanted; do
         command -v "$name" >/dev/null || echo "$name"
     done
 }
@@ -31,4 +34,4 @@ debian_install() {
 
 absent=$(missing)
 [ -z "$absent" ] || debian_install $absent || true
-[ -z "$(missing)" ] || give_up "The tests behind proxies need $(missing | paste -sd ' '), which apt-get could not install: install it (Debian: apt-get install caddy haproxy nginx), then run make test-proxies again."
+[ -z "$(missing)" ] || give_up "The tests behind proxies need $(missing | paste -sd ' '), which apt-get could not install: install it (Debian: apt-get install $wanted), then run make again."
