@@ -48,7 +48,6 @@ from broker.errors import (
 )
 from broker.log import SignInEvent, outcome_of
 from broker.oidc.discovery import Cached, Discovery, Send
-from broker.oidc.health import ProviderHealth
 from broker.oidc.messages import ProviderRequest, ProviderResponse, RequestKind, is_failing
 from broker.snapshot import Snapshot
 
@@ -401,17 +400,14 @@ class Metrics:
         return send_timed
 
     def watch_provider(self, provider: str, discovery: Discovery) -> None:
-        """Export the age of a provider's metadata and keys, and their source, read at each scrape."""
+        """Export the age and source of metadata and keys, outages and the clock, read at each scrape."""
         metrics = self._provider(provider)
         documents: dict[str, Cached[Any]] = {"metadata": discovery.metadata, "keys": discovery.keys}
         for name, document in documents.items():
             metrics.fetched.labels(provider, name).set_function(partial(getattr, document, "fetched"))
             metrics.fresh_until.labels(provider, name).set_function(partial(getattr, document, "fresh_until"))
         metrics.snapshot_in_use.labels(provider).set_function(lambda: float(discovery.snapshot_age is not None))
-
-    def watch_health(self, provider: str, health: ProviderHealth) -> None:
-        """Export whether a provider is down, and the difference of the clocks, read at each scrape."""
-        metrics = self._provider(provider)
+        health = discovery.health
         metrics.down.labels(provider).set_function(lambda: float(health.is_down()))
         metrics.clock_ahead.labels(provider).set_function(lambda: health.clock_ahead() or 0.0)
 

@@ -46,6 +46,26 @@ async def watched(providers: Iterable[Provider]) -> AsyncIterator[None]:
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
+async def fetch_missing(providers: Iterable[Provider], *, seconds: float) -> None:
+    """Fetch the missing metadata and keys, so that no sign-in waits for them.
+
+    Args:
+        seconds: after which a fetch is given up. `watched` logs what failed.
+    """
+    places = asyncio.Semaphore(MAX_FETCHING)
+
+    async def fetch(provider: Provider) -> None:
+        async with places:
+            await provider.discovery.keep_warm()
+
+    fetches = [asyncio.create_task(fetch(each)) for each in providers if each.discovery.keys.peek() is None]
+    if fetches:
+        await asyncio.wait(fetches, timeout=seconds)
+        for late in fetches:
+            late.cancel()
+        await asyncio.gather(*fetches, return_exceptions=True)
+
+
 async def _watch(provider: Provider, places: asyncio.Semaphore) -> None:
     """Fetch metadata and keys before a sign-in needs them, and log when the provider goes down or is ready.
 
