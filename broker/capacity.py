@@ -6,7 +6,7 @@ The reason for each figure: docs/development/decisions/0019-waiting-for-a-place.
 from __future__ import annotations
 
 import asyncio
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from time import monotonic  # as asyncio's event loops
 from typing import Literal, NamedTuple
 
@@ -14,6 +14,7 @@ MAX_AT_WORK = 600  # sign-ins with one provider: with two calls of 300 ms, 1,000
 MAX_WAITING = 4000  # sign-ins that wait for a place with one provider: a slow core completes them in WAIT_SECONDS
 MAX_WAITING_IN_ALL = 5000  # sign-ins that wait in the process: each takes 24 KB
 WAIT_SECONDS = 15.0  # the longest wait for a place
+MAX_LOGINS = 12  # and other requests of people who are not at the callback, in a turn of the event loop: 3 ms
 TICK_SECONDS = 0.05  # between measurements of an event loop that is on time: each wakes the process up
 BUSY_TICK_SECONDS = 0.01  # between measurements of an event loop that was late
 ON_TIME_SECONDS = 0.002  # of lateness
@@ -121,6 +122,48 @@ class Places:
                     place.set_result(None)
                     return
         self.at_work -= 1
+
+
+class LoopTurns:
+    """Lets a few callers compute in each turn of the event loop; the others wait in the order of arrival.
+
+    A crowd that computes in one turn would keep the loop from everybody else.
+
+    Args:
+        most: callers in a turn.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._taken = 0
+        self._waiting: deque[asyncio.Future[None]] = deque()
+
+    @property
+    def has_room(self) -> bool:
+        """Whether the turn of this moment has room: `take` then does not wait."""
+        return self._taken < self._most
+
+    async def take(self) -> None:
+        """Wait for a turn with room. What the caller does before its next wait belongs to this turn."""
+        loop = asyncio.get_running_loop()
+        if self.has_room:
+            if self._taken == 0:
+                loop.call_soon(self._next_turn, loop)
+            self._taken += 1
+            return
+        turn: asyncio.Future[None] = loop.create_future()
+        self._waiting.append(turn)
+        await turn
+
+    def _next_turn(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._taken = 0
+        while self._waiting and self._taken < self._most:
+            turn = self._waiting.popleft()
+            if not turn.done():  # the caller may have given up
+                turn.set_result(None)
+                self._taken += 1
+        if self._taken:
+            loop.call_soon(self._next_turn, loop)
 
 
 class LoopLateness:

@@ -12,12 +12,14 @@ from functools import partial
 from broker.capacity import (
     BUSY_SHARE,
     MAX_AT_WORK,
+    MAX_LOGINS,
     MAX_WAITING,
     MAX_WAITING_IN_ALL,
     WAIT_SECONDS,
     Kind,
     Lap,
     LoopLateness,
+    LoopTurns,
     Places,
     WaitingRoom,
 )
@@ -76,6 +78,7 @@ class Broker:
         self._wait = wait
         self._deadline = deadline
         self._lateness = LoopLateness()
+        self._logins = LoopTurns(MAX_LOGINS)
 
     def with_settings(
         self, *, sites: Mapping[str, Site], providers: Mapping[str, Provider], secret_keys: Callable[[], Sequence[str]]
@@ -91,6 +94,24 @@ class Broker:
     def places_of(self, provider_id: str) -> Places:
         """Return the places for sign-ins with a provider, enabled or not: no provider takes places from another."""
         return self._places.setdefault(provider_id, self._new_places())
+
+    async def wait_behind_callbacks(self) -> None:
+        """Wait for a turn of a request that is no callback: a person at the callback has signed in already.
+
+        Raises:
+            Overloaded: no turn came in time.
+        """
+        if self._logins.has_room:
+            return await self._logins.take()
+        try:
+            async with asyncio.timeout(self._wait):
+                await self._logins.take()
+        except TimeoutError:
+            raise Overloaded(
+                expected=f"a turn of the event loop within {self._wait:g} s",
+                got=f"none: {MAX_LOGINS} requests besides callbacks get one at a time",
+                retry_after=RETRY_AFTER_SECONDS,
+            ) from None
 
     @asynccontextmanager
     async def in_flight(

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from broker.capacity import TICK_SECONDS, Kind, Lap, LoopLateness, Places
+from broker.capacity import TICK_SECONDS, Kind, Lap, LoopLateness, LoopTurns, Places
 
 LIMIT = 2
 MAX_WAITING = 3
@@ -150,3 +150,31 @@ async def test_what_was_late_before_and_between_the_blocks_does_not_count() -> N
         with lateness:
             pass
         assert lateness.lap().late - lap.late < LATE / 2
+
+
+async def test_a_turn_of_the_event_loop_has_room_for_a_few_callers_and_the_others_follow_in_their_order() -> None:
+    turns, turn = LoopTurns(2), [0]
+    came: list[tuple[int, int]] = []
+
+    async def caller(number: int) -> None:
+        await turns.take()
+        came.append((number, turn[0]))
+
+    callers = [asyncio.create_task(caller(number)) for number in range(6)]
+    while len(came) < 6:
+        turn[0] += 1
+        await asyncio.sleep(0)
+    assert [number for number, _ in came] == list(range(6))
+    assert max([at for _, at in came].count(each) for _, each in came) == 2
+    await asyncio.gather(*callers)
+    assert turns.has_room
+
+
+async def test_a_caller_that_gave_up_takes_no_turn() -> None:
+    turns = LoopTurns(1)
+    first, gave_up, waits = (asyncio.create_task(turns.take()) for _ in range(3))
+    await asyncio.sleep(0)
+    assert first.done()
+    gave_up.cancel()
+    await waits
+    assert gave_up.cancelled()

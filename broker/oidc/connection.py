@@ -9,6 +9,7 @@ import ssl
 from contextlib import suppress
 from typing import cast
 
+from broker.capacity import LoopTurns
 from broker.oidc.answer import Answer
 from broker.oidc.messages import Peer
 from broker.oidc.network import is_public_address
@@ -200,7 +201,7 @@ class Connection(asyncio.BufferedProtocol):
             raise answer.failure
         self.is_reusable = answer.keeps_alive and not self._has_ended
 
-    async def start_tls(self, context: ssl.SSLContext, host: str, turns: asyncio.Semaphore) -> None:
+    async def start_tls(self, context: ssl.SSLContext, host: str, turns: LoopTurns) -> None:
         """Begin TLS, inside the layers of TLS that exist.
 
         Args:
@@ -211,9 +212,8 @@ class Connection(asyncio.BufferedProtocol):
         self._layers.append(layer)
         self._transport.resume_reading()
         while True:
-            async with turns:
-                await asyncio.sleep(0)  # the turn ends with that of the loop
-                self._shake_hands(layer)
+            await turns.take()
+            self._shake_hands(layer)
             if layer.is_ready:
                 break
             await self._more()

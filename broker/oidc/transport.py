@@ -17,13 +17,14 @@ from urllib.parse import SplitResult, unquote, urlsplit
 
 import httpx
 
+from broker.capacity import LoopTurns
 from broker.oidc.answer import Answer, CallFailed
 from broker.oidc.connection import READ_BYTES, Connection, SocketAddress, connect_to_any, public_addresses, resolve
 from broker.oidc.network import MAX_QUOTED, why_failed
 from broker.text import printable, redact
 
 CONNECT_SECONDS = 3.0  # name, connection, proxy and TLS together
-MAX_HANDSHAKES = 12  # of TLS that compute at once: a crowd's handshakes would keep the loop from everybody else
+MAX_HANDSHAKES = 12  # of TLS, in a turn of the event loop
 KEEP_ALIVE_SECONDS = 4.0  # of an unused connection; Node and Apache close after 5 s
 REPEAT_SECONDS = 1.0  # after sending: a connection that was closed before shows it within a round trip
 RESOLVED_SECONDS = 10.0  # that addresses of a name are used without asking again
@@ -102,7 +103,7 @@ class Transport(httpx.AsyncBaseTransport):
         self._connect_seconds = connect_seconds
         self._buffer = memoryview(bytearray(READ_BYTES))  # one for all: its bytes are taken before the next read
         self._kept: dict[_Route, list[Connection]] = {}
-        self._handshakes = asyncio.Semaphore(MAX_HANDSHAKES)
+        self._handshakes = LoopTurns(MAX_HANDSHAKES)
         self._sweep: asyncio.TimerHandle | None = None
         self._resolved: dict[tuple[str, int], tuple[float, asyncio.Future[list[SocketAddress]]]] = {}
 

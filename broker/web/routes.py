@@ -17,6 +17,7 @@ from broker.errors import (
     InternalError,
     MethodNotAllowed,
     NoSuchPage,
+    Overloaded,
     RequestTooLarge,
     ResponseModeUnsupported,
 )
@@ -73,6 +74,11 @@ class _Pages:
 
     async def _respond(self, request: Request) -> Response:
         route = find_route(request.scope["path"])
+        if route is None or route.endpoint is not callback:
+            try:
+                await self._web.broker.wait_behind_callbacks()
+            except Overloaded as overloaded:
+                return _refuse(self._web, request, overloaded, _new_context(self._web, request.scope))
         if route is None or request.method not in _METHODS:
             return _refuse_without_route(self._web, request, route)
         request.scope["path_params"] = route.ids
