@@ -236,14 +236,12 @@ class Metrics:
     """The metrics of one service.
 
     Args:
-        insecure_options: those that are on.
         lost_log_lines: returns how many lines the log lost since the start.
         clock: for the people who were refused; seconds of any clock that does not go back.
     """
 
     def __init__(
         self,
-        insecure_options: Sequence[str] = (),
         *,
         lost_log_lines: Callable[[], int] = lambda: 0,
         clock: Callable[[], float] = time.monotonic,
@@ -272,7 +270,6 @@ class Metrics:
             "comm100_sso_settings_reloaded_timestamp_seconds",
             "When the settings in use were read, at the start or by a reload.",
         )
-        self.set_insecure_options(insecure_options)
         self._export_process()
 
     def _export_process(self) -> None:
