@@ -32,7 +32,7 @@ from broker.settings import (
     secret_files,
 )
 from broker.snapshot import Snapshot
-from broker.watch import fetch_missing, watched
+from broker.watch import Intervals, fetch_missing, watched
 from broker.web.context import Setup, WebContext
 from broker.web.cooldown import CheckRun, Cooldown
 from broker.web.middleware import SecurityHeaders
@@ -96,6 +96,7 @@ class _Process:
     http: ClientFactory
     clock: Clock
     sleep: Sleep
+    intervals: Intervals
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
     lateness: LoopLateness = field(default_factory=LoopLateness)
     last_login_requests: dict[str, LastLoginRequest] = field(default_factory=dict)
@@ -109,6 +110,7 @@ async def create_app(
     http: ClientFactory = open_client,
     clock: Clock = time.time,
     sleep: Sleep = asyncio.sleep,
+    intervals: Intervals = Intervals(),  # noqa: B008 - frozen
 ) -> AsyncIterator[Service]:
     """Build the service, and keep its HTTP clients open while it runs.
 
@@ -118,7 +120,7 @@ async def create_app(
         lost_log_lines: returns how many lines the log lost since the start.
         clock: seconds since the epoch.
     """
-    process = _Process(Metrics(lost_log_lines=lost_log_lines), http, clock, sleep)
+    process = _Process(Metrics(lost_log_lines=lost_log_lines), http, clock, sleep, intervals)
     editions = Editions[_Edition]()
 
     async def reload(settings: Settings) -> Changes:
@@ -172,7 +174,7 @@ async def _edition(settings: Settings, process: _Process, before: _Edition | Non
         )
         stack.push_async_callback(run_checks.stop)
 
-        await stack.enter_async_context(watched(enabled.values()))
+        await stack.enter_async_context(watched(enabled.values(), process.intervals))
         if snapshot is not None:
             await stack.enter_async_context(_in_background(snapshot.keep(enabled.values())))
         if settings.dawn_check_hours:
