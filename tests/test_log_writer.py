@@ -54,7 +54,7 @@ def test_a_pipe_that_nobody_reads_blocks_neither_the_writer_nor_the_stop() -> No
         for number in range(50_000):
             writer.put(f"line {number:05}")
         assert time.monotonic() - began < 2
-    assert writer.dropped > 30_000
+    assert writer.dropped > 20_000
     assert time.monotonic() - began < 4, "the flush has an end"
     os.close(reader)  # ends the write under way
     os.close(end)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import html
 import json
 import re
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ import httpx
 import jwt
 
 from broker.errors import BrokerError
+from broker.log_writer import PAUSE_SECONDS
 from tests.fakes.ports import free_port
 from tests.providers_real import person, programs
 from tests.providers_real.vendors import Vendor
@@ -69,6 +71,7 @@ class Scene:
 
     def log_lines(self) -> list[dict[str, Any]]:
         """Return what the broker logged so far."""
+        time.sleep(3 * PAUSE_SECONDS)  # lines wait for so long at most before they are written
         return [json.loads(line) for line in (self.folder / "broker.log").read_text().splitlines()]
 
 
