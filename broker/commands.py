@@ -268,7 +268,7 @@ def _print_checks(settings: Settings, *, offline: bool, as_json: bool = False) -
     from rich.console import Console
 
     from broker import checks
-    from broker.app import run_checks
+    from broker.check_runs import run_checks
     from broker.checks.report import print_report, watching
 
     with asyncio.Runner() as runner:

@@ -48,8 +48,8 @@ class Editions(Generic[EditionType]):
     def __init__(self) -> None:
         self._open: _Open[EditionType] | None = None
         self._ending: set[asyncio.Task[None]] = set()
-        self.public = Front(self, "public")
-        self.operations = Front(self, "operations")
+        self.public = Front[EditionType](self, lambda edition: edition.public)
+        self.operations = Front[EditionType](self, lambda edition: edition.operations)
 
     def newest(self) -> EditionType:
         """Return the edition in use.
@@ -89,18 +89,22 @@ class Editions(Generic[EditionType]):
             await self._open.resources.aclose()
 
 
-class Front:
-    """Passes each request to the newest edition's application of one port."""
+class Front(Generic[EditionType]):
+    """Passes each request to the newest edition's application of one port.
 
-    def __init__(self, editions: Editions[Any], port: str) -> None:
+    Args:
+        application_of: returns the application of the port.
+    """
+
+    def __init__(self, editions: Editions[EditionType], application_of: Callable[[EditionType], Application]) -> None:
         self._editions = editions
-        self._port = port
+        self._application_of = application_of
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Run the application of the port (ASGI)."""
         used = self._editions.enter()
         try:
-            await getattr(used.edition, self._port)(scope, receive, send)
+            await self._application_of(used.edition)(scope, receive, send)
         finally:
             used.requests -= 1
             if not used.requests:

@@ -123,12 +123,6 @@ def write_event(name: str, facts: Mapping[str, object], level: int = logging.INF
         LOGGER.handle(LOGGER.makeRecord(LOGGER.name, level, "", 0, name, (), None, extra={"facts": facts}))
 
 
-def log_start(facts: Mapping[str, object], insecure_options: Sequence[str]) -> None:
-    """Write that the service starts, and warn of each insecure option that is on."""
-    LOGGER.info("started", extra={"facts": facts})
-    warn_of_insecure_options(insecure_options)
-
-
 def warn_of_insecure_options(insecure_options: Sequence[str]) -> None:
     """Warn of each insecure option that is on."""
     for option in insecure_options:

@@ -48,7 +48,6 @@ from broker.errors import (
 )
 from broker.log import SignInEvent, outcome_of
 from broker.oidc.discovery import Cached, Discovery, Send
-from broker.oidc.health import ProviderHealth
 from broker.oidc.messages import ProviderRequest, ProviderResponse, RequestKind, is_failing
 from broker.snapshot import Snapshot
 
@@ -79,8 +78,8 @@ _MAX_COUNTED = 10_000  # refused people remembered
 _BUCKETS = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)  # seconds; after the last the client stops waiting
 
 
-class _Part:
-    """The metrics of one provider, or of one site with one provider, in a registry of their own."""
+class _SignInMetrics:
+    """The sign-ins at one site with one provider, in a registry of their own."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
@@ -96,16 +95,22 @@ class _Part:
             ["site", "provider"],
             registry=self.registry,
         )
+
+
+class _ProviderMetrics:
+    """The metrics of one provider, in a registry of their own.
+
+    Attributes:
+        gauges: they all tell of the settings in use.
+    """
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self.gauges: list[Gauge] = []
         self.dry_runs = Counter(
             "comm100_sso_test_signins",
             "Test sign-ins of the setup page by how they ended; none of them is a sign-in.",
             ["provider", "result", "reason"],
-            registry=self.registry,
-        )
-        self.secret_expiry = Gauge(
-            "comm100_sso_client_secret_expires_timestamp_seconds",
-            "When a client secret expires, by client_secret_expires.",
-            ["provider"],
             registry=self.registry,
         )
         self.call_seconds = Histogram(
@@ -115,52 +120,79 @@ class _Part:
             buckets=_BUCKETS,
             registry=self.registry,
         )
-        self.fetched = Gauge(
+        self.secret_expiry = self._gauge(
+            "comm100_sso_client_secret_expires_timestamp_seconds",
+            "When a client secret expires, by client_secret_expires.",
+        )
+        self.fetched = self._gauge(
             "comm100_sso_provider_fetched_timestamp_seconds",
             "When the provider's metadata or keys were fetched last; 0 while there are none.",
-            ["provider", "document"],
-            registry=self.registry,
+            "document",
         )
-        self.fresh_until = Gauge(
+        self.fresh_until = self._gauge(
             "comm100_sso_provider_fresh_until_timestamp_seconds",
             "When the provider's metadata or keys will be fetched again, 0 while there are none; old ones stay in use.",
-            ["provider", "document"],
-            registry=self.registry,
+            "document",
         )
-        self.down = Gauge(
-            "comm100_sso_provider_down",
-            "1 while sign-ins with the provider fail, because its calls fail or its documents are missing.",
-            ["provider"],
-            registry=self.registry,
-        )
-        self.clock_ahead = Gauge(
-            "comm100_sso_clock_ahead_seconds",
-            "This machine's clock minus the provider's, by the Date of its last answers; 0 before the first.",
-            ["provider"],
-            registry=self.registry,
-        )
-        self.snapshot_in_use = Gauge(
+        self.snapshot_in_use = self._gauge(
             "comm100_sso_provider_snapshot_in_use",
             "1 while metadata or keys come from the snapshot file, because the provider has not answered yet.",
-            ["provider"],
-            registry=self.registry,
         )
-        self.at_work = Gauge(
-            "comm100_sso_signins_at_work",
-            "Sign-ins that hold a place with the provider.",
-            ["provider"],
-            registry=self.registry,
+        self.down = self._gauge(
+            "comm100_sso_provider_down",
+            "1 while sign-ins with the provider fail, because its calls fail or its documents are missing.",
         )
-        self.waiting = Gauge(
-            "comm100_sso_signins_waiting",
-            "Sign-ins that wait for a place with the provider.",
-            ["provider"],
-            registry=self.registry,
+        self.clock_ahead = self._gauge(
+            "comm100_sso_clock_ahead_seconds",
+            "This machine's clock minus the provider's, by the Date of its last answers; 0 before the first.",
+        )
+        self.at_work = self._gauge("comm100_sso_signins_at_work", "Sign-ins that hold a place with the provider.")
+        self.waiting = self._gauge("comm100_sso_signins_waiting", "Sign-ins that wait for a place with the provider.")
+
+    def _gauge(self, name: str, description: str, *labels: str) -> Gauge:
+        gauge = Gauge(name, description, ["provider", *labels], registry=self.registry)
+        self.gauges.append(gauge)
+        return gauge
+
+
+class _CheckMetrics:
+    """The results of the last complete run of the checks."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        labels = ["subject", "check"]
+        self._failed = Gauge(
+            "comm100_sso_dawn_check_failed", "1 if the check failed in the last run.", labels, registry=registry
+        )
+        self._warned = Gauge(
+            "comm100_sso_dawn_check_warned", "1 if the check warned in the last run.", labels, registry=registry
+        )
+        self._certificate_expires = Gauge(
+            "comm100_sso_certificate_expires_timestamp_seconds",
+            "When the first certificate of a provider, a site or public_url (settings) expires, by the last run.",
+            ["subject"],
+            registry=registry,
+        )
+        self.ended = Gauge(
+            "comm100_sso_dawn_check_timestamp_seconds",
+            "When the last complete run of the checks ended; the start of the process before.",
+            registry=registry,
         )
 
-    def gauges(self) -> list[Gauge]:
-        """Return the gauges, which all tell of the settings in use."""
-        return [metric for metric in vars(self).values() if isinstance(metric, Gauge)]
+    def export(self, findings: Sequence[Finding], ended: float) -> None:
+        """Export the findings of a run, which ended at `ended`, in seconds since the epoch."""
+        for gauge, status in ((self._failed, "failed"), (self._warned, "warning")):
+            gauge.clear()
+            for finding in findings:
+                sample = gauge.labels(finding.subject, finding.check)
+                if finding.status == status:
+                    sample.set(1)
+        ends: dict[str, float] = {}
+        for finding in findings:
+            if finding.certificate_expires is not None:
+                ends[finding.subject] = min(finding.certificate_expires, ends.get(finding.subject, math.inf))
+        for subject, end in ends.items():
+            self._certificate_expires.labels(subject).set(end)
+        self.ended.set(ended)
 
 
 class _LostLogLines(Collector):
@@ -204,85 +236,41 @@ class Metrics:
     """The metrics of one service.
 
     Args:
-        insecure_options: those that are on.
         lost_log_lines: returns how many lines the log lost since the start.
         clock: for the people who were refused; seconds of any clock that does not go back.
     """
 
     def __init__(
         self,
-        insecure_options: Sequence[str] = (),
         *,
         lost_log_lines: Callable[[], int] = lambda: 0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         disable_created_metrics()  # type: ignore[no-untyped-call] # they double the series, and no alert uses them
-        self._parts: dict[tuple[str, str], _Part] = {}
         self._process = CollectorRegistry()
         self._gauges: dict[str, Gauge] = {}
+        self._providers: dict[str, _ProviderMetrics] = {}
+        self._sign_ins: dict[tuple[str, str], _SignInMetrics] = {}
+        self._checks: _CheckMetrics | None = None
         self._refused_people = RefusedPeople(clock)
+        self._process.register(_LostLogLines(lost_log_lines))
         self._rejected = self._gauge(
             "comm100_sso_secret_file_rejected",
             "1 while a secret's file holds what cannot be used, so that the previous secret stays in use.",
             ["setting"],
         )
-        self._process.register(_LostLogLines(lost_log_lines))
         self._options = self._gauge(
             "comm100_sso_insecure_option_enabled", "1 for each insecure option that is on.", ["option"]
         )
-        self._settings_rejected = Gauge(
+        self._settings_rejected = self._gauge(
             "comm100_sso_settings_file_rejected",
             "1 while the settings file holds what cannot be used, so that the previous settings stay in use.",
-            registry=self._process,
         )
-        self._settings_reloaded = Gauge(
+        self._settings_reloaded = self._gauge(
             "comm100_sso_settings_reloaded_timestamp_seconds",
             "When the settings in use were read, at the start or by a reload.",
-            registry=self._process,
         )
-        self.set_insecure_options(insecure_options)
         self._export_process()
-
-    def expect_dawn_checks(self, now: float) -> None:
-        """Export the results of checks from the next run on.
-
-        Args:
-            now: seconds since the epoch; counts as the last run, so that an alert on its age holds from the start.
-        """
-        labels = ["subject", "check"]
-        self._check_failed = self._gauge(
-            "comm100_sso_dawn_check_failed", "1 if the check failed in the last run.", labels
-        )
-        self._check_warned = self._gauge(
-            "comm100_sso_dawn_check_warned", "1 if the check warned in the last run.", labels
-        )
-        self._certificate_expires = self._gauge(
-            "comm100_sso_certificate_expires_timestamp_seconds",
-            "When the first certificate of a provider, a site or public_url (settings) expires, by the last run.",
-            ["subject"],
-        )
-        self._checked = self._gauge(
-            "comm100_sso_dawn_check_timestamp_seconds",
-            "When the last complete run of the checks ended; the start of the process before.",
-            [],
-        )
-        self._checked.set(now)
-
-    def export_findings(self, findings: Sequence[Finding], ended: float) -> None:
-        """Export the findings of a complete run, which ended at `ended`, in seconds since the epoch."""
-        ends: dict[str, float] = {}
-        for gauge, status in ((self._check_failed, "failed"), (self._check_warned, "warning")):
-            gauge.clear()
-            for finding in findings:
-                gauge.labels(finding.subject, finding.check).inc(0)
-                if finding.status == status:
-                    gauge.labels(finding.subject, finding.check).set(1)
-        for finding in findings:
-            if finding.certificate_expires is not None:
-                ends[finding.subject] = min(finding.certificate_expires, ends.get(finding.subject, math.inf))
-        for subject, end in ends.items():
-            self._certificate_expires.labels(subject).set(end)
-        self._checked.set(ended)
 
     def _export_process(self) -> None:
         """Export the version and the figures of the process."""
@@ -291,17 +279,21 @@ class Metrics:
         for collector in (ProcessCollector, PlatformCollector, GCCollector):
             collector(registry=self._process)
 
-    def _gauge(self, name: str, description: str, labels: Sequence[str]) -> Gauge:
+    def _gauge(self, name: str, description: str, labels: Sequence[str] = ()) -> Gauge:
         """Return the gauge of a name; a reload asks for some again."""
         if name not in self._gauges:
             self._gauges[name] = Gauge(name, description, labels, registry=self._process)
         return self._gauges[name]
 
-    def _part(self, provider: str, site: str = "") -> _Part:
-        part = self._parts.get((site, provider))
-        if part is None:
-            part = self._parts[site, provider] = _Part()
-        return part
+    def _provider(self, provider: str) -> _ProviderMetrics:
+        if provider not in self._providers:
+            self._providers[provider] = _ProviderMetrics()
+        return self._providers[provider]
+
+    def _sign_ins_at(self, site: str, provider: str) -> _SignInMetrics:
+        if (site, provider) not in self._sign_ins:
+            self._sign_ins[site, provider] = _SignInMetrics()
+        return self._sign_ins[site, provider]
 
     async def export(self) -> bytes:
         """Return all metrics in Prometheus' text format.
@@ -310,7 +302,9 @@ class Metrics:
         waits.
         """
         families: dict[str, list[str]] = {}
-        for registry in (self._process, *(part.registry for part in self._parts.values())):
+        providers = [part.registry for part in self._providers.values()]
+        sign_ins = [part.registry for part in self._sign_ins.values()]
+        for registry in (self._process, *providers, *sign_ins):
             for head, samples in _families(generate_latest(registry).decode()):
                 families.setdefault(head, []).append(samples)
             await asyncio.sleep(0)
@@ -320,8 +314,8 @@ class Metrics:
 
     def forget_settings(self) -> None:
         """Drop every gauge that tells of the settings in use; counters and histograms keep their values."""
-        for part in self._parts.values():
-            for gauge in part.gauges():
+        for provider in self._providers.values():
+            for gauge in provider.gauges:
                 gauge.clear()
         self._rejected.clear()
         self._options.clear()
@@ -344,30 +338,50 @@ class Metrics:
     def count(self, event: SignInEvent) -> None:
         """Count how a request ended."""
         if event.is_dry_run:
-            self._part(event.provider).dry_runs.labels(event.provider, *event.outcome).inc()
+            self._provider(event.provider).dry_runs.labels(event.provider, *event.outcome).inc()
             return
-        part = self._part(event.provider, event.site)
-        part.signins.labels(event.site, event.provider, *event.outcome).inc()
+        sign_ins = self._sign_ins_at(event.site, event.provider)
+        sign_ins.signins.labels(event.site, event.provider, *event.outcome).inc()
         subject = event.error.subject if isinstance(event.error, NotAdmitted) else ""
         if subject and self._refused_people.is_new(event.site, event.provider, subject):
-            part.people_refused.labels(event.site, event.provider).inc()
+            sign_ins.people_refused.labels(event.site, event.provider).inc()
 
     def expect_sign_ins(self, site: str, provider: str) -> None:
         """Export at 0 the results that alerts name.
 
         Prometheus sees an increase only from the second value of a series; the first failure would be lost.
         """
-        self._part(provider, site).people_refused.labels(site, provider)
-        signins = self._part(provider, site).signins
-        signins.labels(site, provider, *outcome_of(None))
+        sign_ins = self._sign_ins_at(site, provider)
+        sign_ins.people_refused.labels(site, provider)
+        sign_ins.signins.labels(site, provider, *outcome_of(None))
         for error in NAMED_BY_ALERTS:
-            signins.labels(site, provider, *outcome_of(error()))
+            sign_ins.signins.labels(site, provider, *outcome_of(error()))
+
+    # ---------------------------------------------------------------------------------------------------------- checks
+
+    def expect_dawn_checks(self, now: float) -> None:
+        """Export the results of checks from the next run on.
+
+        Args:
+            now: seconds since the epoch; counts as the last run, so that an alert on its age holds from the start.
+        """
+        self._check_metrics().ended.set(now)
+
+    def export_findings(self, findings: Sequence[Finding], ended: float) -> None:
+        """Export the findings of a complete run, which ended at `ended`, in seconds since the epoch."""
+        self._check_metrics().export(findings, ended)
+
+    def _check_metrics(self) -> _CheckMetrics:
+        """Return the metrics of the checks; without dawn checks, there are none."""
+        if self._checks is None:
+            self._checks = _CheckMetrics(self._process)
+        return self._checks
 
     # ------------------------------------------------------------------------------------------- providers and secrets
 
     def timed(self, provider: str, send: Send) -> Send:
         """Return a `send` that measures each call to a provider."""
-        seconds = cache(partial(self._part(provider).call_seconds.labels, provider))
+        seconds = cache(partial(self._provider(provider).call_seconds.labels, provider))
         for call, result in product(_CALLS, ("answered", "failed")):
             seconds(call, result)  # at 0 from the start, as in expect_sign_ins
 
@@ -383,39 +397,33 @@ class Metrics:
         return send_timed
 
     def watch_provider(self, provider: str, discovery: Discovery) -> None:
-        """Export the age of a provider's metadata and keys, and their source, read at each scrape."""
+        """Export the age and source of metadata and keys, outages and the clock, read at each scrape."""
+        metrics = self._provider(provider)
         documents: dict[str, Cached[Any]] = {"metadata": discovery.metadata, "keys": discovery.keys}
         for name, document in documents.items():
-            self._part(provider).fetched.labels(provider, name).set_function(partial(getattr, document, "fetched"))
-            self._part(provider).fresh_until.labels(provider, name).set_function(
-                partial(getattr, document, "fresh_until")
-            )
+            metrics.fetched.labels(provider, name).set_function(partial(getattr, document, "fetched"))
+            metrics.fresh_until.labels(provider, name).set_function(partial(getattr, document, "fresh_until"))
+        metrics.snapshot_in_use.labels(provider).set_function(lambda: float(discovery.snapshot_age is not None))
+        health = discovery.health
+        metrics.down.labels(provider).set_function(lambda: float(health.is_down()))
+        metrics.clock_ahead.labels(provider).set_function(lambda: health.clock_ahead() or 0.0)
 
-        in_use = self._part(provider).snapshot_in_use.labels(provider)
-        in_use.set_function(lambda: float(discovery.snapshot_age is not None))
-
-    def watch_health(self, provider: str, health: ProviderHealth) -> None:
-        """Export whether a provider is down, and the difference of the clocks, read at each scrape."""
-        self._part(provider).down.labels(provider).set_function(lambda: float(health.is_down()))
-        self._part(provider).clock_ahead.labels(provider).set_function(lambda: health.clock_ahead() or 0.0)
+    def watch_places(self, provider: str, places: Places) -> None:
+        """Export how many sign-ins are at work and waiting, read at each scrape."""
+        metrics = self._provider(provider)
+        metrics.at_work.labels(provider).set_function(lambda: places.at_work)
+        metrics.waiting.labels(provider).set_function(lambda: places.waiting)
 
     def watch_snapshot(self, snapshot: Snapshot) -> None:
         """Export the state of the snapshot file, read at each scrape."""
         self._gauge(
             "comm100_sso_snapshot_written_timestamp_seconds",
             "When this process last wrote the snapshot file; 0 before.",
-            [],
         ).set_function(lambda: snapshot.written)
         self._gauge(
             "comm100_sso_snapshot_rejected",
             "1 while the snapshot file or an entry is not used, or the file cannot be written.",
-            [],
         ).set_function(lambda: float(snapshot.is_rejected))
-
-    def watch_places(self, provider: str, places: Places) -> None:
-        """Export how many sign-ins are at work and waiting, read at each scrape."""
-        self._part(provider).at_work.labels(provider).set_function(partial(getattr, places, "at_work"))
-        self._part(provider).waiting.labels(provider).set_function(partial(getattr, places, "waiting"))
 
     def watch_secret(self, setting: str, is_rejected: Callable[[], bool]) -> None:
         """Export whether a secret's file is rejected, read at each scrape."""
@@ -424,7 +432,7 @@ class Metrics:
     def set_secret_expiry(self, provider: str, expires: date) -> None:
         """Export the day on which a client secret expires."""
         moment = datetime(expires.year, expires.month, expires.day, tzinfo=UTC)
-        self._part(provider).secret_expiry.labels(provider).set(moment.timestamp())
+        self._provider(provider).secret_expiry.labels(provider).set(moment.timestamp())
 
 
 def _families(text: str) -> Iterator[tuple[str, str]]:

@@ -1,7 +1,7 @@
 """Keeps the documents of every provider fresh, and logs when a provider or a clock begins to cause trouble or to work.
 
-An outage is told within a minute, also while nobody signs in: after `QUIET_SECONDS` without an answer the keys are
-fetched, and a fetch that failed is repeated until it is clear whether the provider is down.
+An outage is told within a minute, also while nobody signs in: the keys of a quiet provider are fetched, and a fetch
+that failed is repeated until it is clear whether the provider is down.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import logging
 import random
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 
 from broker.errors import BrokerError, InternalError
 from broker.oidc.discovery import LIFETIME_SPREAD
@@ -24,20 +25,32 @@ from broker.oidc.health import (
 )
 from broker.providers import Provider
 
-WATCH_SECONDS = 5.0  # between looks at a provider
-SUSPECT_SECONDS = 1.0  # between looks at a provider that failed, until it is clear whether it is down
-QUIET_SECONDS = 35.0  # without a success, after which the keys are fetched; three timeouts later no minute is over
 MAX_FETCHING = 20  # providers whose documents are fetched at once, if no sign-in needs them
 
 _log = logging.getLogger("broker")
 
 
+@dataclass(frozen=True, slots=True)
+class Intervals:
+    """When providers are looked at, in seconds.
+
+    Args:
+        look: between looks at a provider.
+        suspect: between looks at a provider that failed, until it is clear whether it is down.
+        quiet: without a success, after which the keys are fetched; three timeouts later no minute is over.
+    """
+
+    look: float = 5.0
+    suspect: float = 1.0
+    quiet: float = 35.0
+
+
 @asynccontextmanager
-async def watched(providers: Iterable[Provider]) -> AsyncIterator[None]:
+async def watched(providers: Iterable[Provider], intervals: Intervals) -> AsyncIterator[None]:
     """Watch the providers and their clocks while the block runs."""
     watched_providers, places = list(providers), asyncio.Semaphore(MAX_FETCHING)
-    tasks = [asyncio.create_task(_watch(provider, places)) for provider in watched_providers]
-    tasks.append(asyncio.create_task(_watch_clocks({one.id: one.health for one in watched_providers})))
+    tasks = [asyncio.create_task(_watch(provider, places, intervals)) for provider in watched_providers]
+    tasks.append(asyncio.create_task(_watch_clocks({one.id: one.health for one in watched_providers}, intervals)))
     try:
         yield
     finally:
@@ -46,7 +59,27 @@ async def watched(providers: Iterable[Provider]) -> AsyncIterator[None]:
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def _watch(provider: Provider, places: asyncio.Semaphore) -> None:
+async def fetch_missing(providers: Iterable[Provider], *, seconds: float) -> None:
+    """Fetch the missing metadata and keys, so that no sign-in waits for them.
+
+    Args:
+        seconds: after which a fetch is given up. `watched` logs what failed.
+    """
+    places = asyncio.Semaphore(MAX_FETCHING)
+
+    async def fetch(provider: Provider) -> None:
+        async with places:
+            await provider.discovery.keep_warm()
+
+    fetches = [asyncio.create_task(fetch(each)) for each in providers if each.discovery.keys.peek() is None]
+    if fetches:
+        await asyncio.wait(fetches, timeout=seconds)
+        for late in fetches:
+            late.cancel()
+        await asyncio.gather(*fetches, return_exceptions=True)
+
+
+async def _watch(provider: Provider, places: asyncio.Semaphore, intervals: Intervals) -> None:
     """Fetch metadata and keys before a sign-in needs them, and log when the provider goes down or is ready.
 
     Args:
@@ -56,7 +89,7 @@ async def _watch(provider: Provider, places: asyncio.Semaphore) -> None:
     while True:
         try:
             async with places:
-                await _fetch(provider)
+                await _fetch(provider, intervals.quiet)
         except BrokerError:
             pass  # noted in the provider's health
         except Exception as defect:  # noqa: BLE001 - a defect must not end this task
@@ -68,16 +101,16 @@ async def _watch(provider: Provider, places: asyncio.Semaphore) -> None:
         elif problem is not None and was_usable is not False:
             _log.error("identity provider is not usable", extra={"facts": _facts(provider, problem)})
         was_usable = problem is None
-        await asyncio.sleep(SUSPECT_SECONDS if was_usable and _is_suspect(provider.health) else WATCH_SECONDS)
+        await asyncio.sleep(intervals.suspect if was_usable and _is_suspect(provider.health) else intervals.look)
 
 
-async def _fetch(provider: Provider) -> None:
+async def _fetch(provider: Provider, quiet_seconds: float) -> None:
     """Fetch the documents that are missing, old or failed; the keys, too, if the provider was quiet for long."""
     await provider.discovery.retry_failing()
     await provider.discovery.keep_warm()
     quiet = provider.health.seconds_since_success()
     # Not all providers are asked at the same instant.
-    if quiet is not None and quiet >= QUIET_SECONDS * (1 - LIFETIME_SPREAD * random.random()):  # noqa: S311
+    if quiet is not None and quiet >= quiet_seconds * (1 - LIFETIME_SPREAD * random.random()):  # noqa: S311
         await provider.discovery.probe()
 
 
@@ -97,11 +130,11 @@ def _facts(provider: Provider, problem: Failure) -> dict[str, object]:
     }
 
 
-async def _watch_clocks(healths: Mapping[str, ProviderHealth]) -> None:
+async def _watch_clocks(healths: Mapping[str, ProviderHealth], intervals: Intervals) -> None:
     """Log a warning when the clock begins to differ from a provider's."""
     warned: frozenset[str] = frozenset()
     while True:
-        await asyncio.sleep(WATCH_SECONDS)
+        await asyncio.sleep(intervals.look)
         ahead = {id_: seconds for id_, health in healths.items() if (seconds := health.clock_ahead()) is not None}
         differ = _differing(ahead, warned)
         for id_ in sorted(differ - warned):

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from urllib.parse import urlsplit
 
@@ -12,7 +13,7 @@ from broker.capacity import LoopLateness
 from broker.comm100 import Site
 from broker.errors import ProviderUnreachable
 from broker.identity import ClaimRules
-from broker.oidc.client import NetworkPolicy, TlsContext
+from broker.oidc.client import ClientFactory, NetworkPolicy, ProviderClient, TlsContext, open_client
 from broker.oidc.client_assertion import build_client_assertion
 from broker.oidc.discovery import Clock, Discovery, Send, Sleep
 from broker.oidc.health import ProviderHealth
@@ -130,6 +131,22 @@ def _client_assertion(provider: ProviderSettings, clock: Clock) -> Callable[[str
     return None
 
 
+def source_of_documents(provider: Provider, settings: Settings) -> tuple[object, ...]:
+    """Return what the content of a provider's metadata and keys depends on."""
+    registration, section = provider.registration, settings.identity_providers[provider.id]
+    proxy = section.outbound_proxy or settings.outbound_proxy
+    return (
+        registration.issuer,
+        registration.metadata_issuer,
+        registration.metadata_url,
+        registration.allow_loopback,
+        sorted(registration.authorization_parameters),
+        settings.trusted_ca_file,
+        section.allow_private_network,
+        None if proxy is None else proxy.reveal(),
+    )
+
+
 def sites_of(settings: Settings, provider: str) -> tuple[str, ...]:
     """Return the ids of the sites that offer a provider, or will once it is enabled."""
     return tuple(id_ for id_, site in settings.sites.items() if provider in _providers_of(settings, site))
@@ -154,3 +171,14 @@ def wire_site(settings: Settings, identifier: str) -> Site:
 
 def _providers_of(settings: Settings, site: SiteSettings) -> tuple[str, ...]:
     return site.identity_providers or tuple(settings.identity_providers)
+
+
+@asynccontextmanager
+async def reach_provider(
+    settings: Settings, identifier: str, *, http: ClientFactory = open_client, clock: Clock = time.time
+) -> AsyncIterator[Provider]:
+    """Open a client for a provider, and yield the provider."""
+    provider = settings.identity_providers[identifier]
+    network = network_policy_of(settings, provider)
+    async with http(network) as client:
+        yield wire_provider(settings, identifier, send=ProviderClient(client, network).send, clock=clock)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ast
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -20,6 +22,8 @@ ROOT = Path(__file__).parents[1]
 DOCUMENTS = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md")])
 MODULES = sorted((ROOT / "broker").rglob("*.py"))
 ERRORS = list(every_error())
+OPERATIONS = (ROOT / "docs/admin/operations.md").read_text(encoding="utf-8")
+WRITES_A_LINE = r"(_log|LOGGER)\.(info|warning|error)|write_event"
 
 EACH_DOCUMENT = pytest.mark.parametrize(
     "document", [pytest.param(one, id=str(one.relative_to(ROOT))) for one in DOCUMENTS]
@@ -125,3 +129,40 @@ def test_every_file_a_document_names_in_the_code_exists() -> None:
 
 def test_the_chart_knows_every_setting() -> None:
     assert values_schema.FILE.read_text(encoding="utf-8") == values_schema.text(), "make chart-table"
+
+
+def first_column(header: str) -> set[str]:
+    """Return the names in code in the first column of the table of operations.md with this header."""
+    table = OPERATIONS.partition(f"\n| {header} |")[2].partition("\n\n")[0]
+    assert table, header
+    return {name for row in table.splitlines()[2:] for name in re.findall("`([^`]+)`", row.split(" | ")[0])}
+
+
+def events_in(module: Path) -> Iterator[str]:
+    """Yield the event of each call that writes a log line, with ... for each value in it."""
+    for call in ast.walk(ast.parse(module.read_text(encoding="utf-8"))):
+        if not isinstance(call, ast.Call) or not re.fullmatch(WRITES_A_LINE, ast.unparse(call.func)):
+            continue
+        match call.args[0]:
+            case ast.Constant(value=str(event)):
+                yield event.replace("%s", "...")
+
+
+def test_operations_lists_every_log_line_and_no_other() -> None:
+    # Not written in a call: how a check or a request ended, and the line of a gap.
+    chosen = {"check failed", "check warned", "sign-in", "test sign-in", "request refused", "log lines dropped"}
+    for event in chosen:
+        assert any(f'"{event}"' in module.read_text(encoding="utf-8") for module in MODULES), event
+    assert first_column("event") == chosen | {event for module in MODULES for event in events_in(module)}
+
+
+def test_operations_lists_every_metric_and_no_other() -> None:
+    code = (ROOT / "broker/metrics.py").read_text(encoding="utf-8")
+    listed = {name.removesuffix("_total") for name in first_column("metric")} - {"process_*", "python_*"}
+    assert listed == set(re.findall(r'"(comm100_sso_\w+)"', code))
+
+
+def test_operations_lists_every_key_of_readyz_and_no_other() -> None:
+    code = (ROOT / "broker/web/operations.py").read_text(encoding="utf-8").partition("def _state(")[2]
+    keys = re.findall(r'^        "(\w+)":|state\["(\w+)"\]', code, flags=re.MULTILINE)
+    assert first_column("key of a provider") == {one or other for one, other in keys}

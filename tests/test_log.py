@@ -23,8 +23,8 @@ from broker.log import (
     JsonLines,
     LogEmail,
     SignInEvent,
-    log_start,
     warn_of_expiry,
+    warn_of_insecure_options,
 )
 from broker.text import MAX_CHARACTERS
 from tests.fakes.clock import START
@@ -239,16 +239,11 @@ def test_the_hash_tells_people_apart_and_needs_the_key(log: Written) -> None:
 
 
 @pytest.mark.requirement("S-58")
-def test_every_insecure_option_is_logged_at_each_start(log: Written) -> None:
+def test_every_insecure_option_is_warned_of_each_time(log: Written) -> None:
     options = ["log_email_plain", "trust_unverified_email:identity_providers.okta"]
     for _ in range(2):
-        log_start({"public_url": "https://sso.acme.example", "sites": ["main"]}, options)
-    assert [line["option"] for line in log.lines if line["level"] == "warning"] == 2 * options
-
-
-def test_without_an_insecure_option_nothing_is_warned_of(log: Written) -> None:
-    log_start({"public_url": "https://sso.acme.example"}, ())
-    assert [line["level"] for line in log.lines] == ["info"]
+        warn_of_insecure_options(options)
+    assert [(line["level"], line["option"]) for line in log.lines] == [("warning", one) for one in 2 * options]
 
 
 @pytest.mark.parametrize(

@@ -271,8 +271,10 @@ def test_a_test_sign_in_counts_as_no_sign_in(event: SignInEvent, labels: tuple[s
 @pytest.mark.requirement("S-58")
 def test_every_insecure_option_is_exported() -> None:
     options = ("log_email_plain", "trust_unverified_email:identity_providers.okta")
-    assert counted(Metrics(options), "comm100_sso_insecure_option_enabled") == {(one,): 1 for one in options}
-    assert counted(Metrics(), "comm100_sso_insecure_option_enabled") == {}
+    metrics = Metrics()
+    assert counted(metrics, "comm100_sso_insecure_option_enabled") == {}
+    metrics.set_insecure_options(options)
+    assert counted(metrics, "comm100_sso_insecure_option_enabled") == {(one,): 1 for one in options}
 
 
 def test_the_day_a_client_secret_expires_is_exported() -> None:

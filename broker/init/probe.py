@@ -10,7 +10,6 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, replace
 from typing import Any, cast
 
-from broker.app import reach_provider
 from broker.checks import Finding, check_client_authentication, check_documents
 from broker.errors import BrokerError
 from broker.init.questions import Answers, Judged, draft_settings, find_mistake
@@ -18,6 +17,7 @@ from broker.oidc.client import ClientFactory, open_client
 from broker.oidc.discovery import Clock
 from broker.oidc.messages import JsonObject, ProviderResponse, read_json_object
 from broker.providers import Provider, ProviderKind
+from broker.wiring import reach_provider
 
 _ALGORITHMS = ("RS256", "PS256", "ES256", "EdDSA")  # the first that the provider has is taken
 _METHODS = ("client_secret_basic", "client_secret_post")

@@ -73,19 +73,19 @@ class NetworkPolicy:
 
 @asynccontextmanager
 async def open_client(network: NetworkPolicy, *, connect_seconds: float = CONNECT_SECONDS) -> AsyncIterator[HttpClient]:
-    """Open one transport with its pool of connections, until the block ends.
-
-    Reading a hundred certificates takes 20 ms: a thread does it, because the service may be answering others.
-    """
-    context = network.context
-    if context is None:
-        read_once = await asyncio.to_thread(tls_context, network.trusted_ca_file)
-        context = lambda: read_once  # noqa: E731
+    """Open one transport with its pool of connections, until the block ends."""
+    context = network.context or await _read_once(network.trusted_ca_file)
     public_only = not network.private_networks
     async with Transport(
         context, public_only=public_only, outbound_proxy=network.outbound_proxy, connect_seconds=connect_seconds
     ) as transport:
         yield transport
+
+
+async def _read_once(trusted_ca_file: Path | None) -> TlsContext:
+    """Read the authorities in a thread: a hundred certificates take 20 ms, and the service may be answering others."""
+    context = await asyncio.to_thread(tls_context, trusted_ca_file)
+    return lambda: context
 
 
 class ProviderClient:

@@ -39,6 +39,63 @@ Document = TypeVar("Document")
 _log = logging.getLogger("broker")
 
 
+class _Refetches:
+    """Says when a document may be fetched again before its time: at once, then after 1, 2, 4 ... 60 seconds.
+
+    A provider whose answers alternate would make each refetch help: after a few of them there is a wait again.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._last: float | None = None
+        self._wait = 0.0
+        self._resets = float(MAX_RESETS)
+        self._last_reset: float | None = None
+        self.count = 0
+
+    def seconds_to_wait(self) -> float:
+        """Return how long it is until the next refetch."""
+        if self._last is None:
+            return 0.0
+        passed = self._clock() - self._last
+        if not 0 <= passed < QUIET_SECONDS:  # or the clock was set back
+            self._wait = 0.0
+            return 0.0
+        return max(self._wait - passed, 0.0)
+
+    def begin(self) -> None:
+        """Note that a refetch begins."""
+        self.count += 1
+        self._last = self._clock()
+        self._wait = min(2 * self._wait or FIRST_WAIT_SECONDS, LONGEST_WAIT_SECONDS)
+
+    def helped(self) -> None:
+        """Allow the next refetch at once, unless too many have helped lately."""
+        if self._wait == 0:
+            return
+        now = self._clock()
+        since = 0.0 if self._last_reset is None else max(now - self._last_reset, 0.0)
+        self._resets, self._last_reset = min(self._resets + since / LONGEST_WAIT_SECONDS, MAX_RESETS), now
+        self._wait = 0.0 if self._resets >= 1 else FIRST_WAIT_SECONDS
+        self._resets -= 1 if self._wait == 0 else 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept(Generic[Document]):
+    """A good document.
+
+    Args:
+        fetched: seconds since the epoch.
+        lifetime: seconds for which the document is fresh.
+        trusted_until: seconds since the epoch, for a restored document; None for a document fetched by this process.
+    """
+
+    document: Document
+    fetched: float
+    lifetime: float
+    trusted_until: float | None = None
+
+
 class Cached(Generic[Document]):
     """The last good document, and the fetch under way that all callers share.
 
@@ -60,18 +117,11 @@ class Cached(Generic[Document]):
         self._retry_missing = retry_missing
         self._retry_stale = retry_stale
         self._sleep = sleep
-        self._document: Document | None = None
-        self._fetched: float | None = None
-        self._lifetime = 0.0
+        self._kept: _Kept[Document] | None = None
+        self._refetches = _Refetches(clock)
         self._last_attempt: float | None = None
-        self._last_refetch: float | None = None
-        self._refetches = 0
-        self._wait = 0.0
-        self._resets = float(MAX_RESETS)
-        self._last_reset: float | None = None
         self._failure: BrokerError | None = None
         self._flight: asyncio.Task[None] | None = None
-        self._trusted_until: float | None = None  # of a restored document; None for a fetched one
 
     @property
     def failure(self) -> BrokerError | None:
@@ -81,23 +131,32 @@ class Cached(Generic[Document]):
     @property
     def fetched(self) -> float:
         """Return when the last good document came, in seconds since the epoch; 0 without a document."""
-        return self._fetched or 0.0
+        return self._kept.fetched if self._kept else 0.0
 
     @property
     def fresh_until(self) -> float:
         """Return when the last good document will be refetched, in seconds since the epoch; 0 without a document."""
-        return 0.0 if self._fetched is None else self._fetched + self._lifetime
+        return self._kept.fetched + self._kept.lifetime if self._kept else 0.0
 
     @property
     def is_restored(self) -> bool:
         """Whether the document is a restored one, because no fetch has succeeded yet."""
-        return self.peek() is not None and self._trusted_until is not None
+        return self.peek() is not None and self._kept is not None and self._kept.trusted_until is not None
 
     def peek(self) -> Document | None:
         """Return the last good document without fetching anything; a restored one until its time is over."""
-        if self._trusted_until is not None and self._clock() >= self._trusted_until:
-            self._document = self._fetched = self._trusted_until = None
-        return self._document
+        kept = self._kept
+        if kept is None:
+            return None
+        if kept.trusted_until is not None and self._clock() >= kept.trusted_until:
+            self._kept = None
+            return None
+        return kept.document
+
+    def fresh(self) -> Document | None:
+        """Return the kept document while it is fresh, without fetching anything."""
+        kept = self._kept
+        return kept.document if kept is not None and _within(self._clock(), kept.fetched, kept.lifetime) else None
 
     def restore(self, document: Document, *, fetched: float, trusted_until: float) -> None:
         """Keep the document of an earlier process, which counts as stale, until a fetch succeeds.
@@ -105,19 +164,12 @@ class Cached(Generic[Document]):
         Args:
             fetched: seconds since the epoch, as is `trusted_until`.
         """
-        if self._document is None:
-            self._document, self._fetched, self._lifetime = document, fetched, 0.0
-            self._trusted_until = trusted_until
-
-    def fresh(self) -> Document | None:
-        """Return the kept document while it is fresh, without fetching anything."""
-        return self._document if _within(self._clock(), self._fetched, self._lifetime) else None
+        if self._kept is None:
+            self._kept = _Kept(document, fetched, lifetime=0.0, trusted_until=trusted_until)
 
     def adopt(self, other: Cached[Document]) -> None:
         """Take the document of another cache of the same address, with its age."""
-        self._document, self._fetched = other.peek(), other.fetched or None
-        self._lifetime = other.fresh_until - other.fetched
-        self._trusted_until = other._trusted_until
+        self._kept = other._kept
 
     async def get(self, *, stale_wait: float | None = STALE_WAIT_SECONDS) -> Document:
         """Return the kept document while it is fresh, then a new document; if the fetch fails, the kept document.
@@ -129,16 +181,17 @@ class Cached(Generic[Document]):
         Raises:
             BrokerError: there is no document, and the last attempt failed.
         """
+        if (fresh := self.fresh()) is not None:
+            return fresh
         if self.peek() is None:
             await self._attempt(self._retry_missing)
-        elif self._trusted_until is not None:
-            if stale_wait is None:  # sign-ins leave it to keep_warm: none of them waits for a provider that is down
-                await self._attempt(self._retry_missing)
-        elif not _within(self._clock(), self._fetched, self._lifetime):
+        elif not self.is_restored:
             await self._attempt(self._retry_stale, stale_wait=stale_wait)
-        if self._document is None:
+        elif stale_wait is None:  # sign-ins leave it to keep_warm: none of them waits for a provider that is down
+            await self._attempt(self._retry_missing)
+        if self._kept is None:
             raise self._why_missing()
-        return self._document
+        return self._kept.document
 
     async def refetch(self, outdated: Document) -> Document | None:
         """Return the document after an attempt to fetch a newer version; None if it is too early for an attempt.
@@ -152,49 +205,30 @@ class Cached(Generic[Document]):
         Raises:
             BrokerError: there is no document.
         """
-        if self.peek() is None:
+        kept = self.peek()
+        if kept is None:
             return await self.get()
-        if self._document is not outdated:
-            return self._document
-        if self._flight is None and (wait := self._seconds_to_wait()) > 0:
+        if kept is not outdated:
+            return kept
+        if self._flight is None and (wait := self._refetches.seconds_to_wait()) > 0:
             if wait > STALE_WAIT_SECONDS:
                 return None
-            attempts = self._refetches
+            before = self._refetches.count
             await self._sleep(wait)
-            if attempts != self._refetches and self._flight is None:
-                return self._document  # another caller fetched during the wait
+            if self._refetches.count != before and self._flight is None:
+                return self.peek()  # another caller fetched during the wait
         if self._flight is None:
-            self._refetches += 1
-            self._last_refetch = self._clock()
-            self._wait = min(2 * self._wait or FIRST_WAIT_SECONDS, LONGEST_WAIT_SECONDS)
+            self._refetches.begin()
         await self._attempt(0)
-        return self._document
+        return self.peek()
 
     async def renew(self) -> None:
         """Fetch the document now, whatever its age, but at most once a second."""
         await self._attempt(self._retry_missing)
 
     def refetch_helped(self) -> None:
-        """Allow the next refetch at once, because the last one helped.
-
-        A provider whose answers alternate would make each refetch help: after a few of them there is a wait again.
-        """
-        if self._wait == 0:
-            return
-        now = self._clock()
-        since = 0.0 if self._last_reset is None else max(now - self._last_reset, 0.0)
-        self._resets, self._last_reset = min(self._resets + since / LONGEST_WAIT_SECONDS, MAX_RESETS), now
-        self._wait = 0.0 if self._resets >= 1 else FIRST_WAIT_SECONDS
-        self._resets -= 1 if self._wait == 0 else 0
-
-    def _seconds_to_wait(self) -> float:
-        if self._last_refetch is None:
-            return 0.0
-        passed = self._clock() - self._last_refetch
-        if not 0 <= passed < QUIET_SECONDS:  # or the clock was set back
-            self._wait = 0.0
-            return 0.0
-        return max(self._wait - passed, 0.0)
+        """Allow the next refetch at once, because the last one helped."""
+        self._refetches.helped()
 
     async def _attempt(self, interval: float, *, stale_wait: float | None = None) -> None:
         if self._flight is None:
@@ -213,8 +247,7 @@ class Cached(Generic[Document]):
         except BrokerError as failure:
             self._failure = failure
         else:
-            self._document, self._failure, self._trusted_until = document, None, None
-            self._fetched, self._lifetime = self._clock(), lifetime
+            self._kept, self._failure = _Kept(document, self._clock(), lifetime), None
         finally:
             self._flight = None
 

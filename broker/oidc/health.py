@@ -69,14 +69,21 @@ class ProviderHealth:
         clock: seconds since the epoch, compared with the Date of answers.
         monotonic: seconds.
         lateness: tells the provider's slowness from the broker's own.
+        slow_seconds: as `SLOW_SECONDS`.
     """
 
     def __init__(
-        self, clock: Clock, *, monotonic: Clock = time.monotonic, lateness: LoopLateness | None = None
+        self,
+        clock: Clock,
+        *,
+        monotonic: Clock = time.monotonic,
+        lateness: LoopLateness | None = None,
+        slow_seconds: float = SLOW_SECONDS,
     ) -> None:
         self._clock = clock
         self._monotonic = monotonic
         self._lateness = lateness or LoopLateness()
+        self._slow_seconds = slow_seconds
         self._calls: dict[Call, _Calls] = {call: _Calls() for call in _CALLS}
         self._ahead: deque[float] = deque(maxlen=DATES)
 
@@ -115,7 +122,7 @@ class ProviderHealth:
     def _note_cancelled(self, request: ProviderRequest, began: Lap) -> None:
         """Note a timeout if the deadline of a sign-in ended a call that was slow itself."""
         seconds = self._lateness.lap().began - began.began
-        if seconds >= SLOW_SECONDS and not self._lateness.is_busy_since(began):
+        if seconds >= self._slow_seconds and not self._lateness.is_busy_since(began):
             expected = "an answer before the deadline of the sign-in"
             self._note(request, ProviderTimedOut(expected=expected, got=f"no answer within {seconds:.1f} s"))
 

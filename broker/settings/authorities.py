@@ -55,10 +55,10 @@ class WatchedAuthorities:
             self._context = await asyncio.to_thread(_read, file)
         except InvalidValue as invalid:
             self._is_rejected = True
-            _log.error("%s changed and %s; the previous authorities stay in use", file, invalid.problem)
+            _log.error("%s changed and %s; the previous value stays in use", file, invalid.problem)
         else:
             self._is_rejected = False
-            _log.info("%s changed; the new authorities are in use", file)
+            _log.info("%s changed; the new value is in use", file)
 
 
 async def open_authorities(file: Path | None) -> WatchedAuthorities:

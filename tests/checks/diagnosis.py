@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from broker.app import run_checks
+from broker.check_runs import run_checks
 from broker.checks import Finding
 from broker.settings import load_settings
 from tests.fakes.provider import FakeProvider

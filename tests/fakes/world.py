@@ -21,6 +21,7 @@ from broker.demo.comm100 import ENDPOINT_PATH, Agent, Received, create_comm100
 from broker.errors import BrokerError
 from broker.oidc.client import NetworkPolicy
 from broker.settings import load_settings
+from broker.watch import Intervals
 from tests.fakes.clock import Clock
 from tests.fakes.log_record import secrets_in
 from tests.fakes.provider import FakeProvider, Person
@@ -84,6 +85,7 @@ class World:
             clock=clock,
             received=self.received,
         )
+        self.intervals = Intervals()
         self.opened: list[NetworkPolicy] = []
         self.browsers: list[Browser] = []
 
@@ -113,7 +115,9 @@ class World:
         path.write_text(yaml.safe_dump({**copy.deepcopy(self.settings), **changes}, sort_keys=False))
         clock = clock or self.clock
         settings = load_settings(path, {})
-        async with create_app(settings, http=self._outbound, clock=clock, sleep=clock.sleep) as service:
+        async with create_app(
+            settings, http=self._outbound, clock=clock, sleep=clock.sleep, intervals=self.intervals
+        ) as service:
             yield service
 
     @asynccontextmanager

@@ -6,13 +6,13 @@ import asyncio
 import io
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from email.utils import formatdate
 from typing import Any
 
 import httpx
 import pytest
 
-from broker import watch
 from broker.app import Service
 from broker.errors import ClientRejected, CodeRejected, ProviderFailing
 from broker.oidc.health import OWN_CLOCK_REMEDY
@@ -24,16 +24,15 @@ pytestmark = pytest.mark.anyio
 
 
 @pytest.fixture(autouse=True)
-def quick_looks(monkeypatch: pytest.MonkeyPatch) -> None:
+def quick_looks(world: World) -> None:
     """Look at providers all the time; the service does each few seconds."""
-    monkeypatch.setattr(watch, "WATCH_SECONDS", 0.01)
-    monkeypatch.setattr(watch, "SUSPECT_SECONDS", 0.01)
+    world.intervals = replace(world.intervals, look=0.01, suspect=0.01)
 
 
 @pytest.fixture
-def quiet_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def quiet_at_once(world: World) -> None:
     """Ask a provider as if nobody had signed in for long."""
-    monkeypatch.setattr(watch, "QUIET_SECONDS", 0.0)
+    world.intervals = replace(world.intervals, quiet=0.0)
 
 
 async def until(come_true: Callable[[], bool], clock: Clock | None = None) -> None:

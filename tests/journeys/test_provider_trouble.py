@@ -15,7 +15,6 @@ from broker.errors import (
     AccessDenied,
     BrokerError,
     CodeMissing,
-    CodeRejected,
     IdTokenSignature,
     InteractionRequired,
     KeysInvalid,
@@ -237,17 +236,6 @@ async def test_userinfo_of_a_provider_that_is_down_is_requested_once(world: Worl
         for requests in (2, 3, 4):  # down from the third failure in a row on
             assert_refused(await world.browser(service).sign_in(), ProviderFailing)
             assert world.provider.count("/userinfo") == requests
-
-
-async def test_a_code_the_provider_does_not_know_is_the_persons_to_try_again(world: World) -> None:
-    async with world.broker() as service:
-        browser = world.browser(service)
-        callback = await browser.to_callback(redirect_url=PAGE)
-        world.provider.grants.clear()
-        answer = await browser.open(callback)
-        assert_refused(answer, CodeRejected)
-        page = await browser.follow(await browser.open(start_again(answer) or ""))
-    assert str(page.url) == PAGE
 
 
 def heavy_keys(bits: int, exponent: int) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from typing import Any
 import httpx
 import yaml
 
-from broker.app import run_checks
+from broker.check_runs import run_checks
 from broker.checks import PAGE_MARK, unusable_settings
 from broker.demo.comm100 import ENDPOINT_PATH
 from broker.errors import SettingsError

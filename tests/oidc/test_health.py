@@ -155,9 +155,9 @@ async def test_a_timeout_of_a_busy_process_is_not_the_providers(health: Provider
 
 @pytest.mark.parametrize(("slow_after", "down"), [(0.0, True), (60.0, False)])
 async def test_a_slow_call_that_the_deadline_of_its_sign_in_ends_is_a_failure(
-    health: ProviderHealth, monkeypatch: pytest.MonkeyPatch, slow_after: float, down: bool
+    clock: Clock, slow_after: float, down: bool
 ) -> None:
-    monkeypatch.setattr("broker.oidc.health.SLOW_SECONDS", slow_after)
+    health = ProviderHealth(clock, slow_seconds=slow_after)
 
     async def never(_: ProviderRequest) -> ProviderResponse:
         await asyncio.Event().wait()

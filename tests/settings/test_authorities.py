@@ -126,7 +126,7 @@ async def test_a_file_that_cannot_be_used_leaves_the_previous_authorities(
         await until(authorities.is_rejected)
         assert await ask(client, server) == b"{}"
         assert words in caplog.text
-        assert "the previous authorities stay in use" in caplog.text
+        assert "the previous value stays in use" in caplog.text
         put(file, pem(tmp_path, old))
         await until(lambda: not authorities.is_rejected())
 
