@@ -269,6 +269,13 @@ def truncate(file: Path) -> None:
     file.write_bytes(file.read_bytes()[:-100])
 
 
+def nest(file: Path, levels: int) -> None:
+    """Put a deep value into the entry; one of a thousand levels could be read and not be written again."""
+    text = file.read_text()
+    assert '"issuer":' in text
+    file.write_text(text.replace('"issuer":', f'"x": {"[" * levels}{"]" * levels}, "issuer":', 1))
+
+
 def enlarge(file: Path) -> None:
     with file.open("ab") as opened:
         opened.truncate(MAX_BYTES + 1)
@@ -302,6 +309,9 @@ def make_folder(file: Path) -> None:
             True,
             id="list",
         ),
+        pytest.param(lambda file: nest(file, 11), "more levels", True, id="nested"),
+        pytest.param(lambda file: nest(file, 940), "more levels", True, id="nested almost too deep to be read"),
+        pytest.param(lambda file: nest(file, 100_000), "nested too deep", True, id="nested too deep to be read"),
         pytest.param(lambda file: file.write_text("public_url: https://..."), "another file", False, id="settings"),
         pytest.param(
             lambda file: file.write_text('{"comm100_sso_snapshot": 2, "providers": {}}'),
