@@ -80,8 +80,10 @@ class Snapshot:
             return
         now = self._clock()
         for provider in providers:
-            if provider.id not in entries:
-                continue
+            discovery = provider.discovery
+            if provider.id not in entries or (discovery.metadata.peek() and discovery.keys.peek()):
+                continue  # a reload kept newer documents
+            await asyncio.sleep(0)  # reading the keys takes a millisecond, and sign-ins may wait
             try:
                 _restore_entry(provider, entries[provider.id], now)
             except SnapshotUnusable as unusable:
