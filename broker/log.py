@@ -16,7 +16,7 @@ from datetime import UTC, date, datetime
 from functools import partial
 from typing import Any, Literal, TextIO
 
-from broker.errors import MAX_LISTED, BrokerError
+from broker.errors import MAX_LISTED, BrokerError, NotAdmitted
 from broker.identity import Identity
 from broker.log_writer import LineWriter
 from broker.text import MAX_CHARACTERS, is_plain, mask_emails, printable
@@ -58,6 +58,11 @@ class SignInEvent:
     def is_strangers_request(self) -> bool:
         """Whether a refused request belongs to no sign-in."""
         return not (self.is_signin or self.is_dry_run) and self.error is not None and self.error.status < 500
+
+    @property
+    def has_person(self) -> bool:
+        """Whether a person was verified: a stranger cannot cause such an event."""
+        return self.identity is not None or (isinstance(self.error, NotAdmitted) and bool(self.error.subject))
 
     @property
     def outcome(self) -> tuple[str, str]:
@@ -103,7 +108,7 @@ class EventLog:
             facts |= self._person(event.identity)
         if error is not None:
             facts |= {"expected": error.expected, "got": error.got, "remedy": error.remedy}
-        write_event(name, facts, level)
+        write_event(name, facts, level, from_anybody=not (event.has_person or event.is_dry_run))
 
     def _person(self, identity: Identity) -> dict[str, object]:
         facts: dict[str, object] = {"email_from": identity.email_from, "name_from": identity.name_from}
@@ -117,10 +122,17 @@ class EventLog:
         return facts
 
 
-def write_event(name: str, facts: Mapping[str, object], level: int = logging.INFO) -> None:
-    """Write an event without the slow search for the caller: no line names the caller."""
+def write_event(
+    name: str, facts: Mapping[str, object], level: int = logging.INFO, *, from_anybody: bool = False
+) -> None:
+    """Write an event without the slow search for the caller: no line names the caller.
+
+    Args:
+        from_anybody: a stranger can cause the event; its line is dropped before other lines.
+    """
     if LOGGER.isEnabledFor(level):
-        LOGGER.handle(LOGGER.makeRecord(LOGGER.name, level, "", 0, name, (), None, extra={"facts": facts}))
+        extra = {"facts": facts, "from_anybody": from_anybody}
+        LOGGER.handle(LOGGER.makeRecord(LOGGER.name, level, "", 0, name, (), None, extra=extra))
 
 
 def warn_of_insecure_options(insecure_options: Sequence[str]) -> None:
@@ -181,7 +193,7 @@ class _Lines(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """Format a record, and queue the line."""
         try:
-            self._writer.put(self.format(record))
+            self._writer.put(self.format(record), from_anybody=getattr(record, "from_anybody", False))
         except Exception:  # noqa: BLE001 - as logging's own handlers: a record that has no line ends no request
             self.handleError(record)
 

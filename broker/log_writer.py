@@ -37,6 +37,7 @@ class LineWriter:
         self._size = 0
         self._dropped = 0
         self._reported = 0  # of the dropped lines, those that a line in the log tells of
+        self._is_in_line = False  # the last write ended within a line
         self._next_notice = 0.0
         self._wake = threading.Event()
         self._closing = threading.Event()
@@ -49,10 +50,15 @@ class LineWriter:
         """The number of lines that were dropped since the start."""
         return self._dropped
 
-    def put(self, line: str) -> None:
-        """Queue a line, without its line break; drop the line if the queue is full."""
+    def put(self, line: str, *, from_anybody: bool = False) -> None:
+        """Queue a line, without its line break; drop the line if the queue is full.
+
+        Args:
+            from_anybody: a stranger can cause the line, and many of them; they get half of the queue.
+        """
+        room = self._max_bytes // 2 if from_anybody else self._max_bytes
         with self._lock:
-            if self._size + len(line) > self._max_bytes:
+            if self._size + len(line) > room:
                 self._dropped += 1
                 return
             self._lines.append(line)
@@ -94,12 +100,15 @@ class LineWriter:
     def _write(self, data: bytes) -> None:
         if self._descriptor is None:
             raise OSError(0, "there is no standard output")
-        rest = memoryview(data)
+        rest = memoryview(b"\n" + data if self._is_in_line else data)
         while rest:
             try:
-                rest = rest[os.write(self._descriptor, rest) :]
+                count = os.write(self._descriptor, rest)
             except BlockingIOError:  # another program made the shared descriptor non-blocking
                 select.select((), (self._descriptor,), (), PAUSE_SECONDS)
+                continue
+            if count:
+                self._is_in_line, rest = rest[count - 1] != ord("\n"), rest[count:]
 
     def _notice(self, problem: str) -> None:
         """Say on standard error, once a minute, that lines are lost."""

@@ -31,7 +31,11 @@ STOP_SECONDS = 24  # for requests in flight; longer than the wait for a place an
 BACKLOG = 2048  # connections that wait to be accepted
 BIND_SECONDS = 30.0  # for which a port that is taken, or an address that does not exist yet, is tried again
 BIND_PAUSE_SECONDS = 0.5  # between two attempts
-IGNORED = ("SIGUSR1", "SIGUSR2", "SIGALRM", "SIGVTALRM", "SIGPROF", "SIGPIPE", "SIGIO")  # would end the process
+IGNORED = (  # would end the process; the real-time signals are ignored, too
+    *("SIGUSR1", "SIGUSR2", "SIGALRM", "SIGVTALRM", "SIGPROF", "SIGPIPE", "SIGIO"),
+    *("SIGPWR", "SIGSTKFLT", "SIGXCPU", "SIGXFSZ"),
+)
+STOPPING = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
 GC_THRESHOLD = 50_000  # new objects between two collections; Python's 700 would collect all the time in a burst
 
 _REMEDIES = {
@@ -86,6 +90,7 @@ async def _serve(
     if sockets is not None:
         await _serve_on(sockets, settings, source, seen, signals, lost_log_lines)
     _log.info("stopped")
+    _ignore_from_now_on()
 
 
 async def _serve_on(
@@ -119,7 +124,7 @@ async def _serve_on(
 def _take_signals() -> _Signals:
     """Handle signals from now on; those that would end the process for no reason are ignored."""
     signals, loop = _Signals(), asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
+    for number in STOPPING:
         loop.add_signal_handler(number, signals.ask_to_stop)
     loop.add_signal_handler(signal.SIGHUP, signals.reload.set)
     ignore_signals()
@@ -128,8 +133,28 @@ def _take_signals() -> _Signals:
 
 def ignore_signals() -> None:
     """Ignore the signals that end a process by default and mean nothing to the service."""
-    for name in IGNORED:
-        signal.signal(getattr(signal, name), signal.SIG_IGN)
+    named = [getattr(signal, name) for name in IGNORED if hasattr(signal, name)]  # macOS does not have all
+    for number in (*named, *_real_time_signals()):
+        signal.signal(number, signal.SIG_IGN)
+
+
+def _real_time_signals() -> range:
+    first = getattr(signal, "SIGRTMIN", None)
+    return range(0) if first is None else range(first, signal.SIGRTMAX + 1)
+
+
+def _ignore_from_now_on() -> None:
+    """Ignore what the service handled: its loop would restore the default, which ends the flush of the log.
+
+    The signals are blocked meanwhile: those that come are ignored, too.
+    """
+    handled = {*STOPPING, signal.SIGHUP}
+    loop = asyncio.get_running_loop()
+    signal.pthread_sigmask(signal.SIG_BLOCK, handled)
+    for number in handled:
+        loop.remove_signal_handler(number)
+        signal.signal(number, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, handled)
 
 
 def collect_rarely() -> None:

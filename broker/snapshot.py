@@ -27,6 +27,7 @@ from broker.signing import CLOCK_LEEWAY
 MAX_BYTES = 8 * 1024 * 1024
 MAX_AGE_SECONDS = 7 * 86400.0  # since a document was fetched
 WRITE_SECONDS = 60.0  # between two writes
+MAX_LEVELS = 10  # of nested values; an entry of the broker has 6
 LOOK_SECONDS = 1.0  # between two looks whether a document changed
 _MARK = b'{"comm100_sso_snapshot": 1'  # with the version of the form
 _OTHER_FILE = "Set snapshot_file to a path of its own."
@@ -79,8 +80,10 @@ class Snapshot:
             return
         now = self._clock()
         for provider in providers:
-            if provider.id not in entries:
-                continue
+            discovery = provider.discovery
+            if provider.id not in entries or (discovery.metadata.peek() and discovery.keys.peek()):
+                continue  # a reload kept newer documents
+            await asyncio.sleep(0)  # reading the keys takes a millisecond, and sign-ins may wait
             try:
                 _restore_entry(provider, entries[provider.id], now)
             except SnapshotUnusable as unusable:
@@ -267,7 +270,17 @@ def _entries_in(raw: bytes) -> Entries:
         raise _broken(str(error.expected), str(error.got)) from None
     if not isinstance(providers, dict) or not all(isinstance(entry, dict) for entry in providers.values()):
         raise _broken("providers: an object of objects", "another form")
+    if _is_deeper(providers, MAX_LEVELS):
+        raise _broken(f"providers: at most {MAX_LEVELS} levels", "more levels")
     return providers
+
+
+def _is_deeper(value: object, levels: int) -> bool:
+    """Tell whether a value is nested deeper; Python can read some values that it cannot write."""
+    if not isinstance(value, dict | list):
+        return False
+    inner = value.values() if isinstance(value, dict) else value
+    return levels == 0 or any(_is_deeper(one, levels - 1) for one in inner)
 
 
 def _broken(expected: str, got: str) -> SnapshotUnusable:

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from broker.errors import CookieMissing, ProviderTimedOut
+from broker.errors import CookieMissing, EmailDomainNotAllowed, ProviderTimedOut
 from broker.identity import Identity
 from broker.log import (
     EXPIRY_WARNING_DAYS,
@@ -294,3 +294,13 @@ def test_a_test_sign_in_has_its_own_line(log: Written, outcome: SignInEvent, res
     (line,) = log.lines
     assert (line["event"], line["result"], line["code"]) == ("test sign-in", result, reason)
     assert "ada@acme.example" not in json.dumps(line)
+
+
+def test_only_lines_that_strangers_cannot_cause_are_kept_longest(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    not_admitted = EmailDomainNotAllowed(expected="acme.example", got="other.example")
+    not_admitted.subject = "00u-eve"
+    refused = replace(SIGNED_IN, error=not_admitted, identity=None)
+    for event in (SIGNED_IN, refused, replace(REFUSED, is_dry_run=True), REFUSED, FAILED):
+        event_log().write(event)
+    assert [vars(record)["from_anybody"] for record in caplog.records] == [False, False, False, True, True]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -123,3 +125,49 @@ def test_a_descriptor_that_another_program_made_non_blocking_loses_nothing() -> 
     reading.join(5)
     assert found == lines
     assert writer.dropped == 0
+
+
+def test_lines_that_strangers_cause_get_half_of_the_queue() -> None:
+    reader, end = os.pipe()
+    found: list[str] = []
+    with writing_to(end, max_bytes=20_000) as writer:
+        writer.put("." * 2 * PIPE_BYTES)  # dropped: larger than the queue
+        for _ in range(PIPE_BYTES // 1000 + 1):
+            writer.put("." * 1000)
+            time.sleep(0.01)  # the pipe is full, and nobody reads
+        time.sleep(0.3)
+        dropped = writer.dropped
+        for number in range(200):
+            writer.put(f"a stranger {number:03} {'.' * 100}", from_anybody=True)
+        assert writer.dropped > dropped + 100
+        dropped = writer.dropped
+        for number in range(50):
+            writer.put(f"a person {number:03} {'.' * 100}")
+        assert writer.dropped == dropped
+        reading = threading.Thread(target=read_into, args=(reader, found))
+        reading.start()
+    os.close(end)
+    reading.join(5)
+    assert sum(line.startswith("a person") for line in found) == 50
+
+
+HALF_A_LINE = """
+import resource, sys, time
+from broker.log_writer import LineWriter
+limit = resource.getrlimit(resource.RLIMIT_FSIZE)
+resource.setrlimit(resource.RLIMIT_FSIZE, (1005, limit[1]))
+writer = LineWriter(sys.stdout.fileno(), lambda count: f"{count} lost")
+writer.put("." * 999)
+writer.put("a line that does not fit")
+time.sleep(0.4)
+resource.setrlimit(resource.RLIMIT_FSIZE, limit)
+writer.put("a later line")
+writer.close()
+"""
+
+
+def test_a_line_cut_by_a_full_disk_does_not_spoil_the_next_line(tmp_path: Path) -> None:
+    with (tmp_path / "log").open("wb") as file:
+        subprocess.run([sys.executable, "-c", HALF_A_LINE], stdout=file, stderr=subprocess.DEVNULL, check=True)
+    lines = (tmp_path / "log").read_text(encoding="utf-8").splitlines()
+    assert lines == ["." * 999, "a lin", "a later line", "2 lost"]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
 import signal
 import socket
 import time
@@ -134,14 +136,18 @@ def test_200_signals_in_a_burst_cause_few_reloads_and_leave_nothing_open(broker:
     assert not written(broker, "defect")
 
 
-HARMLESS = ["SIGUSR1", "SIGUSR2", "SIGALRM", "SIGVTALRM", "SIGPROF", "SIGPIPE", "SIGIO"]
+HARMLESS = [
+    *(signal.SIGUSR1, signal.SIGUSR2, signal.SIGALRM, signal.SIGVTALRM, signal.SIGPROF, signal.SIGPIPE, signal.SIGIO),
+    *(signal.SIGPWR, signal.SIGSTKFLT, signal.SIGXCPU, signal.SIGXFSZ, signal.SIGWINCH, signal.SIGURG, signal.SIGCHLD),
+    *(signal.SIGRTMIN, signal.SIGRTMIN + 3, signal.SIGRTMAX),
+]
 
 
 def test_signals_that_mean_nothing_do_nothing_and_sigquit_stops(broker: BrokerProcess) -> None:
     wait_until(lambda: bool(written(broker, "identity provider is ready")), "the service is warm")
     before = broker.lines()
-    for name in HARMLESS:
-        broker.process.send_signal(getattr(signal, name))
+    for number in HARMLESS:
+        broker.process.send_signal(number)
     with browser() as person:
         assert is_signed_by(token_in(person.get(to_callback(person, broker))), SHARED_SECRET)
     assert [line["event"] for line in broker.lines()[len(before) :]] == ["sign-in begins", "sign-in"]
@@ -159,6 +165,23 @@ def test_with_a_stop_delay_requests_are_answered_until_the_delay_or_a_second_sig
         wait_until(lambda: broker.status("/readyz") == 503, "readiness is withdrawn")
         assert is_signed_by(token_in(person.get(to_callback(person, broker))), SHARED_SECRET)
         assert broker.stop() == 0, "the second signal"
+
+
+def test_signals_while_the_last_lines_of_the_log_are_written_do_not_end_the_service(
+    tmp_path: Path, at_provider: FakeProvider
+) -> None:
+    port, (reader, end) = free_port(), os.pipe()
+    fcntl.fcntl(end, fcntl.F_SETPIPE_SZ, 4096)
+    with running_broker(tmp_path, settings_of(at_provider, port), port, stdout=end) as broker, browser() as person:
+        for _ in range(30):
+            person.get(f"{broker.public}/nothing")
+        broker.process.send_signal(signal.SIGTERM)
+        time.sleep(1.5)  # the service is over, and nobody reads its log
+        for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM):
+            broker.process.send_signal(number)
+        assert broker.process.wait(10) == 0
+    os.close(end)
+    os.close(reader)
 
 
 def test_a_port_that_is_taken_for_a_moment_is_tried_again(tmp_path: Path, at_provider: FakeProvider) -> None:

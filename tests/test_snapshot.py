@@ -269,6 +269,13 @@ def truncate(file: Path) -> None:
     file.write_bytes(file.read_bytes()[:-100])
 
 
+def nest(file: Path, levels: int) -> None:
+    """Put a deep value into the entry; one of a thousand levels could be read and not be written again."""
+    text = file.read_text()
+    assert '"issuer":' in text
+    file.write_text(text.replace('"issuer":', f'"x": {"[" * levels}{"]" * levels}, "issuer":', 1))
+
+
 def enlarge(file: Path) -> None:
     with file.open("ab") as opened:
         opened.truncate(MAX_BYTES + 1)
@@ -302,6 +309,9 @@ def make_folder(file: Path) -> None:
             True,
             id="list",
         ),
+        pytest.param(lambda file: nest(file, 11), "more levels", True, id="nested"),
+        pytest.param(lambda file: nest(file, 940), "more levels", True, id="nested almost too deep to be read"),
+        pytest.param(lambda file: nest(file, 100_000), "nested too deep", True, id="nested too deep to be read"),
         pytest.param(lambda file: file.write_text("public_url: https://..."), "another file", False, id="settings"),
         pytest.param(
             lambda file: file.write_text('{"comm100_sso_snapshot": 2, "providers": {}}'),
@@ -455,3 +465,13 @@ def test_a_process_that_starts_anew_while_the_provider_is_silent_signs_people_in
             assert ended.status_code == 303, ended.text
             assert ended.headers["location"].startswith("http://127.0.0.1:9/sso?")
             wait_until(lambda: any(line["event"] == "snapshot in use" for line in broker.lines()), "the log tells")
+
+
+async def test_a_provider_that_has_its_documents_reads_no_entry(world: World, file: Path) -> None:
+    """At a reload, the keys of a hundred providers would take the event loop a tenth of a second."""
+    await written_by(world, file)
+    change(file, lambda entry: entry.update(metadata="no document"))
+    snapshot, provider = Snapshot(file, world.clock), wire(world)
+    await provider.discovery.keep_warm()
+    await snapshot.restore([provider])
+    assert not snapshot.is_rejected

@@ -137,7 +137,7 @@ def _read_secrets(secret_files: Mapping[str, str]) -> tuple[dict[str, str], list
             mistakes.append(Mistake(option, "only one of the two can come from standard input", example))
             continue
         try:
-            text = read_text(_STANDARD_INPUT if file == "-" else Path(file))
+            text = read_text(_STANDARD_INPUT if file == "-" else Path(file), pipe_seconds=None)
         except InvalidValue as unusable:
             mistakes.append(Mistake(option, f"{_name_of(file)} {unusable.problem}", example))
             continue

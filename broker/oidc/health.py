@@ -1,6 +1,7 @@
 """The health of one provider: how its calls ended, whether it is down, and how its clock differs from the broker's.
 
-Only calls of the broker count. A stranger with invented codes gets a 4xx from the token endpoint: that is an answer.
+Only calls of the broker count. A stranger with invented codes gets a 4xx from the token endpoint: that is no failure,
+and it does not prove that the provider can make tokens.
 """
 
 from __future__ import annotations
@@ -112,12 +113,23 @@ class ProviderHealth:
                 except asyncio.CancelledError:
                     self._note_cancelled(request, began)
                     raise
-            self._note(request, ProviderFailing(expected=200, got=answer.status) if is_failing(answer) else None)
+            self._note_answer(request, answer)
             if answer.date is not None:
                 self._ahead.append(self._clock() - answer.date)
             return answer
 
         return send_watched
+
+    def _note_answer(self, request: ProviderRequest, answer: ProviderResponse) -> None:
+        """Note an answer. A refused code does not end a row of server errors: a stranger could hide an outage."""
+        if is_failing(answer):
+            self._note(request, ProviderFailing(expected=200, got=answer.status))
+        elif not (request.kind == "token" and answer.status >= 400 and self._fails_with_server_errors("token")):
+            self._note(request, None)
+
+    def _fails_with_server_errors(self, call: Call) -> bool:
+        failure = self._calls[call].last_failure
+        return self.is_failing(call) and failure is not None and failure.code == ProviderFailing.code
 
     def _note_cancelled(self, request: ProviderRequest, began: Lap) -> None:
         """Note a timeout if the deadline of a sign-in ended a call that was slow itself."""

@@ -44,7 +44,11 @@ class WatchedAuthorities:
         """Look at the file again and again."""
         while self._file is not None:
             await asyncio.sleep(look_seconds)
-            await self._look(self._file)
+            try:
+                await self._look(self._file)
+            except Exception as defect:  # noqa: BLE001 - a defect must not end the looks
+                self._is_rejected = True
+                _log.error("defect", exc_info=defect)
 
     async def _look(self, file: Path) -> None:
         seen = fingerprint(file)

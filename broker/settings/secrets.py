@@ -30,6 +30,7 @@ from pydantic import (
 from broker.oidc.client_assertion import AssertionKey, read_assertion_key
 from broker.providers import KINDS
 from broker.settings.values import (
+    PIPE_SECONDS,
     InvalidValue,
     check_proxy,
     is_placeholder_secret,
@@ -118,7 +119,7 @@ class WatchedFile(Generic[T]):
             return
         self._seen = seen
         try:
-            self._good = self._read(read_text(self._path))
+            self._good = self._read(read_text(self._path, pipe_seconds=0))  # sign-ins wait meanwhile
         except InvalidValue as invalid:
             self._rejected = True
             _log.error("%s changed and %s; the previous value stays in use", self._path, invalid.problem)
@@ -155,14 +156,14 @@ class WatchedKeys(WatchedFile[tuple[str, ...]]):
         return (self._signer, *(key for key in keys if key != self._signer))
 
 
-def read_text(path: Path) -> str:
+def read_text(path: Path, *, pipe_seconds: float | None = PIPE_SECONDS) -> str:
     """Read a small UTF-8 text file and drop one newline at its end.
 
     Raises:
         UnreadableFile: the file does not exist or may not be read.
         InvalidValue: the file is too large, or not UTF-8.
     """
-    raw = read_bytes(path, _MAX_FILE)
+    raw = read_bytes(path, _MAX_FILE, pipe_seconds=pipe_seconds)
     try:
         text = raw.decode()
     except UnicodeDecodeError:

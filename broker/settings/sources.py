@@ -132,6 +132,8 @@ def _parse(text: bytes | str, mistakes: list[Mistake]) -> tuple[Any, Mapping[Key
         raise InvalidValue(f"{_NO_YAML} in UTF-8, or holds a date that does not exist") from None
     except RecursionError:
         raise InvalidValue("is nested too deep") from None
+    except Exception:  # noqa: BLE001 - PyYAML raises any for a value that does not fit its tag, such as !!bool abc
+        raise InvalidValue(f"{_NO_YAML}: a value does not fit its type") from None
     _bound(tree)
     return tree, dict(_lines_of_keys(node))
 

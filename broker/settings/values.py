@@ -7,10 +7,14 @@ an address can hold a password.
 from __future__ import annotations
 
 import base64
+import errno
 import ipaddress
+import os
 import re
+import select
 import ssl
 import stat
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,6 +29,7 @@ from broker.identity import LABEL, check_email
 from broker.oidc.network import is_loopback
 
 T = TypeVar("T")
+PIPE_SECONDS = 10.0  # for a file that is a pipe, such as <(sops decrypt ...) in a shell
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
@@ -296,20 +301,48 @@ _MAX_AUTHORITIES = 4 * 1024 * 1024  # bytes; the authorities of the web take a t
 MAX_LOGO_BYTES = 6_000  # in base64 8,000 characters: every page of agents stays under 20 KB
 
 
-def read_bytes(path: Path, limit: int) -> bytes:
-    """Read a file of at most `limit` bytes; the bound keeps a path like /dev/zero from hanging the broker.
+def read_bytes(path: Path, limit: int, *, pipe_seconds: float | None = PIPE_SECONDS) -> bytes:
+    """Read a file of at most `limit` bytes; no path, such as /dev/zero or a pipe, hangs the broker.
+
+    Args:
+        pipe_seconds: for a pipe until its end; None waits without a bound.
 
     Raises:
         UnreadableFile: the file does not exist or may not be read.
         InvalidValue: the file is too large.
     """
     try:
-        with path.open("rb") as file:
-            raw = file.read(limit + 1)
+        with open(path, "rb", opener=_open_at_once) as file:
+            if stat.S_ISFIFO(os.fstat(file.fileno()).st_mode):
+                raw = _read_pipe(file.fileno(), limit + 1, pipe_seconds)
+            else:
+                os.set_blocking(file.fileno(), True)  # a terminal, too: `broker init` reads a secret from it
+                raw = file.read(limit + 1)
     except (OSError, ValueError) as error:
         raise _unreadable(error) from None
     if len(raw) > limit:
         raise InvalidValue(f"is larger than {limit} bytes")
+    return raw
+
+
+def _open_at_once(path: str, flags: int) -> int:
+    """Open a file; a pipe without waiting for a program that writes to it."""
+    return os.open(path, flags | os.O_NONBLOCK)
+
+
+def _read_pipe(descriptor: int, limit: int, seconds: float | None) -> bytes:
+    """Read a pipe until its end, or until `limit` bytes came."""
+    poll = select.poll()  # `select.select` refuses descriptors above 1023
+    poll.register(descriptor, select.POLLIN)
+    until, raw = time.monotonic() + (seconds or 0), b""
+    while len(raw) < limit:
+        wait = None if seconds is None else 1000 * max(until - time.monotonic(), 0)
+        if not poll.poll(wait):
+            raise TimeoutError(errno.ETIMEDOUT, "a pipe that no program writes and closes")
+        block = os.read(descriptor, limit - len(raw))
+        if not block:
+            break
+        raw += block
     return raw
 
 
@@ -342,7 +375,14 @@ def _in_file(read: Callable[[Path], object]) -> BeforeValidator:
 def check_authorities(file: Path) -> Path:
     """Check a file of certificate authorities as OpenSSL will read it, and return its path."""
     try:
+        status = file.stat()
+        if not stat.S_ISREG(status.st_mode):  # OpenSSL would wait for a pipe, and read a device without end
+            raise InvalidValue("is not a regular file")
+        if status.st_size > _MAX_AUTHORITIES:
+            raise InvalidValue(f"is larger than {_MAX_AUTHORITIES} bytes")
         ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cafile=file)
+    except InvalidValue:
+        raise  # a ValueError, too
     except ssl.SSLError:
         raise InvalidValue(_fault_of(read_bytes(file, _MAX_AUTHORITIES))) from None
     except (OSError, ValueError) as error:

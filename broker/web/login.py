@@ -191,7 +191,7 @@ def _log_what_came(context: RequestContext, came: LastLoginRequest, redirect_url
         "redirect_url_path": urlsplit(redirect_url or "").path,  # the log masks addresses, if the admin wants that
         "redirect_url_parameters": came.redirect_url_parameters,
     }
-    write_event("sign-in begins", facts)
+    write_event("sign-in begins", facts, from_anybody=True)
 
 
 def _query(request: Request) -> str:

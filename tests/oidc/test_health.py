@@ -147,6 +147,38 @@ async def test_an_answer_about_a_code_is_no_outage(
     assert health.is_down() is down
 
 
+@pytest.mark.parametrize(
+    ("failure", "ended_by", "down"),
+    [
+        pytest.param(answer(500), answer(400), True, id="a refused code after server errors"),
+        pytest.param(answer(500), answer(200), False, id="tokens after server errors"),
+        pytest.param(ProviderUnreachable(), answer(400), False, id="a refused code after silence"),
+    ],
+)
+async def test_refused_codes_do_not_hide_that_a_provider_makes_no_tokens(
+    health: ProviderHealth, failure: ProviderResponse | BrokerError, ended_by: ProviderResponse, down: bool
+) -> None:
+    for _ in range(3):
+        await ask(health, failure)
+    assert health.is_down()
+    await ask(health, ended_by)
+    assert health.is_down() is down
+
+
+async def test_refused_codes_between_server_errors_do_not_hide_an_outage(
+    health: ProviderHealth, monotonic: Clock
+) -> None:
+    for _ in range(3):
+        await ask(health, answer(500))
+        await ask(health, answer(400))
+    assert health.is_down()
+    monotonic.advance(FORGET_SECONDS + 1)
+    assert not health.is_down()
+    await ask(health, answer(500))
+    await ask(health, answer(400))
+    assert not health.is_down()
+
+
 async def test_a_timeout_of_a_busy_process_is_not_the_providers(health: ProviderHealth) -> None:
     for _ in range(3):
         await ask(health, ProviderTimedOut(), busy=0.15)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -109,6 +110,8 @@ async def test_an_authority_that_is_removed_is_not_trusted_on_kept_connections_e
         pytest.param("", "holds no certificates in PEM form", id="empty"),
         pytest.param("-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n", "is truncated", id="truncated"),
         pytest.param(None, "cannot be read", id="removed"),
+        pytest.param("a pipe", "is not a regular file", id="a pipe"),
+        pytest.param("/dev/zero", "is not a regular file", id="a device"),
     ],
 )
 async def test_a_file_that_cannot_be_used_leaves_the_previous_authorities(
@@ -121,6 +124,12 @@ async def test_a_file_that_cannot_be_used_leaves_the_previous_authorities(
     ):
         if content is None:
             file.unlink()
+        elif content == "a pipe":
+            os.mkfifo(tmp_path / "pipe")
+            (tmp_path / "pipe").rename(file)
+        elif content == "/dev/zero":
+            file.unlink()
+            file.symlink_to(content)
         else:
             put(file, content)
         await until(authorities.is_rejected)

@@ -3,6 +3,7 @@
 import copy
 import hashlib
 import logging
+import os
 import pickle
 import time
 from collections.abc import Callable
@@ -372,3 +373,17 @@ def test_a_secret_that_yaml_reads_as_a_number_is_refused(admin: Admin) -> None:
     (mistake,) = admin.refused(tree)
 
     assert "put it in quotes" in mistake.problem
+
+
+def test_a_pipe_in_the_place_of_a_secret_does_not_hold_up_the_service(tmp_path: Path) -> None:
+    file, clock = tmp_path / "secret", Clock()
+    file.write_text("first\n", encoding="utf-8")
+    watched = WatchedFile(file, str, clock)
+    file.unlink()
+    os.mkfifo(file)
+    clock.now += 2
+
+    began = time.monotonic()
+    assert watched() == "first"
+    assert time.monotonic() - began < 1
+    assert watched.is_rejected()

@@ -1,6 +1,8 @@
 """Settings come from a file and from the environment; what cannot be read is a mistake, never a guess."""
 
 import json
+import os
+import threading
 import time
 from pathlib import Path
 
@@ -8,6 +10,7 @@ import pytest
 
 from broker.errors import SettingsError
 from broker.settings import load_settings
+from broker.settings.values import UnreadableFile, read_bytes
 from tests.settings.admin import Admin
 
 BOMB = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
@@ -312,3 +315,45 @@ def test_the_first_site_of_the_file_stays_the_first(admin: Admin) -> None:
     settings = admin.load(admin.settings(sites={"zulu": site, "alpha": site}))
 
     assert list(settings.sites) == ["zulu", "alpha"]
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        pytest.param("!!bool abc", id="a tag of another type"),
+        pytest.param('!!int ""', id="an empty number"),
+        pytest.param("!!timestamp abc", id="no date"),
+        pytest.param('"\\UFFFFFFFF"', id="a character beyond Unicode"),
+        pytest.param(":".join(["1"] + ["59"] * 600) + ".5", id="a number beyond bounds"),
+    ],
+)
+def test_a_value_that_the_library_cannot_make_is_one_mistake(admin: Admin, value: str) -> None:
+    file = admin.write(admin.settings())
+    file.write_text(f"{file.read_text()}support_email: {value}\n")
+
+    with pytest.raises(SettingsError) as refusal:
+        load_settings(file, {})
+
+    (mistake,) = refusal.value.mistakes
+    assert mistake.path == str(file)
+    assert "is not YAML" in mistake.problem
+
+
+def test_a_pipe_is_read_until_its_end(admin: Admin, tmp_path: Path) -> None:
+    text, pipe = admin.write(admin.settings()).read_bytes(), tmp_path / "pipe"
+    os.mkfifo(pipe)
+    writing = threading.Thread(target=pipe.write_bytes, args=(text + b"#" * 200_000,))
+    writing.start()
+    assert len(read_bytes(pipe, 300_000)) == len(text) + 200_000
+    writing.join(5)
+
+
+@pytest.mark.parametrize("is_open", [False, True], ids=["nobody opens it", "nobody writes"])
+def test_a_pipe_that_nobody_writes_hangs_nothing(tmp_path: Path, is_open: bool) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    writer = os.open(tmp_path / "pipe", os.O_RDWR) if is_open else None
+    with pytest.raises(UnreadableFile) as refusal:
+        read_bytes(tmp_path / "pipe", 1000, pipe_seconds=0.1)
+    assert refusal.value.problem == "cannot be read (a pipe that no program writes and closes)"
+    if writer is not None:
+        os.close(writer)
