@@ -105,4 +105,5 @@ def _without_command_lines() -> Iterator[None]:
 
 
 def _stop(number: int, _frame: FrameType | None) -> NoReturn:
-    raise SystemExit(0 if number == signal.SIGTERM else 128 + number)
+    """End the process at once: nothing is open yet, and an exception could be swallowed, such as by an import."""
+    os._exit(0 if number == signal.SIGTERM else 128 + number)
