@@ -6,8 +6,10 @@ The reason for each figure: docs/development/decisions/0019-waiting-for-a-place.
 from __future__ import annotations
 
 import asyncio
+import math
 from collections import OrderedDict, deque
 from time import monotonic  # as asyncio's event loops
+from types import TracebackType
 from typing import Literal, NamedTuple
 
 MAX_AT_WORK = 600  # sign-ins with one provider: with two calls of 300 ms, 1,000 a second, more than a core completes
@@ -211,3 +213,45 @@ class LoopLateness:
             self._schedule(loop, TICK_SECONDS if late < ON_TIME_SECONDS else BUSY_TICK_SECONDS)
         else:
             self._is_measuring = False
+
+
+class ProviderTimeout:
+    """Ends an `async with` block by TimeoutError when a provider took too long.
+
+    Time by which the event loop was late does not count: a process with too much work reads answers late.
+
+    Args:
+        seconds: that the provider may take.
+        most_late: seconds by which lateness makes the block longer at most.
+    """
+
+    def __init__(self, seconds: float, lateness: LoopLateness, *, most_late: float = math.inf) -> None:
+        self._seconds = seconds
+        self._most_late = most_late
+        self._lateness = lateness
+        self._timeout = asyncio.timeout(None)
+
+    async def __aenter__(self) -> None:
+        """Begin to count."""
+        self._lateness.__enter__()
+        self._began = self._lateness.lap()
+        self._loop = asyncio.get_running_loop()
+        self._timer = self._loop.call_later(self._seconds, self._look)
+        await self._timeout.__aenter__()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Stop counting; turn the end of the time into TimeoutError."""
+        self._timer.cancel()
+        self._lateness.__exit__()
+        await self._timeout.__aexit__(kind, error, trace)
+
+    def _look(self) -> None:
+        now = self._lateness.lap()
+        late = min(now.late - self._began.late, self._most_late)
+        taken = now.began - self._began.began - late
+        if taken < self._seconds - ON_TIME_SECONDS:
+            self._timer = self._loop.call_later(self._seconds - taken, self._look)
+        else:
+            self._timeout.reschedule(self._loop.time())

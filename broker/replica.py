@@ -21,6 +21,7 @@ from broker.capacity import (
     LoopLateness,
     LoopTurns,
     Places,
+    ProviderTimeout,
     WaitingRoom,
 )
 from broker.comm100 import Site
@@ -119,9 +120,9 @@ class Broker:
     ) -> AsyncIterator[None]:
         """Wait for a place among a provider's sign-ins, and hold the place at most until the deadline.
 
-        The deadline begins with the place. A timeout is the provider's, unless the event loop was late for at least
-        `BUSY_SHARE` of that time: then the process had too much work to read the answers in time. The same rule says
-        why there was no place.
+        The deadline begins with the place, and counts the provider's time. A timeout is the provider's, unless the
+        event loop was late for at least `BUSY_SHARE` of that time: then the process had too much work to read the
+        answers in time. The same rule says why there was no place.
 
         Args:
             turn: entered before the wait for a place; both waits together end after `wait` seconds.
@@ -140,8 +141,9 @@ class Broker:
                     await places.take(kind, lap)
                     try:
                         at_work, lap = True, self._lateness.lap()
-                        limit.reschedule(lap.began + self._deadline)
-                        yield
+                        limit.reschedule(None)
+                        async with ProviderTimeout(self._deadline, self._lateness, most_late=self._deadline):
+                            yield
                     finally:
                         places.give_back()
             except TimeoutError:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 
 import pytest
 
-from broker.capacity import TICK_SECONDS, Kind, Lap, LoopLateness, LoopTurns, Places
+from broker.capacity import TICK_SECONDS, Kind, Lap, LoopLateness, LoopTurns, Places, ProviderTimeout
 
 LIMIT = 2
 MAX_WAITING = 3
@@ -178,3 +179,25 @@ async def test_a_caller_that_gave_up_takes_no_turn() -> None:
     gave_up.cancel()
     await waits
     assert gave_up.cancelled()
+
+
+async def stall_and_wait(timeout: ProviderTimeout, stalled: float = 0.5) -> None:
+    async with timeout:
+        time.sleep(stalled)  # noqa: ASYNC251 - the loop is late
+        await asyncio.sleep(10)
+
+
+@pytest.mark.parametrize(
+    ("most_late", "least", "most"),
+    [
+        pytest.param(math.inf, 0.6, 3, id="the provider has its whole time besides"),
+        pytest.param(0.1, 0.5, 0.6, id="up to a bound"),
+    ],
+)
+async def test_time_by_which_the_event_loop_was_late_is_not_the_providers(
+    most_late: float, least: float, most: float
+) -> None:
+    began = time.monotonic()
+    with pytest.raises(TimeoutError):
+        await stall_and_wait(ProviderTimeout(0.2, LoopLateness(), most_late=most_late))
+    assert least < time.monotonic() - began < most

@@ -17,7 +17,7 @@ from urllib.parse import SplitResult, unquote, urlsplit
 
 import httpx
 
-from broker.capacity import LoopTurns
+from broker.capacity import LoopLateness, LoopTurns, ProviderTimeout
 from broker.oidc.answer import Answer, CallFailed
 from broker.oidc.connection import READ_BYTES, Connection, SocketAddress, connect_to_any, public_addresses, resolve
 from broker.oidc.network import MAX_QUOTED, why_failed
@@ -104,6 +104,7 @@ class Transport(httpx.AsyncBaseTransport):
         self._buffer = memoryview(bytearray(READ_BYTES))  # one for all: its bytes are taken before the next read
         self._kept: dict[_Route, list[Connection]] = {}
         self._handshakes = LoopTurns(MAX_HANDSHAKES)
+        self._lateness = LoopLateness()
         self._sweep: asyncio.TimerHandle | None = None
         self._resolved: dict[tuple[str, int], tuple[float, asyncio.Future[list[SocketAddress]]]] = {}
 
@@ -120,7 +121,7 @@ class Transport(httpx.AsyncBaseTransport):
         """
         call, seconds = _Call(request, self._route_of(request.url)), request.extensions["seconds"]
         try:
-            async with asyncio.timeout(seconds):
+            async with ProviderTimeout(seconds, self._lateness):
                 return await self._send(call)
         except TimeoutError:
             raise call.late(seconds) from None
@@ -217,7 +218,7 @@ class Transport(httpx.AsyncBaseTransport):
         call.at_proxy = route.proxy != ""
         host, port = _place_of(proxy) if call.at_proxy else (route.host, route.port)
         try:
-            async with asyncio.timeout(self._connect_seconds):
+            async with ProviderTimeout(self._connect_seconds, self._lateness):
                 connection = await self._open(host, port, call)
                 try:
                     if proxy.scheme == "https":
