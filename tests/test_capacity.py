@@ -181,8 +181,8 @@ async def test_a_caller_that_gave_up_takes_no_turn() -> None:
     assert gave_up.cancelled()
 
 
-async def stall_and_wait(timeout: ProviderTimeout, stalled: float = 0.5) -> None:
-    async with timeout:
+async def stall_and_wait(limit: ProviderTimeout, stalled: float = 0.5) -> None:
+    async with limit:
         time.sleep(stalled)  # noqa: ASYNC251 - the loop is late
         await asyncio.sleep(10)
 
