@@ -150,7 +150,7 @@ def check(
 
 @app.command()
 def serve(config: ConfigOption = None) -> None:
-    """Run the broker until SIGTERM or Ctrl-C."""
+    """Run the broker until SIGTERM or Ctrl-C. SIGHUP applies changed settings."""
     start.serve(config)
 
 

@@ -1,4 +1,4 @@
-"""Reads the settings again when asked, and notices a changed settings file.
+"""Reads the settings again when asked, and notices a changed settings file and changed files of secrets.
 
 Settings that cannot be used change nothing: the service keeps the previous settings, and says so.
 """
@@ -11,9 +11,9 @@ import logging
 from broker.app import Service
 from broker.errors import Mistake, SettingsError
 from broker.log import LOGGER, keep_addresses, write_event
-from broker.settings import Fingerprint, Settings, SettingsSource, changes_between
+from broker.settings import Fingerprint, Settings, SettingsSource, changes_between, secret_files
 
-LOOK_SECONDS = 30.0  # between looks at the settings file
+LOOK_SECONDS = 30.0  # between looks at the settings file, and at the files of secrets that nobody used meanwhile
 PAUSE_SECONDS = 0.5  # after a reload; each takes some 100 ms of CPU
 FIXED = ("listen", "operations_listen")  # settings of sockets, which are opened at the start
 REMEDY_OF_REJECTED = (
@@ -46,6 +46,7 @@ async def follow_settings(
             async with asyncio.timeout(look_seconds):
                 await asked.wait()
         except TimeoutError:
+            _look_at_secrets(service.settings())
             if (now := source.fingerprint()) != seen:
                 seen = now
                 await _check_file(service, source)
@@ -54,6 +55,12 @@ async def follow_settings(
             seen = source.fingerprint()  # before reading: the next look then sees a change in between
             await _reload(service, source, started_with)
             await asyncio.sleep(pause_seconds)
+
+
+def _look_at_secrets(settings: Settings) -> None:
+    """Look at the file of each secret: the log then tells of a change before a sign-in needs the secret."""
+    for is_rejected in secret_files(settings).values():
+        is_rejected()
 
 
 async def _reload(service: Service, source: SettingsSource, started_with: Settings) -> None:

@@ -230,7 +230,8 @@ async def listen(
             if error.errno not in (errno.EADDRINUSE, errno.EADDRNOTAVAIL) or loop.time() >= until:
                 raise
             if not has_warned:
-                facts = {"got": error.strerror, "seconds": seconds, "remedy": "The service tries again until then."}
+                remedy = f"The service tries again for {seconds:g} seconds. Then it ends with status 1."
+                facts = {"got": error.strerror, "remedy": remedy}
                 _log.warning("port is not available", extra={"facts": facts})
                 has_warned = True
         with suppress(TimeoutError):

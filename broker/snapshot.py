@@ -31,6 +31,7 @@ MAX_LEVELS = 10  # of nested values; an entry of the broker has 6
 LOOK_SECONDS = 1.0  # between two looks whether a document changed
 _MARK = b'{"comm100_sso_snapshot": 1'  # with the version of the form
 _OTHER_FILE = "Set snapshot_file to a path of its own."
+_WRITABLE = "Make the folder, let the broker's user write there, or free space on the volume."
 _REMOVE = "Remove the file. A running broker writes a new one."
 _OWN_FOLDER = "Let the broker's user own the folder and the file, and no other user write the file."
 
@@ -135,8 +136,7 @@ class Snapshot:
             self._reject(unusable.facts)
         except OSError as error:
             reason = error.strerror or "no reason given"
-            expected, remedy = "a file that can be written", "Free space on the volume, or let the broker's user write."
-            self._reject({"expected": expected, "got": reason, "remedy": remedy})
+            self._reject({"expected": "a file that can be written", "got": reason, "remedy": _WRITABLE})
         else:
             self._kept, self.written = fetched, now
             self.is_rejected, self._last_fault = False, None

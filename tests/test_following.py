@@ -8,6 +8,7 @@ import errno
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -51,7 +52,7 @@ class Following:
 
     def told(self, event: str) -> list[dict[str, Any]]:
         """Return the facts of every line of an event."""
-        return [record.facts for record in self._caplog.records if record.getMessage() == event]  # type: ignore[attr-defined]
+        return [getattr(each, "facts", {}) for each in self._caplog.records if each.getMessage() == event]
 
     async def hears(self, event: str, times: int = 1) -> dict[str, Any]:
         """Wait for a line, and return its facts."""
@@ -212,6 +213,20 @@ async def test_a_reload_that_fails_leaves_the_settings_in_use(world: World, capl
         task.cancel()
         assert "Too many open files" in told["mistakes"][0]
         assert await it.metric("comm100_sso_settings_file_rejected") == 1
+        assert (await world.browser(it.service).sign_in()).status_code == 200
+
+
+async def test_a_changed_secret_is_told_before_a_sign_in_needs_it(
+    world: World, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    file = tmp_path / "client-secret"
+    file.write_text("s3cret:with %odd+chars")
+    section = world.settings["identity_providers"]["idp"]
+    del section["client_secret"]
+    section["client_secret_file"] = str(file)
+    async with following(world, caplog, look_seconds=0.1) as it:
+        file.write_text("")
+        await it.hears(f"{file} changed and is empty; the previous value stays in use")
         assert (await world.browser(it.service).sign_in()).status_code == 200
 
 

@@ -187,7 +187,7 @@ def check_expiry(provider: Provider, expires: date | None, *, clock: Callable[[]
     if expires is None:
         return topic.unknown(
             "client_secret_expires is not set, so there is no warning before the client secret expires.",
-            f"If it does expire, set the day: the provider shows it at {where}.",
+            f"If the secret expires, set client_secret_expires to the day that the provider shows at {where}.",
         )
     days = (expires - datetime.fromtimestamp(clock(), UTC).date()).days
     remedy = f"Make a new one at {where}, put it into the secret file, and set client_secret_expires to its day."

@@ -269,13 +269,13 @@ def _next_steps(dry_run: DryRun) -> Iterable[str]:
     """Yield the next steps of the admin; there is always a step."""
     if dry_run.refusal is not None:
         yield dry_run.refusal.remedy
-        yield "Restart the broker if you changed its settings, then test again."
+        yield "Reload or restart the broker if you changed its settings, then test again."
         return
     if not dry_run.previews:
         yield f"No site offers this provider: add {dry_run.provider} to identity_providers of a site."
     yield "Compare the e-mail address with the agent's in Comm100: it must be the same, and the agent must exist there."
     if not dry_run.enabled:
         where = f"identity_providers.{dry_run.provider}"
-        yield f"Remove enabled: false from {where} and restart the broker. Then agents can choose the provider."
+        yield f"Remove enabled: false from {where} and reload or restart the broker. Agents can then choose it."
     yield "Turn on JWT SSO in Comm100 as the setup page says."
     yield "Sign in from Comm100's sign-in page in a private window."

@@ -152,7 +152,7 @@ def test_each_provider_has_a_test_sign_in_in_a_tab_that_cannot_reach_back(tmp_pa
 def test_a_provider_that_is_not_enabled_is_marked_and_how_to_enable_it_is_said(overview: Page) -> None:
     assert "Test sign-in: Acme google (not yet offered to agents)" in overview.text
     step = (
-        "Remove enabled: false from identity_providers.google and restart the broker. "
+        "Remove enabled: false from identity_providers.google and reload or restart the broker. "
         "Then agents can choose the provider."
     )
     assert step in overview.text
