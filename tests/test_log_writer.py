@@ -59,6 +59,7 @@ def test_a_pipe_that_nobody_reads_blocks_neither_the_writer_nor_the_stop() -> No
     assert writer.dropped > 20_000
     assert time.monotonic() - began < 4, "the flush has an end"
     os.close(reader)  # ends the write under way
+    writer.close(20)  # before the number of the descriptor belongs to another file
     os.close(end)
 
 
