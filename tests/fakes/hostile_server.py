@@ -143,6 +143,16 @@ def late(seconds: float) -> Trick:
     return trick
 
 
+def late_and_old(provider: FakeProvider, seconds: float) -> Trick:
+    """Keys as late, of which a newer one signs from then on: who asked for them early has to ask again."""
+
+    async def trick(wire: Wire, answer: httpx.Response) -> None:
+        provider.rotate()
+        await late(seconds)(wire, answer)
+
+    return trick
+
+
 def dripping_body(seconds: float) -> Trick:
     """The head at once, the body byte by byte."""
 

@@ -142,8 +142,8 @@ async def ends(tmp_path_factory: pytest.TempPathFactory, log_record: LogRecord) 
             for step, path in STEPS.items()
             for name, row in ROWS.items()
         }
-        slow = dict.fromkeys(STEPS.values(), bad.late(4))
-        hostile["all steps", "four seconds late"] = await stack.enter_async_context(bad.hostile_provider(slow))
+        slow = hostile["all steps", "four seconds late"] = await stack.enter_async_context(bad.hostile_provider())
+        slow.tricks = dict.fromkeys(STEPS.values(), bad.late(4)) | {bad.KEYS: bad.late_and_old(slow.honest, 4)}
         good = await stack.enter_async_context(bad.hostile_provider())
         for one in hostile.values():
             one.honest.is_down = lambda _: httpx.Response(503)  # until the broker has been weighed
