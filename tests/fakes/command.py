@@ -25,7 +25,7 @@ def run(*arguments: str, folder: Path | None = None, stdin: str | bytes = "", **
 @contextlib.contextmanager
 def signals_kept() -> Iterator[None]:
     """Undo what `broker serve` does to the signals of the process."""
-    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    before = {number: signal.getsignal(number) for number in signal.valid_signals()}
     try:
         yield
     finally:
