@@ -28,6 +28,7 @@ from tests.benchmarks.programs import build_programs
 from tests.benchmarks.stub import Stub, running_stub
 from tests.fakes.ports import free_port
 from tests.fakes.processes import wait_until
+from tests.proxies.running import nginx
 
 PROGRAMS = Path(__file__).parents[2] / "build" / "benchmarks" / "programs"
 SIGN_INS = 1500  # of a round
@@ -110,13 +111,12 @@ def arranged(bench: Bench, stub: Stub, count: int) -> Iterator[Arrangement]:
     public_port = free_port()
     units = [_configured(bench, stub, public_port, cores[number % len(cores)]) for number in range(count)]
     folder = bench.setting(stub, "nginx").folder
-    (folder / "nginx.conf").write_text(nginx_configuration(folder, public_port, units), encoding="utf-8")
-    command = ["nginx", "-p", str(folder), "-c", f"{folder}/nginx.conf", "-e", f"{folder}/error.log"]
+    command = nginx_before(folder, public_port, [unit.port for unit in units])
     with ExitStack() as stack:
         stacks = [stack.enter_context(ExitStack()) for _ in units]
         pids = [own.enter_context(unit.running()) for own, unit in zip(stacks, units, strict=True)]
-        nginx = stack.enter_context(launched(command, public_port, folder, bench.load_core))
-        running = Running(f"http://127.0.0.1:{public_port}/login", nginx)
+        proxy = stack.enter_context(launched(command, public_port, folder, bench.load_core))
+        running = Running(f"http://127.0.0.1:{public_port}/login", proxy)
         endpoint = bench.setting(stub, "endpoint").endpoint
         load = stack.enter_context(loading(bench.programs, stub, running, bench.load_core, location=endpoint))
         yield Arrangement(units, stacks, pids, running, load)
@@ -132,23 +132,10 @@ def _configured(bench: Bench, stub: Stub, public_port: int, core: int) -> Unit:
     return Unit(file, port, operations_port, core)
 
 
-def nginx_configuration(folder: Path, port: int, units: Sequence[Unit]) -> str:
-    """Return the configuration that docs/admin/high-availability.md shows, without TLS to the browser."""
-    user = "user root;" if os.geteuid() == 0 else ""
-    servers = "\n".join(f"server 127.0.0.1:{unit.port} max_fails=0;" for unit in units)
-    temporary = "\n".join(
-        f"{name}_temp_path {folder}/{name};" for name in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
-    )
-    return f"""
-{user}
-daemon off;
-worker_processes 1;
-pid {folder}/pid;
-error_log {folder}/error.log;
-events {{ worker_connections 4096; }}
-http {{
-    {temporary}
-    access_log off;
+def nginx_before(folder: Path, port: int, ports: Sequence[int]) -> list[str]:
+    """Configure nginx before units at these ports, as docs/admin/high-availability.md does; return the command."""
+    servers = "\n".join(f"server 127.0.0.1:{each} max_fails=0;" for each in ports)
+    http = f"""
     upstream broker {{
         {servers}
         keepalive 64;
@@ -166,8 +153,8 @@ http {{
             proxy_buffers 8 16k;
         }}
     }}
-}}
 """
+    return nginx(folder, http)
 
 
 def measure_round(arrangement: Arrangement, count: int) -> Round:

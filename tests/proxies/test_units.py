@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import os
 import re
 import socket
 import sys
@@ -30,7 +29,7 @@ from tests.fakes.processes import wait_until, without_broker_settings
 from tests.fakes.provider import Person
 from tests.fakes.world import SECRET_KEY, SHARED_SECRET, section_for
 from tests.hostile.running import COMM100
-from tests.proxies.running import Proxy, running
+from tests.proxies.running import Proxy, haproxy, nginx, running
 from tests.test_unit_files import UNITS, environment
 
 PAGE = (Path(__file__).parents[2] / "docs" / "admin" / "high-availability.md").read_text(encoding="utf-8")
@@ -59,54 +58,29 @@ def proxies(instances: Sequence[str]) -> dict[str, Proxy]:
     )
     location = shown("proxy_pass http://broker;")
 
-    def nginx(folder: Path, port: int, _: int) -> list[str]:
-        user = "user root;" if os.geteuid() == 0 else ""
-        temporary = "\n".join(
-            f"{name}_temp_path {folder}/{name};" for name in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
-        )
-        (folder / "nginx.conf").write_text(f"""
-            {user}
-            daemon off;
-            worker_processes 1;
-            pid {folder}/pid;
-            error_log {folder}/error.log;
-            events {{ worker_connections 2048; }}
-            http {{
-                {temporary}
-                access_log off;
-                {upstream}
-                server {{
-                    listen 127.0.0.1:{port};
-                    location / {{
-                        {location}
-                        proxy_set_header Host $http_host;
-                        proxy_set_header X-Forwarded-For $remote_addr;
-                    }}
+    def to_nginx(folder: Path, port: int, _: int) -> list[str]:
+        http = f"""
+            {upstream}
+            server {{
+                listen 127.0.0.1:{port};
+                location / {{
+                    {location}
+                    proxy_set_header Host $http_host;
+                    proxy_set_header X-Forwarded-For $remote_addr;
                 }}
             }}
-        """)
-        return ["nginx", "-p", str(folder), "-c", f"{folder}/nginx.conf", "-e", f"{folder}/error.log"]
+        """
+        return nginx(folder, http)
 
-    def haproxy(folder: Path, port: int, _: int) -> list[str]:
-        (folder / "haproxy.cfg").write_text(f"""
-defaults
-    mode http
-    timeout connect 5s
-    timeout client 30s
-    timeout server 30s
-frontend people
-    bind 127.0.0.1:{port}
-    default_backend broker
-{backend}
-""")
-        return ["haproxy", "-db", "-f", f"{folder}/haproxy.cfg"]
+    def to_haproxy(folder: Path, port: int, _: int) -> list[str]:
+        return haproxy(folder, port, backend)
 
-    def caddy_server(folder: Path, port: int, _: int) -> list[str]:
+    def to_caddy(folder: Path, port: int, _: int) -> list[str]:
         site = f"http://:{port} {{\nbind 127.0.0.1\n{caddy}}}\n"
         (folder / "Caddyfile").write_text(f"{{\nadmin off\nauto_https off\n}}\n{site}")
         return ["caddy", "run", "--config", f"{folder}/Caddyfile", "--adapter", "caddyfile"]
 
-    return {"nginx": Proxy(nginx), "HAProxy": Proxy(haproxy), "Caddy": Proxy(caddy_server)}
+    return {"nginx": Proxy(to_nginx), "HAProxy": Proxy(to_haproxy), "Caddy": Proxy(to_caddy)}
 
 
 def free_instances() -> list[str]:
