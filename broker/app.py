@@ -23,12 +23,14 @@ from broker.oidc.discovery import Clock, Sleep
 from broker.providers import Provider
 from broker.replica import Broker
 from broker.settings import (
+    AuthoritiesReader,
     Changes,
     Settings,
     WatchedAuthorities,
     changes_between,
     insecure_options,
     open_authorities,
+    read_authorities,
     secret_files,
 )
 from broker.snapshot import Snapshot
@@ -94,6 +96,7 @@ class _Process:
 
     metrics: Metrics
     http: ClientFactory
+    read_authorities: AuthoritiesReader
     clock: Clock
     sleep: Sleep
     intervals: Intervals
@@ -108,6 +111,7 @@ async def create_app(
     *,
     lost_log_lines: Callable[[], int] = lambda: 0,
     http: ClientFactory = open_client,
+    read_authorities: AuthoritiesReader = read_authorities,
     clock: Clock = time.time,
     sleep: Sleep = asyncio.sleep,
     intervals: Intervals = Intervals(),  # noqa: B008 - frozen
@@ -120,7 +124,7 @@ async def create_app(
         lost_log_lines: returns how many lines the log lost since the start.
         clock: seconds since the epoch.
     """
-    process = _Process(Metrics(lost_log_lines=lost_log_lines), http, clock, sleep, intervals)
+    process = _Process(Metrics(lost_log_lines=lost_log_lines), http, read_authorities, clock, sleep, intervals)
     editions = Editions[_Edition]()
 
     async def reload(settings: Settings) -> Changes:
@@ -154,7 +158,7 @@ async def _edition(settings: Settings, process: _Process, before: _Edition | Non
     """
     clock, metrics = process.clock, process.metrics
     async with AsyncExitStack() as stack:
-        authorities = await stack.enter_async_context(_authorities(settings))
+        authorities = await stack.enter_async_context(_authorities(settings, process.read_authorities))
         networks = network_policies(settings, authorities.context)
         clients = {each: await stack.enter_async_context(process.http(each)) for each in set(networks.values())}
         every_provider = _providers(settings, process, networks, clients)
@@ -217,9 +221,9 @@ def _broker(settings: Settings, providers: Mapping[str, Provider], clock: Clock,
 
 
 @asynccontextmanager
-async def _authorities(settings: Settings) -> AsyncIterator[WatchedAuthorities]:
+async def _authorities(settings: Settings, read: AuthoritiesReader) -> AsyncIterator[WatchedAuthorities]:
     """Read trusted_ca_file, and watch the file while the block runs."""
-    authorities = await open_authorities(settings.trusted_ca_file)
+    authorities = await open_authorities(settings.trusted_ca_file, read)
     async with _in_background(authorities.watch()):
         yield authorities
 

@@ -1,6 +1,6 @@
 """Read the settings from a file and the environment into frozen records, and report all mistakes at once."""
 
-from broker.settings.authorities import WatchedAuthorities, open_authorities
+from broker.settings.authorities import AuthoritiesReader, WatchedAuthorities, open_authorities, read_authorities
 from broker.settings.changes import Changes, changes_between
 from broker.settings.load import SettingsSource, check_settings, load_settings
 from broker.settings.messages import describe, list_mistakes
@@ -11,6 +11,7 @@ from broker.settings.values import Listen
 
 __all__ = [
     "NO_PROXY",
+    "AuthoritiesReader",
     "Changes",
     "Fingerprint",
     "Listen",
@@ -27,5 +28,6 @@ __all__ = [
     "list_mistakes",
     "load_settings",
     "open_authorities",
+    "read_authorities",
     "secret_files",
 ]

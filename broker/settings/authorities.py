@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import ssl
+from collections.abc import Callable
 from pathlib import Path
 
 from broker.errors import Mistake, SettingsError
@@ -13,6 +14,9 @@ from broker.settings.secrets import Fingerprint, fingerprint
 from broker.settings.values import InvalidValue, check_authorities
 
 LOOK_SECONDS = 1.0  # between looks at the file, as for a secret
+
+AuthoritiesReader = Callable[[Path | None], ssl.SSLContext]
+"""Returns a context that trusts the public authorities, and those of the file. Raises InvalidValue."""
 
 _log = logging.getLogger("broker.settings")
 
@@ -26,8 +30,11 @@ class WatchedAuthorities:
         file: the admin's authorities, besides the public ones; None for the public ones alone.
     """
 
-    def __init__(self, file: Path | None, seen: Fingerprint | None, context: ssl.SSLContext) -> None:
+    def __init__(
+        self, file: Path | None, seen: Fingerprint | None, context: ssl.SSLContext, read: AuthoritiesReader
+    ) -> None:
         self._file = file
+        self._read = read
         self._seen = seen
         self._context = context
         self._is_rejected = False
@@ -56,7 +63,7 @@ class WatchedAuthorities:
             return
         self._seen = seen
         try:
-            self._context = await asyncio.to_thread(_read, file)
+            self._context = await asyncio.to_thread(self._read, file)
         except InvalidValue as invalid:
             self._is_rejected = True
             _log.error("%s changed and %s; the previous value stays in use", file, invalid.problem)
@@ -65,7 +72,21 @@ class WatchedAuthorities:
             _log.info("%s changed; the new value is in use", file)
 
 
-async def open_authorities(file: Path | None) -> WatchedAuthorities:
+def read_authorities(file: Path | None) -> ssl.SSLContext:
+    """Return a context that trusts the public authorities, and those of the file.
+
+    Raises:
+        InvalidValue: the file cannot be used.
+    """
+    if file is not None:
+        check_authorities(file)
+    try:
+        return tls_context(file)
+    except (OSError, ValueError):  # ssl.SSLError is an OSError; the file changed since the check
+        raise InvalidValue("changes while it is read") from None
+
+
+async def open_authorities(file: Path | None, read: AuthoritiesReader = read_authorities) -> WatchedAuthorities:
     """Read the authorities; the caller runs `watch`.
 
     Raises:
@@ -73,17 +94,8 @@ async def open_authorities(file: Path | None) -> WatchedAuthorities:
     """
     seen = fingerprint(file) if file else None  # before reading: the next look then sees a change in between
     try:
-        context = await asyncio.to_thread(_read, file)
+        context = await asyncio.to_thread(read, file)
     except InvalidValue as invalid:
         example = "trusted_ca_file: /etc/ssl/acme-ca.pem"
         raise SettingsError((Mistake("trusted_ca_file", f"names a file that {invalid.problem}", example),)) from None
-    return WatchedAuthorities(file, seen, context)
-
-
-def _read(file: Path | None) -> ssl.SSLContext:
-    if file is not None:
-        check_authorities(file)
-    try:
-        return tls_context(file)
-    except (OSError, ValueError):  # ssl.SSLError is an OSError; the file changed since the check
-        raise InvalidValue("changes while it is read") from None
+    return WatchedAuthorities(file, seen, context, read)

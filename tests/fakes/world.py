@@ -8,8 +8,10 @@ from __future__ import annotations
 import copy
 import html
 import re
+import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +22,7 @@ from broker.app import Service, create_app
 from broker.demo.comm100 import ENDPOINT_PATH, Agent, Received, create_comm100
 from broker.errors import BrokerError
 from broker.oidc.client import NetworkPolicy
-from broker.settings import load_settings
+from broker.settings import load_settings, read_authorities
 from broker.watch import Intervals
 from tests.fakes.clock import Clock
 from tests.fakes.log_record import secrets_in
@@ -116,7 +118,12 @@ class World:
         clock = clock or self.clock
         settings = load_settings(path, {})
         async with create_app(
-            settings, http=self._outbound, clock=clock, sleep=clock.sleep, intervals=self.intervals
+            settings,
+            http=self._outbound,
+            read_authorities=read_once,
+            clock=clock,
+            sleep=clock.sleep,
+            intervals=self.intervals,
         ) as service:
             yield service
 
@@ -136,6 +143,16 @@ class World:
         browser = Browser(self, service)
         self.browsers.append(browser)
         return browser
+
+
+def read_once(file: Path | None) -> ssl.SSLContext:
+    """Read an admin's authorities anew and the public ones once: they take longer than most tests."""
+    return _public_authorities() if file is None else read_authorities(file)
+
+
+@cache
+def _public_authorities() -> ssl.SSLContext:
+    return read_authorities(None)
 
 
 class Browser:
