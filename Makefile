@@ -8,11 +8,12 @@ CHART := tests/chart
 IMAGE := tests/image
 PROXIES := tests/proxies
 QUIET := tests/benchmarks/test_ratios.py tests/hostile/test_overload.py
+HEAVY := $(CHART) $(IMAGE) $(PROXIES) $(REAL) $(addprefix tests/,benchmarks browser chaos emulators fuzz hostile)
 PEERS := tests/benchmarks/peers/node
 ARGS ?=
 SECONDS ?= 20
 
-.PHONY: bench bench-prepare bench-units bench-wheel chaos demo test test-chart test-image test-proxies test-quiet chart-table tables fuzz lint format texts lock clean prepare
+.PHONY: bench bench-prepare bench-units bench-wheel chaos coverage demo test test-chart test-image test-proxies test-quiet chart-table tables fuzz lint format texts lock clean prepare
 .DEFAULT_GOAL := demo
 
 # In the foreground of a terminal the demo gets a process group of its own, so that Ctrl-C ends the demo and does not break off make.
@@ -21,8 +22,12 @@ demo: .venv/.demo
 	@if $(IN_FOREGROUND); then set -m; $(BIN)/broker demo $(ARGS); else exec $(BIN)/broker demo $(ARGS); fi
 
 test: lint prepare $(REAL)/node_modules/.installed
+	@$(BIN)/python -m pytest --ignore $(CHART) --ignore $(IMAGE) --ignore $(PROXIES) $(QUIET:%=--ignore %) --numprocesses 3 --dist loadfile $(ARGS)
+
+# Of the tests that need no browser, no load and no other product: measuring makes the broker slower by half.
+coverage: .venv/.test
 	@$(BIN)/coverage erase
-	@$(BIN)/coverage run -m pytest --ignore $(CHART) --ignore $(IMAGE) --ignore $(PROXIES) $(QUIET:%=--ignore %) --numprocesses 3 --dist loadfile $(ARGS)
+	@$(BIN)/coverage run -m pytest $(HEAVY:%=--ignore %) --numprocesses 3 --dist loadfile $(ARGS)
 	@$(BIN)/coverage combine --quiet
 	@$(BIN)/coverage report
 
