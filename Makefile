@@ -22,12 +22,12 @@ demo: .venv/.demo
 	@if $(IN_FOREGROUND); then set -m; $(BIN)/broker demo $(ARGS); else exec $(BIN)/broker demo $(ARGS); fi
 
 test: lint prepare $(REAL)/node_modules/.installed
-	@$(BIN)/python -m pytest --ignore $(CHART) --ignore $(IMAGE) --ignore $(PROXIES) $(QUIET:%=--ignore %) --numprocesses 3 --dist loadfile $(ARGS)
+	@$(BIN)/python -m pytest --ignore $(CHART) --ignore $(IMAGE) --ignore $(PROXIES) $(QUIET:%=--ignore %) --numprocesses 3 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 # Of the tests that need no browser, no load and no other product: measuring makes the broker slower by half.
 coverage: .venv/.test
 	@$(BIN)/coverage erase
-	@$(BIN)/coverage run -m pytest $(HEAVY:%=--ignore %) --numprocesses 3 --dist loadfile $(ARGS)
+	@$(BIN)/coverage run -m pytest $(HEAVY:%=--ignore %) --numprocesses 3 --dist loadfile --no-loadscope-reorder $(ARGS)
 	@$(BIN)/coverage combine --quiet
 	@$(BIN)/coverage report
 
