@@ -755,6 +755,22 @@ class TenantNotAllowed(NotAdmitted, code="tenant_not_allowed"):
     advice = _THE_WRONG_ACCOUNT
 
 
+class AuthenticationTooWeak(NotAdmitted, code="authentication_too_weak"):
+    """`acr` or `amr` of the ID token names nothing that `require_acr` or `require_amr` demands (Core, 3.1.3.7, 12)."""
+
+    user_message = "Comm100 needs a stronger sign-in, for example with a second factor."
+    remedy = (
+        "The provider signed the person in without what require_acr or require_amr demands. Let its policy for the "
+        "application demand a second factor, and compare acr and amr in a test sign-in."
+    )
+    advice = Advice(
+        title="A stronger sign-in is needed",
+        now="Sign in again and confirm with your second factor, such as an authenticator app or a security key.",
+        who="If you have no second factor, or are not asked for it: your IT desk. Send them the error code and the "
+        "trace id below.",
+    )
+
+
 class HostedDomainNotAllowed(NotAdmitted, code="hosted_domain_not_allowed"):
     """The `hd` claim is missing, or is not in `email_domains`."""
 

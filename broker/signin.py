@@ -291,7 +291,7 @@ def check_id_token(
     *,
     now: float,
 ) -> VerifiedIdToken:
-    """Check issuer, audience, times, nonce and subject of the ID token (OpenID Connect Core, section 3.1.3.7).
+    """Check who made the ID token, for whom, when, and how the person signed in (OpenID Connect Core, 3.1.3.7).
 
     Args:
         unverified_parameters: of the callback; their `iss` has to name the issuer of the token.
@@ -311,6 +311,7 @@ def check_id_token(
         access_token=tokens.access_token,
         max_age=registration.max_age,
         now=now,
+        required_authentication=registration.required_authentication,
         trusted_audiences=registration.trusted_audiences,
     )
     check_issuer_of_callback(unverified_parameters, id_token.issuer, issuers=_callback_issuers(provider))

@@ -18,8 +18,8 @@ from broker.oidc.client_assertion import build_client_assertion
 from broker.oidc.discovery import Clock, Discovery, Send, Sleep
 from broker.oidc.health import ProviderHealth
 from broker.oidc.messages import ProviderRequest, ProviderResponse
-from broker.oidc.registration import Registration
-from broker.providers import KINDS, Provider
+from broker.oidc.registration import Registration, RequiredAuthentication
+from broker.providers import KINDS, Provider, ProviderKind
 from broker.settings import NO_PROXY, ProviderSettings, Settings, SiteSettings
 
 
@@ -95,6 +95,7 @@ def wire_provider(
 
 
 def _registration(settings: Settings, identifier: str, provider: ProviderSettings, clock: Clock) -> Registration:
+    kind = KINDS[provider.preset]
     credential = provider.federated_token or provider.private_key or provider.client_secret
     return Registration(
         issuer=provider.issuer,
@@ -107,16 +108,28 @@ def _registration(settings: Settings, identifier: str, provider: ProviderSetting
         scopes=provider.scopes,
         signing_algorithms=frozenset(provider.signing_algorithms),
         authorization_parameters={
-            **KINDS[provider.preset].parameters(frozenset(provider.email_domains)),
+            **kind.parameters(frozenset(provider.email_domains)),
             **provider.authorization_parameters,
+            **_acr_parameters(kind, provider),
         },
         max_age=provider.max_age,
+        required_authentication=RequiredAuthentication(
+            provider.require_acr or (), provider.require_amr or (), kind.acr_claim
+        ),
         allow_loopback=settings.on_loopback,
         metadata_url=provider.metadata_url,
         trusted_audiences=frozenset(provider.trusted_audiences or ()),
         credential=credential.reveal if credential else None,
         reread_credential=credential.reread if credential else None,
     )
+
+
+def _acr_parameters(kind: ProviderKind, provider: ProviderSettings) -> dict[str, str]:
+    """Return the request for the authentication contexts required, with the routing hint."""
+    asked = dict(kind.ask_for(provider.require_acr)) if provider.require_acr else {}
+    if provider.unchecked_acr_values is not None:
+        asked["acr_values"] = f"{asked.get('acr_values', '')} {provider.unchecked_acr_values}".strip()
+    return asked
 
 
 def _client_assertion(provider: ProviderSettings, clock: Clock) -> Callable[[str], str] | None:

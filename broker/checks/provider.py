@@ -185,6 +185,12 @@ def _compare_announced(provider: Provider, topic: Topic, metadata: ProviderMetad
         return _compare_algorithms(topic, algorithms, sorted(configured))
     if other := describe_other_method(provider, _texts(document.get("token_endpoint_auth_methods_supported"))):
         return topic.warning(f"The provider {other}", OTHER_METHOD_REMEDY)
+    required = provider.registration.required_authentication.acr
+    if (offered := _texts(document.get("acr_values_supported"))) and required and not set(required) & set(offered):
+        return topic.warning(
+            f"The provider announces the authentication contexts {printable(offered)}, and none of require_acr.",
+            "Compare require_acr with the provider: a sign-in fails unless the ID token names one of them.",
+        )
     return topic.ok("The discovery document has everything a sign-in needs.")
 
 

@@ -15,7 +15,7 @@ from broker.comm100 import Site, build_claims
 from broker.dry_run.report import Explanation
 from broker.errors import AnswerUnreadable, BrokerError, EmailDomainNotAllowed, GroupNotAllowed, GroupsOverage
 from broker.identity import Identity
-from broker.oidc.id_token import check_issuer, check_subject
+from broker.oidc.id_token import check_authentication, check_issuer, check_subject
 from broker.oidc.messages import RESPONSE_LIMIT, JsonObject, read_json_object
 from broker.oidc.userinfo import check_same_subject
 from broker.providers import (
@@ -27,6 +27,7 @@ from broker.providers import (
     admit_person,
     wants_userinfo,
 )
+from broker.text import printable
 
 INPUT_LIMIT = 4 * RESPONSE_LIMIT  # bytes: an ID token and userinfo at a sign-in's own bounds, however they are encoded
 
@@ -166,6 +167,9 @@ def _decide(provider: Provider, given: GivenClaims) -> tuple[tuple[ClaimTrace, .
         checked = "sub (ID token)"
         subject = check_subject(claims) if "sub" in claims else ""
         id_token = UnverifiedIdToken(claims, claims.get("iss", ""), subject)
+        required = provider.registration.required_authentication
+        checked = f"{required.acr_claim} and amr (ID token)"
+        check_authentication(claims, required)
         checked = "sub (userinfo)"
         if given.userinfo is not None and wants_userinfo(provider, id_token):
             userinfo = given.userinfo
@@ -191,6 +195,10 @@ def _notes(provider: Provider, site: Site, given: GivenClaims) -> tuple[str, ...
         notes.append("The provider has enabled: false: agents cannot sign in with it yet.")
     if provider.rules.tenants and "tid" not in given.id_token and "iss" not in given.id_token:
         notes.append("The claims name no tenant (tid, iss), so the tenant was not checked. A sign-in needs a tenant.")
+    names = (provider.registration.required_authentication.acr_claim, "amr", "auth_time")
+    said = [f"{name}: {printable(given.id_token[name])}" for name in names if given.id_token.get(name) is not None]
+    if said:
+        notes.append(f"The claims say how the person signed in: {'; '.join(said)}.")
     wanted = wants_userinfo(provider, UnverifiedIdToken(given.id_token))
     if wanted and given.userinfo is None:
         notes.append("A sign-in also requests userinfo if the provider offers it. These claims have no userinfo.")

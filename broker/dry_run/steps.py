@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from broker.dry_run.report import Step, StepStatus
 from broker.errors import (
+    AuthenticationTooWeak,
     BrokerError,
     CallbackIssuer,
     EmailDomainNotAllowed,
@@ -133,9 +134,24 @@ def _times(progress: Progress) -> str:
 
 
 def _auth_time(progress: Progress) -> Found:
+    auth_time = progress.signed_claims.get("auth_time")
     if progress.provider.registration.max_age is None:
-        return "not_needed", "max_age is not set."
-    return f"The person signed in {progress.now - progress.signed_claims.get('auth_time', 0):.0f} s ago."
+        return "not_needed", f"max_age is not set. auth_time: {printable(auth_time)}."
+    return f"The person signed in {progress.now - (auth_time or 0):.0f} s ago."
+
+
+def _authentication(progress: Progress) -> Found:
+    said = "; ".join(f"{name}: {printable(value)}" for name, value in authentication_of(progress).items())
+    required = progress.provider.registration.required_authentication
+    if not required.acr and not required.amr:
+        return "not_needed", f"require_acr and require_amr are not set. {said}."
+    return f"{said}."
+
+
+def authentication_of(progress: Progress) -> Mapping[str, object]:
+    """Return the claims that say how the person signed in at the provider; None for an absent claim."""
+    names = (progress.provider.registration.required_authentication.acr_claim, "amr")
+    return {name: progress.signed_claims.get(name) for name in names}
 
 
 def _access_token_hash(progress: Progress) -> Found:
@@ -184,6 +200,7 @@ _CHECKS = (
     _Check("ID token: time of authentication (auth_time)", "id_token", _auth_time, (IdTokenAuthTime,)),
     _Check("ID token: access token (at_hash)", "id_token", _access_token_hash, (IdTokenAccessTokenHash,)),
     _Check("ID token: subject (sub)", "id_token", _subject, (IdTokenSubject,)),
+    _Check("ID token: strength of the sign-in (acr, amr)", "id_token", _authentication, (AuthenticationTooWeak,)),
     _Check("userinfo", "claims", _userinfo),
     _Check("E-mail address", "identity", _email),
     _Check("E-mail domain allowed", "identity", _email_domain, (EmailDomainNotAllowed,)),

@@ -17,7 +17,9 @@ from joserfc.errors import JoseError
 from joserfc.jwk import Key
 
 from broker.errors import (
+    MAX_LISTED,
     AnswerUnreadable,
+    AuthenticationTooWeak,
     IdTokenAccessTokenHash,
     IdTokenAlgorithm,
     IdTokenAudience,
@@ -32,7 +34,7 @@ from broker.errors import (
 )
 from broker.oidc.keys import KeySet
 from broker.oidc.messages import JsonObject, character_at, read_json_object, short_text
-from broker.oidc.registration import SIGNATURE_ALGORITHMS
+from broker.oidc.registration import SIGNATURE_ALGORITHMS, RequiredAuthentication
 from broker.signing import CLOCK_LEEWAY, decode_base64url, encode_base64url
 from broker.text import type_name
 
@@ -193,6 +195,7 @@ def check_claims(
     access_token: str,
     max_age: int | None,
     now: float,
+    required_authentication: RequiredAuthentication = RequiredAuthentication(),  # noqa: B008 - frozen
     trusted_audiences: Collection[str] = frozenset(),
 ) -> VerifiedIdToken:
     """Return the ID token if this issuer made it recently, for this client and this sign-in.
@@ -204,18 +207,25 @@ def check_claims(
     Raises:
         IdTokenIssuer, IdTokenAudience, IdTokenTime, IdTokenNonce, IdTokenSubject, IdTokenAccessTokenHash,
         IdTokenAuthTime: the check of that name failed.
+        AuthenticationTooWeak: the person did not sign in as `required_authentication` demands.
     """
     claims = signed.claims
     # An optional claim that is null counts as absent: section 5.3.2 says so of userinfo, and some ID tokens have nulls.
     # The order is that of OpenID Connect Core, section 3.1.3.7. Item 1 is encryption, which is not supported; 6 to 8
-    # are the signature, verified before; 12 is acr, which is not requested.
+    # are the signature, verified before. Item 12 comes last: its refusal concerns a person who is known.
     check_issuer(claims, expected_issuer=expected_issuer)  # 2
     _check_audience(claims, expected_audience, trusted_audiences)  # 3 to 5
     _check_times(claims, now)  # 9, 10
     _check_nonce(claims, expected_nonce)  # 11
     _check_auth_time(claims, max_age, now)  # 13
     _check_access_token_hash(claims, signed.algorithm, access_token)  # section 3.1.3.8
-    return VerifiedIdToken(expected_issuer, check_subject(claims), claims, _CHECKED)  # section 2
+    subject = check_subject(claims)  # section 2
+    try:
+        check_authentication(claims, required_authentication)  # 12
+    except AuthenticationTooWeak as error:
+        error.subject = subject
+        raise
+    return VerifiedIdToken(expected_issuer, subject, claims, _CHECKED)
 
 
 def check_issuer(claims: Mapping[str, Any], *, expected_issuer: str) -> None:
@@ -245,6 +255,33 @@ def check_subject(claims: Mapping[str, Any]) -> str:
         odd = _NOT_ASCII.search(subject)
         got = character_at(odd) if odd else f"{len(subject)} characters"
     raise IdTokenSubject(expected=f"sub: 1 to {MAX_SUBJECT_CHARACTERS} ASCII characters", got=f"sub: {got}")
+
+
+def check_authentication(claims: Mapping[str, Any], required: RequiredAuthentication) -> None:
+    """Check that the person signed in at the provider as strongly as required (section 3.1.3.7, 12).
+
+    The request alone protects nothing: the browser can leave it out.
+
+    Raises:
+        AuthenticationTooWeak: a claim is missing, of another type, or names nothing that is required.
+    """
+    contexts = claims.get(required.acr_claim)
+    if required.acr:
+        _check_names_one(required.acr_claim, [contexts] if required.acr_claim == "acr" else contexts, required.acr)
+    if required.amr:
+        _check_names_one("amr", claims.get("amr"), required.amr)
+
+
+def _check_names_one(claim: str, named: object, required: Collection[str]) -> None:
+    texts = [entry for entry in named if isinstance(entry, str)] if isinstance(named, list) else []
+    if isinstance(named, list) and len(texts) == len(named) and any(text in required for text in texts):
+        return
+    got = (
+        type_name(named)
+        if not isinstance(named, list)
+        else ", ".join(entry if isinstance(entry, str) else type_name(entry) for entry in named[:MAX_LISTED])
+    )
+    raise AuthenticationTooWeak(expected=f"{claim}: one of {', '.join(required)}", got=f"{claim}: {got or 'empty'}")
 
 
 def _check_audience(claims: Mapping[str, Any], client_id: str, trusted: Collection[str]) -> None:

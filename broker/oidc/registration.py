@@ -26,6 +26,21 @@ RESERVED_PARAMETERS = frozenset(
 
 
 @dataclass(frozen=True, slots=True)
+class RequiredAuthentication:
+    """How the person has to sign in at the provider (OpenID Connect Core, section 2); empty: that does not matter.
+
+    Args:
+        acr: authentication contexts; the ID token has to name one.
+        amr: authentication methods; the ID token has to list one.
+        acr_claim: `acr`, a text; or the vendor's claim that lists several contexts.
+    """
+
+    acr: tuple[str, ...] = ()
+    amr: tuple[str, ...] = ()
+    acr_claim: str = "acr"
+
+
+@dataclass(frozen=True, slots=True)
 class Registration:
     """One client registration at one issuer.
 
@@ -44,6 +59,7 @@ class Registration:
         metadata_url: None if the metadata is below the issuer.
         credential: returns the secret, key or token of the client authentication, which may change; None without one.
         reread_credential: the same, after a look at its file.
+        required_authentication: of each person, in the ID token.
         trusted_audiences: accepted in `aud` beside the client ID (OpenID Connect Core, section 3.1.3.7, 3).
     """
 
@@ -60,6 +76,7 @@ class Registration:
     max_age: int | None
     allow_loopback: bool
     metadata_url: str | None = None
+    required_authentication: RequiredAuthentication = RequiredAuthentication()
     trusted_audiences: frozenset[str] = frozenset()
     credential: Callable[[], object] | None = field(default=None, repr=False)
     reread_credential: Callable[[], object] | None = field(default=None, repr=False)

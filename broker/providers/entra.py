@@ -6,6 +6,8 @@
 - The ID token's claims: https://learn.microsoft.com/en-us/entra/identity-platform/id-token-claims-reference
 - The issuer of a multi-tenant application, and the keys' own issuer:
   https://learn.microsoft.com/en-us/entra/identity-platform/access-tokens#validate-the-issuer
+- Authentication contexts, and the claims request for them:
+  https://learn.microsoft.com/en-us/entra/identity-platform/developer-guide-conditional-access-authentication-context
 - Discovery by tenant or domain: https://learn.microsoft.com/en-us/entra/identity-platform/v2-protocols-oidc
 - Refusals: https://learn.microsoft.com/en-us/entra/identity-platform/reference-error-codes
 - Registration: https://learn.microsoft.com/en-us/cli/azure/ad/app and
@@ -14,8 +16,9 @@
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from urllib.parse import urlsplit
 
@@ -55,6 +58,7 @@ _TENANT_TEMPLATE = "{tenantid}"
 _AUTHORITY = "https://login.microsoftonline.com"
 _SEVERAL = "/organizations/"
 _GUID = re.compile(GUID)
+_CONTEXT = re.compile(r"c[1-9]\d?")
 _AADSTS = re.compile(r"AADSTS(\d{4,7})")
 _OPTIONAL_CLAIMS = ("email", "xms_edov", "verified_primary_email")
 
@@ -125,6 +129,7 @@ class Entra(ProviderKind):
     )
     prompt_for_another_account = "select_account"
     name_falls_back_to_username = True
+    acr_claim = "acrs"
 
     def decide_email(self, claims: PersonClaims, rules: ClaimRules) -> EmailDecision:
         """Choose the address in a fixed order.
@@ -229,6 +234,18 @@ class Entra(ProviderKind):
     def issuer_by_domain(self, domain: str) -> str:
         """Return the address whose metadata names the tenant of a domain."""
         return f"{_AUTHORITY}/{domain}/v2.0"
+
+    def ask_for(self, acr: Collection[str]) -> Mapping[str, str]:
+        """Return the claims request for authentication contexts, which Conditional Access policies are bound to."""
+        essential: dict[str, object] = {"essential": True}
+        essential |= {"value": next(iter(acr))} if len(acr) == 1 else {"values": list(acr)}
+        return {"claims": json.dumps({"id_token": {"acrs": essential}}, separators=(",", ":"))}
+
+    def check_required_authentication(self, claim: str, names: Collection[str]) -> str:
+        """Refuse what is no authentication context."""
+        if claim == "acr" and not all(_CONTEXT.fullmatch(name) for name in names):
+            return "must name authentication contexts of Entra, c1 to c99: Conditional Access > Authentication contexts"
+        return ""
 
     def doubt_client_id(self, client_id: str, *, tenant: str) -> str:
         """Doubt the tenant ID, and an id that is no GUID."""

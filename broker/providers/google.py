@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import base64
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from urllib.parse import unquote
 
 from broker.errors import HostedDomainNotAllowed
@@ -135,6 +135,13 @@ class Google(ProviderKind):
         if domain in {"gmail.com", "googlemail.com"}:
             return f"must not name {domain}: consumer accounts cannot be used, only those of Google Workspace"
         return ""
+
+    def check_required_authentication(self, claim: str, names: Collection[str]) -> str:  # noqa: ARG002
+        """Refuse every demand: Google's ID tokens do not say how the person signed in."""
+        return (
+            f"must not be given: Google sends no {claim}, so nobody could sign in. Enforce 2-Step Verification in the "
+            "Admin console, Security > Authentication"
+        )
 
     def doubt_client_id(self, client_id: str, *, tenant: str) -> str:  # noqa: ARG002
         """Doubt an id without Google's ending."""

@@ -235,6 +235,7 @@ class ProviderKind(ABC):
         prompt_for_another_account: the value of `prompt` that lets a person choose another account.
         end_session_needs_hint: signing out without a hint ends on an error page of the provider.
         name_falls_back_to_username: `preferred_username` may replace a missing name.
+        acr_claim: names the authentication contexts: `acr`, a text; or the vendor's claim with a list.
     """
 
     __slots__ = ()
@@ -258,6 +259,7 @@ class ProviderKind(ABC):
     prompt_for_another_account: ClassVar[str] = "login"
     end_session_needs_hint: ClassVar[bool] = False
     name_falls_back_to_username: ClassVar[bool] = False
+    acr_claim: ClassVar[str] = "acr"
 
     @abstractmethod
     def decide_email(self, claims: PersonClaims, rules: ClaimRules) -> EmailDecision:
@@ -297,6 +299,10 @@ class ProviderKind(ABC):
         """Return the vendor's own parameters of the authorization request."""
         return {}
 
+    def ask_for(self, acr: Collection[str]) -> Mapping[str, str]:
+        """Return the parameters that request one of these authentication contexts (Core, section 3.1.2.1)."""
+        return {"acr_values": " ".join(acr)}
+
     def remedy(self, said: str) -> str | None:
         """Return what an admin can do about a refusal, by the provider's words.
 
@@ -334,6 +340,14 @@ class ProviderKind(ABC):
 
         Args:
             tenant: the only tenant; None for several tenants.
+        """
+        return ""
+
+    def check_required_authentication(self, claim: str, names: Collection[str]) -> str:  # noqa: ARG002
+        """Return why the provider cannot assert what `require_acr` or `require_amr` names; empty if it can.
+
+        Args:
+            claim: `acr` or `amr`.
         """
         return ""
 

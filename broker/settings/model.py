@@ -261,9 +261,16 @@ def _insecure_options(settings: Settings) -> Iterator[str]:
         if secrets.count(site.shared_secret.reveal()) > 1:
             yield f"same_shared_secret_for_several_sites:sites.{identifier}"
     for identifier, provider in settings.identity_providers.items():
-        if provider.allow_private_network:
-            yield f"allow_private_network:identity_providers.{identifier}"
-        if provider.groups_claim is not None and provider.allowed_groups is None:
-            yield f"groups_claim_without_allowed_groups:identity_providers.{identifier}"
-        if provider.trust_unverified_email:
-            yield f"trust_unverified_email:identity_providers.{identifier}"
+        for option in _insecure_options_of(provider):
+            yield f"{option}:identity_providers.{identifier}"
+
+
+def _insecure_options_of(provider: ProviderSettings) -> Iterator[str]:
+    if provider.allow_private_network:
+        yield "allow_private_network"
+    if provider.groups_claim is not None and provider.allowed_groups is None:
+        yield "groups_claim_without_allowed_groups"
+    if provider.unchecked_acr_values is not None:
+        yield "unchecked_acr_values"
+    if provider.trust_unverified_email:
+        yield "trust_unverified_email"

@@ -49,6 +49,13 @@ from broker.settings.values import (
 
 DEFAULT_PRESET = "oidc"
 
+_UNCHECKED = {
+    "acr_values": "use require_acr. A routing hint, such as idp:acme, belongs to unchecked_acr_values",
+    "claims": "use require_acr or require_amr",
+    "vtr": "use require_acr or require_amr",
+}
+"""Parameters that demand something of the provider's answer, and the settings whose demand is checked."""
+
 _DISCOVERY = re.compile(r"/\.well-known/(openid-configuration|oauth-authorization-server)/?$")
 _WITH_TENANTS = " or ".join(kind.name for kind in KINDS.values() if kind.has_tenants)
 
@@ -94,6 +101,12 @@ def _domains(values: tuple[str, ...]) -> tuple[str, ...]:
     return each_once(values)
 
 
+def _named(values: tuple[str, ...]) -> tuple[str, ...]:
+    if any(not re.fullmatch(r"[!-~]+", value) for value in values):  # acr_values are separated by spaces
+        raise InvalidValue("must hold names of printable ASCII without spaces")
+    return values
+
+
 def _scope(text: str) -> str:
     if not re.fullmatch(r"[!#-\[\]-~]+", text):  # RFC 6749, section 3.3
         raise InvalidValue("must be a scope: printable ASCII without spaces and quotes")
@@ -114,6 +127,10 @@ def _parameters(values: Any) -> Any:
             raise InvalidValue("has a parameter whose name is not letters, digits, _ . : -")
         if name.lower() in RESERVED_PARAMETERS:
             raise InvalidValue(f"must not set {name}: the broker sets this parameter itself")
+        if remedy := _UNCHECKED.get(name.lower()):
+            raise InvalidValue(f"must not set {name}: the answer would not be checked; {remedy}")
+        if name.lower() == "prompt" and isinstance(value, str) and "login" in value.lower().split():
+            raise InvalidValue("must not set prompt to login: the answer would not be checked; use max_age")
         if not isinstance(value, str) or not value.isprintable():
             raise InvalidValue("must hold texts only: put numbers, true and false in quotes")
     return values
@@ -246,6 +263,19 @@ class ProviderSettings(Section):
         description="Seconds since the person signed in at the provider, at most.",
         examples=[28800],
     )
+    require_acr: Annotated[Texts, AfterValidator(_named)] | None = Field(
+        None,
+        description="Authentication contexts (acr; Entra: acrs), one of which the ID token must name.",
+        examples=[["urn:okta:loa:2fa:any"]],
+    )
+    require_amr: Annotated[Texts, AfterValidator(_named)] | None = Field(
+        None, description="Authentication methods (amr), one of which the ID token must list.", examples=[["mfa"]]
+    )
+    unchecked_acr_values: OwnText | None = Field(
+        None,
+        description="Further acr_values of the authorization request, as a routing hint: the answer is not checked.",
+        examples=["idp:acme"],
+    )
     outbound_proxy: OwnProxy = Field(
         description="The proxy for calls to this provider; none: no proxy.",
         examples=["http://proxy.acme.example:3128"],
@@ -337,6 +367,15 @@ class ProviderSettings(Section):
         if groups is not None and info.data.get("groups_claim", "") is None:
             raise InvalidValue("needs groups_claim: the name of the claim that lists the groups")
         return groups
+
+    @field_validator("require_acr", "require_amr")
+    @classmethod
+    def _check_required(cls, names: tuple[str, ...] | None, info: ValidationInfo) -> tuple[str, ...] | None:
+        issuer, own = info.data.get("issuer"), _kind(info)
+        for kind in KINDS.values():
+            if names is not None and (kind is own or kind.defaults.get("issuer", "") == issuer):
+                _refuse(kind.check_required_authentication(str(info.field_name).removeprefix("require_"), names))
+        return names
 
     @field_validator("trust_unverified_email")
     @classmethod

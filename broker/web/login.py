@@ -60,7 +60,7 @@ async def login(web: WebContext, request: Request, context: RequestContext) -> R
         if provider is None:
             return _offer_choice(web, request, site, redirect_url)
         context = replace(context, provider=provider.id)
-        hints = {"prompt": provider.kind.prompt_for_another_account} if single(request, "another_account") else {}
+        hints = _prompt(provider, request)
         restarted = single(request, "restarted") is not None
         transaction = SignInTransaction(site.id, provider.id, redirect_url, restarted, context.trace_id)
         redirect = await begin(web.broker, provider, transaction, hints=hints)
@@ -95,6 +95,13 @@ async def initiate(web: WebContext, request: Request, context: RequestContext) -
         return redirect_to_provider(web, request, redirect)
     except Exception as error:
         raise Refused(error, context) from error
+
+
+def _prompt(provider: Provider, request: Request) -> dict[str, str]:
+    """Return the hint of the page with an error: choose another account, or give credentials again."""
+    if single(request, "another_account"):
+        return {"prompt": provider.kind.prompt_for_another_account}
+    return {"prompt": "login"} if single(request, "credentials_again") else {}
 
 
 def _redirect_url(web: WebContext, request: Request, site: Site) -> tuple[CheckedRedirectUrl | None, LastLoginRequest]:

@@ -13,6 +13,7 @@ from starlette.types import Scope
 
 from broker.errors import (
     AccessDenied,
+    AuthenticationTooWeak,
     BrokerError,
     CodeRejected,
     CookieMissing,
@@ -33,7 +34,7 @@ RESTART_DELAY_PAGE_LOST = 10  # seconds to read that the wanted page is lost, to
 
 # A sign-in that came back too late, twice or without its cookie can start again. So can a sign-in whose code the
 # provider refuses: another replica may have redeemed the code and ended before it answered.
-_RESTARTABLE = (TransactionExpired, TransactionSpent, CookieMissing, CodeRejected)
+_RESTARTABLE = (TransactionExpired, TransactionSpent, CookieMissing, CodeRejected, AuthenticationTooWeak)
 # The provider would sign in the same account again at once, so the link asks for another account.
 _WRONG_ACCOUNT = (NotAdmitted, AccessDenied)
 
@@ -95,14 +96,16 @@ def show_problem(
         status: None for the error's own status.
     """
     pages, restart = web.pages_for(scope), context.restart
-    start_again = _start_again(web, restart)
+    is_too_weak = isinstance(error, AuthenticationTooWeak)
+    start_again = _start_again(web, restart, credentials_again=is_too_weak)
+    is_wrong_account = isinstance(error, _WRONG_ACCOUNT) and not is_too_weak
     restarts = restart is not None and restart.automatic and isinstance(error, _RESTARTABLE)
     page_lost = restart is not None and restart.page_lost
     page = pages.problem(
         error,
         trace_id=context.trace_id,
         start_again=start_again,
-        use_another_account=_use_another_account(web, restart) if isinstance(error, _WRONG_ACCOUNT) else None,
+        use_another_account=_use_another_account(web, restart) if is_wrong_account else None,
         refreshes=restarts,
         page_lost=page_lost,
     )
@@ -122,15 +125,20 @@ def _attributes(*, https: bool) -> str:
     return f"Path=/; HttpOnly; SameSite=Lax{'; Secure' if https else ''}"
 
 
-def _start_again(web: WebContext, restart: Restart | None) -> str | None:
+def _start_again(web: WebContext, restart: Restart | None, *, credentials_again: bool) -> str | None:
     if restart is None:
         return None
     if restart.address is not None:
         return restart.address
     if not restart.site:
         return web.login_url()
-    restarted = "1" if restart.automatic else None
-    return web.login_url(restart.site, idp=restart.provider, redirect_url=restart.redirect_url, restarted=restarted)
+    return web.login_url(
+        restart.site,
+        idp=restart.provider,
+        redirect_url=restart.redirect_url,
+        restarted="1" if restart.automatic else None,
+        credentials_again="1" if credentials_again else None,
+    )
 
 
 def _use_another_account(web: WebContext, restart: Restart | None) -> str | None:

@@ -146,6 +146,10 @@ ROWS = {
         status="warning",
         lies=lambda _: Lies(discovery=with_(id_token_signing_alg_values_supported=["RS256"])),
     ),
+    "the provider announces other authentication contexts": Wrong(
+        "metadata", "announces the authentication contexts", "Compare require_acr", status="warning",
+        keys={"require_acr": ["gold"]}, lies=lambda _: Lies(discovery=with_(acr_values_supported=["0", "1"])),
+    ),
     "the provider publishes no key": Wrong(
         "keys", "has no usable keys", "key", lies=lambda _: Lies(jwks=with_(keys=[])),
     ),

@@ -24,6 +24,7 @@ EVERY_STEP = [
     "ID token: time of authentication (auth_time)",
     "ID token: access token (at_hash)",
     "ID token: subject (sub)",
+    "ID token: strength of the sign-in (acr, amr)",
     "userinfo",
     "E-mail address",
     "E-mail domain allowed",

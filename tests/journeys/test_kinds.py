@@ -28,6 +28,7 @@ from tests.fakes.kinds import OTHER, TENANT, use_kind, use_several_tenants
 from tests.fakes.lies import Lies, with_
 from tests.fakes.world import BROKER, PAGE, World, assert_refused
 
+ENTRA_CONTEXT = '{"id_token":{"acrs":{"essential":true,"value":"c1"}}}'
 PERSONAL = "9188040d-6c67-4c5b-b112-36a304b66dad"
 ADA = "ada@acme.example"
 ELSEWHERE = {"_claim_names": {"groups": "src1"}, "_claim_sources": {"src1": {"endpoint": "https://idp.example/groups"}}}
@@ -226,7 +227,14 @@ async def test_groups_decide_where_the_admin_wants_it(
         pytest.param("google", {}, {"hd": "acme.example"}, id="Google's hint, by the preset"),
         pytest.param("google", {"email_domains": ["acme.example", "b.example"]}, {"hd": "*"}, id="of several domains"),
         pytest.param("google", {"authorization_parameters": {"hd": "b.example"}}, {"hd": "b.example"}, id="admin's"),
-        pytest.param("okta", {"authorization_parameters": {"acr_values": "a b&c"}}, {"acr_values": "a b&c"}, id="&"),
+        pytest.param("okta", {"authorization_parameters": {"domain": "a b&c"}}, {"domain": "a b&c"}, id="&"),
+        pytest.param("okta", {"require_acr": ["phr", "phrh"]}, {"acr_values": "phr phrh"}, id="contexts"),
+        pytest.param("oidc", {"require_amr": ["mfa"]}, {}, id="a method, which cannot be requested"),
+        pytest.param("oidc", {"unchecked_acr_values": "idp:acme"}, {"acr_values": "idp:acme"}, id="a routing hint"),
+        pytest.param("oidc", {"require_acr": ["2"], "unchecked_acr_values": "idp:acme"}, {"acr_values": "2 idp:acme"},
+                     id="both"),
+        pytest.param("entra", {"require_acr": ["c1"]}, {"claims": ENTRA_CONTEXT},
+                     id="a context of Entra's"),
     ],
 )  # fmt: skip
 async def test_further_parameters_are_sent_once_beside_our_own(

@@ -193,6 +193,13 @@ def test_a_tenant_is_named_by_its_id_alone(admin: Admin, value: Any, words: str)
                      "consumer accounts cannot be used", id="gmail.com"),
         pytest.param({"preset": "google"} | COMMON | {"email_domains": ["yahoo.com"]}, "email_domains[0]",
                      "anyone can get an address there", id="other public mail"),
+        pytest.param({"preset": "google", "require_acr": ["phr"]} | COMMON, "require_acr",
+                     "Google sends no acr", id="a context of Google"),
+        pytest.param({"preset": "google", "require_amr": ["mfa"]} | COMMON, "require_amr",
+                     "2-Step Verification", id="a method of Google"),
+        pytest.param({"preset": "oidc", "issuer": "https://accounts.google.com", "require_amr": ["mfa"]} | COMMON,
+                     "require_amr", "Google sends no amr", id="a method of Google under another preset"),
+        pytest.param(entra(require_acr=["c1", "mfa"]), "require_acr", "c1 to c99", id="no context of Entra"),
     ],
 )  # fmt: skip
 def test_what_does_not_fit_a_kind_is_refused(admin: Admin, section: dict[str, Any], where: str, words: str) -> None:
