@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -12,11 +13,13 @@ from typing import Any
 
 from starlette.types import ASGIApp
 
+from broker import emergency
 from broker.capacity import LoopLateness
 from broker.check_runs import service_checks
 from broker.dawn_check import FindingsLog, keep_checking, of_service
 from broker.editions import Editions
-from broker.log import LOGGER, EventLog, SignInEvent, warn_of_expiry, warn_of_insecure_options
+from broker.emergency import check_report
+from broker.log import LOGGER, EventLog, SignInEvent, warn_of_expiry, warn_of_insecure_options, write_event
 from broker.metrics import Metrics
 from broker.oidc.client import ClientFactory, HttpClient, NetworkPolicy, ProviderClient, open_client
 from broker.oidc.discovery import Clock, Sleep
@@ -188,7 +191,12 @@ async def _edition(settings: Settings, process: _Process, before: _Edition | Non
         _announce(settings, broker, is_start=before is None)
         _export(settings, broker, metrics, authorities, snapshot)
         public = public_site(_web_context(settings, process, broker, every_provider, run_checks))
-        operations = operations_site(enabled, metrics=metrics.export, stopping=process.stopping.is_set)
+        operations = operations_site(
+            enabled,
+            metrics=metrics.export,
+            stopping=process.stopping.is_set,
+            record_emergency_link=partial(_record_emergency_link, broker, metrics),
+        )
         yield _Edition(settings, public, SecurityHeaders(operations, https=False), broker, every_provider)
 
 
@@ -287,6 +295,7 @@ def _export(
         if provider.client_secret_expires is not None:
             metrics.set_secret_expiry(identifier, provider.client_secret_expires)
     for site in broker.sites.values():
+        metrics.expect_emergency_links(site.id)
         for identifier in site.provider_ids:
             metrics.expect_sign_ins(site.id, identifier)
     for identifier, wired in broker.providers.items():
@@ -300,6 +309,16 @@ def _export(
         metrics.watch_snapshot(snapshot)
     if settings.dawn_check_hours:
         metrics.expect_dawn_checks(broker.clock())
+
+
+def _record_emergency_link(broker: Broker, metrics: Metrics, unverified_report: str) -> bool:
+    """Record in the metrics and in the log that `broker emergency-link` was used; return whether it was."""
+    facts = check_report(unverified_report, now=broker.clock(), secret_keys=broker.secret_keys())
+    if facts is None:
+        return False
+    metrics.count_emergency_link(str(facts["site"]))
+    write_event(emergency.EVENT, facts, logging.WARNING)
+    return True
 
 
 def _record(log: EventLog, metrics: Metrics, event: SignInEvent) -> None:

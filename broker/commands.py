@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import sys
 import time
@@ -16,6 +17,7 @@ from broker.signing import MAX_HOURS
 from broker.start import CONFIG_OPTION, EXIT_UNUSABLE
 
 if TYPE_CHECKING:
+    from broker.emergency import EmergencyLink
     from broker.settings import Settings
 
 app = typer.Typer(
@@ -170,6 +172,48 @@ def setup_link(
     typer.echo(build_setup_url(settings.public_url, link.token))
 
 
+@app.command("emergency-link")
+def emergency_link(
+    email: Annotated[str, typer.Option("--email", metavar="ADDRESS", help="The agent's address, of emergency_access.")],
+    site: Annotated[
+        str | None,
+        typer.Option(
+            "--site", metavar="ID", help="The Comm100 site. Default: the first in the settings.", show_default=False
+        ),
+    ] = None,
+    redirect_url: Annotated[
+        str | None,
+        typer.Option("--redirect-url", metavar="URL", help="The page of Comm100 to open.", show_default=False),
+    ] = None,
+    config: ConfigOption = None,
+) -> None:
+    """Print an address that signs one agent in while the provider is down. Whoever opens it first is this agent."""
+    from broker import dry_run, emergency
+    from broker.wiring import email_domains_of, wire_site
+
+    settings = start.read_settings(config)
+    try:
+        site_id = dry_run.pick("site", "is in the settings", site, tuple(settings.sites))
+    except dry_run.UnusableInput as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(EXIT_UNUSABLE) from None
+    wired = wire_site(settings, site_id)
+    try:
+        link = emergency.issue_link(
+            email,
+            redirect_url,
+            wired,
+            listed=settings.sites[site_id].emergency_access,
+            email_domains=email_domains_of(settings, wired),
+            now=time.time(),
+        )
+    except emergency.NotIssued as reason:
+        typer.echo(str(reason), err=True)
+        raise typer.Exit(1) from None
+    _tell_of_emergency_link(settings, site_id, link)
+    typer.echo(link.address)
+
+
 @app.command()
 def explain(
     idp: Annotated[str, typer.Option("--idp", metavar="ID", help="The identity provider, by its id in the settings.")],
@@ -228,6 +272,29 @@ def demo(
     from broker.demo import run
 
     raise typer.Exit(run(port))
+
+
+def _tell_of_emergency_link(settings: Settings, site: str, link: EmergencyLink) -> None:
+    """Write one line of the use to standard error, and have the running service write it, too, if there is one."""
+    import http.client
+    from contextlib import suppress
+    from urllib.parse import urlencode
+
+    from broker import emergency
+    from broker.log import EventLog, format_event
+
+    keys, level = settings.secret_keys.reveal, logging.WARNING
+    person = EventLog(log_email=settings.log_email, secret_keys=keys).describe(link.identity)
+    facts = {"site": site, **person, "token_id": link.token_id, "seconds": link.seconds}
+    keeps_addresses = settings.log_email == "plain"
+    typer.echo(format_event(emergency.EVENT, facts, level, keeps_addresses=keeps_addresses), err=True)
+    report = emergency.sign_report(facts, now=time.time(), secret_keys=keys())
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.operations_listen.host, settings.operations_listen.host)  # noqa: S104
+    connection = http.client.HTTPConnection(host, settings.operations_listen.port, timeout=1)
+    with suppress(OSError, http.client.HTTPException):
+        connection.request("POST", f"{emergency.PATH}?{urlencode({'report': report})}")
+        connection.getresponse()
+    connection.close()
 
 
 def _given(**options: str | None) -> dict[str, str]:

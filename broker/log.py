@@ -105,12 +105,13 @@ class EventLog:
             "milliseconds": round(event.seconds * 1000),
         }
         if event.identity is not None:
-            facts |= self._person(event.identity)
+            facts |= self.describe(event.identity)
         if error is not None:
             facts |= {"expected": error.expected, "got": error.got, "remedy": error.remedy}
         write_event(name, facts, level, from_anybody=not (event.has_person or event.is_dry_run))
 
-    def _person(self, identity: Identity) -> dict[str, object]:
+    def describe(self, identity: Identity) -> dict[str, object]:
+        """Return the facts about a person that `log_email` allows."""
         facts: dict[str, object] = {"email_from": identity.email_from, "name_from": identity.name_from}
         if self._log_email == "plain":
             facts["email"] = identity.email
@@ -133,6 +134,12 @@ def write_event(
     if LOGGER.isEnabledFor(level):
         extra = {"facts": facts, "from_anybody": from_anybody}
         LOGGER.handle(LOGGER.makeRecord(LOGGER.name, level, "", 0, name, (), None, extra=extra))
+
+
+def format_event(name: str, facts: Mapping[str, object], level: int, *, keeps_addresses: bool) -> str:
+    """Return the line of an event, for a command that has no log."""
+    record = LOGGER.makeRecord(LOGGER.name, level, "", 0, name, (), None, extra={"facts": facts})
+    return JsonLines(keeps_addresses=keeps_addresses).format(record)
 
 
 def warn_of_insecure_options(insecure_options: Sequence[str]) -> None:

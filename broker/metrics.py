@@ -270,6 +270,12 @@ class Metrics:
             "comm100_sso_settings_reloaded_timestamp_seconds",
             "When the settings in use were read, at the start or by a reload.",
         )
+        self._emergency_links = Counter(
+            "comm100_sso_emergency_links",
+            "Addresses that broker emergency-link issued and could report.",
+            ["site"],
+            registry=self._process,
+        )
         self._export_process()
 
     def _export_process(self) -> None:
@@ -356,6 +362,14 @@ class Metrics:
         sign_ins.signins.labels(site, provider, *outcome_of(None))
         for error in NAMED_BY_ALERTS:
             sign_ins.signins.labels(site, provider, *outcome_of(error()))
+
+    def expect_emergency_links(self, site: str) -> None:
+        """Export at 0 how often an agent was signed in without a provider, for the alert."""
+        self._emergency_links.labels(site)
+
+    def count_emergency_link(self, site: str) -> None:
+        """Count an address that `broker emergency-link` issued."""
+        self._emergency_links.labels(site).inc()
 
     # ---------------------------------------------------------------------------------------------------------- checks
 

@@ -182,6 +182,11 @@ def wire_site(settings: Settings, identifier: str) -> Site:
     )
 
 
+def email_domains_of(settings: Settings, site: Site) -> frozenset[str]:
+    """Return the domains whose addresses the enabled providers of a site may assert."""
+    return frozenset(name for id_ in site.provider_ids for name in settings.identity_providers[id_].email_domains)
+
+
 def _providers_of(settings: Settings, site: SiteSettings) -> tuple[str, ...]:
     return site.identity_providers or tuple(settings.identity_providers)
 

@@ -12,6 +12,7 @@ import pytest
 import typer.main
 from typer.core import TyperGroup
 
+from broker import emergency
 from broker.checks.finding import CHECKS, Topic
 from broker.commands import app
 from broker.errors import BrokerError, SettingsError, every_error
@@ -150,7 +151,15 @@ def events_in(module: Path) -> Iterator[str]:
 
 def test_operations_lists_every_log_line_and_no_other() -> None:
     # Not written in a call: how a check or a request ended, and the line of a gap.
-    chosen = {"check failed", "check warned", "sign-in", "test sign-in", "request refused", "log lines dropped"}
+    chosen = {
+        "check failed",
+        "check warned",
+        "sign-in",
+        "test sign-in",
+        "request refused",
+        "log lines dropped",
+        emergency.EVENT,
+    }
     for event in chosen:
         assert any(f'"{event}"' in module.read_text(encoding="utf-8") for module in MODULES), event
     assert first_column("event") == chosen | {event for module in MODULES for event in events_in(module)}

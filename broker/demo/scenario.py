@@ -53,6 +53,7 @@ def write_settings(folder: Path, wiring: Wiring) -> Path:
         **asdict(wiring),
         listen=wiring.public_url.removeprefix("http://"),
         domain=ADMITTED_DOMAIN,
+        agent=ADMITTED[0].email,
         secret_keys_file=_write_secret(folder / "broker-keys", secrets.token_urlsafe(48)),
         shared_secret_file=_write_secret(folder / "comm100-shared-secret", wiring.shared_secret),
         client_secret_file=_write_secret(folder / "client-secret", wiring.client_secret),

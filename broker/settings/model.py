@@ -89,6 +89,13 @@ class SiteSettings(Section):
     identity_providers: Annotated[tuple[StrictStr, ...], AfterValidator(each_once)] | None = Field(
         None, description="Ids of the providers that agents may sign in with; default: all.", examples=[["okta"]]
     )
+    emergency_access: Annotated[
+        tuple[Annotated[StrictStr, AfterValidator(check_mailbox)], ...], AfterValidator(each_once)
+    ] = Field(
+        (),
+        description="Addresses of agents whom broker emergency-link may sign in while the provider is down.",
+        examples=[["lead@acme.example"]],
+    )
     start_url: Text | None = Field(
         None,
         description='Where "start again" and "signed out" lead: the page where agents begin to sign in.',

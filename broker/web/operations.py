@@ -12,19 +12,25 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
+from broker import emergency
 from broker.oidc.discovery import Cached
 from broker.providers import Provider
 from broker.web.middleware import PlainPaths
 
 
 def operations_site(
-    providers: Mapping[str, Provider], *, metrics: Callable[[], Awaitable[bytes]], stopping: Callable[[], bool]
+    providers: Mapping[str, Provider],
+    *,
+    metrics: Callable[[], Awaitable[bytes]],
+    stopping: Callable[[], bool],
+    record_emergency_link: Callable[[str], bool],
 ) -> ASGIApp:
     """Return the ASGI application of the operations port.
 
     Args:
         providers: readiness shows their state, and does not depend on it.
         metrics: in Prometheus' text format.
+        record_emergency_link: records a report of `broker emergency-link`, unverified; returns whether it is genuine.
     """
 
     async def alive(_: Request) -> Response:
@@ -38,7 +44,11 @@ def operations_site(
     async def all_metrics(_: Request) -> Response:
         return Response(await metrics(), media_type=CONTENT_TYPE_PLAIN_0_0_4)
 
-    application = Starlette(routes=[Route("/healthz", alive), Route("/readyz", ready), Route("/metrics", all_metrics)])
+    async def emergency_link(request: Request) -> Response:
+        return Response(status_code=204 if record_emergency_link(request.query_params.get("report", "")) else 403)
+
+    pages = [Route("/healthz", alive), Route("/readyz", ready), Route("/metrics", all_metrics)]
+    application = Starlette(routes=[*pages, Route(emergency.PATH, emergency_link, methods=["POST"])])
     application.router.redirect_slashes = False
     return PlainPaths(application)
 
