@@ -31,6 +31,7 @@ from broker.settings import (
     Settings,
     WatchedAuthorities,
     changes_between,
+    digests_of,
     insecure_options,
     open_authorities,
     read_authorities,
@@ -275,6 +276,7 @@ def _announce(settings: Settings, broker: Broker, *, is_start: bool) -> None:
     if is_start:
         offered = list(broker.providers)
         facts = {"public_url": settings.public_url, "sites": list(settings.sites), "identity_providers": offered}
+        facts |= {"digests": digests_of(settings)}
         LOGGER.info("started", extra={"facts": facts})
     warn_of_insecure_options(insecure_options(settings))
     if not (settings.trusted_proxies or settings.on_loopback):

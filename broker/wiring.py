@@ -119,6 +119,7 @@ def _registration(settings: Settings, identifier: str, provider: ProviderSetting
         allow_loopback=settings.on_loopback,
         metadata_url=provider.metadata_url,
         trusted_audiences=frozenset(provider.trusted_audiences or ()),
+        assertion_for_issuer=provider.client_assertion_audience == "issuer",
         credential=credential.reveal if credential else None,
         reread_credential=credential.reread if credential else None,
     )

@@ -49,6 +49,7 @@ class Registration:
         metadata_issuer: `issuer` in the metadata, character by character; differs from `issuer` only if a provider
             serves many tenants from one address.
         client_assertion: makes the assertion for an audience; None for other client authentication.
+        assertion_for_issuer: the audience of the assertion is the issuer, not the token endpoint (RFC 7523, section 3).
         client_secret: returns the current secret, which may change; None for a public client.
         client_authentication: OpenID Connect Core, section 9.
         redirect_uri: different for each provider (RFC 9700, section 4.4.2).
@@ -78,5 +79,6 @@ class Registration:
     metadata_url: str | None = None
     required_authentication: RequiredAuthentication = RequiredAuthentication()
     trusted_audiences: frozenset[str] = frozenset()
+    assertion_for_issuer: bool = False
     credential: Callable[[], object] | None = field(default=None, repr=False)
     reread_credential: Callable[[], object] | None = field(default=None, repr=False)

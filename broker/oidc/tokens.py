@@ -84,7 +84,8 @@ def build_token_request(
     if registration.client_assertion is not None:
         # RFC 7523, section 2.2; Entra requires client_id, too, and other providers accept it.
         parameters["client_assertion_type"] = CLIENT_ASSERTION_TYPE
-        parameters["client_assertion"] = registration.client_assertion(metadata.token_endpoint)
+        audience = metadata.issuer if registration.assertion_for_issuer else metadata.token_endpoint
+        parameters["client_assertion"] = registration.client_assertion(audience)
         method = "none"
     form = f"{_fixed_parameters(registration.redirect_uri)}&{urlencode(parameters)}"
     headers = {"Accept": "application/json", "Content-Type": "application/x-www-form-urlencoded"}

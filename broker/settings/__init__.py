@@ -1,7 +1,7 @@
 """Read the settings from a file and the environment into frozen records, and report all mistakes at once."""
 
 from broker.settings.authorities import AuthoritiesReader, WatchedAuthorities, open_authorities, read_authorities
-from broker.settings.changes import Changes, changes_between
+from broker.settings.changes import Changes, changes_between, digests_of
 from broker.settings.load import SettingsSource, check_settings, load_settings
 from broker.settings.messages import describe, list_mistakes
 from broker.settings.model import Settings, SiteSettings, insecure_options, secret_files
@@ -24,6 +24,7 @@ __all__ = [
     "changes_between",
     "check_settings",
     "describe",
+    "digests_of",
     "insecure_options",
     "list_mistakes",
     "load_settings",

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -50,6 +51,30 @@ def changes_between(before: Settings, after: Settings) -> Changes:
         removed=tuple(path for path in old if path not in new),
         changed=(*changed, *reordered),
     )
+
+
+def digests_of(settings: Settings) -> tuple[str, ...]:
+    """Return a digest of each section, such as `sites.main 1a2b3c4d`, and first one of all of them.
+
+    Two starts with different digests had different settings there. Secrets do not enter: their digests could be tried.
+    """
+    digests = [f"{path or 'top'} {_digest(_described(section, path))}" for path, section in _sections(settings)]
+    return f"all {_digest(digests)}", *digests
+
+
+def _described(section: Section, path: str) -> list[str]:
+    values = {name: getattr(section, name) for name in type(section).model_fields}
+    return [f"{name}={_describe(value)}" for name, value in values.items() if path or name not in _SECTIONS]
+
+
+def _describe(value: object) -> str:
+    if isinstance(value, Secret | AssertionKey):
+        return "given"
+    return repr(sorted(value.items())) if isinstance(value, Mapping) else repr(value)
+
+
+def _digest(texts: Sequence[str]) -> str:
+    return hashlib.sha256("\n".join(texts).encode()).hexdigest()[:8]
 
 
 def _sections(settings: Settings) -> Iterator[tuple[str, Section]]:

@@ -201,6 +201,11 @@ class ProviderSettings(Section):
         description="The signature algorithm of the private key; default: by the key's type, PS256 for entra.",
         examples=["PS256"],
     )
+    client_assertion_audience: Literal["token_endpoint", "issuer"] | None = Field(
+        None,
+        description="For whom the private key signs: the token endpoint (default), or the issuer.",
+        examples=["issuer"],
+    )
     private_key: ClientPrivateKey = Field(
         description="The private key (PEM, no passphrase) for private_key_jwt; entra also needs its certificate.",
         examples=["/run/secrets/idp.pem"],

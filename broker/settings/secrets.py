@@ -340,6 +340,7 @@ CREDENTIAL_DETAILS: Mapping[str, str] = {
     "client_secret_expires": "client_secret",
     "private_key_id": "private_key",
     "private_key_algorithm": "private_key",
+    "client_assertion_audience": "private_key",
 }
 """The credential that each of these keys describes."""
 

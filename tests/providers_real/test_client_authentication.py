@@ -93,6 +93,20 @@ def test_a_key_of_ours_proves_who_we_are(key: PrivateKey, algorithm: str, tmp_pa
     assert payload["jti"] != second["payload"]["jti"]
 
 
+def test_a_provider_may_want_its_issuer_as_the_audience(tmp_path: Path) -> None:
+    key = rsa_key()
+    settings = {
+        "client_authentication": "private_key_jwt",
+        "private_key_file": programs.secret_file(tmp_path / "key", pem_of(key)),
+        "client_assertion_audience": "issuer",
+    }
+    vendor = partial(okta_with, folder=tmp_path, **settings)
+    with started(tmp_path, vendor, accounts=ACCOUNTS, client=registered(key, "RS256")) as scene:
+        sign_in(scene)
+        [sent] = assertions(scene)
+    assert sent["payload"]["aud"] == scene.origin
+
+
 def test_entra_is_told_the_certificate_and_ps256_by_default(tmp_path: Path) -> None:
     key = rsa_key()
     accounts = {"ada": {"tid": vendors.TENANT, "email": "ada@acme.example", "xms_edov": True, "name": "Ada Lovelace"}}

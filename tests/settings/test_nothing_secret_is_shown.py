@@ -29,7 +29,8 @@ PATHS = [
     "identity_providers.okta.tenant", "identity_providers.okta.tenants", "identity_providers.okta.private_key",
     "identity_providers.okta.private_key_file", "identity_providers.okta.private_key_id",
     "identity_providers.okta.outbound_proxy", "identity_providers.okta.outbound_proxy_file",
-    "identity_providers.okta.private_key_algorithm", "identity_providers.okta.federated_token",
+    "identity_providers.okta.private_key_algorithm", "identity_providers.okta.client_assertion_audience",
+    "identity_providers.okta.federated_token",
 ]  # fmt: skip
 LINES = ["shared_secret: {}", "shared_secret:{}", "{}", "- {}", "a: &{} b", "a: !{} b"]
 SHAPES = [

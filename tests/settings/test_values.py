@@ -190,6 +190,7 @@ def row(path: str, value: Any, then: object, id: str) -> Any:  # noqa: A002
         row(OKTA + "authorization_parameters", {"vtr": "[]"}, "use require_acr or require_amr", "vtr"),
         row(OKTA + "authorization_parameters", {"prompt": "login"}, "use max_age", "prompt: login"),
         row(OKTA + "authorization_parameters", {"PROMPT": "consent LOGIN"}, "use max_age", "login among others"),
+        row(OKTA + "client_assertion_audience", "issuer", "belongs to private_key_jwt", "audience without a key"),
         row(OKTA + "require_acr", [], "empty list", "no context"),
         row(OKTA + "require_acr", "phr", "must be a list", "context as text"),
         row(OKTA + "require_acr", ["a b"], "without spaces", "context with space"),
