@@ -29,6 +29,7 @@ _INSECURE_BY = {
     "address.",
     "log_email_plain": "Leave log_email out, unless you know why addresses must be in the log.",
 }
+_SHARED_PLATFORM = ".comm100.io"  # where one host has the Control Panel and others the agents' pages
 _CONTROL_PANEL = f"Comm100's Control Panel: {CONTROL_PANEL_MENU}"
 
 
@@ -43,9 +44,13 @@ class PublicClient:
 async def check_site(site: Site, client: PublicClient, *, offline: bool, begin: Begin) -> list[Finding]:
     """Check the shared secret of a Comm100 site, and its endpoint unless offline."""
     findings = [check_shared_secret(site.shared_secret(), site.id)]
-    if not offline:
-        begin(site.id, "endpoint")
-        findings += await _check_endpoint(site, client)
+    hosts = _check_redirect_hosts(site)
+    if offline:
+        return findings + ([hosts] if hosts else [])
+    begin(site.id, "endpoint")
+    findings += await _check_endpoint(site, client)
+    if hosts and findings[-1].status == "ok":
+        findings[-1] = hosts
     return findings
 
 
@@ -85,6 +90,19 @@ def check_shared_secret(secret: str, site: str = "") -> Finding:
         usual = f"{SHARED_SECRET_CHARACTERS} characters are usual"
         return topic.warning(f"The shared secret looks as if its end were missing ({facts}; {usual}).", again)
     return topic.ok(f"The shared secret has {facts}.")
+
+
+def _check_redirect_hosts(site: Site) -> Finding | None:
+    """Return a warning if agents probably come from a host that no setting names."""
+    host = urlsplit(site.endpoint).hostname or ""
+    if site.redirect_hosts or not f".{host}".endswith(_SHARED_PLATFORM):
+        return None
+    return Topic(site.id, "endpoint").warning(
+        f"The endpoint is at {host}, and redirect_hosts is empty. On this platform agents usually work at another "
+        "host, and their sign-ins would be refused (redirect_url_refused).",
+        f"Sign in to Comm100, look at the address bar, and list its host: sites.{site.id}.redirect_hosts: "
+        "[dash17.comm100.io], with the host that you see.",
+    )
 
 
 async def _check_endpoint(site: Site, client: PublicClient) -> list[Finding]:

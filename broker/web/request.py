@@ -39,6 +39,7 @@ _BEGINS = {https: re.compile(f"{'__Host-' if https else ''}(?:{_NAMES})") for ht
 _COOKIE_VALUE = re.compile(r"[A-Za-z0-9_.-]+")
 _PORT = re.compile(r"\[(?P<v6>[^\]]*)\](?::\d+)?|(?P<v4>[^:]*):\d+")
 _TELLS_NO_NAVIGATION = (b"sec-purpose", b"purpose", b"x-moz", b"sec-fetch-mode")
+_TRACEPARENT = re.compile(rb"(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(-.*)?")
 _FORWARDING = (b"x-forwarded-for", b"forwarded", b"x-real-ip")
 _UNTRUSTED_PROXY = (
     "If this peer is your proxy, add its address to trusted_proxies. If not, a stranger sent the header: you do not "
@@ -90,6 +91,14 @@ def check_navigation(request: Request) -> None:
 def is_framed(request: Request) -> bool:
     """Return whether the browser loads the response into a frame, where providers refuse to be shown."""
     return request.headers.get("sec-fetch-dest") in {"iframe", "frame", "embed", "object", "fencedframe"}
+
+
+def continued_trace_id(headers: Headers) -> str | None:
+    """Return the trace id that a proxy began; None without a usable `traceparent` (W3C Trace Context, section 3.2)."""
+    values = [value for name, value in headers if name == b"traceparent"]
+    matched = _TRACEPARENT.fullmatch(values[0]) if len(values) == 1 else None
+    # Version 00 ends after the flags; a later version may go on.
+    return None if matched is None or (matched[2] and values[0].startswith(b"00")) else matched[1].decode()
 
 
 def given(request: Request, name: str) -> list[str]:

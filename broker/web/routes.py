@@ -28,6 +28,7 @@ from broker.web.context import Refused, RequestContext, WebContext
 from broker.web.login import initiate, login
 from broker.web.logout import logout
 from broker.web.middleware import Excess, PlainPaths, RequestBounds, SecurityHeaders
+from broker.web.request import continued_trace_id
 from broker.web.responses import show_page, show_problem
 from broker.web.setup_link import check_visit
 
@@ -37,6 +38,7 @@ Endpoint = Callable[[WebContext, Request, RequestContext], Awaitable[Response]]
 SetupEndpoint = Callable[[WebContext, Request, RequestContext, SetupLink], Awaitable[Response]]
 
 MAX_SECRETS = 5  # codes, and states, of one request that are redacted; more than one of each is refused
+TRACE_ID_BYTES = 16  # as in W3C Trace Context
 _METHODS = ("GET", "HEAD")  # an endpoint that does not accept HEAD refuses it
 _SIGN_IN = ("login", "callback", "initiate", "logout")
 
@@ -159,7 +161,7 @@ def _new_context(web: WebContext, scope: Scope) -> RequestContext:
     # Browsers sign in by GET; a provider set to form_post uses POST. Scanners and health checks send the rest.
     is_signin = first in _SIGN_IN and scope["method"] == "GET"
     return RequestContext(
-        trace_id=secrets.token_hex(8),
+        trace_id=continued_trace_id(scope["headers"]) or secrets.token_hex(TRACE_ID_BYTES),
         client=web.client_addresses.address_of(scope),
         is_signin=is_signin or _is_posted_answer(scope),
     )

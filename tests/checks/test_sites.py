@@ -85,6 +85,24 @@ async def test_an_endpoint_that_cannot_be_reached_is_named_by_its_cause(
     assert message in first.message
 
 
+@pytest.mark.parametrize(
+    ("endpoint", "hosts", "warns"),
+    [
+        pytest.param("https://secure.comm100.io/sso", [], True, id="the newer platform"),
+        pytest.param("https://secure.comm100.io/sso", ["dash17.comm100.io"], False, id="with a host"),
+        pytest.param("https://acme.comm100.com/sso", [], False, id="the older platform"),
+        pytest.param("https://comm100.io.example/sso", [], False, id="another domain"),
+    ],
+)
+async def test_an_endpoint_on_the_newer_platform_needs_the_host_of_the_agents_pages(
+    tmp_path: Path, endpoint: str, hosts: list[str], warns: bool
+) -> None:
+    findings = await diagnose(tmp_path, settings_with_site(endpoint, redirect_hosts=hosts), offline=True)
+    told = [finding for finding in findings if finding.check == "endpoint"]
+    assert [finding.status for finding in told] == ["warning"] * warns
+    assert all("dash17.comm100.io" in finding.remedy for finding in told)
+
+
 async def test_a_proxy_that_keeps_this_machine_from_comm100_fails_nothing(tmp_path: Path) -> None:
     async with serving(says(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n")) as proxy:
         settings = {**settings_with_site(), "outbound_proxy": f"http://127.0.0.1:{proxy.port}"}

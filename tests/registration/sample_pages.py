@@ -88,7 +88,7 @@ def dry_run(refusal: BrokerError | None = None, claims: dict[str, object] | None
         identity=None if refusal else Identity(**ADA, subject="00u1", issuer="iss"),
         person=None if refusal else Admitted(**ADA),
         previews={} if refusal else {"main": {"aud": "Comm100", "email": "ada@acme.example"}},
-        trace_id="7f3a9c21d4e5f6a7",
+        trace_id="7f3a9c21d4e5f6a70b1c2d3e4f5a6b7c",
     )
 
 
