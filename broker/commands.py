@@ -99,6 +99,9 @@ def init(  # noqa: PLR0913, PLR0917 - one argument for each option
         typer.Option(metavar="DOMAIN", help="A domain of your agents' addresses; repeat for another domain."),
     ] = None,
     endpoint: Annotated[str | None, typer.Option(metavar="URL", help="Comm100's JWT SSO endpoint.")] = None,
+    agents_address: Annotated[
+        str | None, typer.Option(metavar="URL", help="The address in the address bar when signed in to Comm100.")
+    ] = None,
     shared_secret_file: Annotated[
         str | None, typer.Option(metavar="FILE", help="The file with Comm100's shared secret; - is standard input.")
     ] = None,
@@ -122,8 +125,9 @@ def init(  # noqa: PLR0913, PLR0917 - one argument for each option
     given = _given(
         public_url=public_url, preset=provider, issuer=issuer, tenant=tenant, id=id_, client_id=client_id,
         client_secret_expires=client_secret_expires, email_domains=",".join(email_domain or ()) or None,
-        endpoint=endpoint, trusted_ca_file=trusted_ca_file, outbound_proxy=outbound_proxy,
-        scopes=" ".join(scope or ()) or None, allow_private_network="yes" if allow_private_network else None,
+        endpoint=endpoint, redirect_hosts=agents_address, trusted_ca_file=trusted_ca_file,
+        outbound_proxy=outbound_proxy, scopes=" ".join(scope or ()) or None,
+        allow_private_network="yes" if allow_private_network else None,
     )  # fmt: skip
     secret_files = _given(client_secret=client_secret_file, shared_secret=shared_secret_file)
     _set_up(config, given, secret_files, overwrite=overwrite, offline=offline)

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 from broker.checks.finding import Begin, Finding, Topic, not_tried, sentence
 from broker.checks.reach import check_certificate, failed_step, no_answer, note_certificates, page_request, reach
-from broker.comm100 import CONTROL_PANEL_MENU, Site
+from broker.comm100 import CONTROL_PANEL_MENU, Site, is_on_shared_platform
 from broker.errors import AnswerTooLarge, BrokerError
 from broker.oidc.discovery import Send
 from broker.oidc.messages import Peer, ProviderResponse
@@ -29,7 +29,6 @@ _INSECURE_BY = {
     "address.",
     "log_email_plain": "Leave log_email out, unless you know why addresses must be in the log.",
 }
-_SHARED_PLATFORM = ".comm100.io"  # where one host has the Control Panel and others the agents' pages
 _CONTROL_PANEL = f"Comm100's Control Panel: {CONTROL_PANEL_MENU}"
 
 
@@ -94,14 +93,13 @@ def check_shared_secret(secret: str, site: str = "") -> Finding:
 
 def _check_redirect_hosts(site: Site) -> Finding | None:
     """Return a warning if agents probably come from a host that no setting names."""
-    host = urlsplit(site.endpoint).hostname or ""
-    if site.redirect_hosts or not f".{host}".endswith(_SHARED_PLATFORM):
+    if site.redirect_hosts or not is_on_shared_platform(site.endpoint):
         return None
+    host = urlsplit(site.endpoint).hostname
     return Topic(site.id, "endpoint").warning(
-        f"The endpoint is at {host}, and redirect_hosts is empty. On this platform agents usually work at another "
-        "host, and their sign-ins would be refused (redirect_url_refused).",
-        f"Sign in to Comm100, look at the address bar, and list its host: sites.{site.id}.redirect_hosts: "
-        "[dash17.comm100.io], with the host that you see.",
+        f"The endpoint is at {host}, and redirect_hosts is empty. Agents there usually work at another host, "
+        "and the broker would refuse their sign-ins (redirect_url_refused).",
+        "Sign in to Comm100 and list the host in the address bar: redirect_hosts: [dash17.comm100.io], with your host.",
     )
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from broker.comm100 import PLATFORM_HOSTS, is_on_shared_platform
 from broker.errors import Mistake, SettingsError
 from broker.providers import KINDS, ProviderKind
 from broker.registration import CONTROL_PANEL
@@ -54,6 +55,7 @@ class Answers:
     client_secret_expires: str = ""
     email_domains: tuple[str, ...] = ()
     endpoint: str = ""
+    redirect_hosts: tuple[str, ...] = ()
     shared_secret: str = field(default="", repr=False)
     trusted_ca_file: str = ""
     outbound_proxy: str = ""
@@ -129,6 +131,7 @@ class Question:
             "tenant": kind.located_by == "tenant",
             "id": kind.any_product,
             "client_secret_expires": bool(kind.expiry_hint),
+            "redirect_hosts": is_on_shared_platform(answers.endpoint),
         }
         if self.key in ("issuer", "tenant") and not answers.preset:
             return False  # neither can be judged while the kind is not known
@@ -181,6 +184,12 @@ QUESTIONS: Mapping[str, Question] = {question.key: question for question in (
         hint=f"Copy it from {CONTROL_PANEL}.",
     ),
     Question(
+        f"sites.{SITE}.redirect_hosts", "Address in the address bar", "--agents-address", "https://dash17.comm100.io/",
+        optional=True,
+        hint="Sign in to Comm100 and copy the address from the browser's address bar: agents are sent back to its "
+        f"host. Hosts seen so far: {PLATFORM_HOSTS}. Leave empty if you do not know it.",
+    ),
+    Question(
         f"sites.{SITE}.shared_secret", "Shared secret", "--shared-secret-file", "comm100-secret.txt", secret=True,
         hint="Copy it exactly as Comm100 displays it.",
     ),
@@ -199,6 +208,8 @@ def with_answer(answers: Answers, key: str, text: str) -> Answers:
         value = tuple(dict.fromkeys(re.split(r"[,;\s]+", text.strip(" ,;"))))
     elif key == "trusted_ca_file":
         value = str(Path(text).expanduser().absolute())  # the settings file may be written to another folder
+    elif key == "redirect_hosts":
+        value = (re.sub(r"^[a-z]+://|[/?#].*$", "", text.strip().lower()),)
     elif key == "allow_private_network":
         value = True
     return replace(answers, **{key: value})

@@ -293,6 +293,18 @@ def test_what_to_register_is_told_before_the_client_id_is_asked_for(tmp_path: Pa
     assert SHARED_SECRET not in words
 
 
+@pytest.mark.parametrize(
+    ("typed", "hosts"), [("https://dash17.comm100.io/agentconsole", ("dash17.comm100.io",)), ("", ())]
+)
+def test_on_the_newer_platform_the_host_of_the_agents_pages_is_asked_for(
+    tmp_path: Path, typed: str, hosts: tuple[str, ...]
+) -> None:
+    given = {**GIVEN, "endpoint": "https://secure.comm100.io/sso"}
+    settings, words = asked(tmp_path, given, [("Address in the address bar", typed)])
+    assert settings.sites["main"].redirect_hosts == hosts
+    assert "dash11.comm100.io, dash12.comm100.io" in words
+
+
 def test_files_that_are_there_are_replaced_only_if_the_person_agrees(tmp_path: Path) -> None:
     (tmp_path / "broker.yaml").write_text("mine", encoding="utf-8")
     kept = talk(Request(tmp_path / "broker.yaml", GIVEN), [("Replace them at the end?", "")])

@@ -10,8 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from broker.comm100 import check_redirect_url
 from broker.init.wizard import judge_options
 from broker.settings import load_settings
+from broker.wiring import wire_site
 from tests.fakes.command import run
 from tests.fakes.processes import provider_site, served, without_broker_settings
 from tests.fakes.provider import FakeProvider
@@ -231,3 +233,25 @@ def test_a_secret_may_come_from_standard_input(folder: Path) -> None:
     )
     assert (ended.returncode, ended.stderr) == (0, "")
     assert load_settings(folder / "broker.yaml", {}).sites["main"].shared_secret.reveal() == SHARED_SECRET
+
+
+@pytest.mark.parametrize(
+    "address", ["https://Dash17.comm100.io/agentconsole?x=1#y", "dash17.comm100.io", "https://dash17.comm100.io"]
+)
+def test_the_host_of_the_agents_pages_is_accepted_from_the_first_sign_in_on(folder: Path, address: str) -> None:
+    given = options("--offline", "--agents-address", address, endpoint="https://secure.comm100.io/sso")
+    ended = run("init", *given, folder=folder)
+    assert (ended.exit_code, ended.stderr) == (0, "")
+    site = wire_site(load_settings(folder / "broker.yaml", {}), "main")
+    page = "https://dash17.comm100.io/agentconsole?queue=vip"
+    assert check_redirect_url(page, site) == page
+    assert "redirect_hosts is empty" not in ended.stdout
+
+
+@pytest.mark.parametrize("address", ["https://*.comm100.io/", "https://", "https://a b.comm100.io", "https://["])
+def test_an_address_without_a_usable_host_is_refused(folder: Path, address: str) -> None:
+    given = options("--offline", "--agents-address", address, endpoint="https://secure.comm100.io/sso")
+    ended = run("init", *given, folder=folder)
+    assert ended.exit_code == 2
+    assert "--agents-address" in ended.stderr
+    assert not (folder / "broker.yaml").exists()
