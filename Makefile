@@ -24,7 +24,7 @@ demo: .venv/.demo
 test: lint prepare $(REAL)/node_modules/.installed
 	@$(BIN)/python -m pytest --ignore $(CHART) --ignore $(IMAGE) --ignore $(PROXIES) $(QUIET:%=--ignore %) --numprocesses 3 --dist loadfile --no-loadscope-reorder $(ARGS)
 
-# Of the tests that need no browser, no load and no other product: measuring makes the broker slower by half.
+# Measures coverage of the tests without browser, load or other products: measuring makes the broker 1.5 times slower.
 coverage: .venv/.test
 	@$(BIN)/coverage erase
 	@$(BIN)/coverage run -m pytest $(HEAVY:%=--ignore %) --numprocesses 3 --dist loadfile --no-loadscope-reorder $(ARGS)
@@ -52,7 +52,7 @@ test-proxies: .venv/.test
 	@$(PROXIES)/prepare.sh
 	@$(BIN)/python -m pytest $(PROXIES) -rP --show-capture=stdout $(ARGS)
 
-# What is judged by time, on a machine that does nothing else: the short run of the benchmark, and people beside a crowd.
+# Tests that measure time: the short run of the benchmark, and people beside a crowd. Let the machine rest.
 test-quiet: .venv/.test
 	@$(BIN)/python -m pytest $(QUIET) $(ARGS)
 

@@ -24,8 +24,8 @@ NOT_BEFORE_LEEWAY = 60  # seconds that the broker's clock may be ahead of Comm10
 CONTROL_PANEL_MENU = "Global Settings > Security > Agent Single Sign-On > JWT SSO"
 """Where Comm100's Control Panel shows the endpoint and the shared secret, and takes the broker's two addresses."""
 
-_SHARED_PLATFORM = ".comm100.io"
-PLATFORM_HOSTS = ", ".join(f"dash{number}{_SHARED_PLATFORM}" for number in (11, 12, 13, 15, 17))
+_NEWER_PLATFORM = ".comm100.io"
+PLATFORM_HOSTS = ", ".join(f"dash{number}{_NEWER_PLATFORM}" for number in (11, 12, 13, 15, 17))
 """Hosts of the agents' pages seen on the newer platform; examples, never a default."""
 
 MAX_ENCODINGS = 4  # inside one another, in a redirect_url; no program encodes that often
@@ -104,9 +104,9 @@ class Site:
     on_loopback: bool = False
 
 
-def is_on_shared_platform(endpoint: str) -> bool:
+def is_on_newer_platform(endpoint: str) -> bool:
     """Tell whether agents probably work at another host than the endpoint's."""
-    return f".{urlsplit(endpoint).hostname or ''}".endswith(_SHARED_PLATFORM)
+    return f".{urlsplit(endpoint).hostname or ''}".endswith(_NEWER_PLATFORM)
 
 
 def check_redirect_url(unverified_url: str, site: Site) -> CheckedRedirectUrl:

@@ -214,7 +214,7 @@ def emergency_link(
     except emergency.NotIssued as reason:
         typer.echo(str(reason), err=True)
         raise typer.Exit(1) from None
-    _tell_of_emergency_link(settings, site_id, link)
+    _report_emergency_link(settings, site_id, link)
     typer.echo(link.address)
 
 
@@ -278,7 +278,7 @@ def demo(
     raise typer.Exit(run(port))
 
 
-def _tell_of_emergency_link(settings: Settings, site: str, link: EmergencyLink) -> None:
+def _report_emergency_link(settings: Settings, site: str, link: EmergencyLink) -> None:
     """Write one line of the use to standard error, and have the running service write it, too, if there is one."""
     import http.client
     from contextlib import suppress

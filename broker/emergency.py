@@ -1,7 +1,7 @@
 """Break-glass: the address that signs one agent in while the provider or the service is down.
 
-The command needs the settings and Comm100's shared secret, and nothing else. A person who can read the secret could
-make any token before; the command is narrower (listed addresses of the providers' domains), and its use is told.
+The command needs the settings and Comm100's shared secret, and nothing else. A person who can read the secret can
+make any token anyway; the command is narrower (listed addresses of the providers' domains), and each use is logged.
 """
 
 from __future__ import annotations

@@ -756,12 +756,12 @@ class TenantNotAllowed(NotAdmitted, code="tenant_not_allowed"):
 
 
 class AuthenticationTooWeak(NotAdmitted, code="authentication_too_weak"):
-    """`acr` or `amr` of the ID token names nothing that `require_acr` or `require_amr` demands (Core, 3.1.3.7, 12)."""
+    """`acr` or `amr` of the ID token names nothing that `require_acr` or `require_amr` requires (Core, 3.1.3.7, 12)."""
 
     user_message = "Comm100 needs a stronger sign-in, for example with a second factor."
     remedy = (
-        "The provider signed the person in without what require_acr or require_amr demands. Let its policy for the "
-        "application demand a second factor, and compare acr and amr in a test sign-in."
+        "The ID token has no value of require_acr or require_amr. Require a second factor in the provider's policy for "
+        "this application, and compare acr and amr in a test sign-in."
     )
     advice = Advice(
         title="A stronger sign-in is needed",

@@ -18,6 +18,9 @@ MAX_FORM_CHARACTERS = 80  # of the form of a refused address in the log
 
 _ATOM = r"[a-z0-9!#$%&'*+/=?^_`{|}~-]+"
 LABEL = r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"  # of a host name, in lower case
+_HOST_NAME = re.compile(rf"{LABEL}(?:\.{LABEL})*")
+# Browsers read a last label like these as the end of an IPv4 address (WHATWG URL, "ends in a number").
+_NUMBER = re.compile(r"[0-9]+|0x[0-9a-f]*")
 _MAILBOX = re.compile(rf"(?P<local>{_ATOM}(?:\.{_ATOM})*)@(?P<domain>{LABEL}(?:\.{LABEL})+)")
 _INVISIBLE = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})  # controls, bidi marks, surrogates, line breaks
 _MARKS = frozenset({"Mn", "Mc", "Me"})  # combining: shown with the character before them
@@ -45,6 +48,15 @@ class Identity:
     def email_domain(self) -> str:
         """The part of the address after the @, which decides who may assert the address."""
         return self.email.rpartition("@")[2]
+
+
+def is_host_name(text: str) -> bool:
+    """Tell whether a text is a lower-case DNS name in ASCII that no browser takes for a number."""
+    return (
+        len(text) <= 253
+        and _HOST_NAME.fullmatch(text) is not None
+        and _NUMBER.fullmatch(text.rpartition(".")[2]) is None
+    )
 
 
 def check_email(unverified_email: object) -> str:

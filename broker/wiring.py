@@ -127,7 +127,7 @@ def _registration(settings: Settings, identifier: str, provider: ProviderSetting
 
 def _acr_parameters(kind: ProviderKind, provider: ProviderSettings) -> dict[str, str]:
     """Return the request for the authentication contexts required, with the routing hint."""
-    asked = dict(kind.ask_for(provider.require_acr)) if provider.require_acr else {}
+    asked = dict(kind.acr_parameters(provider.require_acr)) if provider.require_acr else {}
     if provider.unchecked_acr_values is not None:
         asked["acr_values"] = f"{asked.get('acr_values', '')} {provider.unchecked_acr_values}".strip()
     return asked

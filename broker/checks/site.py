@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 from broker.checks.finding import Begin, Finding, Topic, not_tried, sentence
 from broker.checks.reach import check_certificate, failed_step, no_answer, note_certificates, page_request, reach
-from broker.comm100 import CONTROL_PANEL_MENU, Site, is_on_shared_platform
+from broker.comm100 import CONTROL_PANEL_MENU, Site, is_on_newer_platform
 from broker.errors import AnswerTooLarge, BrokerError
 from broker.oidc.discovery import Send
 from broker.oidc.messages import Peer, ProviderResponse
@@ -93,7 +93,7 @@ def check_shared_secret(secret: str, site: str = "") -> Finding:
 
 def _check_redirect_hosts(site: Site) -> Finding | None:
     """Return a warning if agents probably come from a host that no setting names."""
-    if site.redirect_hosts or not is_on_shared_platform(site.endpoint):
+    if site.redirect_hosts or not is_on_newer_platform(site.endpoint):
         return None
     host = urlsplit(site.endpoint).hostname
     return Topic(site.id, "endpoint").warning(

@@ -130,7 +130,7 @@ Comm100 single sign-on, complete on this machine.
   To see a refusal, sign out, sign in again and choose {refused.name}:
   {refused.email} is not an address at {ADMITTED_DOMAIN}, the only domain admitted here.
 
-  To sign {ADMITTED[0].name} in while the provider and the broker are down, run in another terminal:
+  To sign {ADMITTED[0].name} in without the provider and the broker, run in another terminal:
   broker emergency-link --email {ADMITTED[0].email} --config {settings_file}
 
   Broker             {wiring.public_url}, health and metrics at http://{wiring.operations}

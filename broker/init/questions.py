@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from broker.comm100 import PLATFORM_HOSTS, is_on_shared_platform
+from broker.comm100 import PLATFORM_HOSTS, is_on_newer_platform
 from broker.errors import Mistake, SettingsError
 from broker.providers import KINDS, ProviderKind
 from broker.registration import CONTROL_PANEL
@@ -131,7 +131,7 @@ class Question:
             "tenant": kind.located_by == "tenant",
             "id": kind.any_product,
             "client_secret_expires": bool(kind.expiry_hint),
-            "redirect_hosts": is_on_shared_platform(answers.endpoint),
+            "redirect_hosts": is_on_newer_platform(answers.endpoint),
         }
         if self.key in ("issuer", "tenant") and not answers.preset:
             return False  # neither can be judged while the kind is not known

@@ -18,6 +18,7 @@ import typer
 
 from broker.checks import fingerprint
 from broker.errors import Mistake, SettingsError
+from broker.identity import is_host_name
 from broker.init import files
 from broker.init.probe import LookupFailed, Probe
 from broker.init.questions import QUESTIONS, Answers, Judged, Question, find_mistake, with_answer
@@ -27,7 +28,7 @@ from broker.providers import KINDS
 from broker.registration import CONTROL_PANEL
 from broker.settings import describe, list_mistakes, load_settings
 from broker.settings.secrets import read_text
-from broker.settings.values import InvalidValue, is_host_name
+from broker.settings.values import InvalidValue
 
 _STANDARD_INPUT = Path("/dev/stdin")
 _WIDEST = 88  # characters of a line

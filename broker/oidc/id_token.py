@@ -260,7 +260,7 @@ def check_subject(claims: Mapping[str, Any]) -> str:
 def check_authentication(claims: Mapping[str, Any], required: RequiredAuthentication) -> None:
     """Check that the person signed in at the provider as strongly as required (section 3.1.3.7, 12).
 
-    The request alone protects nothing: the browser can leave it out.
+    Sending acr_values protects nothing: the browser can remove it.
 
     Raises:
         AuthenticationTooWeak: a claim is missing, of another type, or names nothing that is required.

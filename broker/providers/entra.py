@@ -235,7 +235,7 @@ class Entra(ProviderKind):
         """Return the address whose metadata names the tenant of a domain."""
         return f"{_AUTHORITY}/{domain}/v2.0"
 
-    def ask_for(self, acr: Collection[str]) -> Mapping[str, str]:
+    def acr_parameters(self, acr: Collection[str]) -> Mapping[str, str]:
         """Return the claims request for authentication contexts, which Conditional Access policies are bound to."""
         essential: dict[str, object] = {"essential": True}
         essential |= {"value": next(iter(acr))} if len(acr) == 1 else {"values": list(acr)}

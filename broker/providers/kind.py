@@ -299,7 +299,7 @@ class ProviderKind(ABC):
         """Return the vendor's own parameters of the authorization request."""
         return {}
 
-    def ask_for(self, acr: Collection[str]) -> Mapping[str, str]:
+    def acr_parameters(self, acr: Collection[str]) -> Mapping[str, str]:
         """Return the parameters that request one of these authentication contexts (Core, section 3.1.2.1)."""
         return {"acr_values": " ".join(acr)}
 

@@ -56,18 +56,19 @@ def changes_between(before: Settings, after: Settings) -> Changes:
 def digests_of(settings: Settings) -> tuple[str, ...]:
     """Return a digest of each section, such as `sites.main 1a2b3c4d`, and first one of all of them.
 
-    Two starts with different digests had different settings there. Secrets do not enter: their digests could be tried.
+    Two starts with different digests had different settings there. Secrets are excluded: a digest would let a reader
+    test guesses.
     """
-    digests = [f"{path or 'top'} {_digest(_described(section, path))}" for path, section in _sections(settings)]
+    digests = [f"{path or 'top'} {_digest(_texts_of(section, path))}" for path, section in _sections(settings)]
     return f"all {_digest(digests)}", *digests
 
 
-def _described(section: Section, path: str) -> list[str]:
+def _texts_of(section: Section, path: str) -> list[str]:
     values = {name: getattr(section, name) for name in type(section).model_fields}
-    return [f"{name}={_describe(value)}" for name, value in values.items() if path or name not in _SECTIONS]
+    return [f"{name}={_text_of(value)}" for name, value in values.items() if path or name not in _SECTIONS]
 
 
-def _describe(value: object) -> str:
+def _text_of(value: object) -> str:
     if isinstance(value, Secret | AssertionKey):
         return "given"
     return repr(sorted(value.items())) if isinstance(value, Mapping) else repr(value)

@@ -10,13 +10,14 @@ from typing import Any
 from pydantic import ValidationError
 
 from broker.errors import Mistake, SettingsError
+from broker.identity import is_host_name
 from broker.oidc.network import is_loopback
 from broker.settings import sources
 from broker.settings.messages import mistakes_found
 from broker.settings.model import Settings
 from broker.settings.secrets import Fingerprint, fingerprint
 from broker.settings.sources import shown_key
-from broker.settings.values import InvalidValue, ValidationContext, check_url, is_host_name
+from broker.settings.values import InvalidValue, ValidationContext, check_url
 
 
 @dataclass(frozen=True, slots=True)

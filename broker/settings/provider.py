@@ -101,7 +101,7 @@ def _domains(values: tuple[str, ...]) -> tuple[str, ...]:
     return each_once(values)
 
 
-def _named(values: tuple[str, ...]) -> tuple[str, ...]:
+def _check_names(values: tuple[str, ...]) -> tuple[str, ...]:
     if any(not re.fullmatch(r"[!-~]+", value) for value in values):  # acr_values are separated by spaces
         raise InvalidValue("must hold names of printable ASCII without spaces")
     return values
@@ -268,17 +268,17 @@ class ProviderSettings(Section):
         description="Seconds since the person signed in at the provider, at most.",
         examples=[28800],
     )
-    require_acr: Annotated[Texts, AfterValidator(_named)] | None = Field(
+    require_acr: Annotated[Texts, AfterValidator(_check_names)] | None = Field(
         None,
         description="Authentication contexts (acr; Entra: acrs), one of which the ID token must name.",
         examples=[["urn:okta:loa:2fa:any"]],
     )
-    require_amr: Annotated[Texts, AfterValidator(_named)] | None = Field(
+    require_amr: Annotated[Texts, AfterValidator(_check_names)] | None = Field(
         None, description="Authentication methods (amr), one of which the ID token must list.", examples=[["mfa"]]
     )
     unchecked_acr_values: OwnText | None = Field(
         None,
-        description="Further acr_values of the authorization request, as a routing hint: the answer is not checked.",
+        description="Additional acr_values that only route people to a sign-in page; the answer is not checked.",
         examples=["idp:acme"],
     )
     outbound_proxy: OwnProxy = Field(

@@ -25,7 +25,7 @@ from urllib.parse import SplitResult, unquote, urlsplit
 from pydantic import AfterValidator, BeforeValidator, PlainSerializer, StrictStr, ValidationInfo, WithJsonSchema
 
 from broker.errors import EmailMalformed
-from broker.identity import LABEL, check_email
+from broker.identity import check_email, is_host_name
 from broker.oidc.network import is_loopback
 
 T = TypeVar("T")
@@ -99,9 +99,6 @@ def is_placeholder_secret(text: str) -> bool:
 
 # -------------------- host names, addresses
 
-_HOST_NAME = re.compile(rf"{LABEL}(?:\.{LABEL})*")
-# Browsers read a last label like these as the end of an IPv4 address (WHATWG URL, "ends in a number").
-_NUMBER = re.compile(r"[0-9]+|0x[0-9a-f]*")
 _URL_CHARACTERS = re.compile(r"[!#-;=?-\[\]_a-z~]+", re.IGNORECASE)  # printable ASCII without " < > \ ^ ` { | }
 _ENCODED = re.compile(r"(?:[A-Za-z0-9._~!$&'()*+,;=-]|%[0-9A-Fa-f]{2})+")  # RFC 3986, section 3.2.1, without a colon
 
@@ -116,15 +113,6 @@ class Listen:
     def __str__(self) -> str:
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"{host}:{self.port}"
-
-
-def is_host_name(text: str) -> bool:
-    """Tell whether a text is a lower-case DNS name in ASCII that no browser takes for a number."""
-    return (
-        len(text) <= 253
-        and _HOST_NAME.fullmatch(text) is not None
-        and _NUMBER.fullmatch(text.rpartition(".")[2]) is None
-    )
 
 
 def parse_listen(text: Any) -> Listen:

@@ -60,7 +60,7 @@ async def login(web: WebContext, request: Request, context: RequestContext) -> R
         if provider is None:
             return _offer_choice(web, request, site, redirect_url)
         context = replace(context, provider=provider.id)
-        hints = _prompt(provider, request)
+        hints = _prompt_hint(provider, request)
         restarted = single(request, "restarted") is not None
         transaction = SignInTransaction(site.id, provider.id, redirect_url, restarted, context.trace_id)
         redirect = await begin(web.broker, provider, transaction, hints=hints)
@@ -97,7 +97,7 @@ async def initiate(web: WebContext, request: Request, context: RequestContext) -
         raise Refused(error, context) from error
 
 
-def _prompt(provider: Provider, request: Request) -> dict[str, str]:
+def _prompt_hint(provider: Provider, request: Request) -> dict[str, str]:
     """Return the hint of the page with an error: choose another account, or give credentials again."""
     if single(request, "another_account"):
         return {"prompt": provider.kind.prompt_for_another_account}
