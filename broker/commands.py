@@ -6,7 +6,9 @@ import json
 import logging
 import os
 import sys
+import threading
 import time
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -18,7 +20,9 @@ from broker.start import CONFIG_OPTION, EXIT_UNUSABLE
 
 if TYPE_CHECKING:
     from broker.emergency import EmergencyLink
-    from broker.settings import Settings
+    from broker.settings import Listen, Settings
+
+REPORT_SECONDS = 1.0  # for the running service to take the report of an emergency link
 
 app = typer.Typer(
     name="broker",
@@ -205,7 +209,7 @@ def emergency_link(
     try:
         link = emergency.issue_link(
             email,
-            redirect_url,
+            redirect_url or None,
             wired,
             listed=settings.sites[site_id].emergency_access,
             email_domains=email_domains_of(settings, wired),
@@ -214,8 +218,9 @@ def emergency_link(
     except emergency.NotIssued as reason:
         typer.echo(str(reason), err=True)
         raise typer.Exit(1) from None
-    _report_emergency_link(settings, site_id, link)
-    typer.echo(link.address)
+    facts = _log_emergency_link(settings, site_id, link)
+    print(link.address, flush=True)
+    _report_emergency_link(settings, facts)
 
 
 @app.command()
@@ -278,27 +283,43 @@ def demo(
     raise typer.Exit(run(port))
 
 
-def _report_emergency_link(settings: Settings, site: str, link: EmergencyLink) -> None:
-    """Write one line of the use to standard error, and have the running service write it, too, if there is one."""
-    import http.client
-    from contextlib import suppress
-    from urllib.parse import urlencode
-
+def _log_emergency_link(settings: Settings, site: str, link: EmergencyLink) -> dict[str, object]:
+    """Write one line of the use to standard error, and return its facts."""
     from broker import emergency
     from broker.log import EventLog, format_event
 
-    keys, level = settings.secret_keys.reveal, logging.WARNING
-    person = EventLog(log_email=settings.log_email, secret_keys=keys).describe(link.identity)
-    facts = {"site": site, **person, "token_id": link.token_id, "seconds": link.seconds}
+    log = EventLog(log_email=settings.log_email, secret_keys=settings.secret_keys.reveal)
+    facts = {"site": site, **log.describe(link.identity), "token_id": link.token_id, "seconds": link.seconds}
     keeps_addresses = settings.log_email == "plain"
-    typer.echo(format_event(emergency.EVENT, facts, level, keeps_addresses=keeps_addresses), err=True)
-    report = emergency.sign_report(facts, now=time.time(), secret_keys=keys())
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.operations_listen.host, settings.operations_listen.host)  # noqa: S104
-    connection = http.client.HTTPConnection(host, settings.operations_listen.port, timeout=1)
-    with suppress(OSError, http.client.HTTPException):
-        connection.request("POST", f"{emergency.PATH}?{urlencode({'report': report})}")
-        connection.getresponse()
-    connection.close()
+    typer.echo(format_event(emergency.EVENT, facts, logging.WARNING, keeps_addresses=keeps_addresses), err=True)
+    return facts
+
+
+def _report_emergency_link(settings: Settings, facts: dict[str, object]) -> None:
+    """Have the running service write the line to its log, too, if there is one; give up after `REPORT_SECONDS`.
+
+    Another program may hold the port, and never end its answer: the end of the command does not wait for it.
+    """
+    from urllib.parse import urlencode
+
+    from broker import emergency
+
+    report = emergency.sign_report(facts, now=time.time(), secret_keys=settings.secret_keys.reveal())
+    target = f"{emergency.PATH}?{urlencode({'report': report})}"
+    sending = threading.Thread(target=_post, args=(settings.operations_listen, target), daemon=True)
+    sending.start()
+    sending.join(REPORT_SECONDS)
+
+
+def _post(listen: Listen, target: str) -> None:
+    import http.client
+
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(listen.host, listen.host)  # noqa: S104
+    with suppress(OSError, ValueError, http.client.HTTPException):
+        connection = http.client.HTTPConnection(host, listen.port, timeout=REPORT_SECONDS)
+        with closing(connection):
+            connection.request("POST", target)
+            connection.getresponse()
 
 
 def _given(**options: str | None) -> dict[str, str]:

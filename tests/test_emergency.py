@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import socket
+import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -146,6 +149,26 @@ def test_a_running_service_writes_it_to_its_log_and_counts_it(tmp_path: Path) ->
 def counted(broker: BrokerProcess) -> str:
     exported = httpx.get(f"{broker.operations}/metrics", trust_env=False).text
     return next(line for line in exported.splitlines() if line.startswith(METRIC))
+
+
+def test_a_program_that_holds_the_port_delays_nobody(tmp_path: Path, settings: dict[str, Any]) -> None:
+    began = time.monotonic()
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        settings["operations_listen"] = f"127.0.0.1:{silent.getsockname()[1]}"
+        sending = threading.Thread(target=_continue_for_ever, args=(silent,), daemon=True)
+        sending.start()
+        ended = issue(tmp_path, settings, "--email", LEAD, "--redirect-url", "")
+    assert ended.exit_code == 0
+    assert ended.stdout.startswith(f"{ENDPOINT}?jwt=")
+    assert time.monotonic() - began < 5
+
+
+def _continue_for_ever(server: socket.socket) -> None:
+    with suppress(OSError):
+        connection, _ = server.accept()
+        while True:
+            connection.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
+            time.sleep(0.2)
 
 
 async def test_a_report_that_the_command_did_not_make_a_moment_ago_is_ignored(world: World) -> None:

@@ -93,7 +93,7 @@ def check_shared_secret(secret: str, site: str = "") -> Finding:
 
 def _check_redirect_hosts(site: Site) -> Finding | None:
     """Return a warning if agents probably come from a host that no setting names."""
-    if site.redirect_hosts or not is_on_newer_platform(site.endpoint):
+    if site.redirect_hosts or site.delivery == "append" or not is_on_newer_platform(site.endpoint):
         return None
     host = urlsplit(site.endpoint).hostname
     return Topic(site.id, "endpoint").warning(

@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from datetime import date, datetime
 from typing import Annotated, Any, ClassVar, Literal
+from urllib.parse import urlsplit
 
 from pydantic import (
     AfterValidator,
@@ -51,7 +52,9 @@ DEFAULT_PRESET = "oidc"
 
 _UNCHECKED = {
     "acr_values": "use require_acr. A routing hint, such as idp:acme, belongs to unchecked_acr_values",
+    "amr_values": "use require_amr",
     "claims": "use require_acr or require_amr",
+    "wauth": "use require_acr or require_amr",
     "vtr": "use require_acr or require_amr",
 }
 """Parameters that demand something of the provider's answer, and the settings whose demand is checked."""
@@ -342,6 +345,13 @@ class ProviderSettings(Section):
             raise InvalidValue("must not be given beside tenants: the provider has one document for all of them")
         return text
 
+    @field_validator("client_assertion_audience")
+    @classmethod
+    def _check_assertion_audience(cls, audience: str | None, info: ValidationInfo) -> str | None:
+        if audience == "issuer" and info.data.get("tenants"):
+            raise InvalidValue("must not be issuer beside tenants: their common document has no issuer of its own")
+        return audience
+
     @field_validator("trusted_audiences")
     @classmethod
     def _check_audiences(cls, audiences: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
@@ -376,9 +386,10 @@ class ProviderSettings(Section):
     @field_validator("require_acr", "require_amr")
     @classmethod
     def _check_required(cls, names: tuple[str, ...] | None, info: ValidationInfo) -> tuple[str, ...] | None:
-        issuer, own = info.data.get("issuer"), _kind(info)
+        host, own = urlsplit(info.data.get("issuer", "")).hostname, _kind(info)
         for kind in KINDS.values():
-            if names is not None and (kind is own or kind.defaults.get("issuer", "") == issuer):
+            is_issuer_of_kind = host is not None and urlsplit(str(kind.defaults.get("issuer", ""))).hostname == host
+            if names is not None and (kind is own or is_issuer_of_kind):
                 _refuse(kind.check_required_authentication(str(info.field_name).removeprefix("require_"), names))
         return names
 

@@ -7,6 +7,7 @@ code.
 from __future__ import annotations
 
 import itertools
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,7 +18,7 @@ from types import MappingProxyType
 from broker.checks import WORST_FIRST, Finding, first_inconclusive, merged
 from broker.dry_run import DryRun
 from broker.errors import RedirectUrlRefused, every_error
-from broker.identity import is_host_name
+from broker.identity import LABEL
 from broker.registration import ProviderSetup, SiteSetup
 from broker.signing import build_setup_url
 from broker.text import printable, printable_json
@@ -37,6 +38,7 @@ _TEMPLATES = (
 )
 _REMEDIES: Mapping[str, str] = MappingProxyType({error.code: error.remedy for error in every_error()})
 _TIMES = frozenset({"iat", "nbf", "exp", "auth_time"})
+_OF_COMM100 = re.compile(rf"(?:{LABEL}\.)+comm100\.(?:io|com)")
 _END_OF_TIME = 253_402_300_800  # the year 10000, beyond the range of datetime
 _STEP_WORDS = MappingProxyType(
     {"passed": "passed", "failed": "failed", "not_reached": "not reached", "not_needed": "not needed"}
@@ -209,7 +211,8 @@ def describe_login_request(seen: LastLoginRequest, now: float) -> dict[str, str]
     if seen.code == "none":
         return came
     came["To do"] = _REMEDIES.get(seen.code, "See docs/admin/errors.md.")
-    if seen.code == RedirectUrlRefused.code and "." in seen.redirect_url_host and is_host_name(seen.redirect_url_host):
+    # Anybody can send a login request: only hosts of Comm100's platform are offered.
+    if seen.code == RedirectUrlRefused.code and _OF_COMM100.fullmatch(seen.redirect_url_host):
         came["Line to add"] = (
             f"redirect_hosts: [{seen.redirect_url_host}] below the site, beside hosts already there. First make sure "
             "that this is the host that you see in the address bar when you are signed in to Comm100."

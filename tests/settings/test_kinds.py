@@ -199,6 +199,8 @@ def test_a_tenant_is_named_by_its_id_alone(admin: Admin, value: Any, words: str)
                      "2-Step Verification", id="a method of Google"),
         pytest.param({"preset": "oidc", "issuer": "https://accounts.google.com", "require_amr": ["mfa"]} | COMMON,
                      "require_amr", "Google sends no amr", id="a method of Google under another preset"),
+        pytest.param({"preset": "oidc", "issuer": "https://Accounts.Google.com/", "require_amr": ["mfa"]} | COMMON,
+                     "require_amr", "Google sends no amr", id="Google's issuer in another spelling"),
         pytest.param(entra(require_acr=["c1", "mfa"]), "require_acr", "c1 to c99", id="no context of Entra"),
     ],
 )  # fmt: skip

@@ -187,6 +187,8 @@ def row(path: str, value: Any, then: object, id: str) -> Any:  # noqa: A002
         row(OKTA + "authorization_parameters", ["prompt"], "keys with values", "list"),
         row(OKTA + "authorization_parameters", {"acr_values": "phr"}, "use require_acr", "acr_values"),
         row(OKTA + "authorization_parameters", {"Claims": "{}"}, "use require_acr or require_amr", "claims"),
+        row(OKTA + "authorization_parameters", {"wauth": "x"}, "use require_acr or require_amr", "wauth"),
+        row(OKTA + "authorization_parameters", {"amr_values": "x"}, "use require_amr", "amr_values"),
         row(OKTA + "authorization_parameters", {"vtr": "[]"}, "use require_acr or require_amr", "vtr"),
         row(OKTA + "authorization_parameters", {"prompt": "login"}, "use max_age", "prompt: login"),
         row(OKTA + "authorization_parameters", {"PROMPT": "consent LOGIN"}, "use max_age", "login among others"),

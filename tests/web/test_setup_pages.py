@@ -188,7 +188,16 @@ def test_what_comm100_sent_is_told_with_the_remedy_of_a_refusal(tmp_path: Path) 
     assert "(5 minutes ago)" in text
     assert f"Outcome refused: {RedirectUrlRefused.code} To do {RedirectUrlRefused.remedy}" in text
     assert "Line to add redirect_hosts: [dash11.comm100.io] below the site" in text
-    for host in ("", "localhost", "a.example:8443", "a.example]", "1.2.3.4", "x" * 300 + ".example"):
+    for host in (
+        "",
+        "localhost",
+        "a.example:8443",
+        "a.example]",
+        "1.2.3.4",
+        "dash17-comm100.io",
+        "dash17.comm100.io.example",
+        "x" * 300 + ".example",
+    ):
         odd = replace(refused, redirect_url_host=host)
         assert "Line to add" not in overview_of(tmp_path, {"main": odd}).text
 
