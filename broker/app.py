@@ -18,7 +18,6 @@ from broker.capacity import LoopLateness
 from broker.check_runs import service_checks
 from broker.dawn_check import FindingsLog, keep_checking, of_service
 from broker.editions import Editions
-from broker.emergency import check_report
 from broker.log import LOGGER, EventLog, SignInEvent, warn_of_expiry, warn_of_insecure_options, write_event
 from broker.metrics import Metrics
 from broker.oidc.client import ClientFactory, HttpClient, NetworkPolicy, ProviderClient, open_client
@@ -315,7 +314,7 @@ def _export(
 
 def _record_emergency_link(broker: Broker, metrics: Metrics, unverified_report: str) -> bool:
     """Record in the metrics and in the log that `broker emergency-link` was used; return whether it was."""
-    facts = check_report(unverified_report, now=broker.clock(), secret_keys=broker.secret_keys())
+    facts = emergency.check_report(unverified_report, now=broker.clock(), secret_keys=broker.secret_keys())
     if facts is None:
         return False
     metrics.count_emergency_link(str(facts["site"]))

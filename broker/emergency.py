@@ -55,7 +55,7 @@ def issue_link(
         email: unverified.
         redirect_url: unverified; None for the page that Comm100 chooses.
         listed: the addresses of `emergency_access`.
-        email_domains: of the site's providers: the command admits nobody whom no provider could.
+        email_domains: of the site's providers: the command admits only people whom a provider could admit.
         now: seconds since the epoch.
 
     Raises:

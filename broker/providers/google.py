@@ -139,7 +139,7 @@ class Google(ProviderKind):
     def check_required_authentication(self, claim: str, names: Collection[str]) -> str:  # noqa: ARG002
         """Refuse every demand: Google's ID tokens do not say how the person signed in."""
         return (
-            f"must not be given: Google sends no {claim}, so nobody could sign in. Enforce 2-Step Verification in the "
+            f"must not be given: Google sends no {claim}, so every sign-in would be refused. Enforce 2-Step Verification in the "
             "Admin console, Security > Authentication"
         )
 
