@@ -139,8 +139,8 @@ class Google(ProviderKind):
     def check_required_authentication(self, claim: str, names: Collection[str]) -> str:  # noqa: ARG002
         """Refuse every demand: Google's ID tokens do not say how the person signed in."""
         return (
-            f"must not be given: Google sends no {claim}, so every sign-in would be refused. Enforce 2-Step Verification in the "
-            "Admin console, Security > Authentication"
+            f"must not be given: Google sends no {claim}, so every sign-in would be refused. Enforce 2-Step "
+            "Verification in the Admin console, Security > Authentication"
         )
 
     def doubt_client_id(self, client_id: str, *, tenant: str) -> str:  # noqa: ARG002
